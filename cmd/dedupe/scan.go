@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report"
+)
+
+// scan is the command's flags.
+type scan struct {
+	std
+	opts             dedupe.Options
+	minSize, maxSize byteSize
+	format           report.Format
+	output           string
+	quiet            bool
+	failOnDuplicates bool
+	bill             projection
+}
+
+func scanCommand(s std) *cobra.Command {
+	c := scan{
+		std:     s,
+		opts:    dedupe.Options{Mode: dedupe.Goroutines, Worker: worker},
+		minSize: 1,
+		format:  report.Text,
+	}
+	cmd := &cobra.Command{
+		Use:   "scan [flags] ROOT...",
+		Short: "Find the groups of identical files below directories",
+		Long: `Find the groups of identical files below the roots, directories or files.
+
+Hard links to one file are one copy. Symbolic links are not followed, except
+roots that are links; FIFOs, sockets and devices are never opened. What can't be
+read, or changes meanwhile, is in no group but named as a problem.
+
+Globs know * ? [a-z] {a,b} and ** for any number of directories. One without a
+slash is matched against the name alone, one with a slash against the path below
+the root. An excluded directory is not entered.
+
+Exit codes: 0 all was read; 1 there were problems; 2 no answer: bad use, a root
+that does not exist, or an output that can't be written; 3 duplicates were found
+and --fail-on-duplicates was given; 130 interrupted.`,
+		Example: `  dedupe scan /mnt/efs
+  dedupe scan --mode processes --workers 100 --format json /mnt/efs
+  dedupe scan --min-size 1MiB --exclude '**/cache/**' --output report.json --format json /mnt/efs
+  dedupe scan --format fdupes . | less`,
+		RunE: func(cmd *cobra.Command, roots []string) error {
+			c.opts.Roots = roots
+			return c.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.Var(choice[dedupe.Mode]{&c.opts.Mode, []dedupe.Mode{dedupe.Goroutines, dedupe.Processes}}, "mode", "read and hash files in goroutines, or in a pool of worker processes")
+	f.IntVar(&c.opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
+	f.Var(&c.minSize, "min-size", "leave out smaller files; 0 counts empty files too")
+	f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
+	f.StringArrayVar(&c.opts.Filter.Include, "include", nil, "only files that match this `glob` (may repeat)")
+	f.StringArrayVar(&c.opts.Filter.Exclude, "exclude", nil, "no files or directories that match this `glob` (may repeat)")
+	f.BoolVar(&c.opts.OneFileSystem, "one-file-system", false, "enter no other file system than that of each root")
+	f.Var(choice[report.Format]{&c.format, []report.Format{report.Text, report.JSON, report.CSV, report.Fdupes}}, "format", "how to write the report")
+	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
+	f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are any")
+	c.bill.flags(f, 0, "MB of the Lambda function; 0 for 1769, or what the scan took if that is more")
+	return cmd
+}
+
+// worker is the command of a worker process: this binary, under the name that it
+// was called by.
+func worker() *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	cmd := exec.Command(self, "worker")
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one file at a time needs no more
+	return cmd
+}
+
+func (c *scan) run(ctx context.Context) error {
+	c.opts.Filter.MinSize, c.opts.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
+	if err := c.opts.Validate(); err != nil {
+		return err
+	}
+	if err := c.bill.check(); err != nil {
+		return err
+	}
+	out, err := openOutput(c.output, c.out)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	c.opts.Ignore = out.info
+
+	var reads report.Reads
+	bar := newProgress(c.err, c.quiet)
+	c.opts.Observe = func(e dedupe.Event) {
+		reads.Observe(e)
+		bar.observe(e)
+	}
+	r, err := dedupe.Scan(ctx, c.opts)
+	bar.end()
+	if err != nil {
+		return err
+	}
+	r.Roots = slices.Compact(r.Roots)
+	p := report.Project(c.bill.region, report.Measured(c.bill.usage, r, reads))
+	p.Warn(r)
+	if err := report.Write(out, c.format, r, &p, out.isTerminal()); err != nil {
+		return out.failed(err)
+	}
+	if err := out.commit(ctx.Err() == nil); err != nil {
+		return out.failed(err)
+	}
+	c.tell(r, out)
+	return c.exit(ctx, r)
+}
+
+// tell says on standard error what the reader of the report may not see.
+func (c *scan) tell(r dedupe.Report, out *output) {
+	if out.partial != "" {
+		fmt.Fprintf(c.err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", out.path, out.partial)
+	}
+	if r.Complete || c.format == report.Text && out.path == "" {
+		return
+	}
+	if !c.format.TellsProblems() {
+		for _, p := range r.Problems {
+			fmt.Fprintf(c.err, "dedupe: %s\n", report.ProblemLine(p))
+		}
+	}
+	fmt.Fprintf(c.err, "dedupe: the report is not complete: %d problems\n", len(r.Problems))
+}
+
+func (c *scan) exit(ctx context.Context, r dedupe.Report) error {
+	switch {
+	case ctx.Err() != nil:
+		return exitCode(exitInterrupted)
+	case c.failOnDuplicates && len(r.Groups) > 0:
+		return exitCode(exitDuplicates)
+	case !r.Complete:
+		return exitCode(exitIncomplete)
+	}
+	return nil
+}
+
+// defaultUsage is what a bill is made for unless flags say otherwise.
+func defaultUsage() cost.Usage {
+	return cost.Usage{
+		Calls:  50_000_000,
+		Lambda: cost.Lambda{Arch: cost.ARM},
+		API:    cost.HTTP,
+		EFS:    cost.EFS{Throughput: cost.Elastic, StorageClass: cost.Standard},
+	}
+}

@@ -1,0 +1,177 @@
+package cost
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+)
+
+// Bill is what a month costs. Its numbers are exact; print them with [Cents] and
+// [Decimal].
+type Bill struct {
+	Region   string
+	Currency string
+	Date     string // of the price book, see [Book]
+	Items    []Item // in a fixed order: Lambda, API, EFS
+
+	// Total is the exact sum of the items' costs. Rounded, it can differ by a
+	// cent or two from the sum of the rounded items, and is the nearer one.
+	Total *big.Rat
+
+	// Reclaimable is what it costs to store the bytes that duplicates hold. It
+	// is a part of the storage item, not an addition to it.
+	Reclaimable *big.Rat
+
+	// Warnings say in a sentence each what a reader of Total must know.
+	Warnings []string
+}
+
+// Item is one tier of one meter: Cost is Quantity times UnitPrice. What the free
+// tier gives is an item with a UnitPrice of 0.
+type Item struct {
+	Meter     string // such as "lambda.duration.arm64"
+	Quantity  *big.Rat
+	Unit      string // of Quantity, such as "GB-second"
+	UnitPrice *big.Rat
+	Cost      *big.Rat
+	Source    string // of UnitPrice
+	Checked   string // month in which Source was consulted, as "2026-11"
+}
+
+// Bill prices a month. It returns an error for a usage that is not valid, see
+// [Usage.Validate], and for a meter that the usage needs and the book does not
+// have.
+func (b *Book) Bill(u Usage) (*Bill, error) {
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	t := &tally{book: b, freeTier: u.FreeTier}
+	t.lambda(u)
+	t.api(u)
+	t.efs(u)
+	if len(t.errs) > 0 {
+		return nil, errors.Join(t.errs...)
+	}
+	return &Bill{
+		Region:      b.Region,
+		Currency:    b.Currency,
+		Date:        b.Date,
+		Items:       t.items,
+		Total:       total(t.items),
+		Reclaimable: t.reclaimable(u.EFS),
+		Warnings:    t.warnings,
+	}, nil
+}
+
+// tally is a bill in the making.
+type tally struct {
+	book     *Book
+	freeTier bool
+	items    []Item
+	warnings []string
+	errs     []error
+}
+
+// charge adds the items of a meter. A quantity of zero needs no price.
+func (t *tally) charge(meter string, quantity *big.Rat) {
+	if quantity.Sign() == 0 {
+		return
+	}
+	p, err := t.book.price(meter)
+	if err != nil {
+		t.errs = append(t.errs, err)
+		return
+	}
+	t.items = append(t.items, p.items(quantity, t.freeTier)...)
+}
+
+func (t *tally) warn(format string, args ...any) {
+	t.warnings = append(t.warnings, fmt.Sprintf(format, args...))
+}
+
+// items spreads a quantity over the tiers. The free tier comes first and does not
+// use up the others, as in the examples on the Lambda pricing page.
+func (p price) items(quantity *big.Rat, freeTier bool) []Item {
+	tiers := p.tiers
+	if freeTier && p.free != nil {
+		tiers = slices.Concat([]tier{{size: p.free, price: new(big.Rat)}}, tiers)
+	}
+	var items []Item
+	rest := quantity
+	for _, t := range tiers {
+		n := rest
+		if t.size != nil && t.size.Cmp(rest) < 0 {
+			n = t.size
+		}
+		if n.Sign() > 0 {
+			items = append(items, Item{
+				Meter:     p.meter,
+				Quantity:  new(big.Rat).Set(n),
+				Unit:      p.unit,
+				UnitPrice: new(big.Rat).Set(t.price),
+				Cost:      new(big.Rat).Mul(n, t.price),
+				Source:    p.source,
+				Checked:   p.checked,
+			})
+		}
+		rest = new(big.Rat).Sub(rest, n)
+	}
+	return items
+}
+
+func total(items []Item) *big.Rat {
+	t := new(big.Rat)
+	for _, i := range items {
+		t.Add(t, i.Cost)
+	}
+	return t
+}
+
+const (
+	freeEphemeralMB   = 512     // of /tmp, for every function
+	freeStreamedBytes = 6 * mib // of every streamed response
+	httpStep          = 512 * kib
+)
+
+// lambda charges the function. Calls on provisioned concurrency pay their own
+// rate for duration, which the free tier does not cover, and the common one for
+// requests and /tmp. Source: AWS Lambda pricing and its examples.
+func (t *tally) lambda(u Usage) {
+	l, p, s := u.Lambda, u.Lambda.Provisioned, u.Lambda.Streaming
+	if l == (Lambda{}) {
+		return
+	}
+	onDemand := u.Calls - p.Calls
+	duration := cmp.Or(p.Duration, l.Duration)
+	extraMB := max(0, l.EphemeralMB-freeEphemeralMB)
+	arch := "." + string(l.Arch)
+
+	t.charge("lambda.duration"+arch, gbSeconds(onDemand, l.MemoryMB, l.Duration))
+	t.charge("lambda.provisioned_duration"+arch, gbSeconds(p.Calls, l.MemoryMB, duration))
+	t.charge("lambda.provisioned_concurrency"+arch, gbSeconds(p.Environments, l.MemoryMB, cmp.Or(p.Kept, Month)))
+	t.charge("lambda.requests", ratio(1, u.Calls))
+	t.charge("lambda.ephemeral_storage", sum(
+		gbSeconds(onDemand, extraMB, l.Duration),
+		gbSeconds(p.Calls, extraMB, duration)))
+	t.charge("lambda.response_streaming", ratio(gib, s.Calls, max(0, s.ResponseBytes-freeStreamedBytes)))
+}
+
+// gbSeconds is n × MB/1024 × seconds, with d rounded up to the millisecond.
+func gbSeconds(n, mb int64, d time.Duration) *big.Rat {
+	return ratio(1024*1000, n, mb, BilledDuration(d).Milliseconds())
+}
+
+// api charges API Gateway: a REST API counts calls, an HTTP API one request for
+// each 512 KB begun, and at least one. Source: Amazon API Gateway pricing.
+func (t *tally) api(u Usage) {
+	switch u.API {
+	case HTTP:
+		steps := max(1, roundUp(u.RequestBytes, httpStep)/httpStep)
+		t.charge("api.http", ratio(1, u.Calls, steps))
+	case REST:
+		t.charge("api.rest", ratio(1, u.Calls))
+	}
+}

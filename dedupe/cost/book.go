@@ -1,0 +1,219 @@
+package cost
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+)
+
+//go:embed prices/*.json
+var files embed.FS
+
+// Book is the price book of one region.
+type Book struct {
+	Region   string // such as "us-east-1"
+	Currency string // ISO 4217, such as "USD"
+	Date     string // month of the newest figure, as "2026-11"
+
+	prices map[string]price
+}
+
+// price is what one meter costs.
+type price struct {
+	meter   string
+	unit    string
+	source  string
+	checked string   // month, as "2026-11"
+	free    *big.Rat // units a month that the free tier gives; nil: none
+	tiers   []tier
+}
+
+// tier is a stretch of a month's quantity with one unit price.
+type tier struct {
+	size  *big.Rat // units; nil: no end
+	price *big.Rat // per unit
+}
+
+// Regions lists the regions that have a price book, sorted.
+func Regions() []string {
+	entries, err := files.ReadDir("prices")
+	if err != nil {
+		panic(err) // the directory is part of the program
+	}
+	regions := make([]string, len(entries))
+	for i, e := range entries {
+		regions[i] = strings.TrimSuffix(e.Name(), ".json")
+	}
+	slices.Sort(regions)
+	return regions
+}
+
+// Prices is the price book of a region. An unknown region is an error that
+// lists the known ones.
+func Prices(region string) (*Book, error) {
+	regions := Regions()
+	if !slices.Contains(regions, region) {
+		return nil, fmt.Errorf("no prices for region %q (known: %s)", region, strings.Join(regions, ", "))
+	}
+	data, err := files.ReadFile("prices/" + region + ".json")
+	if err != nil {
+		return nil, err
+	}
+	b, err := parseBook(data)
+	if err != nil {
+		return nil, fmt.Errorf("price book of %s: %w", region, err)
+	}
+	return b, nil
+}
+
+// price looks a meter up; one that is missing is an error that names the regions
+// which know it.
+func (b *Book) price(meter string) (price, error) {
+	if p, ok := b.prices[meter]; ok {
+		return p, nil
+	}
+	var known []string
+	for _, region := range Regions() {
+		other, err := Prices(region)
+		if err != nil {
+			return price{}, err
+		}
+		if _, ok := other.prices[meter]; ok {
+			known = append(known, region)
+		}
+	}
+	return price{}, fmt.Errorf("no price for %q in %s (known in: %s)", meter, b.Region, strings.Join(known, ", "))
+}
+
+// bookJSON is the form of a price book file. Numbers are decimal strings, so
+// that none passes through a float.
+type bookJSON struct {
+	Region   string            `json:"region"`
+	Currency string            `json:"currency"`
+	Sources  map[string]string `json:"sources"`
+	Prices   []priceJSON       `json:"prices"`
+}
+
+type priceJSON struct {
+	Meter   string     `json:"meter"`
+	Unit    string     `json:"unit"`
+	Source  string     `json:"source"`  // a key of Sources
+	Checked string     `json:"checked"` // month, as "2026-11"
+	Free    string     `json:"free"`    // units a month in the free tier; absent: none
+	Tiers   []tierJSON `json:"tiers"`
+}
+
+type tierJSON struct {
+	UpTo  string `json:"up_to"` // units since the start of the month; absent from the last tier
+	Price string `json:"price"` // per unit
+}
+
+// parseBook reads a price book file. It refuses whatever could hide a slip of
+// the editor: unknown fields, a meter given twice, a figure without a source or
+// a date.
+func parseBook(data []byte) (*Book, error) {
+	var f bookJSON
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("data after the book")
+	}
+	if f.Region == "" || f.Currency == "" || len(f.Prices) == 0 {
+		return nil, errors.New("region, currency and prices are required")
+	}
+	b := &Book{Region: f.Region, Currency: f.Currency, prices: make(map[string]price)}
+	for _, e := range f.Prices {
+		p, err := e.parse(f.Sources)
+		if err != nil {
+			return nil, fmt.Errorf("meter %q: %w", e.Meter, err)
+		}
+		if _, ok := b.prices[p.meter]; ok {
+			return nil, fmt.Errorf("meter %q: given twice", p.meter)
+		}
+		b.prices[p.meter] = p
+		b.Date = max(b.Date, p.checked)
+	}
+	return b, nil
+}
+
+func (e priceJSON) parse(sources map[string]string) (price, error) {
+	p := price{meter: e.Meter, unit: e.Unit, source: sources[e.Source], checked: e.Checked}
+	if p.meter == "" || p.unit == "" {
+		return price{}, errors.New("meter and unit are required")
+	}
+	if p.source == "" {
+		return price{}, fmt.Errorf("source %q is not among the sources", e.Source)
+	}
+	_, err := time.Parse("2006-01", e.Checked)
+	if err != nil {
+		return price{}, fmt.Errorf("checked: %w", err)
+	}
+	if e.Free != "" {
+		if p.free, err = parseDecimal(e.Free); err != nil {
+			return price{}, fmt.Errorf("free: %w", err)
+		}
+	}
+	if p.tiers, err = parseTiers(e.Tiers); err != nil {
+		return price{}, err
+	}
+	return p, nil
+}
+
+// parseTiers turns bounds into sizes. Bounds ascend, and only the last tier has
+// none.
+func parseTiers(list []tierJSON) ([]tier, error) {
+	if len(list) == 0 {
+		return nil, errors.New("no tiers")
+	}
+	var tiers []tier
+	from := new(big.Rat)
+	for i, e := range list {
+		unitPrice, err := parseDecimal(e.Price)
+		if err != nil {
+			return nil, fmt.Errorf("price: %w", err)
+		}
+		if last := i == len(list)-1; last != (e.UpTo == "") {
+			return nil, errors.New("every tier but the last has an up_to")
+		}
+		t := tier{price: unitPrice}
+		if e.UpTo != "" {
+			upTo, err := parseDecimal(e.UpTo)
+			if err != nil {
+				return nil, fmt.Errorf("up_to: %w", err)
+			}
+			if upTo.Cmp(from) <= 0 {
+				return nil, fmt.Errorf("up_to %s: tiers do not ascend", e.UpTo)
+			}
+			t.size = new(big.Rat).Sub(upTo, from)
+			from = upTo
+		}
+		tiers = append(tiers, t)
+	}
+	return tiers, nil
+}
+
+// parseDecimal reads digits with at most one point among them. [big.Rat.SetString]
+// takes more: signs, fractions, exponents, hexadecimal.
+func parseDecimal(s string) (*big.Rat, error) {
+	whole, fraction, point := strings.Cut(s, ".")
+	if isDigits(whole) && (!point || isDigits(fraction)) {
+		if r, ok := new(big.Rat).SetString(s); ok {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("%q is not a decimal number", s)
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}

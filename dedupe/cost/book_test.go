@@ -1,0 +1,131 @@
+package cost
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRegions(t *testing.T) {
+	want := []string{"ap-northeast-1", "eu-west-1", "us-east-1"}
+	if diff := cmp.Diff(want, Regions()); diff != "" {
+		t.Errorf("regions (-want +got):\n%s", diff)
+	}
+}
+
+// TestBooks reads every embedded book, which also holds it to the strictness of
+// the parser.
+func TestBooks(t *testing.T) {
+	for _, region := range Regions() {
+		book := prices(t, region)
+		if book.Region != region {
+			t.Errorf("prices/%s.json is of region %s", region, book.Region)
+		}
+		if book.Currency != "USD" || book.Date != "2026-11" {
+			t.Errorf("%s: %s prices of %s", region, book.Currency, book.Date)
+		}
+		for meter, p := range book.prices {
+			if !strings.Contains(p.source, "https://") || p.checked == "" {
+				t.Errorf("%s: %s: source %q, checked %q", region, meter, p.source, p.checked)
+			}
+		}
+		read, metadata := book.prices["efs.read"], book.prices["efs.metadata"]
+		if read.tiers[0].price.Cmp(metadata.tiers[0].price) != 0 {
+			t.Errorf("%s: metadata is not priced as reads", region)
+		}
+	}
+}
+
+// A reader of the bill sees that nobody checked a price for the region.
+func TestUncheckedSource(t *testing.T) {
+	bill := mustBill(t, prices(t, "eu-west-1"), Usage{Calls: 1, Lambda: Lambda{Arch: ARM, MemoryMB: 128, Duration: 1}})
+	if got := bill.Items[0].Source; !strings.Contains(got, "not checked for this one") {
+		t.Errorf("source %q does not say that the price was not checked", got)
+	}
+}
+
+func TestUnknownRegion(t *testing.T) {
+	for _, region := range []string{"", "mars-1", "../prices/us-east-1"} {
+		_, err := Prices(region)
+		if err == nil || !strings.HasSuffix(err.Error(), "(known: ap-northeast-1, eu-west-1, us-east-1)") {
+			t.Errorf("%q: error %v", region, err)
+		}
+	}
+}
+
+// book is a price book with one meter, which has the given fields.
+func book(fields string) string {
+	return `{"region": "r", "currency": "USD", "sources": {"s": "a page"}, "prices": [{` + fields + `}]}`
+}
+
+const goodMeter = `"meter": "m", "unit": "GB", "source": "s", "checked": "2026-11", `
+
+func TestParseBookErrors(t *testing.T) {
+	good := book(goodMeter + `"tiers": [{"up_to": "10", "price": "2"}, {"price": "1.5"}]`)
+	if _, err := parseBook([]byte(good)); err != nil {
+		t.Fatalf("the book that the cases vary: %v", err)
+	}
+	tests := []struct{ name, book, want string }{
+		{"empty", ``, "EOF"},
+		{"no prices", `{"region": "r", "currency": "USD"}`, "are required"},
+		{"unknown field", book(goodMeter + `"price": "1"`), "unknown field"},
+		{"data after", good + `{}`, "after the book"},
+		{"number", book(goodMeter + `"tiers": [{"price": 0.1}]`), "cannot unmarshal"},
+		{"no tiers", book(goodMeter + `"tiers": []`), "no tiers"},
+		{"no price", book(goodMeter + `"tiers": [{}]`), "not a decimal"},
+		{"negative", book(goodMeter + `"tiers": [{"price": "-1"}]`), "not a decimal"},
+		{"fraction", book(goodMeter + `"tiers": [{"price": "1/3"}]`), "not a decimal"},
+		{"exponent", book(goodMeter + `"tiers": [{"price": "1e9"}]`), "not a decimal"},
+		{"two points", book(goodMeter + `"tiers": [{"price": "1.2.3"}]`), "not a decimal"},
+		{"descending", book(goodMeter + `"tiers": [{"up_to": "2", "price": "1"}, {"up_to": "2", "price": "1"}, {"price": "1"}]`), "do not ascend"},
+		{"bounded", book(goodMeter + `"tiers": [{"up_to": "2", "price": "1"}]`), "but the last"},
+		{"unbounded middle", book(goodMeter + `"tiers": [{"price": "1"}, {"price": "1"}]`), "but the last"},
+		{"bad bound", book(goodMeter + `"tiers": [{"up_to": "x", "price": "1"}, {"price": "1"}]`), "up_to"},
+		{"bad free", book(goodMeter + `"free": "x", "tiers": [{"price": "1"}]`), "free"},
+		{"no unit", book(`"meter": "m", "tiers": [{"price": "1"}]`), "unit"},
+		{"no source", book(`"meter": "m", "unit": "GB", "checked": "2026-11", "tiers": [{"price": "1"}]`), "source"},
+		{"no date", book(`"meter": "m", "unit": "GB", "source": "s", "tiers": [{"price": "1"}]`), "checked"},
+		{"bad date", book(`"meter": "m", "unit": "GB", "source": "s", "checked": "2026-13", "tiers": [{"price": "1"}]`), "checked"},
+		{"twice", strings.TrimSuffix(good, `]}`) + `, {` + goodMeter + `"tiers": [{"price": "1"}]}]}`, "given twice"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := parseBook([]byte(test.book))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+// FuzzParseBook checks that what the parser lets through is usable.
+func FuzzParseBook(f *testing.F) {
+	f.Add([]byte(book(goodMeter + `"free": "3", "tiers": [{"up_to": "10", "price": "2"}, {"price": "1.5"}]`)))
+	for _, region := range Regions() {
+		data, err := files.ReadFile("prices/" + region + ".json")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := parseBook(data)
+		if err != nil {
+			return
+		}
+		for meter, p := range b.prices {
+			if p.unit == "" || p.source == "" || p.checked == "" || p.checked > b.Date {
+				t.Errorf("%s: %+v in a book of %s", meter, p, b.Date)
+			}
+			quantity := ratio(7, 1e18)
+			charged := ratio(1)
+			for _, i := range p.items(quantity, true) {
+				charged.Add(charged, i.Quantity)
+			}
+			if charged.Sub(charged, ratio(1)).Cmp(quantity) != 0 {
+				t.Errorf("%s: tiers take %s of %s", meter, charged, quantity)
+			}
+		}
+	})
+}

@@ -1,0 +1,208 @@
+package cost
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// Month is the month of a [Usage]: 30 days, 720 hours.
+const Month = 30 * 24 * time.Hour
+
+// Usage is what one month is made of. The zero value of any part means that
+// there is none of it: a Usage with only EFS set is a bill for EFS alone.
+type Usage struct {
+	Calls        int64 // a month
+	Lambda       Lambda
+	API          API
+	RequestBytes int64 // of one call, as API Gateway meters it; at most 10 MB
+	EFS          EFS
+	FreeTier     bool // apply Lambda's monthly free tier
+}
+
+// Lambda is the function that a call runs.
+type Lambda struct {
+	Arch        Arch
+	MemoryMB    int64         // 128 to 10,240
+	Duration    time.Duration // of one call with its share of INIT, above 0 and at most 15 minutes
+	EphemeralMB int64         // size of /tmp, 512 to 10,240; 0 means the 512 that cost nothing
+	Provisioned ProvisionedConcurrency
+	Streaming   Streaming
+}
+
+// ProvisionedConcurrency is environments that are kept ready. They are paid for
+// as long as they are kept, and the calls that run on them cost less a second.
+type ProvisionedConcurrency struct {
+	Environments int64
+	Kept         time.Duration // in the month, each period rounded up to 5 minutes; 0 means all of [Month]
+	Calls        int64         // how many of [Usage.Calls] run on them
+	Duration     time.Duration // of one such call; 0 means [Lambda.Duration]
+}
+
+// Streaming is responses that are streamed.
+type Streaming struct {
+	Calls         int64 // how many of [Usage.Calls] stream their response
+	ResponseBytes int64 // of one such response; the first 6 MB are free
+}
+
+// EFS is the file system that calls read, and what it keeps. The bytes of a call
+// are metered bytes, see [MeteredRead], whatever the throughput mode: where reads
+// count a third, the bill divides them.
+type EFS struct {
+	Throughput       Throughput
+	ProvisionedMiBps int64 // with [Provisioned]; 0 means the average rate that the calls need
+
+	ReadBytes          int64 // per call
+	WriteBytes         int64 // per call
+	MetadataOperations int64 // per call
+	AccessBytes        int64 // per call, read from an IA or Archive class, see [MeteredAccess]
+
+	StorageClass     StorageClass
+	StoredBytes      int64
+	ReclaimableBytes int64 // of StoredBytes, what duplicates hold
+}
+
+// Arch is the instruction set of a function.
+type Arch string
+
+// The instruction sets that Lambda runs.
+const (
+	X86 Arch = "x86_64"
+	ARM Arch = "arm64"
+)
+
+// API is the kind of API Gateway in front of the function.
+type API string
+
+// The kinds of API; "" means [NoAPI].
+const (
+	NoAPI API = "none" // invoked directly or through a function URL
+	HTTP  API = "http"
+	REST  API = "rest"
+)
+
+// Throughput is the throughput mode of a file system.
+type Throughput string
+
+// The throughput modes of EFS.
+const (
+	Elastic     Throughput = "elastic"     // pays for bytes moved
+	Provisioned Throughput = "provisioned" // pays for a rate, moved or not
+	Bursting    Throughput = "bursting"    // pays for storage only, which sets the rate
+)
+
+// StorageClass is where a file system keeps its bytes.
+type StorageClass string
+
+// The storage classes of EFS. IA is infrequent access.
+const (
+	Standard  StorageClass = "standard"
+	OneZone   StorageClass = "one_zone"
+	IA        StorageClass = "ia"
+	OneZoneIA StorageClass = "one_zone_ia"
+	Archive   StorageClass = "archive" // with [Elastic] only
+	NoStorage StorageClass = "none"    // leaves storage out of the bill
+)
+
+// cold reports whether reads of the class are charged as access too.
+func (c StorageClass) cold() bool {
+	return c == IA || c == OneZoneIA || c == Archive
+}
+
+// Validate returns one error for each figure that is out of range, joined; each
+// names the figure and what is allowed.
+func (u Usage) Validate() error {
+	var c checks
+	c.within("calls a month", u.Calls, 0, math.MaxInt64)
+	if u.API != "" {
+		oneOf(&c, "API", u.API, NoAPI, HTTP, REST)
+	}
+	c.within("request bytes", u.RequestBytes, 0, 10*mib)
+	if u.Lambda != (Lambda{}) {
+		c.lambda(u.Lambda, u.Calls)
+	}
+	if u.EFS != (EFS{}) {
+		c.efs(u.EFS)
+	}
+	return errors.Join(c...)
+}
+
+// checks collects what is wrong with a usage.
+type checks []error
+
+func (c *checks) fail(format string, args ...any) {
+	*c = append(*c, fmt.Errorf(format, args...))
+}
+
+func (c *checks) lambda(l Lambda, calls int64) {
+	oneOf(c, "architecture", l.Arch, X86, ARM)
+	c.within("memory in MB", l.MemoryMB, 128, 10240)
+	if l.Duration <= 0 || l.Duration > 15*time.Minute {
+		c.fail("duration is %v, allowed: above 0, at most 15m", l.Duration)
+	}
+	if l.EphemeralMB != 0 {
+		c.within("ephemeral storage in MB", l.EphemeralMB, 512, 10240)
+	}
+	p := l.Provisioned
+	c.within("provisioned concurrency", p.Environments, 0, math.MaxInt64)
+	if p.Kept < 0 || p.Kept > Month {
+		c.fail("time that concurrency is provisioned is %v, allowed: 0 to %v", p.Kept, Month)
+	}
+	if p.Duration < 0 || p.Duration > 15*time.Minute {
+		c.fail("duration on provisioned concurrency is %v, allowed: 0 to 15m", p.Duration)
+	}
+	c.within("calls on provisioned concurrency", p.Calls, 0, max(calls, 0))
+	if p.Calls > 0 && p.Environments == 0 {
+		c.fail("calls on provisioned concurrency is %d, allowed: 0 without environments", p.Calls)
+	}
+	c.within("streaming calls", l.Streaming.Calls, 0, max(calls, 0))
+	c.within("streamed bytes of a response", l.Streaming.ResponseBytes, 0, math.MaxInt64)
+}
+
+func (c *checks) efs(e EFS) {
+	oneOf(c, "throughput mode", e.Throughput, Elastic, Provisioned, Bursting)
+	c.within("provisioned MiBps", e.ProvisionedMiBps, 0, math.MaxInt64)
+	if e.ProvisionedMiBps > 0 && e.Throughput != Provisioned {
+		c.fail("provisioned MiBps is %d, allowed: 0 with %s throughput", e.ProvisionedMiBps, e.Throughput)
+	}
+	c.within("bytes read", e.ReadBytes, 0, math.MaxInt64)
+	c.within("bytes written", e.WriteBytes, 0, math.MaxInt64)
+	c.within("metadata operations", e.MetadataOperations, 0, math.MaxInt64)
+	if e.StorageClass != "" || e.StoredBytes > 0 {
+		oneOf(c, "storage class", e.StorageClass, Standard, OneZone, IA, OneZoneIA, Archive, NoStorage)
+	}
+	if e.StorageClass == Archive && e.Throughput != Elastic {
+		c.fail("storage class is archive, allowed: with elastic throughput only")
+	}
+	if e.StorageClass.cold() {
+		// Access is metered in coarser steps than reads, so it is never less.
+		c.within("accessed bytes", e.AccessBytes, max(e.ReadBytes, 0), math.MaxInt64)
+	} else if e.AccessBytes != 0 {
+		c.fail("accessed bytes is %d, allowed: 0 unless the class is ia, one_zone_ia or archive", e.AccessBytes)
+	}
+	c.within("bytes stored", e.StoredBytes, 0, math.MaxInt64)
+	c.within("reclaimable bytes", e.ReclaimableBytes, 0, max(e.StoredBytes, 0))
+}
+
+func (c *checks) within(what string, v, lo, hi int64) {
+	switch {
+	case lo <= v && v <= hi:
+	case hi == math.MaxInt64:
+		c.fail("%s is %d, allowed: %d or more", what, v, lo)
+	default:
+		c.fail("%s is %d, allowed: %d to %d", what, v, lo, hi)
+	}
+}
+
+func oneOf[S ~string](c *checks, what string, got S, allowed ...S) {
+	names := make([]string, len(allowed))
+	for i, a := range allowed {
+		if got == a {
+			return
+		}
+		names[i] = string(a)
+	}
+	c.fail("%s is %q, allowed: %s", what, got, strings.Join(names, ", "))
+}

@@ -1,0 +1,174 @@
+// Package dedupe finds groups of identical files, exactly, on file systems
+// where every open is a round trip and every byte read is on a bill.
+//
+// Everything is a [Report]. [Walk] makes one, its groups the size classes of
+// the files it found. [Refine] makes a finer one of it: it splits every group
+// by the digest of the files' head, or of their whole content. [Scan] is Walk
+// and both refinements, measured.
+//
+// Reading is the work of a [Hasher], and the two modes are two of them:
+// [LocalHasher] reads in this process, [PoolHasher] hands each file to a pool
+// of worker processes. The same errgroup drives both, so that they differ in
+// nothing else.
+//
+//	walk.go     roots and directories → size classes
+//	filter.go   which of the files count: sizes and globs
+//	refine.go   groups → finer groups, by digest
+//	hasher.go   one file → its digest, and proof that it did not change
+//	process.go  the same in worker processes, over package pool
+//	scan.go     the stages in order, what they used
+//
+// Paths are strings of any bytes; how to write those that are not text is for
+// those who write them.
+package dedupe
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Digest is the BLAKE3-256 digest of a file's content, or of its head.
+type Digest [32]byte
+
+// String returns the digest as 64 hexadecimal digits.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// File is a regular file as Walk found it. Hashing a file proves that it is
+// still the same: same inode, size and times.
+type File struct {
+	Path       string
+	Size       int64 // bytes
+	Device     uint64
+	Inode      uint64
+	ModTime    int64 // nanoseconds since 1970
+	ChangeTime int64 // nanoseconds since 1970; no program can set it back
+}
+
+// inode identifies the inode behind a path. The times are part of it, because
+// the inode numbers of some network mounts can't be trusted alone: taking two
+// files for one is the worse mistake.
+type inode struct {
+	device, number      uint64
+	modTime, changeTime int64
+}
+
+func (f File) inode() inode {
+	return inode{f.Device, f.Inode, f.ModTime, f.ChangeTime}
+}
+
+// Group is a set of files that no stage so far could tell apart: a size class
+// after Walk, a duplicate group after Scan. It has at least two copies.
+type Group struct {
+	Size   int64  // bytes of each file
+	Digest Digest // of the whole content, of the head, or zero in a size class
+	Files  []File // in the order of their paths; hard links included
+
+	// Reclaimable is the bytes that deleting all copies but one would free.
+	Reclaimable int64
+}
+
+// HardLinks tells for each of Files whether it is a further link to the inode
+// of an earlier one, and so no copy of its own.
+func (g Group) HardLinks() []bool {
+	seen := make(map[inode]bool, len(g.Files))
+	links := make([]bool, len(g.Files))
+	for i, f := range g.Files {
+		links[i] = seen[f.inode()]
+		seen[f.inode()] = true
+	}
+	return links
+}
+
+// Copies counts the inodes of the group: hard links to one inode are one copy.
+func (g Group) Copies() int64 {
+	return int64(len(byInode(g.Files)))
+}
+
+// byInode splits files into those that share an inode, in the order of the
+// first path of each.
+func byInode(files []File) [][]File {
+	at := make(map[inode]int, len(files))
+	links := make([][]File, 0, len(files))
+	for i, f := range files {
+		k, seen := at[f.inode()]
+		if !seen {
+			at[f.inode()] = len(links)
+			links = append(links, files[i:i+1:i+1])
+			continue
+		}
+		links[k] = append(links[k], f)
+	}
+	return links
+}
+
+// Problem is a file or directory that could not be read, or that changed while
+// it was, with the operation that failed and why.
+type Problem = fs.PathError
+
+// Stats is what a scan found and what finding it took.
+type Stats struct {
+	Files       int64 // regular files found that pass the filter
+	Bytes       int64 // their content, each inode once
+	Directories int64 // directories listed
+
+	Work // what reading took
+
+	DuplicateGroups  int64
+	DuplicateFiles   int64 // copies beyond the first of each group; hard links are no copies
+	ReclaimableBytes int64
+
+	Elapsed         time.Duration // from the start of the walk to the last digest
+	CPU             time.Duration // user and system, of this process and its workers
+	PeakMemory      int64         // bytes, of this process and its workers together; see pool.PeakMemory
+	WorkerProcesses int64         // worker processes started, replacements included
+}
+
+// Work counts what a Hasher did, where it did it; nothing in it is computed
+// from the sizes of files.
+type Work struct {
+	Opens       int64
+	BytesRead   int64
+	FilesHashed int64 // files whose whole content was hashed
+}
+
+func (w *Work) add(v Work) {
+	w.Opens += v.Opens
+	w.BytesRead += v.BytesRead
+	w.FilesHashed += v.FilesHashed
+}
+
+// Report is the answer at any stage of a scan.
+type Report struct {
+	Roots    []string // as given, sorted
+	Mode     Mode
+	Workers  int
+	Groups   []Group // by reclaimable bytes, the largest first, then by digest
+	Problems []*Problem
+	Stats    Stats
+	Complete bool // all was read: no problem, no interruption
+}
+
+// sort puts the report in the one order that it has whatever the mode, the
+// number of workers and the order of roots, and counts its duplicates.
+func (r *Report) sort() {
+	slices.Sort(r.Roots)
+	for i := range r.Groups {
+		g := &r.Groups[i]
+		copies := g.Copies()
+		g.Reclaimable = (copies - 1) * g.Size
+		r.Stats.DuplicateFiles += copies - 1
+		r.Stats.ReclaimableBytes += g.Reclaimable
+	}
+	r.Stats.DuplicateGroups = int64(len(r.Groups))
+	slices.SortFunc(r.Groups, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(b.Reclaimable, a.Reclaimable), bytes.Compare(a.Digest[:], b.Digest[:]))
+	})
+	slices.SortFunc(r.Problems, func(a, b *Problem) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Op, b.Op))
+	})
+}

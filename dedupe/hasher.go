@@ -1,0 +1,143 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+)
+
+// Whole asks a Hasher for the whole content of a file.
+const Whole int64 = -1
+
+// Hasher returns the digest of the first n bytes of a file, or of all of it if
+// it is shorter or n is Whole, and what finding it took, also on error.
+//
+// The digest is that of the file f describes: a file that changed, shrank,
+// grew, vanished or was replaced since f was found, or while it was read, is an
+// error that wraps ErrChanged. Errors are a *Problem, or that of ctx.
+//
+// Its methods may be called from many goroutines.
+type Hasher interface {
+	Hash(ctx context.Context, f File, n int64) (Digest, Work, error)
+}
+
+// ErrChanged is wrapped by the Problem of a file that did not stay as it was
+// found until its reading ended.
+var ErrChanged = errors.New("changed during the scan")
+
+// bufferSize is a read(2) at its fastest: larger ones fall out of the
+// processor's cache before they are hashed.
+const bufferSize = 128 << 10
+
+// LocalHasher reads and hashes files in this process. Its zero value is ready.
+type LocalHasher struct {
+	scratch sync.Pool // *scratch
+}
+
+type scratch struct {
+	buffer [bufferSize]byte
+	blake3 *blake3.Hasher
+}
+
+// Hash implements Hasher: one open, and each byte read once.
+func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Work, err error) {
+	fd, err := unixOpen(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
+	if err != nil {
+		return d, w, problem("open", f.Path, err)
+	}
+	defer unix.Close(fd)
+	w.Opens = 1
+
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return d, w, problem("stat", f.Path, err)
+	}
+	if err := f.unchanged(&now); err != nil {
+		return d, w, problem("open", f.Path, err)
+	}
+	s, _ := h.scratch.Get().(*scratch)
+	if s == nil {
+		s = &scratch{blake3: blake3.New()}
+	}
+	defer h.scratch.Put(s)
+	s.blake3.Reset()
+
+	n = f.head(n)
+	for w.BytesRead < n {
+		if err := ctx.Err(); err != nil {
+			return d, w, err
+		}
+		k, err := unixRead(fd, s.buffer[:min(n-w.BytesRead, bufferSize)])
+		if err != nil {
+			return d, w, problem("read", f.Path, err)
+		}
+		if k == 0 {
+			err := fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, w.BytesRead, f.Size)
+			return d, w, problem("read", f.Path, err)
+		}
+		w.BytesRead += int64(k)
+		s.blake3.Write(s.buffer[:k])
+	}
+
+	// By path, not by descriptor: this sees a file that was replaced, too.
+	if err := unixLstat(f.Path, &now); err != nil {
+		return d, w, problem("stat", f.Path, err)
+	}
+	if err := f.unchanged(&now); err != nil {
+		return d, w, problem("read", f.Path, err)
+	}
+	s.blake3.Sum(d[:0])
+	if n == f.Size {
+		w.FilesHashed = 1
+	}
+	return d, w, nil
+}
+
+// head returns how many bytes the first n bytes of the file are.
+func (f File) head(n int64) int64 {
+	if n == Whole {
+		return f.Size
+	}
+	return min(n, f.Size)
+}
+
+// unchanged compares a file with what the walk knew of it.
+func (f File) unchanged(now *unix.Stat_t) error {
+	g := newFile(f.Path, now)
+	switch {
+	case now.Mode&unix.S_IFMT != unix.S_IFREG, f.Inode != g.Inode, f.Device != g.Device:
+		return fmt.Errorf("%w: replaced by another file", ErrChanged)
+	case f.Size != g.Size:
+		return fmt.Errorf("%w: size was %d bytes, is %d", ErrChanged, f.Size, g.Size)
+	case f != g:
+		return fmt.Errorf("%w: written to, or its inode touched", ErrChanged)
+	}
+	return nil
+}
+
+func newFile(path string, st *unix.Stat_t) File {
+	return File{
+		Path:       path,
+		Size:       st.Size,
+		Device:     uint64(st.Dev),
+		Inode:      st.Ino,
+		ModTime:    st.Mtim.Nano(),
+		ChangeTime: st.Ctim.Nano(),
+	}
+}
+
+// problem names the path and the operation that failed. What the walk saw and
+// is gone, or is no longer of its kind, has changed.
+func problem(op, path string, err error) *Problem {
+	switch err {
+	case unix.ENOENT, unix.ESTALE:
+		err = fmt.Errorf("%w: vanished (%w)", ErrChanged, err)
+	case unix.ELOOP, unix.ENOTDIR, unix.ENXIO:
+		err = fmt.Errorf("%w: replaced by another kind of file (%w)", ErrChanged, err)
+	}
+	return &Problem{Op: op, Path: path, Err: err}
+}

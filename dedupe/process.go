@@ -1,0 +1,143 @@
+package dedupe
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"efsdedupe/dedupe/pool"
+)
+
+// PoolHasher has files read and hashed by the worker processes of a pool, which
+// run Serve. A file at which two workers died, one after the other, is a
+// *Problem.
+type PoolHasher struct {
+	Pool *pool.Pool
+}
+
+// Hash implements Hasher.
+func (h *PoolHasher) Hash(ctx context.Context, f File, n int64) (Digest, Work, error) {
+	frame, err := h.Pool.Call(ctx, request{f, n}.append(nil))
+	if err != nil {
+		return Digest{}, Work{}, &Problem{Op: "hash", Path: f.Path, Err: err}
+	}
+	var r response
+	if err := r.parse(frame); err != nil {
+		return Digest{}, Work{}, &Problem{Op: "hash", Path: f.Path, Err: err}
+	}
+	return r.digest, r.work, r.problem(f.Path)
+}
+
+// Serve is a worker process: it hashes the files that frames on in name, and
+// answers on out, until in ends.
+func Serve(in io.Reader, out io.Writer) error {
+	var h LocalHasher
+	return pool.Serve(in, out, func(frame []byte) []byte {
+		var q request
+		if err := q.parse(frame); err != nil {
+			return response{op: "hash", err: err.Error()}.append(nil)
+		}
+		digest, work, err := h.Hash(context.Background(), q.file, q.n)
+		r := response{digest: digest, work: work, changed: errors.Is(err, ErrChanged)}
+		if p := (*Problem)(nil); errors.As(err, &p) {
+			r.op, r.err = p.Op, p.Err.Error()
+		}
+		return r.append(nil)
+	})
+}
+
+// request is a file and how much of it to hash: six numbers of eight bytes,
+// then the path.
+type request struct {
+	file File
+	n    int64
+}
+
+func (q request) append(b []byte) []byte {
+	f := q.file
+	for _, v := range [...]uint64{uint64(q.n), uint64(f.Size), f.Device, f.Inode, uint64(f.ModTime), uint64(f.ChangeTime)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return append(b, f.Path...)
+}
+
+func (q *request) parse(b []byte) error {
+	if len(b) < 48 {
+		return fmt.Errorf("a request of %d bytes is too short", len(b))
+	}
+	v := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	q.n = int64(v(0))
+	q.file = File{
+		Size:       int64(v(1)),
+		Device:     v(2),
+		Inode:      v(3),
+		ModTime:    int64(v(4)),
+		ChangeTime: int64(v(5)),
+		Path:       string(b[48:]),
+	}
+	if q.n < Whole || q.file.Size < 0 {
+		return fmt.Errorf("a request for %d of %d bytes", q.n, q.file.Size)
+	}
+	return nil
+}
+
+// response is three numbers of eight bytes and a digest; then, if the file is a
+// problem, whether it changed, the length of the operation's name, that name,
+// and the cause.
+type response struct {
+	work    Work
+	digest  Digest
+	changed bool
+	op, err string
+}
+
+const responseSize = 3*8 + len(Digest{})
+
+func (r response) append(b []byte) []byte {
+	for _, v := range [...]int64{r.work.Opens, r.work.BytesRead, r.work.FilesHashed} {
+		b = binary.LittleEndian.AppendUint64(b, uint64(v))
+	}
+	b = append(b, r.digest[:]...)
+	if r.op == "" {
+		return b
+	}
+	changed := byte(0)
+	if r.changed {
+		changed = 1
+	}
+	b = append(b, changed, byte(len(r.op)))
+	return append(append(b, r.op...), r.err...)
+}
+
+func (r *response) parse(b []byte) error {
+	if len(b) < responseSize {
+		return fmt.Errorf("a worker's response of %d bytes is too short", len(b))
+	}
+	v := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
+	*r = response{work: Work{Opens: v(0), BytesRead: v(1), FilesHashed: v(2)}, digest: Digest(b[3*8:])}
+	rest := b[responseSize:]
+	if len(rest) == 0 {
+		return nil
+	}
+	if len(rest) < 2 || rest[0] > 1 || rest[1] == 0 || len(rest) < 2+int(rest[1]) {
+		return errors.New("a worker's response is malformed")
+	}
+	r.changed = rest[0] == 1
+	r.op, r.err = string(rest[2:2+int(rest[1])]), string(rest[2+int(rest[1]):])
+	return nil
+}
+
+// problem is the error that the worker met, as it would be in this process.
+func (r *response) problem(path string) error {
+	if r.op == "" {
+		return nil
+	}
+	err := errors.New(r.err)
+	if r.changed {
+		err = fmt.Errorf("%w%s", ErrChanged, strings.TrimPrefix(r.err, ErrChanged.Error()))
+	}
+	return &Problem{Op: r.op, Path: path, Err: err}
+}

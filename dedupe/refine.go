@@ -1,0 +1,183 @@
+package dedupe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// headSize is how much of a file the first refinement reads.
+	headSize = 64 << 10
+
+	// headPays is how many heads long a file must be before its head is read
+	// alone. A head costs another open and is read again where it decides
+	// nothing; so at most 1/16 of the bytes are read for nothing.
+	headPays = 16
+)
+
+// Refine splits every group by the digest of its files' first n bytes, reading
+// each inode once, and drops what has no equal. With n other than Whole it
+// leaves groups alone whose files are so small that a head would not pay.
+//
+// A file that can't be read as it was found is in no group but a problem of the
+// report. When ctx is cancelled the groups are those of the files read until
+// then, and the report is not complete.
+func Refine(ctx context.Context, r Report, h Hasher, n int64, opts Options) Report {
+	// The largest first: no worker is left alone with one at the end.
+	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(b.Size, a.Size) })
+	var groups []Group
+	var jobs []*job
+	var todo Event
+	for i, g := range r.Groups {
+		if n != Whole && g.Size <= headPays*n {
+			groups = append(groups, g)
+			continue
+		}
+		for _, links := range byInode(g.Files) {
+			jobs = append(jobs, &job{group: i, links: links})
+			todo.Files++
+			todo.Bytes += links[0].head(n)
+		}
+	}
+	todo.Stage = StageWhole
+	if n != Whole {
+		todo.Stage = StageHead
+	}
+	opts.observe(todo)
+
+	run := func(emit func(result)) { hashAll(ctx, jobs, h, n, opts.Workers, emit) }
+	gather(ctx, run, func(done result) {
+		done.job.result = &done
+		r.Stats.Work.add(done.work)
+		r.Problems = append(r.Problems, done.problems...)
+		opts.observe(Event{Stage: todo.Stage, Work: done.work, Done: 1})
+	})
+	r.Groups = append(groups, split(r.Groups, jobs)...)
+	r.Complete = r.Complete && ctx.Err() == nil && len(r.Problems) == 0
+	return r
+}
+
+// job is one inode to be hashed, under any of its names.
+type job struct {
+	group  int // in the report to be refined
+	links  []File
+	result *result // nil until it is done
+}
+
+// result is what became of a job. Links are those of its names that could be
+// read, or weren't needed.
+type result struct {
+	job      *job
+	digest   Digest
+	links    []File
+	work     Work
+	problems []*Problem
+}
+
+// hashAll drives the hasher, whichever it is, with one goroutine a worker.
+func hashAll(ctx context.Context, jobs []*job, h Hasher, n int64, workers int, emit func(result)) {
+	var next atomic.Int64
+	var group errgroup.Group
+	for range min(workers, len(jobs)) {
+		group.Go(func() error {
+			for i := next.Add(1); i <= int64(len(jobs)) && ctx.Err() == nil; i = next.Add(1) {
+				emit(jobs[i-1].hash(ctx, h, n))
+			}
+			return nil
+		})
+	}
+	group.Wait() // every error is in a result
+}
+
+// hash tries the names of an inode until one can be read.
+func (j *job) hash(ctx context.Context, h Hasher, n int64) result {
+	done := result{job: j, links: j.links}
+	for ; len(done.links) > 0; done.links = done.links[1:] {
+		digest, work, err := h.Hash(ctx, done.links[0], n)
+		done.work.add(work)
+		if err == nil {
+			done.digest = digest
+			return done
+		}
+		if ctx.Err() != nil {
+			return result{job: j, work: done.work}
+		}
+		var p *Problem
+		if !errors.As(err, &p) {
+			p = &Problem{Op: "hash", Path: done.links[0].Path, Err: err}
+		}
+		done.problems = append(done.problems, p)
+	}
+	return done
+}
+
+// split makes a group of each digest that two inodes of a group share.
+func split(groups []Group, jobs []*job) []Group {
+	type key struct {
+		group  int
+		digest Digest
+	}
+	byDigest := make(map[key][]*result)
+	for _, j := range jobs {
+		if done := j.result; done != nil && len(done.links) > 0 {
+			k := key{j.group, done.digest}
+			byDigest[k] = append(byDigest[k], done)
+		}
+	}
+	var finer []Group
+	for k, same := range byDigest {
+		if len(same) < 2 {
+			continue
+		}
+		g := Group{Size: groups[k.group].Size, Digest: k.digest}
+		for _, done := range same {
+			g.Files = append(g.Files, done.links...)
+		}
+		slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+		finer = append(finer, g)
+	}
+	return finer
+}
+
+// hungAfter is how long a cancelled stage waits for its goroutines. One that is
+// in a system call on a mount that hangs can't be interrupted, and is left.
+const hungAfter = 250 * time.Millisecond
+
+// gather runs run beside the caller and hands what it emits to take, one at a
+// time, until it has ended, or until ctx is cancelled and it hangs.
+func gather[T any](ctx context.Context, run func(emit func(T)), take func(T)) {
+	emitted := make(chan T, 64)
+	left := make(chan struct{})
+	defer close(left)
+	go func() {
+		defer close(emitted)
+		run(func(v T) {
+			select {
+			case emitted <- v:
+			case <-left:
+			}
+		})
+	}()
+	cancelled := ctx.Done()
+	var hung <-chan time.Time
+	for {
+		select {
+		case v, ok := <-emitted:
+			if !ok {
+				return
+			}
+			take(v)
+		case <-cancelled:
+			cancelled, hung = nil, time.After(hungAfter)
+		case <-hung:
+			return
+		}
+	}
+}

@@ -1,0 +1,317 @@
+package report
+
+import (
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"time"
+	"unicode/utf8"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+)
+
+// Schema is the JSON Schema of a report, and of a projection on its own.
+//
+//go:embed report.schema.json
+var Schema []byte
+
+// The names of the JSON documents' formats, in their field "schema".
+const (
+	reportSchema     = "dedupe.report/v1"
+	projectionSchema = "dedupe.projection/v1"
+)
+
+type reportJSON struct {
+	Schema      string          `json:"schema"`
+	Roots       []string        `json:"roots"`
+	RootsBase64 []string        `json:"roots_base64,omitempty"` // all of them, if one is not UTF-8
+	Mode        dedupe.Mode     `json:"mode"`
+	Workers     int             `json:"workers"`
+	Complete    bool            `json:"complete"`
+	Stats       statsJSON       `json:"stats"`
+	Groups      []groupJSON     `json:"groups"`
+	Problems    []problemJSON   `json:"problems"`
+	Projection  *projectionJSON `json:"projection,omitempty"`
+	NoBill      string          `json:"projection_error,omitempty"`
+}
+
+type statsJSON struct {
+	Files            int64   `json:"files"`
+	Bytes            int64   `json:"bytes"`
+	Directories      int64   `json:"directories"`
+	Opens            int64   `json:"opens"`
+	FilesHashed      int64   `json:"files_hashed"`
+	BytesRead        int64   `json:"bytes_read"`
+	DuplicateGroups  int64   `json:"duplicate_groups"`
+	DuplicateFiles   int64   `json:"duplicate_files"`
+	ReclaimableBytes int64   `json:"reclaimable_bytes"`
+	ElapsedMS        float64 `json:"elapsed_ms"`
+	CPUMS            float64 `json:"cpu_ms"`
+	PeakMemoryBytes  int64   `json:"peak_memory_bytes"`
+	WorkerProcesses  int64   `json:"worker_processes"`
+}
+
+type groupJSON struct {
+	Size             int64      `json:"size"`
+	Digest           string     `json:"digest"`
+	ReclaimableBytes int64      `json:"reclaimable_bytes"`
+	Files            []fileJSON `json:"files"`
+}
+
+// pathJSON is a path in text. One that is not UTF-8 is there twice: to be read,
+// with a replacement character for what is not text, and in full.
+type pathJSON struct {
+	Path       string `json:"path"`
+	PathBase64 []byte `json:"path_base64,omitempty"`
+}
+
+type fileJSON struct {
+	pathJSON
+	Inode    uint64    `json:"inode"`
+	MTime    time.Time `json:"mtime"`
+	HardLink bool      `json:"hard_link,omitempty"` // to the inode of an earlier file of the group
+}
+
+type problemJSON struct {
+	pathJSON
+	Op    string `json:"op"`
+	Error string `json:"error"`
+}
+
+type projectionJSON struct {
+	Schema          string      `json:"schema,omitempty"` // of a document of its own
+	Calls           int64       `json:"calls"`
+	Region          string      `json:"region"`
+	Currency        string      `json:"currency"`
+	Prices          string      `json:"prices"`
+	Usage           usageJSON   `json:"usage"`
+	Items           []itemJSON  `json:"items"`
+	Total           json.Number `json:"total"`
+	ReclaimableCost json.Number `json:"reclaimable_cost"`
+	Warnings        []string    `json:"warnings,omitempty"`
+}
+
+type itemJSON struct {
+	Meter     string      `json:"meter"`
+	Quantity  json.Number `json:"quantity"`
+	Unit      string      `json:"unit"`
+	UnitPrice json.Number `json:"unit_price"`
+	Cost      json.Number `json:"cost"`
+	Source    string      `json:"source"`
+}
+
+func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
+	doc := reportJSON{
+		Schema:   reportSchema,
+		Roots:    make([]string, 0, len(r.Roots)),
+		Mode:     r.Mode,
+		Workers:  r.Workers,
+		Complete: r.Complete,
+		Stats:    statsOf(r.Stats),
+		Groups:   make([]groupJSON, 0, len(r.Groups)),
+		Problems: make([]problemJSON, 0, len(r.Problems)),
+	}
+	lossy := false
+	for _, root := range r.Roots {
+		doc.Roots = append(doc.Roots, root)
+		doc.RootsBase64 = append(doc.RootsBase64, base64.StdEncoding.EncodeToString([]byte(root)))
+		lossy = lossy || !utf8.ValidString(root)
+	}
+	if !lossy {
+		doc.RootsBase64 = nil
+	}
+	for _, g := range r.Groups {
+		doc.Groups = append(doc.Groups, groupOf(g))
+	}
+	for _, p := range r.Problems {
+		doc.Problems = append(doc.Problems, problemJSON{pathOf(p.Path), p.Op, p.Err.Error()})
+	}
+	switch {
+	case p == nil:
+	case p.Err != nil:
+		doc.NoBill = p.Err.Error()
+	default:
+		projection := projectionOf(p)
+		doc.Projection = &projection
+	}
+	return encode(w, doc)
+}
+
+func writeProjectionJSON(w io.Writer, p *Projection) error {
+	doc := projectionOf(p)
+	doc.Schema = projectionSchema
+	return encode(w, doc)
+}
+
+func encode(w io.Writer, doc any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(doc)
+}
+
+func statsOf(s dedupe.Stats) statsJSON {
+	return statsJSON{
+		Files:            s.Files,
+		Bytes:            s.Bytes,
+		Directories:      s.Directories,
+		Opens:            s.Opens,
+		FilesHashed:      s.FilesHashed,
+		BytesRead:        s.BytesRead,
+		DuplicateGroups:  s.DuplicateGroups,
+		DuplicateFiles:   s.DuplicateFiles,
+		ReclaimableBytes: s.ReclaimableBytes,
+		ElapsedMS:        milliseconds(s.Elapsed),
+		CPUMS:            milliseconds(s.CPU),
+		PeakMemoryBytes:  s.PeakMemory,
+		WorkerProcesses:  s.WorkerProcesses,
+	}
+}
+
+// milliseconds keeps three decimals: nothing here is measured finer.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+
+func groupOf(g dedupe.Group) groupJSON {
+	group := groupJSON{
+		Size:             g.Size,
+		Digest:           g.Digest.String(),
+		ReclaimableBytes: g.Reclaimable,
+		Files:            make([]fileJSON, len(g.Files)),
+	}
+	links := g.HardLinks()
+	for i, f := range g.Files {
+		group.Files[i] = fileJSON{pathOf(f.Path), f.Inode, time.Unix(0, f.ModTime).UTC(), links[i]}
+	}
+	return group
+}
+
+func pathOf(path string) pathJSON {
+	if utf8.ValidString(path) {
+		return pathJSON{Path: path}
+	}
+	return pathJSON{path, []byte(path)}
+}
+
+func projectionOf(p *Projection) projectionJSON {
+	b := p.Bill
+	doc := projectionJSON{
+		Calls:           p.Usage.Calls,
+		Region:          b.Region,
+		Currency:        b.Currency,
+		Prices:          b.Date,
+		Usage:           usageOf(p.Usage),
+		Items:           make([]itemJSON, len(b.Items)),
+		Total:           cents(b.Total),
+		ReclaimableCost: cents(b.Reclaimable),
+		Warnings:        b.Warnings,
+	}
+	for i, item := range b.Items {
+		doc.Items[i] = itemJSON{
+			Meter:     item.Meter,
+			Quantity:  json.Number(cost.Decimal(item.Quantity, 6)),
+			Unit:      item.Unit,
+			UnitPrice: json.Number(cost.Decimal(item.UnitPrice, 16)),
+			Cost:      cents(item.Cost),
+			Source:    item.Source + ", " + item.Checked,
+		}
+	}
+	return doc
+}
+
+func cents(amount *big.Rat) json.Number { return json.Number(cost.Cents(amount)) }
+
+// usageJSON is a cost.Usage, flat: what each call uses, and what is stored.
+type usageJSON struct {
+	Arch               cost.Arch         `json:"arch"`
+	MemoryMB           int64             `json:"memory_mb"`
+	DurationMS         float64           `json:"duration_ms"`
+	EphemeralMB        int64             `json:"ephemeral_storage_mb,omitempty"`
+	Provisioned        int64             `json:"provisioned_concurrency,omitempty"`
+	API                cost.API          `json:"api"`
+	RequestBytes       int64             `json:"request_bytes"`
+	Throughput         cost.Throughput   `json:"throughput"`
+	ProvisionedMiBps   int64             `json:"provisioned_mibps,omitempty"`
+	ReadBytes          int64             `json:"metered_read_bytes"`
+	AccessBytes        int64             `json:"metered_access_bytes,omitempty"`
+	MetadataOperations int64             `json:"metadata_operations"`
+	StorageClass       cost.StorageClass `json:"storage_class"`
+	StoredBytes        int64             `json:"stored_bytes"`
+	ReclaimableBytes   int64             `json:"reclaimable_bytes"`
+	FreeTier           bool              `json:"free_tier"`
+}
+
+func usageOf(u cost.Usage) usageJSON {
+	return usageJSON{
+		Arch:               u.Lambda.Arch,
+		MemoryMB:           u.Lambda.MemoryMB,
+		DurationMS:         milliseconds(u.Lambda.Duration),
+		EphemeralMB:        u.Lambda.EphemeralMB,
+		Provisioned:        u.Lambda.Provisioned.Environments,
+		API:                u.API,
+		RequestBytes:       u.RequestBytes,
+		Throughput:         u.EFS.Throughput,
+		ProvisionedMiBps:   u.EFS.ProvisionedMiBps,
+		ReadBytes:          u.EFS.ReadBytes,
+		AccessBytes:        u.EFS.AccessBytes,
+		MetadataOperations: u.EFS.MetadataOperations,
+		StorageClass:       u.EFS.StorageClass,
+		StoredBytes:        u.EFS.StoredBytes,
+		ReclaimableBytes:   u.EFS.ReclaimableBytes,
+		FreeTier:           u.FreeTier,
+	}
+}
+
+func (u usageJSON) usage(calls int64) cost.Usage {
+	return cost.Usage{
+		Calls: calls,
+		Lambda: cost.Lambda{
+			Arch:        u.Arch,
+			MemoryMB:    u.MemoryMB,
+			Duration:    time.Duration(math.Round(u.DurationMS * 1e6)),
+			EphemeralMB: u.EphemeralMB,
+			Provisioned: cost.ProvisionedConcurrency{Environments: u.Provisioned},
+		},
+		API:          u.API,
+		RequestBytes: u.RequestBytes,
+		EFS: cost.EFS{
+			Throughput:         u.Throughput,
+			ProvisionedMiBps:   u.ProvisionedMiBps,
+			ReadBytes:          u.ReadBytes,
+			AccessBytes:        u.AccessBytes,
+			MetadataOperations: u.MetadataOperations,
+			StorageClass:       u.StorageClass,
+			StoredBytes:        u.StoredBytes,
+			ReclaimableBytes:   u.ReclaimableBytes,
+		},
+		FreeTier: u.FreeTier,
+	}
+}
+
+// ReadUsage reads the usage of a JSON report or projection, and the region it
+// was priced for.
+func ReadUsage(r io.Reader) (u cost.Usage, region string, err error) {
+	var doc struct {
+		Schema string `json:"schema"`
+		projectionJSON
+		Projection *projectionJSON `json:"projection"`
+	}
+	if err := json.NewDecoder(r).Decode(&doc); err != nil {
+		return u, "", fmt.Errorf("not a JSON report: %w", err)
+	}
+	p := &doc.projectionJSON
+	switch doc.Schema {
+	case reportSchema:
+		p = doc.Projection
+	case projectionSchema:
+	default:
+		return u, "", fmt.Errorf("its schema is %q, not %s or %s: use a report that 'dedupe scan --format json' wrote", doc.Schema, reportSchema, projectionSchema)
+	}
+	if p == nil {
+		return u, "", fmt.Errorf("the report has no projection to take the usage from")
+	}
+	return p.Usage.usage(p.Calls), p.Region, nil
+}

@@ -1,0 +1,96 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+)
+
+// Projection is what a month of calls costs, and the usage it was priced from.
+// Where that can't be priced, Err says why and Bill is nil.
+type Projection struct {
+	Usage cost.Usage
+	Bill  *cost.Bill
+	Err   error
+}
+
+// Project prices usage from the price book of a region.
+func Project(region string, u cost.Usage) Projection {
+	book, err := cost.Prices(region)
+	if err != nil {
+		return Projection{Usage: u, Err: err}
+	}
+	bill, err := book.Bill(u)
+	return Projection{u, bill, err}
+}
+
+// DefaultMemoryMB is the memory of a Lambda function that has one whole vCPU.
+const DefaultMemoryMB = 1769
+
+// maxMemoryMB is the most that a Lambda function can have.
+const maxMemoryMB = 10240
+
+// Reads adds up what EFS counts of what a scan reads.
+type Reads struct {
+	read, access int64
+}
+
+// Observe counts the file that a step of a scan has read; it is made for
+// dedupe.Options.
+func (m *Reads) Observe(e dedupe.Event) {
+	m.read += cost.MeteredRead(e.Work.BytesRead)
+	m.access += cost.MeteredAccess(e.Work.BytesRead)
+}
+
+// Measured returns u with what one scan took as what each call takes: its
+// duration, its memory if u chooses none, and its use of EFS. The metadata
+// operations are one for each file and directory found, and two more, open and
+// close, for each open.
+func Measured(u cost.Usage, r dedupe.Report, m Reads) cost.Usage {
+	s := r.Stats
+	u.Lambda.Duration = cost.BilledDuration(max(s.Elapsed, time.Millisecond))
+	if u.Lambda.MemoryMB == 0 {
+		u.Lambda.MemoryMB = min(max(DefaultMemoryMB, megabytes(s.PeakMemory)), maxMemoryMB)
+	}
+	u.EFS.MetadataOperations = s.Files + s.Directories + 2*s.Opens
+	u.EFS.StoredBytes = s.Bytes
+	u.EFS.ReclaimableBytes = s.ReclaimableBytes
+	return m.meter(u)
+}
+
+// ByHand returns u with the use of EFS of a call that reads so many bytes in so
+// many opens, the bytes spread evenly. The metadata operations are three for
+// each open: looking the file up, open and close.
+func ByHand(u cost.Usage, bytesRead, opens int64) cost.Usage {
+	files := max(opens, 1)
+	each, more := bytesRead/files, bytesRead%files
+	u.EFS.MetadataOperations = 3 * opens
+	return Reads{
+		read:   (files-more)*cost.MeteredRead(each) + more*cost.MeteredRead(each+1),
+		access: (files-more)*cost.MeteredAccess(each) + more*cost.MeteredAccess(each+1),
+	}.meter(u)
+}
+
+// meter sets what is read, and what of it is access to a class that charges for
+// that.
+func (m Reads) meter(u cost.Usage) cost.Usage {
+	u.EFS.ReadBytes, u.EFS.AccessBytes = m.read, 0
+	switch u.EFS.StorageClass {
+	case cost.IA, cost.OneZoneIA, cost.Archive:
+		u.EFS.AccessBytes = m.access
+	}
+	return u
+}
+
+// Warn adds to the bill what it can't know of the scan: a function too small for
+// the memory that it took.
+func (p *Projection) Warn(r dedupe.Report) {
+	if took := megabytes(r.Stats.PeakMemory); p.Bill != nil && took > p.Usage.Lambda.MemoryMB {
+		p.Bill.Warnings = append(p.Bill.Warnings, fmt.Sprintf(
+			"the scan took %d MB of memory: a function of %d MB would be killed", took, p.Usage.Lambda.MemoryMB))
+	}
+}
+
+func megabytes(bytes int64) int64 { return (bytes + 1<<20 - 1) >> 20 }

@@ -1,0 +1,82 @@
+// Package report writes a scan's report, and what such a scan costs, for people
+// and for programs. It knows nothing of how a report was found.
+//
+//	report.go      the formats
+//	projection.go  what a month of such scans costs: a report's usage, priced
+//	json.go        the JSON contract, written and read; report.schema.json describes it
+//	text.go        for people
+//	csv.go         a row for each file of a duplicate group
+//	fdupes.go      what fdupes prints
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"efsdedupe/dedupe"
+)
+
+// Format is a way to write a report.
+type Format string
+
+const (
+	Text   Format = "text"
+	JSON   Format = "json"
+	CSV    Format = "csv"
+	Fdupes Format = "fdupes"
+)
+
+// ParseFormat returns the format of that name.
+func ParseFormat(name string) (Format, error) {
+	switch f := Format(name); f {
+	case Text, JSON, CSV, Fdupes:
+		return f, nil
+	}
+	return "", fmt.Errorf("unknown format %q: choose text, json, csv or fdupes", name)
+}
+
+// TellsProblems reports whether a report in this format says which files were
+// not read. Where it doesn't, they must be told elsewhere.
+func (f Format) TellsProblems() bool { return f == Text || f == JSON }
+
+// Write writes a report. Colour concerns the text format alone; so does
+// projection the text and JSON formats, and nil leaves it out.
+func Write(w io.Writer, f Format, r dedupe.Report, p *Projection, colour bool) error {
+	switch f {
+	case Text:
+		return writeText(w, r, p, colour)
+	case JSON:
+		return writeJSON(w, r, p)
+	case CSV:
+		return writeCSV(w, r)
+	case Fdupes:
+		return writeFdupes(w, r)
+	}
+	return fmt.Errorf("unknown format %q", f)
+}
+
+// WriteProjection writes a projection on its own, as text or JSON.
+func WriteProjection(w io.Writer, f Format, p *Projection, colour bool) error {
+	switch f {
+	case Text:
+		return writeBill(w, p, newStyle(colour))
+	case JSON:
+		return writeProjectionJSON(w, p)
+	}
+	return fmt.Errorf("a bill can't be written as %s: choose text or json", f)
+}
+
+// ProblemLine is a problem as one line of text.
+func ProblemLine(p *dedupe.Problem) string {
+	return fmt.Sprintf("%s %s: %v", p.Op, printable(p.Path), p.Err)
+}
+
+// printable returns a path as it is, or quoted if it holds what would not print,
+// what a terminal might obey, or a quote.
+func printable(path string) string {
+	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
+		return quoted
+	}
+	return path
+}

@@ -1,0 +1,207 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/big"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/fatih/color"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+)
+
+// filesShown is how many files of a group the text format names. It says how
+// many it leaves out; the other formats leave out none.
+const filesShown = 10
+
+// style is how the parts of a text stand out, on a terminal.
+type style struct {
+	strong, faint, bad func(a ...any) string
+}
+
+func newStyle(colour bool) style {
+	paint := func(attributes ...color.Attribute) func(a ...any) string {
+		c := color.New(attributes...)
+		if colour {
+			c.EnableColor()
+		} else {
+			c.DisableColor()
+		}
+		return c.SprintFunc()
+	}
+	return style{strong: paint(color.Bold), faint: paint(color.Faint), bad: paint(color.FgRed, color.Bold)}
+}
+
+func writeText(w io.Writer, r dedupe.Report, p *Projection, colour bool) error {
+	b := bufio.NewWriter(w)
+	s := newStyle(colour)
+	for _, g := range r.Groups {
+		writeGroup(b, g, s)
+	}
+	writeProblems(b, r, s)
+	writeFound(b, r, s)
+	if p != nil {
+		fmt.Fprintln(b)
+		if err := writeBill(b, p, s); err != nil {
+			return err
+		}
+	}
+	return b.Flush()
+}
+
+func writeGroup(w io.Writer, g dedupe.Group, s style) {
+	fmt.Fprintf(w, "%s, %s reclaimable  %s\n",
+		s.strong(count(g.Copies(), "copy", "copies"), " of ", size(g.Size)), size(g.Reclaimable), s.faint(g.Digest.String()[:16]))
+	first := make(map[uint64]string)
+	links := g.HardLinks()
+	for i, f := range g.Files {
+		if i == filesShown && len(g.Files) > filesShown+1 {
+			fmt.Fprintf(w, "  %s\n", s.faint("and ", humanize.Comma(int64(len(g.Files)-i)), " more; --format fdupes, csv or json names all"))
+			break
+		}
+		if links[i] {
+			fmt.Fprintf(w, "  %s %s\n", printable(f.Path), s.faint("(hard link to "+printable(first[f.Inode])+")"))
+			continue
+		}
+		first[f.Inode] = f.Path
+		fmt.Fprintf(w, "  %s\n", printable(f.Path))
+	}
+	fmt.Fprintln(w)
+}
+
+func writeProblems(w io.Writer, r dedupe.Report, s style) {
+	if len(r.Problems) == 0 {
+		return
+	}
+	fmt.Fprintln(w, s.bad(count(int64(len(r.Problems)), "problem", "problems"))+": what is named here is in no group")
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "  %s\n", ProblemLine(p))
+	}
+	fmt.Fprintln(w)
+}
+
+func writeFound(w io.Writer, r dedupe.Report, s style) {
+	t := r.Stats
+	if !r.Complete {
+		fmt.Fprintln(w, s.bad("Not complete: ")+"there may be more duplicates than these.")
+	}
+	switch {
+	case t.DuplicateGroups > 0:
+		fmt.Fprintf(w, "%s: %s of %s are copies of another, %s of %s reclaimable.\n",
+			s.strong(count(t.DuplicateGroups, "duplicate group", "duplicate groups")), humanize.Comma(t.DuplicateFiles),
+			count(t.Files, "file", "files"), s.strong(size(t.ReclaimableBytes)), size(t.Bytes))
+	default:
+		fmt.Fprintf(w, "%s among %s, %s.\n", s.strong("No duplicates"), count(t.Files, "file", "files"), size(t.Bytes))
+	}
+	fmt.Fprintf(w, "Read %s in %s, %s listed; took %s, %s of CPU and %s of memory in %s, %s.\n",
+		size(t.BytesRead), count(t.Opens, "open", "opens"), count(t.Directories, "directory", "directories"),
+		elapsed(t.Elapsed), elapsed(t.CPU), size(t.PeakMemory), r.Mode, count(int64(r.Workers), "worker", "workers"))
+}
+
+// writeBill writes the items of a bill as a table, and what decides it.
+func writeBill(w io.Writer, p *Projection, s style) error {
+	u, b := p.Usage, p.Bill
+	if p.Err != nil {
+		_, err := fmt.Fprintf(w, "No bill: %v.\n", p.Err)
+		return err
+	}
+	fmt.Fprintf(w, "%s in %s, prices of %s\n", s.strong("A month of ", humanize.Comma(u.Calls), " such calls"), b.Region, b.Date)
+	fmt.Fprintf(w, "%s\n\n", s.faint(basis(u)))
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, item := range b.Items {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
+			"× "+cost.Decimal(item.UnitPrice, 16), money(item.Cost))
+	}
+	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency), money(b.Total))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	if most, share := largest(b); share > 0 {
+		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
+		if u.EFS.ReclaimableBytes > 0 {
+			fmt.Fprintf(w, " Keeping the duplicates costs %s a month.", money(b.Reclaimable))
+		}
+		fmt.Fprintln(w)
+	}
+	for _, warning := range b.Warnings {
+		fmt.Fprintf(w, "Note: %s.\n", strings.TrimSuffix(warning, "."))
+	}
+	return nil
+}
+
+// basis says what each call was taken to be.
+func basis(u cost.Usage) string {
+	parts := []string{fmt.Sprintf("each %s at %s MB, %s", elapsed(u.Lambda.Duration), humanize.Comma(u.Lambda.MemoryMB), u.Lambda.Arch)}
+	if u.API == cost.HTTP || u.API == cost.REST {
+		parts = append(parts, string(u.API)+" API")
+	}
+	parts = append(parts, string(u.EFS.Throughput)+" throughput")
+	if u.FreeTier {
+		parts = append(parts, "free tier")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// largest returns the meter that costs most, all tiers of it, and its share of
+// the total in percent.
+func largest(b *cost.Bill) (meter string, percent int64) {
+	if b.Total.Sign() == 0 {
+		return "", 0
+	}
+	costs := make(map[string]*big.Rat)
+	for _, item := range b.Items {
+		if costs[item.Meter] == nil {
+			costs[item.Meter] = new(big.Rat)
+		}
+		costs[item.Meter].Add(costs[item.Meter], item.Cost)
+		if meter == "" || costs[item.Meter].Cmp(costs[meter]) > 0 {
+			meter = item.Meter
+		}
+	}
+	share, _ := new(big.Rat).Quo(costs[meter], b.Total).Float64()
+	return meter, int64(share*100 + 0.5)
+}
+
+// pad sets a cell flush left in a table whose cells are flush right.
+func pad(cell string) string { return fmt.Sprintf("  %-32s", cell) }
+
+func money(amount *big.Rat) string { return commas(cost.Cents(amount)) }
+
+// commas sets thousands apart in a decimal number.
+func commas(decimal string) string {
+	whole, fraction, hasFraction := strings.Cut(decimal, ".")
+	if n, ok := new(big.Int).SetString(whole, 10); ok {
+		whole = humanize.BigComma(n)
+	}
+	if hasFraction {
+		return whole + "." + fraction
+	}
+	return whole
+}
+
+func size(bytes int64) string { return humanize.IBytes(uint64(bytes)) }
+
+func count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return humanize.Comma(n) + " " + many
+}
+
+// elapsed keeps three digits or so of a duration.
+func elapsed(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= 100*time.Millisecond:
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Microsecond).String()
+}

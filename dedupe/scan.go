@@ -1,0 +1,163 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/pool"
+)
+
+// Mode says where files are read and hashed. Both modes give the same groups.
+type Mode string
+
+const (
+	Goroutines Mode = "goroutines" // in this process
+	Processes  Mode = "processes"  // in a pool of worker processes
+)
+
+const (
+	// DefaultWorkers suits a network mount: at a millisecond a round trip, 64
+	// in flight read some 500 MiB/s of 1 MiB files and 10,000 small files a
+	// second, which is what one client of Amazon EFS can take.
+	DefaultWorkers = 64
+
+	// MaxWorkers is below the 1,024 file descriptors, processes and threads that
+	// an AWS Lambda function has.
+	MaxWorkers = 1000
+)
+
+// Options say what to scan and how.
+type Options struct {
+	Roots         []string // directories or files; at least one
+	Filter        Filter
+	OneFileSystem bool // stay on the file system of each root
+	Mode          Mode
+	Workers       int // files and directories in flight, 1 to MaxWorkers
+
+	// Worker is the command of a worker process, one that runs Serve. Only the
+	// mode Processes needs it.
+	Worker func() *exec.Cmd
+
+	// Ignore is a file of the caller's own that the walk must not find, such as
+	// the one that the report is about to be written to; nil if there is none.
+	Ignore os.FileInfo
+
+	// Observe, if it is set, is told of every step, by one goroutine at a time.
+	Observe func(Event)
+}
+
+// Stage is a part of a scan.
+type Stage string
+
+const (
+	StageWalk  Stage = "walk"
+	StageHead  Stage = "head"
+	StageWhole Stage = "whole"
+)
+
+// Event is a step of a scan: in StageWalk files that were found; in the others
+// first how much there is to be read, then what was done to read one file.
+type Event struct {
+	Stage Stage
+	Files int64 // found, or to be read
+	Bytes int64 // to be read
+	Done  int64 // files read, or that could not be
+	Work  Work
+}
+
+func (o *Options) observe(e Event) {
+	if o.Observe != nil {
+		o.Observe(e)
+	}
+}
+
+func (o *Options) ignores(st *unix.Stat_t) bool {
+	if o.Ignore == nil {
+		return false
+	}
+	own, ok := o.Ignore.Sys().(*syscall.Stat_t)
+	return ok && own.Ino == st.Ino && uint64(own.Dev) == uint64(st.Dev)
+}
+
+// Validate returns what is wrong with the options, in words for the one who
+// gave them.
+func (o *Options) Validate() error {
+	if len(o.Roots) == 0 {
+		return errors.New("nothing to scan: name a directory or a file")
+	}
+	if o.Workers < 1 || o.Workers > MaxWorkers {
+		return fmt.Errorf("%d workers: choose 1 to %d", o.Workers, MaxWorkers)
+	}
+	descriptors := 1 // a worker's open file or directory
+	switch o.Mode {
+	case Goroutines:
+	case Processes:
+		descriptors = pool.Descriptors
+	default:
+		return fmt.Errorf("unknown mode %q: choose %s or %s", o.Mode, Goroutines, Processes)
+	}
+	var limit unix.Rlimit
+	const others = 32 // standard streams, the output, the runtime's own, room to spare
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
+		if most := (int64(min(limit.Cur, 1<<20)) - others) / int64(descriptors); int64(o.Workers) > most {
+			return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
+				o.Workers, o.Workers*descriptors+others, limit.Cur, max(most, 0))
+		}
+	}
+	return o.Filter.validate()
+}
+
+// Scan finds the groups of identical files below the roots. When ctx is
+// cancelled it returns, soon, what it knows by then; Complete is false.
+//
+// Its error is about the options or a root; everything else that goes wrong is
+// a problem in the report.
+func Scan(ctx context.Context, opts Options) (Report, error) {
+	if err := opts.Validate(); err != nil {
+		return Report{}, err
+	}
+	start, cpu := time.Now(), cpuTime()
+	r, err := Walk(ctx, opts)
+	if err != nil {
+		return Report{}, err
+	}
+	var h Hasher = new(LocalHasher)
+	var workers *pool.Pool
+	if opts.Mode == Processes {
+		workers = pool.New(opts.Workers, opts.Worker)
+		h = &PoolHasher{workers}
+	}
+	r = Refine(ctx, r, h, headSize, opts)
+	r = Refine(ctx, r, h, Whole, opts)
+	r.Stats.Elapsed = time.Since(start)
+
+	r.Stats.PeakMemory = pool.PeakMemory(os.Getpid())
+	if workers != nil {
+		used := workers.Close()
+		r.Stats.CPU = used.CPU
+		r.Stats.PeakMemory += used.PeakMemory
+		r.Stats.WorkerProcesses = used.Started
+	}
+	r.Stats.CPU += cpuTime() - cpu
+	r.Mode, r.Workers = opts.Mode, opts.Workers
+	r.Roots = slices.Clone(opts.Roots)
+	r.sort()
+	return r, nil
+}
+
+// cpuTime is the user and system time of this process.
+func cpuTime() time.Duration {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
