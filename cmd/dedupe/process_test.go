@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// endless makes two files of which no one will see the end: hashing them takes
+// minutes, storing them nothing.
+func endless(t *testing.T) string {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b", "c", "d"} {
+		path := filepath.Join(dir, "in", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		// A byte, because some file systems read a file that is all hole in no time.
+		f.WriteString("x")
+		if err := f.Truncate(1 << 40); err != nil {
+			t.Skipf("this file system holds no file of 1 TiB: %v", err)
+		}
+	}
+	return dir
+}
+
+// started is a scan of an endless tree that is known to be on its way.
+type started struct {
+	*exec.Cmd
+	output         string
+	stdout, stderr bytes.Buffer
+	workers        []int
+}
+
+// startScan waits until the scan has opened its output, which comes after the
+// signal handlers, and until workers processes run.
+func startScan(t *testing.T, workers int, args ...string) *started {
+	dir := endless(t)
+	s := &started{output: filepath.Join(dir, "report.json")}
+	args = append([]string{"scan", "--format", "json", "--output", s.output}, append(args, filepath.Join(dir, "in"))...)
+	s.Cmd = exec.Command(binary, args...)
+	s.Stdout, s.Stderr = &s.stdout, &s.stderr
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Process.Kill() })
+	eventually(t, "the scan to be on its way", func() bool {
+		pending, _ := filepath.Glob(filepath.Join(dir, ".report.json*"))
+		s.workers = busyChildren(s.Process.Pid)
+		return len(pending) == 1 && len(s.workers) == workers
+	})
+	return s
+}
+
+// eventually polls; what it waits for happens, or the test has failed anyway.
+func eventually(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ready(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 30 s for %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// busyChildren lists the child processes that have used so much CPU time, 50 ms,
+// that they are past the head of a file. It finds none elsewhere than on Linux.
+func busyChildren(parent int) (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, stat := range stats {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+		// After the name: state, parent, ... , user and system time in ticks of 10 ms.
+		fields := procStat(pid)
+		if len(fields) < 13 || fields[0] == "Z" || fields[1] != strconv.Itoa(parent) {
+			continue
+		}
+		user, _ := strconv.Atoi(fields[11])
+		system, _ := strconv.Atoi(fields[12])
+		if user+system >= 5 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// procStat returns what the kernel tells of a process, from its state on; nil if
+// it is gone.
+func procStat(pid int) []string {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+}
+
+func alive(pid int) bool {
+	fields := procStat(pid)
+	return fields != nil && fields[0] != "Z"
+}
+
+func needProc(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("only /proc tells which processes are workers")
+	}
+}
+
+func (s *started) exitCode(t *testing.T) int {
+	t.Helper()
+	watchdog := time.AfterFunc(30*time.Second, func() {
+		t.Error("the scan did not end within 30 s")
+		s.Process.Kill()
+	})
+	defer watchdog.Stop()
+	err := s.Wait()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	return s.ProcessState.ExitCode()
+}
+
+// TestInterrupted checks what ^C leaves: exit code 130, a report that says it is
+// partial, and no process.
+func TestInterrupted(t *testing.T) {
+	needProc(t)
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		for mode, workers := range map[string]int{"goroutines": 0, "processes": 4} {
+			t.Run(mode+" "+signal.String(), func(t *testing.T) {
+				t.Parallel()
+				s := startScan(t, workers, "--mode", mode)
+				s.Process.Signal(signal)
+				if code := s.exitCode(t); code != exitInterrupted {
+					t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &s.stderr)
+				}
+				var report struct {
+					Complete *bool
+					Groups   []any
+				}
+				b, err := os.ReadFile(s.output)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := json.Unmarshal(b, &report); err != nil {
+					t.Fatalf("%v\n%s", err, b)
+				}
+				if report.Complete == nil || *report.Complete || len(report.Groups) != 0 {
+					t.Errorf("a partial report must say so: %s", b)
+				}
+				for _, pid := range s.workers {
+					if alive(pid) {
+						t.Errorf("worker %d is left behind", pid)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestInterruptedKeepsWholeReport checks that a partial report replaces no whole
+// one.
+func TestInterruptedKeepsWholeReport(t *testing.T) {
+	needProc(t)
+	s := startScan(t, 0)
+	if err := os.WriteFile(s.output, []byte("whole"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s.Process.Signal(os.Interrupt)
+	s.exitCode(t)
+	if b, err := os.ReadFile(s.output); err != nil || string(b) != "whole" {
+		t.Errorf("the report is now %q, %v", b, err)
+	}
+	if b, err := os.ReadFile(s.output + ".partial"); err != nil || !json.Valid(b) {
+		t.Errorf("the partial report is %q, %v", b, err)
+	}
+	if !strings.Contains(s.stderr.String(), "the partial report is") {
+		t.Errorf("it does not say where the partial report is: %s", &s.stderr)
+	}
+}
+
+// TestKilledParent checks that SIGKILL, which no program can act on, leaves no
+// worker either, though they are busy.
+func TestKilledParent(t *testing.T) {
+	needProc(t)
+	s := startScan(t, 4, "--mode", "processes")
+	s.Process.Kill()
+	s.Wait()
+	eventually(t, "the workers to end", func() bool {
+		for _, pid := range s.workers {
+			if alive(pid) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestKilledWorkers checks that a scan whose busy workers are killed, all of
+// them, goes on with others; and that a second time names the files.
+func TestKilledWorkers(t *testing.T) {
+	needProc(t)
+	s := startScan(t, 4, "--mode", "processes")
+	first := s.workers
+	kill(first)
+	eventually(t, "other workers", func() bool {
+		s.workers = busyChildren(s.Process.Pid)
+		return len(s.workers) == 4 && !slices.ContainsFunc(s.workers, func(pid int) bool { return slices.Contains(first, pid) })
+	})
+	kill(s.workers)
+	if code := s.exitCode(t); code != exitIncomplete {
+		t.Errorf("exit code %d, want %d\n%s", code, exitIncomplete, &s.stderr)
+	}
+	b, err := os.ReadFile(s.output)
+	if err != nil || strings.Count(string(b), "two worker processes failed at it, the second: signal: killed") != 4 {
+		t.Errorf("it must name the four files: %s, %v", b, err)
+	}
+}
+
+func kill(pids []int) {
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// TestLambdaLimits runs 100 workers with what a Lambda function has: 1,024 file
+// descriptors, and 1,024 processes and threads.
+func TestLambdaLimits(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "efs")
+	if out, err := exec.Command(binary, "fixtures", dir, "--files", "300", "--size", "256KiB").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	group := pidsCgroup(t, 1024)
+	for _, mode := range []string{"goroutines", "processes"} {
+		t.Run(mode, func(t *testing.T) {
+			script := `echo $$ > "$1" && ulimit -n 1024 && shift && exec "$@"`
+			out, err := exec.Command("sh", "-c", script, "sh", filepath.Join(group, "cgroup.procs"),
+				binary, "scan", "--mode", mode, "--workers", "100", "--format", "json", dir).Output()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			var report struct {
+				Stats struct {
+					Groups    int `json:"duplicate_groups"`
+					Processes int `json:"worker_processes"`
+				}
+			}
+			if err := json.Unmarshal(out, &report); err != nil {
+				t.Fatal(err)
+			}
+			if want := map[string]int{"goroutines": 0, "processes": 100}[mode]; report.Stats.Groups != 2 || report.Stats.Processes != want {
+				t.Errorf("got %+v, want 2 groups and %d processes", report.Stats, want)
+			}
+		})
+	}
+
+	t.Run("too few descriptors", func(t *testing.T) {
+		cmd := exec.Command("sh", "-c", `ulimit -n 128 && exec "$@"`, "sh", binary, "scan", "--mode", "processes", "--workers", "100", dir)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != exitNoAnswer || !strings.Contains(string(out), "use at most 32 workers, or raise it with ulimit -n") {
+			t.Errorf("exit code %d: %s", cmd.ProcessState.ExitCode(), out)
+		}
+	})
+}
+
+// pidsCgroup makes a cgroup of at most n processes and threads.
+func pidsCgroup(t *testing.T, n int) string {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a cgroup")
+	}
+	root := "/sys/fs/cgroup"
+	if _, err := os.Stat(filepath.Join(root, "pids")); err == nil {
+		root = filepath.Join(root, "pids") // version 1
+	}
+	group := filepath.Join(root, "dedupe-test-"+strconv.Itoa(os.Getpid()))
+	if err := os.Mkdir(group, 0o777); err != nil {
+		t.Skipf("no cgroup can be made here: %v", err)
+	}
+	t.Cleanup(func() {
+		eventually(t, "the cgroup to be empty", func() bool { return os.Remove(group) == nil })
+	})
+	if err := os.WriteFile(filepath.Join(group, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
+		t.Skipf("no pids controller here: %v", err)
+	}
+	return group
+}
+
+// TestBrokenPipe checks that a reader who has seen enough ends the scan quietly.
+func TestBrokenPipe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "efs")
+	if out, err := exec.Command(binary, "fixtures", dir, "--files", "3000", "--size", "1KiB").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "sh", "-c", `"$1" scan --mode processes --format fdupes "$2" | head -1`, "sh", binary, dir).CombinedOutput()
+	if err != nil || bytes.Count(out, []byte("\n")) != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
