@@ -132,7 +132,7 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 	var h Hasher = new(LocalHasher)
 	var workers *pool.Pool
 	if opts.Mode == Processes {
-		workers = pool.New(opts.Workers, opts.Worker)
+		workers = pool.New(min(opts.Workers, candidates(r)), opts.Worker)
 		h = &PoolHasher{workers}
 	}
 	r = Refine(ctx, r, h, headSize, opts)
@@ -151,6 +151,16 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 	r.Roots = slices.Clone(opts.Roots)
 	r.sort()
 	return r, nil
+}
+
+// candidates counts the inodes that may have to be read: more workers than that
+// would have nothing to do.
+func candidates(r Report) int {
+	n := 0
+	for _, g := range r.Groups {
+		n += int(g.Copies())
+	}
+	return n
 }
 
 // cpuTime is the user and system time of this process.

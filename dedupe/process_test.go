@@ -1,0 +1,334 @@
+package dedupe
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/pool"
+)
+
+// The test binary is its own worker process.
+func TestMain(m *testing.M) {
+	role := os.Getenv("DEDUPE_TEST_WORKER")
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	serve := Serve
+	switch role {
+	case "dies":
+		serve = func(in io.Reader, out io.Writer) error {
+			return pool.Serve(in, out, func([]byte) []byte { os.Exit(3); return nil })
+		}
+	case "nonsense":
+		serve = func(in io.Reader, out io.Writer) error {
+			return pool.Serve(in, out, func([]byte) []byte { return []byte("nonsense") })
+		}
+	}
+	if err := serve(os.Stdin, os.Stdout); err != nil {
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// testPool returns a hasher whose worker processes play a role, and end with
+// the test.
+func testPool(t *testing.T, role string) *PoolHasher {
+	p := pool.New(2, func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0])
+		// The race detector keeps a process that ends for a second otherwise.
+		cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER="+role, "GORACE=atexit_sleep_ms=0")
+		return cmd
+	})
+	t.Cleanup(func() { p.Close() })
+	return &PoolHasher{p}
+}
+
+// asFound returns a file as Walk finds it.
+func asFound(t testing.TB, path string) File {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unixLstat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return newFile(path, &st)
+}
+
+// Both modes must agree on every file, good or bad, in all that they return.
+func TestPoolHasherIsLocalHasher(t *testing.T) {
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name    string
+		size    int
+		spoil   func(path string)
+		wantOp  string // of the problem; none if it is empty
+		changed bool
+	}{
+		{name: "good", size: 100},
+		{name: "empty", size: 0},
+		{name: "of several reads", size: 3*bufferSize + 1},
+		{name: "name of any\n\xff bytes", size: 1},
+		{
+			name: "missing", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) { do(os.Remove(path)) },
+		},
+		{
+			name: "below a file", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) {
+				do(os.RemoveAll(filepath.Dir(path)))
+				do(os.WriteFile(filepath.Dir(path), nil, 0o600))
+			},
+		},
+		{
+			name: "unreadable", size: 10, wantOp: "open", changed: false,
+			spoil: func(path string) { do(os.Chmod(path, 0)) },
+		},
+		{
+			name: "grown", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) { do(os.WriteFile(path, make([]byte, 11), 0o600)) },
+		},
+		{
+			name: "shrunk", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) { do(os.Truncate(path, 9)) },
+		},
+		{
+			name: "touched", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) { do(os.Chtimes(path, time.Time{}, time.Unix(1, 0))) },
+		},
+		{
+			name: "a FIFO now", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) {
+				do(os.Remove(path))
+				do(syscall.Mkfifo(path, 0o600))
+			},
+		},
+		{
+			name: "a directory now", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) {
+				do(os.Remove(path))
+				do(os.Mkdir(path, 0o700))
+			},
+		},
+		{
+			name: "a symbolic link now", size: 10, wantOp: "open", changed: true,
+			spoil: func(path string) {
+				do(os.Rename(path, path+".moved"))
+				do(os.Symlink(path+".moved", path))
+			},
+		},
+	}
+	local, pooled := new(LocalHasher), testPool(t, "hasher")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if test.name == "unreadable" && os.Getuid() == 0 {
+				t.Skip("root reads all")
+			}
+			path := filepath.Join(t.TempDir(), "directory", test.name)
+			do(os.Mkdir(filepath.Dir(path), 0o700))
+			content := make([]byte, test.size)
+			rand.Read(content)
+			if err := os.WriteFile(path, content, 0o600); errors.Is(err, unix.EILSEQ) {
+				t.Skip("the file system allows no such name") // that of darwin
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			f := asFound(t, path)
+			if test.spoil != nil {
+				test.spoil(path)
+			}
+			for _, n := range []int64{Whole, 0, 1, int64(test.size), headSize, 1 << 40} {
+				digest, work, err := local.Hash(t.Context(), f, n)
+				var p *Problem
+				if errors.As(err, &p) != (test.wantOp != "") || p != nil && p.Op != test.wantOp || errors.Is(err, ErrChanged) != test.changed {
+					t.Errorf("n=%d: error %v, want operation %q, changed %t", n, err, test.wantOp, test.changed)
+				}
+
+				pooledDigest, pooledWork, pooledErr := pooled.Hash(t.Context(), f, n)
+				if pooledDigest != digest {
+					t.Errorf("n=%d: digest %s, want %s", n, pooledDigest, digest)
+				}
+				if diff := cmp.Diff(work, pooledWork); diff != "" {
+					t.Errorf("n=%d: work differs:\n%s", n, diff)
+				}
+				if err == nil {
+					if pooledErr != nil {
+						t.Errorf("n=%d: error %v", n, pooledErr)
+					}
+					continue
+				}
+				var q *Problem
+				if !errors.As(pooledErr, &q) {
+					t.Fatalf("n=%d: error %v, want %v", n, pooledErr, err)
+				}
+				if q.Op != p.Op || q.Path != p.Path || q.Err.Error() != p.Err.Error() {
+					t.Errorf("n=%d: problem %q, want %q", n, q, p)
+				}
+				if errors.Is(pooledErr, ErrChanged) != test.changed {
+					t.Errorf("n=%d: changed is %t", n, !test.changed)
+				}
+			}
+		})
+	}
+}
+
+// What goes wrong with the worker is a problem of the file, too.
+func TestPoolHasherWorkerFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := asFound(t, path)
+	for role, want := range map[string]string{
+		"dies":     "exit status 3",
+		"nonsense": "too short",
+	} {
+		digest, work, err := testPool(t, role).Hash(t.Context(), f, Whole)
+		var p *Problem
+		if !errors.As(err, &p) || p.Op != "hash" || p.Path != path || !strings.Contains(p.Err.Error(), want) {
+			t.Errorf("a worker that %s: error %v, want a problem that names %q", role, err, want)
+		}
+		if digest != (Digest{}) || work != (Work{}) || errors.Is(err, ErrChanged) {
+			t.Errorf("a worker that %s: digest %s, work %+v, error %v", role, digest, work, err)
+		}
+	}
+}
+
+func TestPoolHasherCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := testPool(t, "hasher").Hash(ctx, File{}, Whole); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A worker says so, rather than to hash something else or to die.
+func TestServeMalformedRequest(t *testing.T) {
+	frame, err := testPool(t, "hasher").Pool.Call(t.Context(), []byte("malformed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r response
+	if err := r.parse(frame); err != nil || r.op == "" || !strings.Contains(r.err, "too short") {
+		t.Errorf("response %+v, error %v", r, err)
+	}
+}
+
+var requests = []request{
+	{},
+	{n: Whole},
+	{n: 1<<63 - 1},
+	{
+		n: headSize,
+		file: File{
+			Path: "/a/path\n\xff", Size: 1 << 40, Device: 1<<64 - 1, Inode: 1 << 63,
+			ModTime: -1, ChangeTime: 1_700_000_000_123_456_789,
+		},
+	},
+}
+
+var responses = []response{
+	{},
+	{work: Work{Opens: 1, BytesRead: 1 << 40, FilesHashed: 1}, digest: Digest{1, 31: 2}},
+	{work: Work{Opens: 1}, op: "open", err: "permission denied"},
+	{work: Work{Opens: 1, BytesRead: 5}, op: "read", err: ErrChanged.Error() + ": it ended", changed: true},
+	{op: "x", err: ""},
+	{op: "o\xff\x00", err: strings.Repeat("long ", 1000)},
+}
+
+func TestRequest(t *testing.T) {
+	for _, q := range requests {
+		var got request
+		if err := got.parse(q.append(nil)); err != nil || got != q {
+			t.Errorf("%+v came back as %+v, error %v", q, got, err)
+		}
+	}
+	for _, q := range []request{{n: -2}, {file: File{Size: -1}}} {
+		if err := new(request).parse(q.append(nil)); err == nil {
+			t.Errorf("%+v makes no sense", q)
+		}
+	}
+	b := request{}.append(nil)
+	for n := range b {
+		if err := new(request).parse(b[:n]); err == nil {
+			t.Errorf("%d of at least %d bytes are a request", n, len(b))
+		}
+	}
+}
+
+func TestResponse(t *testing.T) {
+	for _, r := range responses {
+		var got response
+		if err := got.parse(r.append(nil)); err != nil || got != r {
+			t.Errorf("%+v came back as %+v, error %v", r, got, err)
+		}
+	}
+	good := response{}.append(nil)
+	for n := range good {
+		if err := new(response).parse(good[:n]); err == nil {
+			t.Errorf("%d of at least %d bytes are a response", n, len(good))
+		}
+	}
+	for _, rest := range []string{"\x00", "\x01", "\x02\x01x", "\x00\x00", "\x00\x05open"} {
+		if err := new(response).parse(append(bytes.Clone(good), rest...)); err == nil {
+			t.Errorf("a response ends with %q", rest)
+		}
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte{})
+	for _, q := range requests {
+		f.Add(q.append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var q, again request
+		if q.parse(b) != nil {
+			return
+		}
+		if written := q.append(nil); !bytes.Equal(written, b) {
+			t.Errorf("% x is written % x", b, written)
+		} else if err := again.parse(written); err != nil || again != q {
+			t.Errorf("%+v came back as %+v, error %v", q, again, err)
+		}
+	})
+}
+
+func FuzzResponse(f *testing.F) {
+	f.Add([]byte{})
+	for _, r := range responses {
+		f.Add(r.append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r, again response
+		if r.parse(b) != nil {
+			return
+		}
+		if written := r.append(nil); !bytes.Equal(written, b) {
+			t.Errorf("% x is written % x", b, written)
+		} else if err := again.parse(written); err != nil || again != r {
+			t.Errorf("%+v came back as %+v, error %v", r, again, err)
+		}
+		// What a worker says about itself can't hide that there is a problem.
+		var p *Problem
+		if errors.As(r.problem("path"), &p) != (r.op != "") || p != nil && (p.Path != "path" || errors.Is(p, ErrChanged) != r.changed) {
+			t.Errorf("%+v is the problem %v", r, p)
+		}
+	})
+}

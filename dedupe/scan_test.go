@@ -1,0 +1,416 @@
+package dedupe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/fixtures"
+)
+
+// worker is the command of a worker process: the test binary, see TestMain.
+func worker() *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER=hash", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+func scan(t testing.TB, opts Options) Report {
+	t.Helper()
+	opts.Worker = worker
+	if opts.Mode == "" {
+		opts.Mode = Goroutines
+	}
+	if opts.Workers == 0 {
+		opts.Workers = 4
+	}
+	r, err := Scan(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// answer is a report without what differs from scan to scan and mode to mode.
+func answer(r Report) string {
+	r.Mode, r.Workers = "", 0
+	r.Stats.Elapsed, r.Stats.CPU, r.Stats.PeakMemory, r.Stats.WorkerProcesses = 0, 0, 0, 0
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q complete=%v %+v\n", r.Roots, r.Complete, r.Stats)
+	for _, g := range r.Groups {
+		fmt.Fprintf(&b, "%d %v %d\n", g.Size, g.Digest, g.Reclaimable)
+		for _, f := range g.Files {
+			fmt.Fprintf(&b, "\t%+v\n", f)
+		}
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "%v\n", p)
+	}
+	return b.String()
+}
+
+// TestAgainstBytes compares the groups of trees with all their traps with those
+// that comparing every file with every other gives, byte for byte, and with how
+// the trees were made; in both modes and with several numbers of workers.
+func TestAgainstBytes(t *testing.T) {
+	for seed := range uint64(3) {
+		dir := filepath.Join(t.TempDir(), "tree")
+		made, err := fixtures.Make(t.Context(), dir, fixtures.Spec{Files: 400, Layout: fixtures.Tree, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := oracle(t, dir)
+		if diff := cmp.Diff(want, manifest(dir, made)); diff != "" {
+			t.Fatalf("comparing bytes and the manifest disagree (-bytes +manifest):\n%s", diff)
+		}
+		var first string
+		for _, mode := range []Mode{Goroutines, Processes} {
+			for _, workers := range []int{1, 3, 16} {
+				r := scan(t, Options{Roots: []string{dir}, Mode: mode, Workers: workers})
+				if !r.Complete {
+					t.Errorf("seed %d, %s, %d workers: %v", seed, mode, workers, r.Problems)
+				}
+				if diff := cmp.Diff(want, groups(r)); diff != "" {
+					t.Errorf("seed %d, %s, %d workers (-bytes +scan):\n%s", seed, mode, workers, diff)
+				}
+				if first == "" {
+					first = answer(r)
+				}
+				if diff := cmp.Diff(first, answer(r)); diff != "" {
+					t.Errorf("seed %d, %s, %d workers: the report differs:\n%s", seed, mode, workers, diff)
+				}
+			}
+		}
+	}
+}
+
+// group is a duplicate group in a form that can be compared: the paths, and how
+// many bytes are reclaimable.
+type group struct {
+	Paths       string
+	Reclaimable int64
+}
+
+func sorted(groups []group) []group {
+	slices.SortFunc(groups, func(a, b group) int { return strings.Compare(a.Paths, b.Paths) })
+	return groups
+}
+
+func groups(r Report) []group {
+	var all []group
+	for _, g := range r.Groups {
+		var paths []string
+		for _, f := range g.Files {
+			paths = append(paths, f.Path)
+		}
+		all = append(all, group{strings.Join(paths, "\x00"), g.Reclaimable})
+	}
+	return sorted(all)
+}
+
+// oracle reads every regular file below dir and compares it with a file of each
+// content seen so far. It knows nothing of digests, inodes or workers.
+func oracle(t *testing.T, dir string) []group {
+	type class struct {
+		content []byte
+		paths   []string
+		copies  []os.FileInfo
+	}
+	bySize := make(map[int][]*class)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		info, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		classes := bySize[len(content)]
+		i := slices.IndexFunc(classes, func(c *class) bool { return bytes.Equal(c.content, content) })
+		if i < 0 {
+			i = len(classes)
+			classes = append(classes, &class{content: content})
+			bySize[len(content)] = classes
+		}
+		c := classes[i]
+		c.paths = append(c.paths, path)
+		if !slices.ContainsFunc(c.copies, func(other os.FileInfo) bool { return os.SameFile(info, other) }) {
+			c.copies = append(c.copies, info)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []group
+	for size, classes := range bySize {
+		for _, c := range classes {
+			if len(c.copies) > 1 {
+				slices.Sort(c.paths)
+				all = append(all, group{strings.Join(c.paths, "\x00"), int64(size) * int64(len(c.copies)-1)})
+			}
+		}
+	}
+	return sorted(all)
+}
+
+func manifest(dir string, m *fixtures.Manifest) []group {
+	var all []group
+	for _, g := range m.Groups {
+		var paths []string
+		for _, f := range g.Files {
+			paths = append(paths, join(dir, string(f.Path)))
+			for _, link := range f.Links {
+				paths = append(paths, join(dir, string(link)))
+			}
+		}
+		slices.Sort(paths)
+		all = append(all, group{strings.Join(paths, "\x00"), g.Reclaimable})
+	}
+	return sorted(all)
+}
+
+// write makes files of the same content, and waits until a change to them will
+// have another time than they have: a kernel's clock for files may tick only
+// every few milliseconds.
+func write(t *testing.T, content []byte, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := asFound(t, paths[len(paths)-1]).ChangeTime
+	probe := filepath.Join(t.TempDir(), "probe")
+	for {
+		if err := os.WriteFile(probe, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if asFound(t, probe).ChangeTime > last {
+			return
+		}
+	}
+}
+
+func random(size int) []byte {
+	b := make([]byte, size)
+	rand.NewChaCha8([32]byte{byte(size)}).Read(b)
+	return b
+}
+
+// TestChangedAfterTheWalk changes files between the walk and their reading, in
+// every way that files change; none of them may be in a group.
+func TestChangedAfterTheWalk(t *testing.T) {
+	for _, mode := range []Mode{Goroutines, Processes} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			content := random(5000)
+			changes := []struct {
+				name, op, want string
+				change         func(path string) error
+			}{
+				{"grown", "open", "changed during the scan: size was 5000 bytes, is 5001", func(path string) error {
+					return os.WriteFile(path, append(slices.Clone(content), 'x'), 0o666)
+				}},
+				{"shrunk", "open", "changed during the scan: size was 5000 bytes, is 4999", func(path string) error {
+					return os.Truncate(path, 4999)
+				}},
+				{"rewritten", "open", "changed during the scan: written to, or its inode touched", func(path string) error {
+					return os.WriteFile(path, random(5000), 0o666)
+				}},
+				{"rewritten-in-secret", "open", "changed during the scan: written to, or its inode touched", func(path string) error {
+					before := asFound(t, path)
+					err := os.WriteFile(path, random(5000), 0o666)
+					mtime := time.Unix(0, before.ModTime)
+					return errors.Join(err, os.Chtimes(path, mtime, mtime))
+				}},
+				{"replaced", "open", "changed during the scan: replaced by another file", func(path string) error {
+					write(t, content, "aside")
+					return os.Rename("aside", path)
+				}},
+				{"vanished", "open", "changed during the scan: vanished (no such file or directory)", os.Remove},
+				{"now-a-link", "open", "changed during the scan: replaced by another kind of file (too many levels of symbolic links)", func(path string) error {
+					return errors.Join(os.Remove(path), os.Symlink("in/same-1", path))
+				}},
+				{"now-a-fifo", "open", "changed during the scan: replaced by another file", func(path string) error {
+					return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o666))
+				}},
+				{"now-a-directory", "open", "changed during the scan: replaced by another file", func(path string) error {
+					return errors.Join(os.Remove(path), os.Mkdir(path, 0o777))
+				}},
+			}
+			names := []string{"in/same-1", "in/same-2"}
+			for _, c := range changes {
+				names = append(names, filepath.Join("in", c.name))
+			}
+			write(t, content, names...)
+
+			changed := false
+			r := scan(t, Options{Roots: []string{"in"}, Mode: mode, Observe: func(e Event) {
+				if e.Stage == StageWalk || changed {
+					return
+				}
+				changed = true
+				for _, c := range changes {
+					if err := c.change(filepath.Join("in", c.name)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}})
+			if diff := cmp.Diff([]group{{"in/same-1\x00in/same-2", 5000}}, groups(r)); diff != "" {
+				t.Errorf("groups:\n%s", diff)
+			}
+			if r.Complete || len(r.Problems) != len(changes) {
+				t.Errorf("complete: %v, problems: %v", r.Complete, r.Problems)
+			}
+			for _, c := range changes {
+				path := filepath.Join("in", c.name)
+				i := slices.IndexFunc(r.Problems, func(p *Problem) bool { return p.Path == path })
+				if i < 0 {
+					t.Errorf("%s is no problem", path)
+				} else if p := r.Problems[i]; p.Op != c.op || p.Err.Error() != c.want || !errors.Is(p, ErrChanged) {
+					t.Errorf("%s: %v, want %s %s", path, p, c.op, c.want)
+				}
+			}
+		})
+	}
+}
+
+// TestVanishedDirectory checks that what goes with its directory is a problem
+// under the name that the walk saw.
+func TestVanishedDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(100), "in/a", "in/gone/b", "in/c")
+	done := false
+	r := scan(t, Options{Roots: []string{"in"}, Observe: func(e Event) {
+		if e.Stage != StageWalk && !done {
+			done = true
+			os.Rename("in/gone", "elsewhere")
+		}
+	}})
+	if diff := cmp.Diff([]group{{"in/a\x00in/c", 100}}, groups(r)); diff != "" || len(r.Problems) != 1 || r.Problems[0].Path != "in/gone/b" {
+		t.Errorf("%s\nproblems: %v", diff, r.Problems)
+	}
+}
+
+// TestWork checks how much is read, and that the counters say so.
+func TestWork(t *testing.T) {
+	const mib = 1 << 20
+	early, late := random(mib+1), random(mib+1)
+	early[0]++
+	late[mib]++
+	tests := []struct {
+		name     string
+		contents [][]byte
+		want     Work
+	}{
+		{"unique sizes are not opened", [][]byte{random(1), random(2), random(3)}, Work{}},
+		{"small files are read once", [][]byte{random(10), random(10)}, Work{2, 20, 2}},
+		{"so are files of 16 heads", [][]byte{random(mib), random(mib), random(mib)}, Work{3, 3 * mib, 3}},
+		{"a difference in the head ends it", [][]byte{random(mib + 1), early}, Work{2, 2 * headSize, 0}},
+		{"one behind it doesn't", [][]byte{random(mib + 1), late}, Work{4, 2*headSize + 2*(mib+1), 2}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i, content := range test.contents {
+				path := filepath.Join(dir, fmt.Sprint(i))
+				write(t, content, path)
+				// Other names of the inode cost nothing.
+				if err := os.Link(path, path+".link"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, mode := range []Mode{Goroutines, Processes} {
+				if got := scan(t, Options{Roots: []string{dir}, Mode: mode}).Stats.Work; got != test.want {
+					t.Errorf("%s: %+v, want %+v", mode, got, test.want)
+				}
+			}
+		})
+	}
+}
+
+// TestHangingHasher checks that a stage ends soon after it is cancelled though a
+// file never answers, as on a mount that hangs.
+func TestHangingHasher(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(10), "a", "b", "c")
+	r, err := Walk(t.Context(), Options{Roots: []string{"."}, Workers: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	defer close(release)
+	h := hasherFunc(func(ctx context.Context, f File, n int64) (Digest, Work, error) {
+		if f.Path == "./c" {
+			cancel()
+			<-release // it hears nothing of ctx
+		}
+		return new(LocalHasher).Hash(context.WithoutCancel(ctx), f, n)
+	})
+	r = Refine(ctx, r, h, Whole, Options{Workers: 1})
+	if r.Complete {
+		t.Error("a cancelled report can't be complete")
+	}
+	if len(r.Problems) != 0 {
+		t.Errorf("to be cancelled is no problem of a file: %v", r.Problems)
+	}
+}
+
+type hasherFunc func(ctx context.Context, f File, n int64) (Digest, Work, error)
+
+func (h hasherFunc) Hash(ctx context.Context, f File, n int64) (Digest, Work, error) {
+	return h(ctx, f, n)
+}
+
+// TestDeadHasher checks that a hasher of which nothing comes never looks like a
+// tree without duplicates.
+func TestDeadHasher(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(10), "a", "b")
+	r, err := Walk(t.Context(), Options{Roots: []string{"."}, Workers: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := hasherFunc(func(context.Context, File, int64) (Digest, Work, error) {
+		return Digest{}, Work{}, errors.New("dead")
+	})
+	r = Refine(t.Context(), r, dead, Whole, Options{Workers: 4})
+	if r.Complete || len(r.Problems) != 2 {
+		t.Errorf("complete: %v, problems: %v", r.Complete, r.Problems)
+	}
+}
+
+// TestCancelled checks that a scan cancelled before it began knows nothing and
+// says so.
+func TestCancelled(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(10), "a", "b")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := Scan(ctx, Options{Roots: []string{"."}, Mode: Goroutines, Workers: 4})
+	if err != nil || r.Complete || len(r.Groups) != 0 {
+		t.Errorf("%v, %v", r, err)
+	}
+}
