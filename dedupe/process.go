@@ -44,6 +44,8 @@ func Serve(in io.Reader, out io.Writer) error {
 		r := response{digest: digest, work: work, changed: errors.Is(err, ErrChanged)}
 		if p := (*Problem)(nil); errors.As(err, &p) {
 			r.op, r.err = p.Op, p.Err.Error()
+		} else if err != nil {
+			r.op, r.err = "hash", err.Error()
 		}
 		return r.append(nil)
 	})

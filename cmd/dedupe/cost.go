@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -33,8 +34,13 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	f.BoolVar(&u.FreeTier, "free-tier", false, "apply Lambda's monthly free tier")
 }
 
-// check finds out, before a scan, whether its bill can be made.
-func (p *projection) check() error {
+// check finds out, before a scan, whether its bill can be made, and returns the
+// prices to make it from.
+func (p *projection) check() (*cost.Book, error) {
+	book, err := cost.Prices(p.region)
+	if err != nil {
+		return nil, err
+	}
 	u := p.usage
 	u.Lambda.Duration = time.Second
 	if u.Lambda.MemoryMB == 0 {
@@ -42,7 +48,7 @@ func (p *projection) check() error {
 	}
 	u = report.ByHand(u, 1<<20, 1)
 	u.EFS.StoredBytes = 1
-	return explain(report.Project(p.region, u).Err)
+	return book, explain(report.Project(book, u).Err)
 }
 
 // explain adds to a price that is not known how to do without.
@@ -57,7 +63,7 @@ func explain(err error) error {
 type bill struct {
 	std
 	projection
-	report                      string
+	reports                     []string
 	bytesRead, stored, reclaims byteSize
 	request                     byteSize
 	opens                       quantity
@@ -71,20 +77,22 @@ func costCommand(s std) *cobra.Command {
 		Short: "Project what a month of calls costs, from figures or from a report",
 		Long: `Project what a month of calls costs: Lambda, API Gateway, and what EFS charges
 for reading and for storing. The figures of a call are given by hand, or are
-those that a scan measured (--report); flags then change what they name.
+those that a scan measured (--report); flags then change what they name. Several
+reports are compared, side by side.
 
 EFS counts a read of a file in steps of at most 1 MiB, each at least 32 KiB, and
 three metadata operations of 4 KiB for each open: look up, open and close.`,
 		Example: `  dedupe cost --calls 50M --memory 1769 --arch arm64 --duration 300ms --bytes-read 100MiB --opens 100
   dedupe scan --format json --output report.json /mnt/efs
-  dedupe cost --report report.json --throughput provisioned`,
+  dedupe cost --report report.json --throughput provisioned
+  dedupe cost --report goroutines.json --report processes.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Flags()) },
 	}
 	f := cmd.Flags()
 	u := &c.usage
 	c.flags(f, report.DefaultMemoryMB, "MB of the Lambda function")
-	f.StringVar(&c.report, "report", "", "take the figures of a call from this `file`, a JSON report of dedupe scan")
+	f.StringArrayVar(&c.reports, "report", nil, "take the figures of a call from this `file`, a JSON report of dedupe scan (may repeat)")
 	f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
 	f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
 	f.Var(&c.opens, "opens", "files that a call opens, the bytes spread evenly over them")
@@ -99,49 +107,101 @@ three metadata operations of 4 KiB for each open: look up, open and close.`,
 }
 
 func (c *bill) run(f *pflag.FlagSet) error {
-	if c.report != "" {
-		if err := c.load(f); err != nil {
-			return fmt.Errorf("can't use the report %q: %w", c.report, err)
+	if c.opens > 1e9 || c.bytesRead > 1<<50 {
+		return errors.New("no call opens more than 1G files or reads more than 1024TiB: these are figures of one call, not of a month")
+	}
+	if len(c.reports) == 0 {
+		p, err := c.price(c.usage, c.region)
+		if err != nil {
+			return err
+		}
+		return report.WriteProjection(c.out, c.format, &p, c.colour())
+	}
+	scans := make([]report.Comparison, len(c.reports))
+	for i, path := range c.reports {
+		var err error
+		if scans[i].Saved, err = read(path); err == nil {
+			scans[i].Projection, err = c.reprice(scans[i].Saved, f)
+		}
+		if err != nil {
+			return fmt.Errorf("can't use the report %q: %w", path, err)
 		}
 	}
-	u := c.usage
-	if c.report == "" || f.Changed("bytes-read") || f.Changed("opens") {
-		u = report.ByHand(u, int64(c.bytesRead), int64(c.opens))
+	if len(scans) > 1 && c.format == report.Text {
+		return report.WriteComparison(c.out, scans, c.colour())
 	}
-	if c.report == "" || f.Changed("stored") {
-		u.EFS.StoredBytes = int64(c.stored)
+	for _, s := range scans {
+		if err := report.WriteProjection(c.out, c.format, &s.Projection, c.colour()); err != nil {
+			return err
+		}
 	}
-	if c.report == "" || f.Changed("reclaimable") {
-		u.EFS.ReclaimableBytes = int64(c.reclaims)
-	}
-	if c.report == "" || f.Changed("payload") {
-		u.RequestBytes = int64(c.request)
-	}
-	if p := u.Lambda.Provisioned; p.Environments > 0 {
-		u.Lambda.Provisioned.Calls = u.Calls // kept ready to be used
-	}
-	p := report.Project(c.region, u)
-	if p.Err != nil {
-		return explain(p.Err)
-	}
-	return report.WriteProjection(c.out, c.format, &p, isTerminal(c.out) && os.Getenv("NO_COLOR") == "")
+	return nil
 }
 
-// load replaces the usage by that of the report, then sets again the flags that
-// were given.
-func (c *bill) load(f *pflag.FlagSet) error {
-	given := make(map[*pflag.Flag]string)
-	f.Visit(func(flag *pflag.Flag) { given[flag] = flag.Value.String() })
-	file, err := os.Open(c.report)
+func (c *bill) colour() bool { return isTerminal(c.out) && os.Getenv("NO_COLOR") == "" }
+
+func read(path string) (report.Saved, error) {
+	file, err := os.Open(path)
 	if err != nil {
-		return err
+		return report.Saved{}, err
 	}
 	defer file.Close()
-	c.usage, c.region, err = report.ReadUsage(file)
+	return report.Read(file)
+}
+
+// price makes the bill of figures given by hand.
+func (c *bill) price(u cost.Usage, region string) (report.Projection, error) {
+	u = report.ByHand(u, int64(c.bytesRead), int64(c.opens))
+	u.EFS.StoredBytes, u.EFS.ReclaimableBytes = int64(c.stored), int64(c.reclaims)
+	u.RequestBytes = int64(c.request)
+	return c.project(u, region)
+}
+
+// reprice makes the bill of a report, changed by the flags that were given.
+func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, error) {
+	given := make(map[*pflag.Flag]string)
+	f.Visit(func(flag *pflag.Flag) { given[flag] = flag.Value.String() })
+	u := s.Usage
+	if f.Changed("bytes-read") || f.Changed("opens") {
+		u = report.ByHand(u, int64(c.bytesRead), int64(c.opens))
+	}
+	c.usage, c.region = u, s.Region
 	for flag, value := range given {
-		if err == nil {
-			err = flag.Value.Set(value)
+		if flag.Name == "report" {
+			continue // a list, to which Set would add
+		}
+		if err := flag.Value.Set(value); err != nil {
+			return report.Projection{}, err
 		}
 	}
-	return err
+	u = c.usage
+	if f.Changed("stored") {
+		u.EFS.StoredBytes = int64(c.stored)
+	}
+	if f.Changed("reclaimable") {
+		u.EFS.ReclaimableBytes = int64(c.reclaims)
+	}
+	if f.Changed("payload") {
+		u.RequestBytes = int64(c.request)
+	}
+	p, err := c.project(u, c.region)
+	if err == nil {
+		p.Warn(s.Stats)
+	}
+	return p, err
+}
+
+// project prices a usage. All calls run on provisioned concurrency if there is
+// any: it is kept to be used.
+func (c *bill) project(u cost.Usage, region string) (report.Projection, error) {
+	u.Lambda.Provisioned.Calls = 0
+	if u.Lambda.Provisioned.Environments > 0 {
+		u.Lambda.Provisioned.Calls = u.Calls
+	}
+	book, err := cost.Prices(region)
+	if err != nil {
+		return report.Projection{}, err
+	}
+	p := report.Project(book, u)
+	return p, explain(p.Err)
 }

@@ -92,7 +92,8 @@ func (c *scan) run(ctx context.Context) error {
 	if err := c.opts.Validate(); err != nil {
 		return err
 	}
-	if err := c.bill.check(); err != nil {
+	book, err := c.bill.check()
+	if err != nil {
 		return err
 	}
 	out, err := openOutput(c.output, c.out)
@@ -114,8 +115,8 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	r.Roots = slices.Compact(r.Roots)
-	p := report.Project(c.bill.region, report.Measured(c.bill.usage, r, reads))
-	p.Warn(r)
+	p := report.Project(book, report.Measured(c.bill.usage, r, reads))
+	p.Warn(r.Stats)
 	if err := report.Write(out, c.format, r, &p, out.isTerminal()); err != nil {
 		return out.failed(err)
 	}

@@ -32,11 +32,12 @@ func (t *tally) efs(u Usage) {
 	}
 	t.checkClient(u)
 
-	access := "efs.access.ia"
-	if e.StorageClass == Archive {
-		access = "efs.access.archive"
+	switch e.StorageClass {
+	case IA, OneZoneIA:
+		t.charge("efs.access.ia", ratio(gib, u.Calls, e.AccessBytes))
+	case Archive:
+		t.charge("efs.access.archive", ratio(gib, u.Calls, e.AccessBytes))
 	}
-	t.charge(access, ratio(gib, u.Calls, e.AccessBytes))
 	if e.StorageClass != NoStorage {
 		t.charge(storageMeter(e), ratio(gib, e.StoredBytes))
 	}

@@ -57,7 +57,7 @@ type EFS struct {
 	ReadBytes          int64 // per call
 	WriteBytes         int64 // per call
 	MetadataOperations int64 // per call
-	AccessBytes        int64 // per call, read from an IA or Archive class, see [MeteredAccess]
+	AccessBytes        int64 // per call, see [MeteredAccess]; charged in an IA or Archive class
 
 	StorageClass     StorageClass
 	StoredBytes      int64
@@ -176,12 +176,11 @@ func (c *checks) efs(e EFS) {
 	if e.StorageClass == Archive && e.Throughput != Elastic {
 		c.fail("storage class is archive, allowed: with elastic throughput only")
 	}
+	least := int64(0)
 	if e.StorageClass.cold() {
-		// Access is metered in coarser steps than reads, so it is never less.
-		c.within("accessed bytes", e.AccessBytes, max(e.ReadBytes, 0), math.MaxInt64)
-	} else if e.AccessBytes != 0 {
-		c.fail("accessed bytes is %d, allowed: 0 unless the class is ia, one_zone_ia or archive", e.AccessBytes)
+		least = max(e.ReadBytes, 0) // access is metered in coarser steps than reads
 	}
+	c.within("accessed bytes", e.AccessBytes, least, math.MaxInt64)
 	c.within("bytes stored", e.StoredBytes, 0, math.MaxInt64)
 	c.within("reclaimable bytes", e.ReclaimableBytes, 0, max(e.StoredBytes, 0))
 }

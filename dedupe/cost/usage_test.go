@@ -46,7 +46,7 @@ func TestValidate(t *testing.T) {
 		{func(u *Usage) { u.EFS.MetadataOperations = -1 }, "metadata operations is -1, allowed: 0 or more"},
 		{func(u *Usage) { u.EFS.StorageClass = "" }, `storage class is "", allowed: standard, one_zone, ia, one_zone_ia, archive, none`},
 		{func(u *Usage) { u.EFS.StorageClass = IA }, "accessed bytes is 0, allowed: 1048576 or more"},
-		{func(u *Usage) { u.EFS.AccessBytes = 1 }, "accessed bytes is 1, allowed: 0 unless the class is ia, one_zone_ia or archive"},
+		{func(u *Usage) { u.EFS.AccessBytes = -1 }, "accessed bytes is -1, allowed: 0 or more"},
 		{func(u *Usage) { u.EFS = EFS{Throughput: Bursting, StorageClass: Archive} }, "storage class is archive, allowed: with elastic throughput only"},
 		{func(u *Usage) { u.EFS.StoredBytes = -1 }, "bytes stored is -1, allowed: 0 or more"},
 		{func(u *Usage) { u.EFS.ReclaimableBytes = gib + 1 }, "reclaimable bytes is 1073741825, allowed: 0 to 1073741824"},

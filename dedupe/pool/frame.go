@@ -8,9 +8,9 @@ import (
 	"io"
 )
 
-// A frame is its payload's length and CRC-32C, four bytes each, little-endian,
-// then the payload. The checksum is there to tell a frame from what a worker
-// gone wrong, or a library in it, may print.
+// A frame is its payload's length, the CRC-32C of length and payload, four bytes
+// each, little-endian, then the payload. The checksum is there to tell a frame
+// from what a worker gone wrong, or a library in it, may print; zeros, too.
 const (
 	headerSize = 8
 	maxPayload = 1 << 20 // far above any path, far below what would hurt
@@ -18,18 +18,27 @@ const (
 
 var errGarbage = errors.New("not a frame")
 
-func checksum(payload []byte) uint32 {
-	return crc32.Checksum(payload, crc32.MakeTable(crc32.Castagnoli))
+// checksum is that of a frame, of which it needs the length in the header.
+func checksum(header, payload []byte) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return crc32.Update(crc32.Checksum(header[:4], table), table, payload)
+}
+
+func checkSize(payload []byte) error {
+	if len(payload) > maxPayload {
+		return fmt.Errorf("a frame of %d bytes is above the limit of %d", len(payload), maxPayload)
+	}
+	return nil
 }
 
 // writeFrame writes a frame in one Write.
 func writeFrame(w io.Writer, payload []byte) error {
-	if len(payload) > maxPayload {
-		return fmt.Errorf("a frame of %d bytes is above the limit of %d", len(payload), maxPayload)
+	if err := checkSize(payload); err != nil {
+		return err
 	}
 	frame := make([]byte, headerSize, headerSize+len(payload))
 	binary.LittleEndian.PutUint32(frame, uint32(len(payload)))
-	binary.LittleEndian.PutUint32(frame[4:], checksum(payload))
+	binary.LittleEndian.PutUint32(frame[4:], checksum(frame, payload))
 	_, err := w.Write(append(frame, payload...))
 	return err
 }
@@ -52,7 +61,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 		}
 		return nil, err
 	}
-	if checksum(payload) != binary.LittleEndian.Uint32(header[4:]) {
+	if checksum(header[:], payload) != binary.LittleEndian.Uint32(header[4:]) {
 		return nil, errGarbage
 	}
 	return payload, nil

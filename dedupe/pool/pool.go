@@ -65,8 +65,12 @@ func New(size int, command func() *exec.Cmd) *Pool {
 
 // Call has a worker answer request, and waits for one to be idle if need be.
 // Its error is that of ctx, or says how two workers in turn failed, or why none
-// could be started. It may be called from many goroutines.
+// could be started, or that request is too large. It may be called from many
+// goroutines.
 func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
+	if err := checkSize(request); err != nil {
+		return nil, err // no worker's failure
+	}
 	for failures := 0; ; {
 		w, err := p.acquire(ctx)
 		if err != nil {
@@ -95,6 +99,9 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 // can't be started is done without, as long as there are others.
 func (p *Pool) acquire(ctx context.Context) (*worker, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		select { // rather a new one: a pool of n is n processes
 		case <-p.free:
 		default:
@@ -134,10 +141,13 @@ func (p *Pool) discard(w *worker, failure error) error {
 	err := p.stop(w)
 	p.running.Add(-1)
 	p.free <- struct{}{}
-	if err != nil && hungUp(failure) {
-		return err
+	switch {
+	case !hungUp(failure):
+		return failure
+	case err == nil:
+		return errHungUp
 	}
-	return failure
+	return err
 }
 
 func (p *Pool) stop(w *worker) error {
@@ -151,11 +161,10 @@ func (p *Pool) stop(w *worker) error {
 // Close ends the workers, when all calls have returned or their contexts are
 // cancelled, and returns what they took.
 func (p *Pool) Close() Usage {
-	var idle []*worker
-	for len(p.idle) > 0 {
-		w := <-p.idle
-		idle = append(idle, w)
-		p.used.PeakMemory += PeakMemory(w.cmd.Process.Pid)
+	var memory int64
+	idle := p.takeIdle()
+	for _, w := range idle {
+		memory += PeakMemory(w.cmd.Process.Pid)
 	}
 	var stopped sync.WaitGroup
 	for _, w := range idle {
@@ -164,5 +173,17 @@ func (p *Pool) Close() Usage {
 	stopped.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.used.PeakMemory += memory
 	return p.used
+}
+
+func (p *Pool) takeIdle() (idle []*worker) {
+	for {
+		select {
+		case w := <-p.idle:
+			idle = append(idle, w)
+		default:
+			return idle
+		}
+	}
 }

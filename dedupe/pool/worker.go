@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -56,7 +57,8 @@ func startWorker(cmd *exec.Cmd) (*worker, error) {
 // call sends request and waits for the response. After an error the worker is
 // of no more use.
 func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
-	defer context.AfterFunc(ctx, func() { w.cmd.Process.Kill() })()
+	spare := context.AfterFunc(ctx, func() { w.cmd.Process.Kill() })
+	defer spare()
 	if w.out.Buffered() > 0 {
 		return nil, errGarbage
 	}
@@ -68,13 +70,24 @@ func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	w.pipe.SetReadDeadline(time.Now().Add(frameTime))
 	response, err := readFrame(w.out)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errStalled
+	}
 	if err != nil {
 		return nil, err
 	}
 	w.pipe.SetReadDeadline(time.Time{})
+	if !spare() {
+		return nil, ctx.Err() // it answered, and is being killed
+	}
 	w.answered = true
 	return response, nil
 }
+
+var (
+	errHungUp  = errors.New("it hung up")
+	errStalled = fmt.Errorf("it wrote part of a frame, and no more for %v", frameTime)
+)
 
 // hungUp reports whether an error of call means that the worker is gone.
 func hungUp(err error) bool {
@@ -82,15 +95,18 @@ func hungUp(err error) bool {
 }
 
 // stop ends the worker's input and so the worker, kills it if that does not
-// help, and returns the CPU time it took and how it ended.
+// help, and returns the CPU time it took and how it ended, if that was not this.
 func (w *worker) stop() (time.Duration, error) {
 	w.in.Close()
 	defer w.pipe.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- w.cmd.Wait() }()
-	for range 2 {
+	for kills := range 2 {
 		select {
 		case err := <-ended:
+			if kills > 0 {
+				err = nil
+			}
 			return w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime(), err
 		case <-time.After(exitTime):
 			w.cmd.Process.Kill()

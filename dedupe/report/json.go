@@ -4,10 +4,12 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/big"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -143,6 +145,9 @@ func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
 }
 
 func writeProjectionJSON(w io.Writer, p *Projection) error {
+	if p.Err != nil {
+		return fmt.Errorf("no bill: %w", p.Err)
+	}
 	doc := projectionOf(p)
 	doc.Schema = projectionSchema
 	return encode(w, doc)
@@ -172,8 +177,26 @@ func statsOf(s dedupe.Stats) statsJSON {
 	}
 }
 
+func (s statsJSON) stats() dedupe.Stats {
+	return dedupe.Stats{
+		Files:            s.Files,
+		Bytes:            s.Bytes,
+		Directories:      s.Directories,
+		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed},
+		DuplicateGroups:  s.DuplicateGroups,
+		DuplicateFiles:   s.DuplicateFiles,
+		ReclaimableBytes: s.ReclaimableBytes,
+		Elapsed:          duration(s.ElapsedMS),
+		CPU:              duration(s.CPUMS),
+		PeakMemory:       s.PeakMemoryBytes,
+		WorkerProcesses:  s.WorkerProcesses,
+	}
+}
+
 // milliseconds keeps three decimals: nothing here is measured finer.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+
+func duration(ms float64) time.Duration { return time.Duration(math.Round(ms * 1e6)) }
 
 func groupOf(g dedupe.Group) groupJSON {
 	group := groupJSON{
@@ -236,7 +259,7 @@ type usageJSON struct {
 	Throughput         cost.Throughput   `json:"throughput"`
 	ProvisionedMiBps   int64             `json:"provisioned_mibps,omitempty"`
 	ReadBytes          int64             `json:"metered_read_bytes"`
-	AccessBytes        int64             `json:"metered_access_bytes,omitempty"`
+	AccessBytes        int64             `json:"metered_access_bytes"`
 	MetadataOperations int64             `json:"metadata_operations"`
 	StorageClass       cost.StorageClass `json:"storage_class"`
 	StoredBytes        int64             `json:"stored_bytes"`
@@ -248,7 +271,7 @@ func usageOf(u cost.Usage) usageJSON {
 	return usageJSON{
 		Arch:               u.Lambda.Arch,
 		MemoryMB:           u.Lambda.MemoryMB,
-		DurationMS:         milliseconds(u.Lambda.Duration),
+		DurationMS:         float64(u.Lambda.Duration) / 1e6, // exact: what is billed is rounded up
 		EphemeralMB:        u.Lambda.EphemeralMB,
 		Provisioned:        u.Lambda.Provisioned.Environments,
 		API:                u.API,
@@ -265,15 +288,21 @@ func usageOf(u cost.Usage) usageJSON {
 	}
 }
 
+// usage is the cost.Usage that u was made of. All calls run on provisioned
+// concurrency if there is any.
 func (u usageJSON) usage(calls int64) cost.Usage {
+	provisioned := cost.ProvisionedConcurrency{Environments: u.Provisioned}
+	if provisioned.Environments > 0 {
+		provisioned.Calls = calls
+	}
 	return cost.Usage{
 		Calls: calls,
 		Lambda: cost.Lambda{
 			Arch:        u.Arch,
 			MemoryMB:    u.MemoryMB,
-			Duration:    time.Duration(math.Round(u.DurationMS * 1e6)),
+			Duration:    duration(u.DurationMS),
 			EphemeralMB: u.EphemeralMB,
-			Provisioned: cost.ProvisionedConcurrency{Environments: u.Provisioned},
+			Provisioned: provisioned,
 		},
 		API:          u.API,
 		RequestBytes: u.RequestBytes,
@@ -291,16 +320,37 @@ func (u usageJSON) usage(calls int64) cost.Usage {
 	}
 }
 
-// ReadUsage reads the usage of a JSON report or projection, and the region it
-// was priced for.
-func ReadUsage(r io.Reader) (u cost.Usage, region string, err error) {
-	var doc struct {
-		Schema string `json:"schema"`
-		projectionJSON
-		Projection *projectionJSON `json:"projection"`
+// Saved is what a JSON report, or a projection on its own, says of a scan: all
+// but the files.
+type Saved struct {
+	Mode    dedupe.Mode // empty in a projection
+	Workers int
+	Stats   dedupe.Stats
+	Groups  json.RawMessage // as they are written; nil in a projection
+	Usage   cost.Usage
+	Region  string // whose prices the projection was made with
+}
+
+// document is either of the JSON documents, as far as Read reads it.
+type document struct {
+	projectionJSON
+	Mode       dedupe.Mode     `json:"mode"`
+	Workers    int             `json:"workers"`
+	Stats      statsJSON       `json:"stats"`
+	Groups     json.RawMessage `json:"groups"`
+	Projection *projectionJSON `json:"projection"`
+	NoBill     string          `json:"projection_error"`
+}
+
+// Read reads back a JSON report or projection.
+func Read(r io.Reader) (Saved, error) {
+	var doc document
+	d := json.NewDecoder(r)
+	if err := d.Decode(&doc); err != nil {
+		return Saved{}, fmt.Errorf("not a JSON report: %w", err)
 	}
-	if err := json.NewDecoder(r).Decode(&doc); err != nil {
-		return u, "", fmt.Errorf("not a JSON report: %w", err)
+	if _, err := d.Token(); err != io.EOF {
+		return Saved{}, errors.New("not a JSON report: there is more after it")
 	}
 	p := &doc.projectionJSON
 	switch doc.Schema {
@@ -308,10 +358,14 @@ func ReadUsage(r io.Reader) (u cost.Usage, region string, err error) {
 		p = doc.Projection
 	case projectionSchema:
 	default:
-		return u, "", fmt.Errorf("its schema is %q, not %s or %s: use a report that 'dedupe scan --format json' wrote", doc.Schema, reportSchema, projectionSchema)
+		return Saved{}, fmt.Errorf("its schema is %q, not %s or %s: use a report that 'dedupe scan --format json' wrote", doc.Schema, reportSchema, projectionSchema)
 	}
-	if p == nil {
-		return u, "", fmt.Errorf("the report has no projection to take the usage from")
+	if p == nil || p.Usage == (usageJSON{}) {
+		return Saved{}, errors.New(strings.TrimSuffix("the report has no projection to take the usage from: "+doc.NoBill, ": "))
 	}
-	return p.Usage.usage(p.Calls), p.Region, nil
+	usage := p.Usage.usage(p.Calls)
+	if err := usage.Validate(); err != nil {
+		return Saved{}, fmt.Errorf("no report has such a usage: %w", err)
+	}
+	return Saved{doc.Mode, doc.Workers, doc.Stats.stats(), doc.Groups, usage, p.Region}, nil
 }

@@ -16,12 +16,8 @@ type Projection struct {
 	Err   error
 }
 
-// Project prices usage from the price book of a region.
-func Project(region string, u cost.Usage) Projection {
-	book, err := cost.Prices(region)
-	if err != nil {
-		return Projection{Usage: u, Err: err}
-	}
+// Project prices usage from a price book.
+func Project(book *cost.Book, u cost.Usage) Projection {
 	bill, err := book.Bill(u)
 	return Projection{u, bill, err}
 }
@@ -73,21 +69,15 @@ func ByHand(u cost.Usage, bytesRead, opens int64) cost.Usage {
 	}.meter(u)
 }
 
-// meter sets what is read, and what of it is access to a class that charges for
-// that.
 func (m Reads) meter(u cost.Usage) cost.Usage {
-	u.EFS.ReadBytes, u.EFS.AccessBytes = m.read, 0
-	switch u.EFS.StorageClass {
-	case cost.IA, cost.OneZoneIA, cost.Archive:
-		u.EFS.AccessBytes = m.access
-	}
+	u.EFS.ReadBytes, u.EFS.AccessBytes = m.read, m.access
 	return u
 }
 
 // Warn adds to the bill what it can't know of the scan: a function too small for
 // the memory that it took.
-func (p *Projection) Warn(r dedupe.Report) {
-	if took := megabytes(r.Stats.PeakMemory); p.Bill != nil && took > p.Usage.Lambda.MemoryMB {
+func (p *Projection) Warn(s dedupe.Stats) {
+	if took := megabytes(s.PeakMemory); p.Bill != nil && took > p.Usage.Lambda.MemoryMB {
 		p.Bill.Warnings = append(p.Bill.Warnings, fmt.Sprintf(
 			"the scan took %d MB of memory: a function of %d MB would be killed", took, p.Usage.Lambda.MemoryMB))
 	}

@@ -5,14 +5,17 @@
 //	projection.go  what a month of such scans costs: a report's usage, priced
 //	json.go        the JSON contract, written and read; report.schema.json describes it
 //	text.go        for people
+//	compare.go     several reports side by side
 //	csv.go         a row for each file of a duplicate group
 //	fdupes.go      what fdupes prints
 package report
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"efsdedupe/dedupe"
 )
@@ -60,7 +63,11 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *Projection, colour bool) e
 func WriteProjection(w io.Writer, f Format, p *Projection, colour bool) error {
 	switch f {
 	case Text:
-		return writeBill(w, p, newStyle(colour))
+		b := bufio.NewWriter(w)
+		if err := writeBill(b, p, newStyle(colour)); err != nil {
+			return err
+		}
+		return b.Flush()
 	case JSON:
 		return writeProjectionJSON(w, p)
 	}
@@ -73,9 +80,9 @@ func ProblemLine(p *dedupe.Problem) string {
 }
 
 // printable returns a path as it is, or quoted if it holds what would not print,
-// what a terminal might obey, or a quote.
+// what a terminal might obey, a quote, or space at its ends.
 func printable(path string) string {
-	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
+	if quoted := strconv.Quote(path); quoted != `"`+path+`"` || strings.TrimSpace(path) != path {
 		return quoted
 	}
 	return path

@@ -58,18 +58,20 @@ func writeText(w io.Writer, r dedupe.Report, p *Projection, colour bool) error {
 func writeGroup(w io.Writer, g dedupe.Group, s style) {
 	fmt.Fprintf(w, "%s, %s reclaimable  %s\n",
 		s.strong(count(g.Copies(), "copy", "copies"), " of ", size(g.Size)), size(g.Reclaimable), s.faint(g.Digest.String()[:16]))
-	first := make(map[uint64]string)
+	first := make(map[dedupe.File]string) // by all of a file but its path
 	links := g.HardLinks()
 	for i, f := range g.Files {
 		if i == filesShown && len(g.Files) > filesShown+1 {
 			fmt.Fprintf(w, "  %s\n", s.faint("and ", humanize.Comma(int64(len(g.Files)-i)), " more; --format fdupes, csv or json names all"))
 			break
 		}
+		inode := f
+		inode.Path = ""
 		if links[i] {
-			fmt.Fprintf(w, "  %s %s\n", printable(f.Path), s.faint("(hard link to "+printable(first[f.Inode])+")"))
+			fmt.Fprintf(w, "  %s %s\n", printable(f.Path), s.faint("(hard link to "+printable(first[inode])+")"))
 			continue
 		}
-		first[f.Inode] = f.Path
+		first[inode] = f.Path
 		fmt.Fprintf(w, "  %s\n", printable(f.Path))
 	}
 	fmt.Fprintln(w)
@@ -126,7 +128,7 @@ func writeBill(w io.Writer, p *Projection, s style) error {
 	if most, share := largest(b); share > 0 {
 		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
 		if u.EFS.ReclaimableBytes > 0 {
-			fmt.Fprintf(w, " Keeping the duplicates costs %s a month.", money(b.Reclaimable))
+			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", money(b.Reclaimable), b.Currency)
 		}
 		fmt.Fprintln(w)
 	}
@@ -155,18 +157,16 @@ func largest(b *cost.Bill) (meter string, percent int64) {
 	if b.Total.Sign() == 0 {
 		return "", 0
 	}
-	costs := make(map[string]*big.Rat)
 	for _, item := range b.Items {
-		if costs[item.Meter] == nil {
-			costs[item.Meter] = new(big.Rat)
-		}
-		costs[item.Meter].Add(costs[item.Meter], item.Cost)
-		if meter == "" || costs[item.Meter].Cmp(costs[meter]) > 0 {
+		if meter == "" || meterCost(b, item.Meter).Cmp(meterCost(b, meter)) > 0 {
 			meter = item.Meter
 		}
 	}
-	share, _ := new(big.Rat).Quo(costs[meter], b.Total).Float64()
-	return meter, int64(share*100 + 0.5)
+	share, _ := new(big.Rat).Quo(meterCost(b, meter), b.Total).Float64()
+	if percent = int64(share*100 + 0.5); percent == 100 && meterCost(b, meter).Cmp(b.Total) < 0 {
+		percent = 99
+	}
+	return meter, percent
 }
 
 // pad sets a cell flush left in a table whose cells are flush right.

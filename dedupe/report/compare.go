@@ -1,0 +1,107 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"text/tabwriter"
+
+	"efsdedupe/dedupe/cost"
+)
+
+// Comparison is a scan, as it was saved, and what such scans cost.
+type Comparison struct {
+	Saved
+	Projection
+}
+
+// WriteComparison writes what several scans took and cost as a table, a column
+// each, and says whether they found the same.
+func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
+	b := bufio.NewWriter(w)
+	s := newStyle(colour)
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name string, cell func(c Comparison) string) {
+		fmt.Fprint(table, pad(name), "\t")
+		for _, c := range scans {
+			fmt.Fprint(table, cell(c), "\t")
+		}
+		fmt.Fprintln(table)
+	}
+	row("mode", func(c Comparison) string { return string(c.Mode) })
+	row("workers", func(c Comparison) string { return fmt.Sprint(c.Workers) })
+	row("took", func(c Comparison) string { return elapsed(c.Stats.Elapsed) })
+	row("CPU", func(c Comparison) string { return elapsed(c.Stats.CPU) })
+	row("memory", func(c Comparison) string { return size(c.Stats.PeakMemory) })
+	for _, meter := range meters(scans) {
+		row(meter, func(c Comparison) string { return money(meterCost(c.Bill, meter)) })
+	}
+	row(fmt.Sprintf("total, %s", scans[0].Bill.Currency), func(c Comparison) string { return money(c.Bill.Total) })
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(b)
+	for _, c := range scans[1:] {
+		compare(b, scans[0], c, s)
+	}
+	return b.Flush()
+}
+
+// compare says in two sentences how a scan differs from the first one.
+func compare(w io.Writer, first, c Comparison, s style) {
+	switch {
+	case first.Groups == nil || c.Groups == nil:
+	case bytes.Equal(first.Groups, c.Groups):
+		fmt.Fprintf(w, "%s and %s found the same groups.\n", label(first), label(c))
+	default:
+		fmt.Fprintf(w, "%s: they did not find the same groups, so this compares different work.\n", s.bad(label(first), " and ", label(c)))
+	}
+	more := new(big.Rat).Sub(c.Bill.Total, first.Bill.Total)
+	word := "more"
+	if more.Sign() < 0 {
+		word = "less"
+	}
+	share := new(big.Rat)
+	if first.Bill.Total.Sign() > 0 {
+		share.Quo(more, first.Bill.Total)
+	}
+	fmt.Fprintf(w, "%s took %.2f times as long as %s, %.2f times the CPU time and %.2f times the memory, and cost %s %s %s a month (%s%%).\n",
+		label(c), ratio(c.Stats.Elapsed, first.Stats.Elapsed), label(first), ratio(c.Stats.CPU, first.Stats.CPU),
+		ratio(c.Stats.PeakMemory, first.Stats.PeakMemory), money(more.Abs(more)), c.Bill.Currency, word,
+		cost.Decimal(share.Mul(share, big.NewRat(100, 1)), 2))
+}
+
+func label(c Comparison) string {
+	if c.Mode == "" {
+		return "the projection"
+	}
+	return fmt.Sprintf("%d %s", c.Workers, c.Mode)
+}
+
+func ratio[N ~int64](a, b N) float64 { return float64(a) / float64(max(b, 1)) }
+
+// meters lists the meters of all bills, in the order of bills.
+func meters(scans []Comparison) []string {
+	var names []string
+	for _, c := range scans {
+		for _, item := range c.Bill.Items {
+			if !slices.Contains(names, item.Meter) {
+				names = append(names, item.Meter)
+			}
+		}
+	}
+	return names
+}
+
+func meterCost(b *cost.Bill, meter string) *big.Rat {
+	sum := new(big.Rat)
+	for _, item := range b.Items {
+		if item.Meter == meter {
+			sum.Add(sum, item.Cost)
+		}
+	}
+	return sum
+}

@@ -1,0 +1,325 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+const mib = 1 << 20
+
+// modTime is 2026-11-23T12:34:56.789Z.
+const modTime = 1795437296789000000
+
+func TestMain(m *testing.M) {
+	time.Local = time.FixedZone("elsewhere", -7*60*60) // what is written depends on no time zone
+	m.Run()
+}
+
+// sample is what a test writes: a report, and perhaps a projection.
+type sample struct {
+	name       string
+	report     dedupe.Report
+	projection *Projection
+}
+
+// samples have between them every field that a report can have.
+func samples() []sample {
+	return []sample{
+		{"everything", everything(), priced()},
+		{"nothing", nothing(), nil},
+		{"no-bill", unpriced(), &Projection{Err: errors.New("duration is 1h0m0s, allowed: above 0, at most 15m")}},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for _, s := range samples() {
+		for _, f := range []Format{Text, JSON, CSV, Fdupes} {
+			golden(t, s.name+"."+string(f), write(t, f, s, false))
+		}
+		golden(t, s.name+".colour", write(t, Text, s, true))
+	}
+	for _, f := range []Format{Text, JSON} {
+		golden(t, "projection."+string(f), writeProjection(t, f, priced()))
+	}
+	golden(t, "projection-no-bill.text", writeProjection(t, Text, samples()[2].projection))
+}
+
+// golden compares with testdata/name.golden. JSON is there indented, for those
+// who review it, and must be a line as it is written.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	if strings.HasSuffix(name, ".json") {
+		if bytes.IndexByte(got, '\n') != len(got)-1 {
+			t.Errorf("%s: more or less than a line", name)
+		}
+		var indented bytes.Buffer
+		if err := json.Indent(&indented, got, "", "  "); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got = indented.Bytes()
+	}
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, got, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// A name must not command the terminal that it is printed on. The golden files
+// hold that too, but -update would accept anything.
+func TestTextIsHarmless(t *testing.T) {
+	for _, s := range samples() {
+		for _, r := range string(write(t, Text, s, false)) {
+			if r != '\n' && (r < ' ' || r == '\x7f' || 0x80 <= r && r <= 0x9f || r == '\u202e') {
+				t.Errorf("%s: text holds %U", s.name, r)
+			}
+		}
+		coloured := write(t, Text, s, true)
+		if !bytes.Contains(coloured, []byte("\x1b[1m")) {
+			t.Errorf("%s: nothing is bold in colour", s.name)
+		}
+		// Of its own it uses bold, faint and bold red, and ends them.
+		own := strings.NewReplacer("\x1b[1m", "", "\x1b[2m", "", "\x1b[31;1m", "", "\x1b[22m", "", "\x1b[0;22m", "")
+		if rest := own.Replace(string(coloured)); rest != string(write(t, Text, s, false)) {
+			t.Errorf("%s: colour changes more than colour: %q", s.name, rest)
+		}
+	}
+}
+
+// A full disk or a closed pipe must not pass for a whole report.
+func TestWriteErrors(t *testing.T) {
+	for _, s := range samples() {
+		for _, f := range []Format{Text, JSON, CSV, Fdupes} {
+			whole := len(write(t, f, s, false))
+			for room := 0; room < whole; room += 1 + whole/50 {
+				if err := Write(&full{room}, f, s.report, s.projection, false); !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("%s as %s, %d of %d bytes written: error %v", s.name, f, room, whole, err)
+				}
+			}
+		}
+	}
+	for _, f := range []Format{Text, JSON} {
+		whole := len(writeProjection(t, f, priced()))
+		for room := range whole {
+			if err := WriteProjection(&full{room}, f, priced(), false); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("projection as %s, %d of %d bytes written: error %v", f, room, whole, err)
+			}
+		}
+	}
+}
+
+// full is a disk with room for so many bytes.
+type full struct{ room int }
+
+func (f *full) Write(b []byte) (int, error) {
+	n := min(len(b), f.room)
+	f.room -= n
+	if n < len(b) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+func TestFormats(t *testing.T) {
+	for _, f := range []Format{Text, JSON, CSV, Fdupes} {
+		if got, err := ParseFormat(string(f)); got != f || err != nil {
+			t.Errorf("ParseFormat(%q) = %q, %v", f, got, err)
+		}
+		// Whoever asks must be told of the one problem that no text names.
+		r := dedupe.Report{Problems: []*dedupe.Problem{{Op: "open", Path: "secret", Err: fs.ErrPermission}}}
+		if told := bytes.Contains(write(t, f, sample{report: r}, false), []byte("secret")); told != f.TellsProblems() {
+			t.Errorf("%s tells problems: %v, says %v", f, told, f.TellsProblems())
+		}
+	}
+	for _, name := range []string{"", "JSON", "xml"} {
+		if f, err := ParseFormat(name); err == nil {
+			t.Errorf("ParseFormat(%q) = %q", name, f)
+		}
+	}
+	if err := Write(new(bytes.Buffer), "xml", dedupe.Report{}, nil, false); err == nil {
+		t.Error("Write wrote xml")
+	}
+	for _, f := range []Format{CSV, Fdupes, "xml"} {
+		if err := WriteProjection(new(bytes.Buffer), f, priced(), false); err == nil {
+			t.Errorf("WriteProjection wrote %s", f)
+		}
+	}
+	none := Projection{Err: errors.New("no such region")}
+	if err := WriteProjection(new(bytes.Buffer), JSON, &none, false); !errors.Is(err, none.Err) {
+		t.Errorf("a projection that is none, as JSON: error %v", err)
+	}
+}
+
+// everything is a report that holds what is hard to write.
+func everything() dedupe.Report {
+	// Twelve files, one more than the text names, and one of them a hard link.
+	cut := group(mib, 10*mib)
+	for i := range 12 {
+		cut.Files = append(cut.Files, file(fmt.Sprintf("/efs/set/%02d", i), mib, uint64(100+i)))
+	}
+	cut.Files[1].Inode = cut.Files[0].Inode
+
+	// Eleven files: naming the last takes no more room than saying that it is
+	// left out.
+	nasty := group(3072, 30720)
+	for i, path := range nastyPaths {
+		nasty.Files = append(nasty.Files, file(path, 3072, uint64(200+i)))
+	}
+
+	// The first and the last are the same inode. The one between has its number
+	// on another device.
+	devices := group(100, 100)
+	devices.Files = []dedupe.File{file("/a/\t1", 100, 7), file("/b/2", 100, 7), file("/c/\t3", 100, 7)}
+	devices.Files[1].Device = 2
+
+	empty := group(0, 0)
+	empty.Files = []dedupe.File{file("/efs/empty", 0, 300), file("/efs/void", 0, 301)}
+
+	return dedupe.Report{
+		Roots:   []string{"-r", "/efs/\xe9t\xe9"},
+		Mode:    dedupe.Processes,
+		Workers: 100,
+		Groups:  []dedupe.Group{cut, nasty, devices, empty},
+		Problems: []*dedupe.Problem{
+			{Op: "open", Path: "/efs/\x1b[2Jsecret", Err: syscall.EACCES},
+			{Op: "read", Path: "/efs/gr\xfcn", Err: fmt.Errorf("%w: it ended after 5 of 9 bytes", dedupe.ErrChanged)},
+		},
+		Stats: dedupe.Stats{
+			Files: 12345, Bytes: 5 << 30, Directories: 1,
+			Work:            dedupe.Work{Opens: 1234, BytesRead: 1<<30 + 1, FilesHashed: 1200},
+			DuplicateGroups: 4, DuplicateFiles: 22, ReclaimableBytes: 10*mib + 30720 + 100,
+			Elapsed: 1234567891 * time.Nanosecond, CPU: 90 * time.Second, PeakMemory: 300 * mib, WorkerProcesses: 101,
+		},
+	}
+}
+
+var nastyPaths = []string{
+	"-rf",
+	"\x1b[31mred",
+	"\xff\xfe",
+	` leading and trailing `,
+	`"quoted"`,
+	`<b>&amp;</b>`,
+	`back\slash`,
+	"bidi \u202etxt.exe",
+	"new\nline, tab\t and \r\n",
+	"nel\u0085 c1 \u009b31m \u2028",
+	"日本語/é",
+}
+
+func nothing() dedupe.Report {
+	return dedupe.Report{
+		Roots:    []string{"."},
+		Mode:     dedupe.Goroutines,
+		Workers:  1,
+		Complete: true,
+		Stats:    dedupe.Stats{Files: 1, Bytes: 1023, Directories: 2, Elapsed: 40 * time.Microsecond},
+	}
+}
+
+// unpriced was interrupted after the first group.
+func unpriced() dedupe.Report {
+	one := group(5, 5)
+	one.Files = []dedupe.File{file("a", 5, 1), file("b", 5, 2)}
+	return dedupe.Report{
+		Roots:   []string{"."},
+		Mode:    dedupe.Goroutines,
+		Workers: 64,
+		Groups:  []dedupe.Group{one},
+		Stats: dedupe.Stats{Files: 2, Bytes: 10, Directories: 1, Work: dedupe.Work{Opens: 2, BytesRead: 10, FilesHashed: 2},
+			DuplicateGroups: 1, DuplicateFiles: 1, ReclaimableBytes: 5, Elapsed: time.Hour},
+	}
+}
+
+// priced has a bill of round figures rather than one of the price book: those
+// change.
+func priced() *Projection {
+	return &Projection{
+		Usage: cost.Usage{
+			Calls: 50_000_000,
+			Lambda: cost.Lambda{Arch: cost.ARM, MemoryMB: 1769, Duration: 1235 * time.Millisecond, EphemeralMB: 512,
+				Provisioned: cost.ProvisionedConcurrency{Environments: 3}},
+			API: cost.HTTP, RequestBytes: 1024,
+			EFS: cost.EFS{Throughput: cost.Provisioned, ProvisionedMiBps: 20, ReadBytes: 1<<30 + 32768, AccessBytes: 2 << 30,
+				MetadataOperations: 14814, StorageClass: cost.IA, StoredBytes: 5 << 30, ReclaimableBytes: 10516580},
+			FreeTier: true,
+		},
+		Bill: &cost.Bill{
+			Region: "mars-north-1", Currency: "USD", Date: "2026-11",
+			Items: []cost.Item{
+				{Meter: "lambda.requests", Quantity: rat("1000000"), Unit: "request", UnitPrice: rat("0"), Cost: rat("0"), Source: "Lambda pricing", Checked: "2026-10"},
+				{Meter: "lambda.requests", Quantity: rat("49000000"), Unit: "request", UnitPrice: rat("0.0000002"), Cost: rat("9.8"), Source: "Lambda pricing", Checked: "2026-10"},
+				{Meter: "efs.read", Quantity: rat("4882812.5"), Unit: "GB", UnitPrice: rat("0.03"), Cost: rat("146484.375"), Source: "EFS pricing", Checked: "2026-11"},
+				{Meter: "efs.storage.ia", Quantity: rat("1/3"), Unit: "GB-month", UnitPrice: rat("0.01"), Cost: rat("1/300"), Source: "EFS pricing", Checked: "2026-11"},
+			},
+			Total:       rat("146494.178333"),
+			Reclaimable: rat("0.005"),
+			Warnings:    []string{"one without a full stop", "one with one."},
+		},
+	}
+}
+
+func group(size, reclaimable int64) dedupe.Group {
+	g := dedupe.Group{Size: size, Reclaimable: reclaimable}
+	for i := range g.Digest {
+		g.Digest[i] = byte(int64(i) + size/100)
+	}
+	return g
+}
+
+func file(path string, size int64, inode uint64) dedupe.File {
+	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: modTime, ChangeTime: modTime + 1}
+}
+
+func rat(s string) *big.Rat {
+	r, ok := new(big.Rat).SetString(s)
+	if !ok {
+		panic("not a number: " + s)
+	}
+	return r
+}
+
+func write(t testing.TB, f Format, s sample, colour bool) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Write(&b, f, s.report, s.projection, colour); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func writeProjection(t testing.TB, f Format, p *Projection) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteProjection(&b, f, p, false); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}

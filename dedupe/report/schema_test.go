@@ -1,0 +1,217 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// compile returns the schema as a validator that also holds values to their
+// format and encoding, which most leave alone.
+func compile(t testing.TB) *jsonschema.Schema {
+	t.Helper()
+	const url = "report.schema.json"
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	c.AssertContent()
+	if err := c.AddResource(url, parse(t, Schema)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile(url) // holds Schema itself to draft 2020-12, which it names
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.DraftVersion != 2020 {
+		t.Fatalf("the schema is of draft %d", s.DraftVersion)
+	}
+	return s
+}
+
+func parse(t testing.TB, data []byte) any {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// documents are all kinds of JSON that the package writes, parsed.
+func documents(t testing.TB) map[string]any {
+	docs := map[string]any{"projection": parse(t, writeProjection(t, JSON, priced()))}
+	for _, s := range samples() {
+		docs[s.name] = parse(t, write(t, JSON, s, false))
+	}
+	for name, u := range usages() {
+		p := Project(prices(t, "us-east-1"), u)
+		if p.Err != nil {
+			t.Fatalf("%s: %v", name, p.Err)
+		}
+		docs["priced, "+name] = parse(t, writeProjection(t, JSON, &p))
+	}
+	return docs
+}
+
+func TestSchema(t *testing.T) {
+	schema := compile(t)
+	written := make(map[string]bool)
+	for name, doc := range documents(t) {
+		if err := schema.Validate(doc); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		eachObject(doc, "", func(o map[string]any, _ string) {
+			for field := range o {
+				written[field] = true
+			}
+		})
+	}
+	// What nothing writes is in the schema by mistake, or missing from samples.
+	eachObject(parse(t, Schema), "", func(o map[string]any, _ string) {
+		properties, _ := o["properties"].(map[string]any)
+		for field := range properties {
+			if !written[field] {
+				t.Errorf("the schema has %q, and nothing writes it", field)
+			}
+		}
+	})
+}
+
+// optional are the fields that may be missing; all others are promised.
+var optional = map[string]bool{
+	"roots_base64": true, "path_base64": true, "hard_link": true,
+	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
+	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true,
+}
+
+// Every field of every object is left out, renamed and given another type: a
+// validator that lets one of those pass would let a broken report pass too.
+func TestSchemaRefuses(t *testing.T) {
+	schema := compile(t)
+	tried := 0
+	check := func(doc any, want bool, what ...string) {
+		t.Helper()
+		err := schema.Validate(doc)
+		if want && err != nil {
+			t.Errorf("%s: %v", strings.Join(what, " "), err)
+		}
+		if !want && err == nil {
+			t.Errorf("%s: not refused", strings.Join(what, " "))
+		}
+		tried++
+	}
+	for name, doc := range documents(t) {
+		if strings.HasPrefix(name, "priced") {
+			continue // nothing in them that "projection" has not
+		}
+		eachObject(doc, "", func(o map[string]any, path string) {
+			for _, field := range slices.Sorted(maps.Keys(o)) {
+				was := o[field]
+				for _, wrong := range []any{nil, "", json.Number("-1.5"), false, []any{nil}, map[string]any{"no": "such"}} {
+					if sameType(was, wrong) {
+						continue // see TestSchemaRefusesValues
+					}
+					o[field] = wrong
+					check(doc, false, name, path, field, "of another type")
+				}
+				delete(o, field)
+				inProjection := path == ".projection" && field == "schema"
+				check(doc, optional[field] || inProjection, name, path, "without", field)
+				o[field] = was
+			}
+			o["unknown"] = true
+			check(doc, false, name, path, "with an unknown field")
+			delete(o, "unknown")
+		})
+		check(doc, true, name, "as it was")
+	}
+	if tried < 1000 {
+		t.Errorf("only %d documents were tried", tried)
+	}
+}
+
+// A value of the right type can still be none.
+func TestSchemaRefusesValues(t *testing.T) {
+	schema := compile(t)
+	whole := string(write(t, JSON, samples()[0], false))
+	for _, test := range []struct{ good, bad string }{
+		{`"schema":"dedupe.report/v1"`, `"schema":"dedupe.report/v2"`},
+		{`"schema":"dedupe.report/v1"`, `"schema":"dedupe.projection/v1"`},
+		{`"mode":"processes"`, `"mode":"threads"`},
+		{`"workers":100`, `"workers":0`},
+		{`"workers":100`, `"workers":1001`},
+		{`"files":12345`, `"files":-1`},
+		{`"files":12345`, `"files":1.5`},
+		{`"elapsed_ms":1234.567`, `"elapsed_ms":-1`},
+		{`"digest":"0102`, `"digest":"`},
+		{`"digest":"0102`, `"digest":"0102ff`},
+		{`"digest":"0102`, `"digest":"01G2`},
+		{`,{"path":"/efs/void","inode":301,"mtime":"2026-11-23T12:34:56.789Z"}`, ``}, // a group of one
+		{`"hard_link":true`, `"hard_link":false`},
+		{`"path_base64":"//4="`, `"path_base64":"\\xff"`},
+		{`"inode":300,"mtime":"2026-11-23T12:34:56.789Z"`, `"inode":300,"mtime":"yesterday"`},
+		{`"inode":300,`, `"inode":"300",`},
+		{`"op":"open"`, `"op":"remove"`},
+		{`"error":"permission denied"`, `"error":""`},
+		{`"currency":"USD"`, `"currency":"dollars"`},
+		{`"prices":"2026-11"`, `"prices":"today"`},
+		{`"meter":"efs.read"`, `"meter":""`},
+		{`"total":146494.18`, `"total":"146494.18"`},
+		{`"total":146494.18`, `"total":-0.01`},
+		{`"quantity":0.333333`, `"quantity":-1`},
+		{`"arch":"arm64"`, `"arch":"ppc"`},
+		{`"memory_mb":1769`, `"memory_mb":127`},
+		{`"ephemeral_storage_mb":512`, `"ephemeral_storage_mb":0`},
+		{`"api":"http"`, `"api":""`},
+		{`"throughput":"provisioned"`, `"throughput":""`},
+		{`"storage_class":"ia"`, `"storage_class":"glacier"`},
+		{`"stored_bytes":5368709120`, `"stored_bytes":-1`},
+	} {
+		if n := strings.Count(whole, test.good); n == 0 {
+			t.Errorf("nothing to replace: the report has no %s", test.good)
+			continue
+		}
+		if schema.Validate(parse(t, []byte(strings.Replace(whole, test.good, test.bad, 1)))) == nil {
+			t.Errorf("not refused: %s instead of %s", test.bad, test.good)
+		}
+	}
+}
+
+// eachObject visits v and all objects in it.
+func eachObject(v any, path string, visit func(o map[string]any, path string)) {
+	switch v := v.(type) {
+	case map[string]any:
+		visit(v, path)
+		for _, field := range slices.Sorted(maps.Keys(v)) {
+			eachObject(v[field], path+"."+field, visit)
+		}
+	case []any:
+		for _, element := range v {
+			eachObject(element, path+"[]", visit)
+		}
+	}
+}
+
+// sameType reports whether two values are of the same JSON type.
+func sameType(a, b any) bool {
+	kind := func(v any) string {
+		switch v.(type) {
+		case nil:
+			return "null"
+		case string:
+			return "string"
+		case bool:
+			return "boolean"
+		case []any:
+			return "array"
+		case map[string]any:
+			return "object"
+		}
+		return "number"
+	}
+	return kind(a) == kind(b)
+}
