@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -50,15 +51,27 @@ type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
+// workerArg is the argument with which a scan with --mode processes runs this same
+// program. It is no command for people, and a hundred of them start at once: so
+// they start without the commands for people.
+const workerArg = "worker"
+
 // run runs the command that args name and returns its exit code.
 func run(args []string, s std) int {
+	if slices.Equal(args, []string{workerArg}) {
+		return s.exit(dedupe.Serve(s.in, s.out))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends it at once
 	defer stop()
 
 	root := commands(s)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	return s.exit(root.ExecuteContext(ctx))
+}
+
+// exit says what is to be said of an error and returns its exit code.
+func (s std) exit(err error) int {
 	var code exitCode
 	switch {
 	case err == nil:
@@ -97,7 +110,7 @@ processes, and projects what such a scan costs at 50 million calls a month.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), versionCommand(s), workerCommand(s))
+	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), versionCommand(s))
 	return root
 }
 
@@ -127,15 +140,4 @@ func version() string {
 		}
 	}
 	return fmt.Sprintf("dedupe %s, revision %s%s, %s %s/%s", module, revision, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
-// workerCommand is how a scan with --mode processes calls its own binary.
-func workerCommand(s std) *cobra.Command {
-	return &cobra.Command{
-		Use:    "worker",
-		Short:  "Hash the files that frames on standard input name (for dedupe itself)",
-		Args:   cobra.NoArgs,
-		Hidden: true,
-		RunE:   func(*cobra.Command, []string) error { return dedupe.Serve(s.in, s.out) },
-	}
 }

@@ -81,7 +81,7 @@ func worker() *exec.Cmd {
 	if err != nil {
 		self = os.Args[0]
 	}
-	cmd := exec.Command(self, "worker")
+	cmd := exec.Command(self, workerArg)
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one file at a time needs no more
 	return cmd
