@@ -1,0 +1,70 @@
+package dedupe
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// mount makes a file system of its own at dir, whose inodes have the numbers
+// that those of the next one have.
+func mount(t *testing.T, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount file systems")
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("dedupe-test", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skip("this root can't mount file systems: ", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestMounts scans mounts whose inodes have equal numbers: equal files on them
+// are copies, not links.
+func TestMounts(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"in/a", "in/b"} {
+		mount(t, dir)
+		write(t, random(100), filepath.Join(dir, "file"))
+	}
+	a, b := asFound(t, "in/a/file"), asFound(t, "in/b/file")
+	if a.Inode != b.Inode || a.Device == b.Device {
+		t.Fatalf("the test needs equal inode numbers on two devices: %+v, %+v", a, b)
+	}
+	r := scan(t, Options{Roots: []string{"in"}})
+	if len(r.Groups) != 1 || r.Groups[0].Copies() != 2 || r.Stats.Bytes != 200 {
+		t.Errorf("%+v", r)
+	}
+
+	write(t, random(100), "in/here", "in/there")
+	r = scan(t, Options{Roots: []string{"in"}, OneFileSystem: true})
+	if got := groups(r); len(got) != 1 || got[0].Paths != "in/here\x00in/there" || r.Stats.Directories != 1 {
+		t.Errorf("%+v", r)
+	}
+	// A root on another file system was asked for.
+	r = scan(t, Options{Roots: []string{"in", "in/b"}, OneFileSystem: true})
+	if got := groups(r); len(got) != 1 || got[0].Paths != "in/b/file\x00in/here\x00in/there" {
+		t.Errorf("%+v", r)
+	}
+
+	// One directory in two places has the same files, once.
+	if err := os.Mkdir("again", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("in/a", "again", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount("again", unix.MNT_DETACH)
+	if r := scan(t, Options{Roots: []string{"in/a", "again"}}); len(r.Groups) != 0 {
+		t.Errorf("what a bind mount shows twice is one copy: %+v", r.Groups)
+	}
+}
