@@ -35,6 +35,10 @@ const bufferSize = 128 << 10
 
 // LocalHasher reads and hashes files in this process. Its zero value is ready.
 type LocalHasher struct {
+	// Read, if it is set, is told of the bytes of each read as it is made, from
+	// many goroutines.
+	Read func(bytes int64)
+
 	scratch sync.Pool // *scratch
 }
 
@@ -80,6 +84,9 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 			return d, w, problem("read", f.Path, err)
 		}
 		w.BytesRead += int64(k)
+		if h.Read != nil {
+			h.Read(int64(k))
+		}
 		s.blake3.Write(s.buffer[:k])
 	}
 

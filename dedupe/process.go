@@ -16,6 +16,10 @@ import (
 // *Problem.
 type PoolHasher struct {
 	Pool *pool.Pool
+
+	// Read, if it is set, is told of the bytes of each file when it is done, from
+	// many goroutines.
+	Read func(bytes int64)
 }
 
 // Hash implements Hasher.
@@ -27,6 +31,9 @@ func (h *PoolHasher) Hash(ctx context.Context, f File, n int64) (Digest, Work, e
 	var r response
 	if err := r.parse(frame); err != nil {
 		return Digest{}, Work{}, &Problem{Op: "hash", Path: f.Path, Err: err}
+	}
+	if h.Read != nil {
+		h.Read(r.work.BytesRead)
 	}
 	return r.digest, r.work, r.problem(f.Path)
 }

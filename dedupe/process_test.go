@@ -53,7 +53,7 @@ func testPool(t *testing.T, role string) *PoolHasher {
 		return cmd
 	})
 	t.Cleanup(func() { p.Close() })
-	return &PoolHasher{p}
+	return &PoolHasher{Pool: p}
 }
 
 // asFound returns a file as Walk finds it.

@@ -52,6 +52,10 @@ type Options struct {
 
 	// Observe, if it is set, is told of every step, by one goroutine at a time.
 	Observe func(Event)
+
+	// Read, if it is set, is told of bytes as they are read, from many goroutines:
+	// with the mode Processes, of each file when it is done.
+	Read func(bytes int64)
 }
 
 // Stage is a part of a scan.
@@ -129,11 +133,11 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	var h Hasher = new(LocalHasher)
+	var h Hasher = &LocalHasher{Read: opts.Read}
 	var workers *pool.Pool
 	if opts.Mode == Processes {
 		workers = pool.New(min(opts.Workers, candidates(r)), opts.Worker)
-		h = &PoolHasher{workers}
+		h = &PoolHasher{Pool: workers, Read: opts.Read}
 	}
 	r = Refine(ctx, r, h, headSize, opts)
 	r = Refine(ctx, r, h, Whole, opts)

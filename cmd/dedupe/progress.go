@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"sync/atomic"
 
 	"github.com/dustin/go-humanize"
 	"github.com/vbauerster/mpb/v8"
@@ -14,7 +15,7 @@ import (
 // to show it on.
 type progress struct {
 	bars  *mpb.Progress
-	bar   *mpb.Bar
+	bar   atomic.Pointer[mpb.Bar]
 	found int64
 	stage dedupe.Stage
 }
@@ -34,14 +35,14 @@ func (p *progress) observe(e dedupe.Event) {
 	if e.Stage != p.stage {
 		p.begin(e)
 	}
-	switch e.Stage {
-	case dedupe.StageWalk:
+	if e.Stage == dedupe.StageWalk {
 		p.found += e.Files
-		p.bar.SetCurrent(p.found)
-	default:
-		p.bar.IncrInt64(e.Work.BytesRead)
+		p.bar.Load().SetCurrent(p.found)
 	}
 }
+
+// read is told of bytes as they are read, from many goroutines.
+func (p *progress) read(bytes int64) { p.bar.Load().IncrInt64(bytes) }
 
 // begin replaces the bar of one stage by that of the next.
 func (p *progress) begin(e dedupe.Event) {
@@ -49,20 +50,26 @@ func (p *progress) begin(e dedupe.Event) {
 	p.stage = e.Stage
 	if e.Stage == dedupe.StageWalk {
 		files := func(s decor.Statistics) string { return humanize.Comma(s.Current) + " files found " }
-		p.bar = p.bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Any(files)))
+		p.bar.Store(p.bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Any(files))))
 		return
 	}
-	p.bar = p.bars.AddBar(e.Bytes, mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(map[dedupe.Stage]string{
-			dedupe.StageHead:  "comparing heads ",
-			dedupe.StageWhole: "reading ",
-		}[e.Stage]), decor.CountersKibiByte("% .1f of % .1f")),
-		mpb.AppendDecorators(decor.AverageSpeed(decor.SizeB1024(0), "% .1f"), decor.Name(", "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
+	names := map[dedupe.Stage]string{dedupe.StageHead: "comparing heads ", dedupe.StageWhole: "reading "}
+	eta := decor.AverageETA(decor.ET_STYLE_GO)
+	left := func(s decor.Statistics) string {
+		if s.Current == 0 {
+			return "" // nothing to judge by
+		}
+		text, _ := eta.Decor(s)
+		return ", " + text + " left"
+	}
+	p.bar.Store(p.bars.AddBar(e.Bytes, mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(names[e.Stage]), decor.CountersKibiByte("% .1f of % .1f")),
+		mpb.AppendDecorators(decor.AverageSpeed(decor.SizeB1024(0), "% .1f"), decor.Any(left))))
 }
 
 func (p *progress) endStage() {
-	if p.bar != nil {
-		p.bar.Abort(true)
+	if bar := p.bar.Load(); bar != nil {
+		bar.Abort(true)
 	}
 }
 

@@ -109,6 +109,9 @@ func (c *scan) run(ctx context.Context) error {
 		reads.Observe(e)
 		bar.observe(e)
 	}
+	if bar != nil {
+		c.opts.Read = bar.read
+	}
 	r, err := dedupe.Scan(ctx, c.opts)
 	bar.end()
 	if err != nil {
