@@ -1,13 +1,13 @@
 # make demo   makes the standard set, scans it in both modes, shows the bill
 # make test   runs all tests, with the race detector where there is a C compiler
-# The rest: fixtures [DIR=...], build, lint, bench, generate, clean.
+# The rest: fixtures [DIR=...], build, lint, bench, clean.
 
 DIR   ?= build/efs
 GO    ?= go
 # The race detector needs cgo and so a C compiler; the product needs neither.
-RACE  := $(shell CGO_ENABLED=1 $(GO) env CC | xargs which >/dev/null 2>&1 && echo -race)
+RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -race)
 
-.PHONY: demo test fixtures build build/dedupe lint bench fuzz clean
+.PHONY: demo test fixtures build build/dedupe lint bench clean
 
 demo:
 

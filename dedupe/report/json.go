@@ -1,7 +1,6 @@
 package report
 
 import (
-	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,12 +16,8 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Schema is the JSON Schema of a report, and of a projection on its own.
-//
-//go:embed report.schema.json
-var Schema []byte
-
-// The names of the JSON documents' formats, in their field "schema".
+// The names of the JSON documents' formats, in their field "schema". They are
+// described in report.schema.json, and tests hold them to it.
 const (
 	reportSchema     = "dedupe.report/v1"
 	projectionSchema = "dedupe.projection/v1"
