@@ -15,6 +15,7 @@
 //	filter.go   which of the files count: sizes and globs
 //	refine.go   groups → finer groups, by digest
 //	hasher.go   one file → its digest, and proof that it did not change
+//	place.go    where paths begin, and what keeps them inside it
 //	process.go  the same in worker processes, over package pool
 //	scan.go     the stages in order, what they used
 //

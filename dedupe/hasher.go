@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -39,6 +40,10 @@ type LocalHasher struct {
 	// many goroutines.
 	Read func(bytes int64)
 
+	// Within, if it is set, is the open directory that paths are relative to, and
+	// can't leave.
+	Within *os.File
+
 	scratch sync.Pool // *scratch
 }
 
@@ -49,7 +54,8 @@ type scratch struct {
 
 // Hash implements Hasher: one open, and each byte read once.
 func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Work, err error) {
-	fd, err := unixOpen(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
+	at := place{h.Within}
+	fd, err := at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
 	if err != nil {
 		return d, w, problem("open", f.Path, err)
 	}
@@ -75,7 +81,7 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 		if err := ctx.Err(); err != nil {
 			return d, w, err
 		}
-		k, err := unixRead(fd, s.buffer[:min(n-w.BytesRead, bufferSize)])
+		k, err := read(fd, s.buffer[:min(n-w.BytesRead, bufferSize)])
 		if err != nil {
 			return d, w, problem("read", f.Path, err)
 		}
@@ -91,7 +97,7 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	}
 
 	// By path, not by descriptor: this sees a file that was replaced, too.
-	if err := unixLstat(f.Path, &now); err != nil {
+	if err := at.lstat(f.Path, &now); err != nil {
 		return d, w, problem("stat", f.Path, err)
 	}
 	if err := f.unchanged(&now); err != nil {

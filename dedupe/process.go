@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 
 	"efsdedupe/dedupe/pool"
 )
 
 // PoolHasher has files read and hashed by the worker processes of a pool, which
-// run Serve. A file at which two workers died, one after the other, is a
+// call RunWorker. A file at which two workers died, one after the other, is a
 // *Problem.
 type PoolHasher struct {
 	Pool *pool.Pool
@@ -38,10 +41,57 @@ func (h *PoolHasher) Hash(ctx context.Context, f File, n int64) (Digest, Work, e
 	return r.digest, r.work, r.problem(f.Path)
 }
 
-// Serve is a worker process: it hashes the files that frames on in name, and
-// answers on out, until in ends.
-func Serve(in io.Reader, out io.Writer) error {
-	var h LocalHasher
+// The arguments that make a program a worker process, and one whose paths are
+// within the directory that it has as file descriptor 3.
+const (
+	workerArg = "worker"
+	withinArg = "within"
+)
+
+// workerCommand is the command of a worker process for a scan with options o.
+func (o *Options) workerCommand() *exec.Cmd {
+	var cmd *exec.Cmd
+	if o.Worker != nil {
+		cmd = o.Worker()
+	} else {
+		cmd = self()
+	}
+	cmd.Args = append(cmd.Args, workerArg)
+	if o.Within != nil {
+		cmd.Args = append(cmd.Args, withinArg)
+		cmd.ExtraFiles = []*os.File{o.Within}
+	}
+	return cmd
+}
+
+// self is this program.
+func self() *exec.Cmd {
+	path, err := os.Executable()
+	if err != nil {
+		path = os.Args[0]
+	}
+	cmd := exec.Command(path)
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one file at a time needs no more
+	return cmd
+}
+
+// RunWorker makes a program a worker process if args, its arguments, are those of
+// one: it hashes the files that frames on in name, and answers on out, until in
+// ends. A program whose scans have the mode Processes calls it before it does
+// anything else; many workers start at once.
+func RunWorker(args []string, in io.Reader, out io.Writer) (isWorker bool, err error) {
+	switch {
+	case slices.Equal(args, []string{workerArg}):
+		return true, serve(in, out, nil)
+	case slices.Equal(args, []string{workerArg, withinArg}):
+		return true, serve(in, out, os.NewFile(3, withinArg))
+	}
+	return false, nil
+}
+
+func serve(in io.Reader, out io.Writer, within *os.File) error {
+	h := LocalHasher{Within: within}
 	return pool.Serve(in, out, func(frame []byte) []byte {
 		var q request
 		if err := q.parse(frame); err != nil {

@@ -26,7 +26,10 @@ func TestMain(m *testing.M) {
 	if role == "" {
 		os.Exit(m.Run())
 	}
-	serve := Serve
+	serve := func(in io.Reader, out io.Writer) error {
+		_, err := RunWorker(os.Args[1:], in, out)
+		return err
+	}
 	switch role {
 	case "dies":
 		serve = func(in io.Reader, out io.Writer) error {
@@ -47,7 +50,7 @@ func TestMain(m *testing.M) {
 // the test.
 func testPool(t *testing.T, role string) *PoolHasher {
 	p := pool.New(2, func() *exec.Cmd {
-		cmd := exec.Command(os.Args[0])
+		cmd := exec.Command(os.Args[0], workerArg)
 		// The race detector keeps a process that ends for a second otherwise.
 		cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER="+role, "GORACE=atexit_sleep_ms=0")
 		return cmd
@@ -60,7 +63,7 @@ func testPool(t *testing.T, role string) *PoolHasher {
 func asFound(t testing.TB, path string) File {
 	t.Helper()
 	var st unix.Stat_t
-	if err := unixLstat(path, &st); err != nil {
+	if err := (place{}).lstat(path, &st); err != nil {
 		t.Fatal(err)
 	}
 	return newFile(path, &st)

@@ -42,8 +42,16 @@ type Options struct {
 	Mode          Mode
 	Workers       int // files and directories in flight, 1 to MaxWorkers
 
-	// Worker is the command of a worker process, one that runs Serve. Only the
-	// mode Processes needs it.
+	// Within, if it is set, is an open directory. Roots are relative to it, as are
+	// the paths of the report, and nothing outside it is opened or looked at: no
+	// path leads out, and no symbolic link is followed, not even a root.
+	Within *os.File
+
+	// MaxFiles is how many files a walk may find; 0 for any number.
+	MaxFiles int64
+
+	// Worker is the command of a worker process, one that calls RunWorker with its
+	// arguments; nil is this program itself. Only the mode Processes needs it.
 	Worker func() *exec.Cmd
 
 	// Ignore is a file of the caller's own that the walk must not find, such as
@@ -133,10 +141,10 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	var h Hasher = &LocalHasher{Read: opts.Read}
+	var h Hasher = &LocalHasher{Read: opts.Read, Within: opts.Within}
 	var workers *pool.Pool
 	if opts.Mode == Processes {
-		workers = pool.New(min(opts.Workers, candidates(r)), opts.Worker)
+		workers = pool.New(min(opts.Workers, candidates(r)), opts.workerCommand)
 		h = &PoolHasher{Pool: workers, Read: opts.Read}
 	}
 	r = Refine(ctx, r, h, headSize, opts)

@@ -27,7 +27,8 @@ const entriesAtOnce = 64
 // directories.
 //
 // A root that does not exist, or is neither directory nor regular file, is an
-// error; what can't be read below a root is a problem in the report.
+// error, and so are more files than opts allow; what can't be read below a root
+// is a problem in the report.
 func Walk(ctx context.Context, opts Options) (Report, error) {
 	roots, err := resolve(opts)
 	if err != nil {
@@ -36,9 +37,11 @@ func Walk(ctx context.Context, opts Options) (Report, error) {
 	var report Report
 	classes := make(map[int64][]File)
 	linked := make(map[inode]bool)
-	w := walker{opts: opts, roots: roots}
-	run := func(emit func(found)) { w.run(ctx, emit) }
-	gather(ctx, run, func(f found) {
+	walking, stop := context.WithCancel(ctx)
+	defer stop()
+	w := walker{opts: opts, at: place{opts.Within}, roots: roots}
+	run := func(emit func(found)) { w.run(walking, emit) }
+	gather(walking, run, func(f found) {
 		report.Stats.Directories += f.directories
 		report.Problems = append(report.Problems, f.problems...)
 		for _, e := range f.files {
@@ -52,7 +55,13 @@ func Walk(ctx context.Context, opts Options) (Report, error) {
 			classes[e.Size] = append(classes[e.Size], e.File)
 		}
 		opts.observe(Event{Stage: StageWalk, Files: int64(len(f.files))})
+		if opts.MaxFiles > 0 && report.Stats.Files > opts.MaxFiles {
+			stop()
+		}
 	})
+	if opts.MaxFiles > 0 && report.Stats.Files > opts.MaxFiles {
+		return Report{}, fmt.Errorf("%w: the limit is %d; choose a smaller directory, or filters", ErrTooManyFiles, opts.MaxFiles)
+	}
 	for size, files := range classes {
 		if len(files) < 2 || len(byInode(files)) < 2 {
 			continue
@@ -64,20 +73,36 @@ func Walk(ctx context.Context, opts Options) (Report, error) {
 	return report, nil
 }
 
-// root is a place where a walk starts.
+// ErrTooManyFiles is that of a walk that found more files than Options.MaxFiles.
+var ErrTooManyFiles = errors.New("too many files")
+
+// root is where a walk starts.
 type root struct {
-	path string // as given, cleaned
-	real string // absolute and without symbolic links, to see which roots overlap
+	path string // as given, cleaned; empty for the directory that a scan is within
+	real string // the same for all names of one place: absolute and without links, or as path
 	stat unix.Stat_t
 	err  *Problem // what kept it from being looked at
 }
 
+// RootError is a root that can't be scanned, because it does not exist or is
+// neither a directory nor a regular file.
+type RootError struct {
+	Path string
+	Why  string
+}
+
+func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) }
+
 // resolve looks at the roots and drops those that are the same place as
 // another. A root inside another stays: see walker.claimed.
 func resolve(opts Options) ([]root, error) {
+	look := newRoot
+	if opts.Within != nil {
+		look = func(path string) (root, error) { return newRootWithin(place{opts.Within}, path) }
+	}
 	roots := make([]root, 0, len(opts.Roots))
 	for _, path := range opts.Roots {
-		r, err := newRoot(path)
+		r, err := look(path)
 		if err != nil {
 			return nil, err
 		}
@@ -89,10 +114,8 @@ func resolve(opts Options) ([]root, error) {
 	return slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real }), nil
 }
 
+// newRoot looks at a root, which may be a symbolic link: its user named it.
 func newRoot(path string) (root, error) {
-	if path == "" {
-		return root{}, errors.New("a root can't be an empty path; the current directory is \".\"")
-	}
 	r := root{path: filepath.Clean(path)}
 	err := retry(func() error { return unix.Stat(r.path, &r.stat) })
 	if err == nil {
@@ -101,13 +124,35 @@ func newRoot(path string) (root, error) {
 	if err == nil {
 		r.real, err = filepath.EvalSymlinks(r.real)
 	}
+	if err == nil && r.stat.Mode&unix.S_IFMT == unix.S_IFREG {
+		if st, err := os.Lstat(r.path); err == nil && st.Mode()&os.ModeSymlink != 0 {
+			r.path = r.real // no link is followed when files are read
+		}
+	}
+	return r.check(path, err)
+}
+
+// newRootWithin looks at a root that whoever named it must not leave.
+func newRootWithin(at place, path string) (root, error) {
+	r := root{path: path, real: path}
+	if path == "." {
+		r.path = ""
+	}
+	return r.check(path, at.lstat(path, &r.stat))
+}
+
+// check tells a root that is bad use from one that is a problem.
+func (r root) check(given string, err error) (root, error) {
+	kind := r.stat.Mode & unix.S_IFMT
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-		return root{}, fmt.Errorf("%s does not exist; name a directory or a file to scan", quote(path))
+	case given == "":
+		return root{}, &RootError{given, "is an empty path; the current directory is \".\""}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL):
+		return root{}, &RootError{given, "does not exist; name a directory or a file to scan"}
 	case err != nil:
 		r.real, r.err = r.path, &Problem{Op: "stat", Path: r.path, Err: cause(err)}
-	case r.stat.Mode&unix.S_IFMT != unix.S_IFDIR && r.stat.Mode&unix.S_IFMT != unix.S_IFREG:
-		return root{}, fmt.Errorf("%s is neither a directory nor a regular file, and nothing else is ever opened", quote(path))
+	case kind != unix.S_IFDIR && kind != unix.S_IFREG:
+		return root{}, &RootError{given, "is neither a directory nor a regular file, and nothing else is ever opened"}
 	}
 	return r, nil
 }
@@ -120,9 +165,6 @@ func cause(err error) error {
 	}
 	return err
 }
-
-// quote makes a path safe to print within a message.
-func quote(path string) string { return fmt.Sprintf("%q", path) }
 
 // found is what one step of a walk saw.
 type found struct {
@@ -138,6 +180,7 @@ type entry struct {
 
 type walker struct {
 	opts  Options
+	at    place
 	roots []root
 	ctx   context.Context
 	group *errgroup.Group
@@ -196,11 +239,12 @@ func (w *walker) claimed(r *root, rel string) bool {
 
 // directory lists the directory at rel below r, then those within it.
 func (w *walker) directory(r *root, rel string) {
-	path, open := join(r.path, rel), ""
-	if open = path; rel == "" {
+	path := join(r.path, rel)
+	open := path
+	if rel == "" {
 		open = r.real // r.path may be a symbolic link
 	}
-	fd, err := unixOpen(open, unix.O_DIRECTORY)
+	fd, err := w.at.open(open, unix.O_DIRECTORY)
 	if err != nil {
 		w.emit(found{problems: []*Problem{problem("open", path, err)}})
 		return

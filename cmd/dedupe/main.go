@@ -19,7 +19,6 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -51,15 +50,10 @@ type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// workerArg is the argument with which a scan with --mode processes runs this same
-// program. It is no command for people, and a hundred of them start at once: so
-// they start without the commands for people.
-const workerArg = "worker"
-
 // run runs the command that args name and returns its exit code.
 func run(args []string, s std) int {
-	if slices.Equal(args, []string{workerArg}) {
-		return s.exit(dedupe.Serve(s.in, s.out))
+	if isWorker, err := dedupe.RunWorker(args, s.in, s.out); isWorker {
+		return s.exit(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends it at once

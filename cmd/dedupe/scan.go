@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -29,7 +27,7 @@ type scan struct {
 func scanCommand(s std) *cobra.Command {
 	c := scan{
 		std:     s,
-		opts:    dedupe.Options{Mode: dedupe.Goroutines, Worker: worker},
+		opts:    dedupe.Options{Mode: dedupe.Goroutines},
 		minSize: 1,
 		format:  report.Text,
 	}
@@ -71,19 +69,6 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are any")
 	c.bill.flags(f, 0, "MB of the Lambda function; 0 for 1769, or what the scan took if that is more")
-	return cmd
-}
-
-// worker is the command of a worker process: this binary, under the name that it
-// was called by.
-func worker() *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
-	}
-	cmd := exec.Command(self, workerArg)
-	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one file at a time needs no more
 	return cmd
 }
 
