@@ -13,12 +13,15 @@ import (
 func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
 	allowed := map[string][]string{ // packages of this module that one may import
-		"dedupe":        {"dedupe/pool"},
-		"dedupe/pool":   nil,
-		"dedupe/cost":   nil,
-		"dedupe/report": {"dedupe", "dedupe/cost"},
-		"fixtures":      nil,
-		"cmd/dedupe":    {"dedupe", "dedupe/cost", "dedupe/report", "fixtures"},
+		"dedupe":            {"dedupe/pool"},
+		"dedupe/pool":       nil,
+		"dedupe/cost":       nil,
+		"dedupe/report":     {"dedupe", "dedupe/cost"},
+		"dedupe/service":    {"dedupe", "dedupe/cost", "dedupe/report"},
+		"dedupe/runtimeapi": nil,
+		"fixtures":          nil,
+		"cmd/dedupe":        {"dedupe", "dedupe/cost", "dedupe/report", "dedupe/runtimeapi", "dedupe/service", "fixtures"},
+		"cmd/lambda":        {"dedupe", "dedupe/service"},
 	}
 	forbidden := map[string][]string{ // what a package must not know, though others may
 		"dedupe":        {"net", "net/http"},

@@ -21,6 +21,16 @@ type place struct {
 	within *os.File // an open directory, or nil
 }
 
+// OpenWithin opens a directory by a path that can't leave dir, for
+// Options.Within.
+func OpenWithin(dir *os.File, path string) (*os.File, error) {
+	fd, err := place{dir}.open(path, unix.O_DIRECTORY)
+	if err != nil {
+		return nil, &Problem{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
 // open opens a path for reading.
 func (p place) open(path string, flags int) (fd int, err error) {
 	err = p.lookUp(path, func(dir int, name string) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -23,40 +22,15 @@ type projection struct {
 
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	u := &p.usage
-	*u = defaultUsage()
+	*u = report.DefaultUsage()
 	f.Var((*quantity)(&u.Calls), "calls", "calls a month that the bill is for")
-	f.StringVar(&p.region, "region", "us-east-1", "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
+	f.StringVar(&p.region, "region", report.DefaultRegion, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
 	f.Int64Var(&u.Lambda.MemoryMB, "memory", memory, memoryHelp)
 	f.Var(choice[cost.Arch]{&u.Lambda.Arch, []cost.Arch{cost.ARM, cost.X86}}, "arch", "instruction set of the Lambda function")
 	f.Var(choice[cost.API]{&u.API, []cost.API{cost.HTTP, cost.REST, cost.NoAPI}}, "api", "kind of API Gateway in front of it")
 	f.Var(choice[cost.Throughput]{&u.EFS.Throughput, []cost.Throughput{cost.Elastic, cost.Provisioned, cost.Bursting}}, "throughput", "throughput mode of the file system")
 	f.Var(choice[cost.StorageClass]{&u.EFS.StorageClass, []cost.StorageClass{cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage}}, "storage-class", "where the files are stored; none leaves storage out")
 	f.BoolVar(&u.FreeTier, "free-tier", false, "apply Lambda's monthly free tier")
-}
-
-// check finds out, before a scan, whether its bill can be made, and returns the
-// prices to make it from.
-func (p *projection) check() (*cost.Book, error) {
-	book, err := cost.Prices(p.region)
-	if err != nil {
-		return nil, err
-	}
-	u := p.usage
-	u.Lambda.Duration = time.Second
-	if u.Lambda.MemoryMB == 0 {
-		u.Lambda.MemoryMB = report.DefaultMemoryMB
-	}
-	u = report.ByHand(u, 1<<20, 1)
-	u.EFS.StoredBytes = 1
-	return book, explain(report.Project(book, u).Err)
-}
-
-// explain adds to a price that is not known how to do without.
-func explain(err error) error {
-	if err != nil && strings.Contains(err.Error(), "no price for") {
-		return fmt.Errorf("%w; --api none and --storage-class none leave those out of the bill", err)
-	}
-	return err
 }
 
 // bill is the flags of dedupe cost.
@@ -107,9 +81,6 @@ three metadata operations of 4 KiB for each open: look up, open and close.`,
 }
 
 func (c *bill) run(f *pflag.FlagSet) error {
-	if c.opens > 1e9 || c.bytesRead > 1<<50 {
-		return errors.New("no call opens more than 1G files or reads more than 1024TiB: these are figures of one call, not of a month")
-	}
 	if len(c.reports) == 0 {
 		p, err := c.price(c.usage, c.region)
 		if err != nil {
@@ -151,7 +122,10 @@ func read(path string) (report.Saved, error) {
 
 // price makes the bill of figures given by hand.
 func (c *bill) price(u cost.Usage, region string) (report.Projection, error) {
-	u = report.ByHand(u, int64(c.bytesRead), int64(c.opens))
+	u, err := report.ByHand(u, int64(c.bytesRead), int64(c.opens))
+	if err != nil {
+		return report.Projection{}, err
+	}
 	u.EFS.StoredBytes, u.EFS.ReclaimableBytes = int64(c.stored), int64(c.reclaims)
 	u.RequestBytes = int64(c.request)
 	return c.project(u, region)
@@ -163,7 +137,10 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, err
 	f.Visit(func(flag *pflag.Flag) { given[flag] = flag.Value.String() })
 	u := s.Usage
 	if f.Changed("bytes-read") || f.Changed("opens") {
-		u = report.ByHand(u, int64(c.bytesRead), int64(c.opens))
+		var err error
+		if u, err = report.ByHand(u, int64(c.bytesRead), int64(c.opens)); err != nil {
+			return report.Projection{}, err
+		}
 	}
 	c.usage, c.region = u, s.Region
 	for flag, value := range given {
@@ -203,5 +180,5 @@ func (c *bill) project(u cost.Usage, region string) (report.Projection, error) {
 		return report.Projection{}, err
 	}
 	p := report.Project(book, u)
-	return p, explain(p.Err)
+	return p, report.Explain(p.Err)
 }

@@ -5,6 +5,7 @@
 //	scan.go      dedupe scan
 //	cost.go      dedupe cost, and the flags of a projection
 //	fixtures.go  dedupe fixtures
+//	serve.go     dedupe serve
 //	values.go    flags that are sizes and counts
 //	output.go    where a report goes
 //	progress.go  what a terminal shows meanwhile
@@ -104,7 +105,7 @@ processes, and projects what such a scan costs at 50 million calls a month.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), versionCommand(s))
+	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), serveCommand(s), versionCommand(s))
 	return root
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
 
@@ -77,7 +76,7 @@ func (c *scan) run(ctx context.Context) error {
 	if err := c.opts.Validate(); err != nil {
 		return err
 	}
-	book, err := c.bill.check()
+	book, err := report.CheckBill(c.bill.region, c.bill.usage)
 	if err != nil {
 		return err
 	}
@@ -141,14 +140,4 @@ func (c *scan) exit(ctx context.Context, r dedupe.Report) error {
 		return exitCode(exitIncomplete)
 	}
 	return nil
-}
-
-// defaultUsage is what a bill is made for unless flags say otherwise.
-func defaultUsage() cost.Usage {
-	return cost.Usage{
-		Calls:  50_000_000,
-		Lambda: cost.Lambda{Arch: cost.ARM},
-		API:    cost.HTTP,
-		EFS:    cost.EFS{Throughput: cost.Elastic, StorageClass: cost.Standard},
-	}
 }

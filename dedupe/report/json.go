@@ -35,6 +35,7 @@ type reportJSON struct {
 	Problems    []problemJSON   `json:"problems"`
 	Projection  *projectionJSON `json:"projection,omitempty"`
 	NoBill      string          `json:"projection_error,omitempty"`
+	Next        string          `json:"next,omitempty"` // where the next page begins
 }
 
 type statsJSON struct {
@@ -58,6 +59,7 @@ type groupJSON struct {
 	Digest           string     `json:"digest"`
 	ReclaimableBytes int64      `json:"reclaimable_bytes"`
 	Files            []fileJSON `json:"files"`
+	FilesLeftOut     int        `json:"files_left_out,omitempty"` // of a group too large for a page
 }
 
 // pathJSON is a path in text. One that is not UTF-8 is there twice: to be read,
@@ -103,6 +105,18 @@ type itemJSON struct {
 }
 
 func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
+	doc := reportOf(r, p)
+	for _, g := range r.Groups {
+		doc.Groups = append(doc.Groups, groupOf(g))
+	}
+	for _, p := range r.Problems {
+		doc.Problems = append(doc.Problems, problemOf(p))
+	}
+	return encode(w, doc)
+}
+
+// reportOf is all of a report but its groups and problems.
+func reportOf(r dedupe.Report, p *Projection) reportJSON {
 	doc := reportJSON{
 		Schema:   reportSchema,
 		Roots:    make([]string, 0, len(r.Roots)),
@@ -122,12 +136,6 @@ func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
 	if !lossy {
 		doc.RootsBase64 = nil
 	}
-	for _, g := range r.Groups {
-		doc.Groups = append(doc.Groups, groupOf(g))
-	}
-	for _, p := range r.Problems {
-		doc.Problems = append(doc.Problems, problemJSON{pathOf(p.Path), p.Op, p.Err.Error()})
-	}
 	switch {
 	case p == nil:
 	case p.Err != nil:
@@ -136,7 +144,7 @@ func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
 		projection := projectionOf(p)
 		doc.Projection = &projection
 	}
-	return encode(w, doc)
+	return doc
 }
 
 func writeProjectionJSON(w io.Writer, p *Projection) error {
@@ -205,6 +213,10 @@ func groupOf(g dedupe.Group) groupJSON {
 		group.Files[i] = fileJSON{pathOf(f.Path), f.Inode, time.Unix(0, f.ModTime).UTC(), links[i]}
 	}
 	return group
+}
+
+func problemOf(p *dedupe.Problem) problemJSON {
+	return problemJSON{pathOf(p.Path), p.Op, p.Err.Error()}
 }
 
 func pathOf(path string) pathJSON {

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"efsdedupe/dedupe"
@@ -22,8 +24,50 @@ func Project(book *cost.Book, u cost.Usage) Projection {
 	return Projection{u, bill, err}
 }
 
-// DefaultMemoryMB is the memory of a Lambda function that has one whole vCPU.
-const DefaultMemoryMB = 1769
+const (
+	// DefaultMemoryMB is the memory of a Lambda function that has one whole vCPU.
+	DefaultMemoryMB = 1769
+
+	// DefaultRegion has a price for everything.
+	DefaultRegion = "us-east-1"
+)
+
+// DefaultUsage is what a bill is made for unless its reader chooses otherwise.
+// What a call takes is still missing.
+func DefaultUsage() cost.Usage {
+	return cost.Usage{
+		Calls:  50_000_000,
+		Lambda: cost.Lambda{Arch: cost.ARM},
+		API:    cost.HTTP,
+		EFS:    cost.EFS{Throughput: cost.Elastic, StorageClass: cost.Standard},
+	}
+}
+
+// CheckBill finds out, before a scan, whether its bill can be made, and returns
+// the prices to make it from.
+func CheckBill(region string, u cost.Usage) (*cost.Book, error) {
+	book, err := cost.Prices(region)
+	if err != nil {
+		return nil, err
+	}
+	u.Lambda.Duration = time.Second
+	if u.Lambda.MemoryMB == 0 {
+		u.Lambda.MemoryMB = DefaultMemoryMB
+	}
+	u.EFS.StoredBytes = 1
+	if u, err = ByHand(u, 1<<20, 1); err != nil {
+		return nil, err
+	}
+	return book, Explain(Project(book, u).Err)
+}
+
+// Explain adds to a price that is not known how to do without.
+func Explain(err error) error {
+	if err != nil && strings.Contains(err.Error(), "no price for") {
+		return fmt.Errorf("%w; leave the gateway out with the api none, and storage with the storage class none", err)
+	}
+	return err
+}
 
 // maxMemoryMB is the most that a Lambda function can have.
 const maxMemoryMB = 10240
@@ -58,15 +102,19 @@ func Measured(u cost.Usage, r dedupe.Report, m Reads) cost.Usage {
 
 // ByHand returns u with the use of EFS of a call that reads so many bytes in so
 // many opens, the bytes spread evenly. The metadata operations are three for
-// each open: looking the file up, open and close.
-func ByHand(u cost.Usage, bytesRead, opens int64) cost.Usage {
+// each open: looking the file up, open and close. Its error says that no call
+// can do so much.
+func ByHand(u cost.Usage, bytesRead, opens int64) (cost.Usage, error) {
+	if bytesRead < 0 || bytesRead > 1<<50 || opens < 0 || opens > 1e9 {
+		return u, errors.New("no call opens more than 1G files or reads more than 1024TiB: these are figures of one call, not of a month")
+	}
 	files := max(opens, 1)
 	each, more := bytesRead/files, bytesRead%files
 	u.EFS.MetadataOperations = 3 * opens
 	return Reads{
 		read:   (files-more)*cost.MeteredRead(each) + more*cost.MeteredRead(each+1),
 		access: (files-more)*cost.MeteredAccess(each) + more*cost.MeteredAccess(each+1),
-	}.meter(u)
+	}.meter(u), nil
 }
 
 func (m Reads) meter(u cost.Usage) cost.Usage {

@@ -105,8 +105,8 @@ func TestByHand(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			checkMeters(t, test.read, test.access, func(class cost.StorageClass) cost.Usage {
-				u := ByHand(cost.Usage{EFS: cost.EFS{StorageClass: class, AccessBytes: 1}}, test.bytes, test.opens)
-				if u.EFS.MetadataOperations != test.op {
+				u, err := ByHand(cost.Usage{EFS: cost.EFS{StorageClass: class, AccessBytes: 1}}, test.bytes, test.opens)
+				if err != nil || u.EFS.MetadataOperations != test.op {
 					t.Errorf("%d metadata operations, want %d", u.EFS.MetadataOperations, test.op)
 				}
 				return u
@@ -120,8 +120,9 @@ func TestByHand(t *testing.T) {
 		if n == 0 || slices.Min(test.files) != slices.Max(test.files) {
 			continue
 		}
-		if got := ByHand(cost.Usage{}, n*test.files[0], n).EFS.ReadBytes; got != test.read {
-			t.Errorf("%s: %d bytes, want %d", test.name, got, test.read)
+		u, err := ByHand(cost.Usage{}, n*test.files[0], n)
+		if got := u.EFS.ReadBytes; err != nil || got != test.read {
+			t.Errorf("%s: %d bytes, %v, want %d", test.name, got, err, test.read)
 		}
 	}
 }

@@ -4,6 +4,8 @@
 //	report.go      the formats
 //	projection.go  what a month of such scans costs: a report's usage, priced
 //	json.go        the JSON contract, written and read; report.schema.json describes it
+//	page.go        a part of a report in JSON, and where the next one begins
+//	request.go     a projection asked for in JSON
 //	text.go        for people
 //	compare.go     several reports side by side
 //	csv.go         a row for each file of a duplicate group

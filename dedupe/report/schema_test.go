@@ -64,6 +64,8 @@ func documents(t testing.TB) map[string]any {
 		}
 		docs["priced, "+name] = parse(t, writeProjection(t, JSON, &p))
 	}
+	docs["page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 1 << 20}))
+	docs["small page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 2500}))
 	return docs
 }
 
@@ -95,7 +97,7 @@ func TestSchema(t *testing.T) {
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
-	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true,
+	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true,
 }
 
 // Every field of every object is left out, renamed and given another type: a

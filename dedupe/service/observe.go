@@ -1,0 +1,96 @@
+package service
+
+import (
+	"encoding/json"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"time"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report"
+)
+
+// record logs a scan and writes its metrics: how much it did, and what it cost.
+func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, p report.Projection) {
+	t := found.Stats
+	price := callCost(p)
+	attributes := []slog.Attr{
+		slog.String("request_id", callerOf(r.Context()).RequestID),
+		slog.String("tenant", tenant),
+		slog.String("mode", string(found.Mode)),
+		slog.Int("workers", found.Workers),
+		slog.Bool("complete", found.Complete),
+		slog.Int64("files", t.Files),
+		slog.Int64("bytes", t.Bytes),
+		slog.Int64("opens", t.Opens),
+		slog.Int64("bytes_read", t.BytesRead),
+		slog.Int("problems", len(found.Problems)),
+		slog.Int64("duplicate_groups", t.DuplicateGroups),
+		slog.Int64("reclaimable_bytes", t.ReclaimableBytes),
+		slog.Float64("elapsed_ms", milliseconds(t.Elapsed)),
+		slog.Float64("cpu_ms", milliseconds(t.CPU)),
+		slog.Int64("peak_memory_bytes", t.PeakMemory),
+		slog.String("cost_usd", price),
+	}
+	if s.LogPaths {
+		attributes = append(attributes, slog.String("path", q.Path))
+	}
+	s.Log.LogAttrs(r.Context(), slog.LevelInfo, "scan", attributes...)
+	if s.Metrics != nil {
+		s.Metrics.Write(metrics(found))
+	}
+}
+
+// callCost is what this one call cost, storage aside, as a decimal of dollars; it
+// is empty where there is no bill.
+func callCost(p report.Projection) string {
+	if p.Bill == nil || p.Usage.Calls == 0 {
+		return ""
+	}
+	sum := new(big.Rat)
+	for _, item := range p.Bill.Items {
+		if item.Unit != "GB-month" {
+			sum.Add(sum, item.Cost)
+		}
+	}
+	return cost.Decimal(sum.Quo(sum, new(big.Rat).SetInt64(p.Usage.Calls)), 9)
+}
+
+// metrics is a line in CloudWatch's embedded metric format.
+// Source: Amazon CloudWatch User Guide, embedded metric format specification.
+func metrics(found dedupe.Report) []byte {
+	t := found.Stats
+	values := map[string]any{
+		"Mode":      found.Mode,
+		"Scans":     1,
+		"Files":     t.Files,
+		"Opens":     t.Opens,
+		"BytesRead": t.BytesRead,
+		"Elapsed":   milliseconds(t.Elapsed),
+		"Problems":  len(found.Problems),
+		"_aws": map[string]any{
+			"Timestamp": time.Now().UnixMilli(),
+			"CloudWatchMetrics": []any{map[string]any{
+				"Namespace":  "dedupe",
+				"Dimensions": [][]string{{"Mode"}},
+				"Metrics": []map[string]string{
+					{"Name": "Scans", "Unit": "Count"},
+					{"Name": "Files", "Unit": "Count"},
+					{"Name": "Opens", "Unit": "Count"},
+					{"Name": "BytesRead", "Unit": "Bytes"},
+					{"Name": "Elapsed", "Unit": "Milliseconds"},
+					{"Name": "Problems", "Unit": "Count"},
+				},
+			}},
+		},
+	}
+	line, err := json.Marshal(values)
+	if err != nil {
+		return nil
+	}
+	return append(line, '\n')
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }

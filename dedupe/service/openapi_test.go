@@ -1,0 +1,104 @@
+package service
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+var update = flag.Bool("update", false, "write openapi.json")
+
+// TestOpenAPIIsCurrent makes openapi.json of what is written by hand, the paths
+// and requests in openapi.src.json, and of the schemas of reports.
+func TestOpenAPIIsCurrent(t *testing.T) {
+	var doc, reports map[string]any
+	for file, into := range map[string]*map[string]any{"openapi.src.json": &doc, "../report/report.schema.json": &reports} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(b, into); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
+	maps.Copy(schemas, reports["$defs"].(map[string]any))
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(doc); err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.ReplaceAll(b.Bytes(), []byte(`"#/$defs/`), []byte(`"#/components/schemas/`))
+	if *update {
+		if err := os.WriteFile("openapi.json", want, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile("openapi.json"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("openapi.json is not current: go test ./dedupe/service -update (%v)", err)
+	}
+}
+
+// contract holds requests and answers to the document.
+type contract struct {
+	doc      map[string]any
+	compiler *jsonschema.Compiler
+}
+
+func newContract(t testing.TB) *contract {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(openapi))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.AssertFormat()
+	if err := c.AddResource("openapi.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	return &contract{doc.(map[string]any), c}
+}
+
+// check holds an answer to what the document says of its route and status.
+func (c *contract) check(t testing.TB, method, path string, status int, header http.Header, body []byte) {
+	t.Helper()
+	schema := "httpProblem"
+	if status == http.StatusOK {
+		schema = map[string]string{"/v1/scans": "report", "/v1/projections": "projectionDocument", "/v1/healthz": "health"}[path]
+	}
+	if paths := c.doc["paths"].(map[string]any); paths[path] != nil && status != http.StatusMethodNotAllowed {
+		operation, _ := paths[path].(map[string]any)[strings.ToLower(method)].(map[string]any)
+		responses, _ := operation["responses"].(map[string]any)
+		if responses[strconv.Itoa(status)] == nil {
+			t.Errorf("%s %s answers %d, which the document doesn't tell", method, path, status)
+		}
+	}
+	if schema == "" {
+		return
+	}
+	if want := map[bool]string{true: "application/json", false: "application/problem+json"}[status == http.StatusOK]; header.Get("Content-Type") != want {
+		t.Errorf("%s %s: %d is %s, want %s", method, path, status, header.Get("Content-Type"), want)
+	}
+	s, err := c.compiler.Compile("openapi.json#/components/schemas/" + schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if err := s.Validate(answer); err != nil {
+		t.Errorf("%s %s: %d: %v", method, path, status, err)
+	}
+}

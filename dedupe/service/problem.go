@@ -1,0 +1,42 @@
+package service
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+)
+
+// problem is an error that the caller is told, as RFC 9457 has it.
+type problem struct {
+	status int
+	detail string
+	more   map[string]any // members of this problem's own
+}
+
+// refuse returns what to tell the caller. The detail says what is wrong and what
+// to do, and nothing of what is outside the caller's root.
+func refuse(status int, detail string, args ...any) *problem {
+	return &problem{status: status, detail: fmt.Sprintf(detail, args...)}
+}
+
+func (p *problem) with(member string, value any) *problem {
+	p.more = map[string]any{member: value}
+	return p
+}
+
+func (p *problem) Error() string { return p.detail }
+
+func (p *problem) write(w http.ResponseWriter, r *http.Request) {
+	doc := map[string]any{
+		"type":     "about:blank",
+		"title":    http.StatusText(p.status),
+		"status":   p.status,
+		"detail":   p.detail,
+		"instance": r.URL.Path,
+	}
+	maps.Copy(doc, p.more)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.status)
+	json.NewEncoder(w).Encode(doc)
+}

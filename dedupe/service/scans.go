@@ -1,0 +1,194 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report"
+)
+
+// scanRequest is the body of POST /v1/scans.
+type scanRequest struct {
+	Path       string      `json:"path"` // below the root; "." is all of it
+	Mode       dedupe.Mode `json:"mode"`
+	Workers    int         `json:"workers"`
+	MinSize    int64       `json:"min_size"`
+	MaxSize    int64       `json:"max_size"`
+	Include    []string    `json:"include"`
+	Exclude    []string    `json:"exclude"`
+	Limit      int         `json:"limit"` // groups in the answer
+	Next       string      `json:"next"`  // from the answer before
+	Projection settings    `json:"projection"`
+}
+
+const (
+	maxPath  = 4096
+	maxGlobs = 100
+	maxGlob  = 1024
+	maxLimit = 10_000
+)
+
+func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
+	start := time.Now()
+	q := scanRequest{Path: ".", Mode: dedupe.Goroutines, Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1, Limit: 1000, Projection: s.settings()}
+	if err := decode(r, &q); err != nil {
+		return err
+	}
+	opts, page, err := s.options(q)
+	if err != nil {
+		return err
+	}
+	book, usage, err := q.Projection.check()
+	if err != nil {
+		return err
+	}
+	within, tenant, err := s.within(r.Context())
+	if err != nil {
+		return err
+	}
+	defer within.Close()
+	opts.Within = within
+	leave, err := s.enter(r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
+
+	ctx, cancel := withAnswerTime(r.Context())
+	defer cancel()
+	var reads report.Reads
+	opts.Observe = reads.Observe
+	found, err := dedupe.Scan(ctx, opts)
+	if err != nil {
+		return refusal(err)
+	}
+	p := report.Project(book, report.Measured(usage, found, reads))
+	p.Warn(found.Stats)
+	s.record(r, q, tenant, found, p)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", milliseconds(found.Stats.Elapsed), milliseconds(time.Since(start))))
+	return report.WritePage(w, found, &p, page)
+}
+
+// options turns a request into what the engine takes, or says what is wrong.
+func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
+	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer}
+	opts := dedupe.Options{
+		Roots:    []string{q.Path},
+		Filter:   dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
+		Mode:     q.Mode,
+		Workers:  q.Workers,
+		MaxFiles: s.MaxFiles,
+		Worker:   s.Worker,
+	}
+	var err error
+	switch {
+	case len(q.Path) > maxPath:
+		err = fmt.Errorf("the path is above %d bytes", maxPath)
+	case q.Workers > s.MaxWorkers:
+		err = fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
+	case q.Limit < 1 || q.Limit > maxLimit:
+		err = fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
+	case len(q.Include)+len(q.Exclude) > maxGlobs:
+		err = fmt.Errorf("more than %d globs", maxGlobs)
+	default:
+		err = opts.Validate()
+	}
+	for _, glob := range append(q.Include, q.Exclude...) {
+		if len(glob) > maxGlob {
+			err = fmt.Errorf("a glob is above %d bytes", maxGlob)
+		}
+	}
+	if err == nil {
+		page.After, err = report.ParseCursor(q.Next)
+	}
+	if err != nil {
+		return opts, page, refuse(http.StatusBadRequest, "%v", err)
+	}
+	return opts, page, nil
+}
+
+// enter waits for a place among the scans that run, and returns how to leave it.
+func (s *service) enter(ctx context.Context) (leave func(), err error) {
+	busy := refuse(http.StatusTooManyRequests, "too many scans at once: try again later").with("retry_after_seconds", 1)
+	select {
+	case s.waiting <- struct{}{}:
+	default:
+		return nil, busy
+	}
+	select {
+	case s.scans <- struct{}{}:
+		return func() { <-s.scans; <-s.waiting }, nil
+	case <-ctx.Done():
+		<-s.waiting
+		return nil, busy
+	}
+}
+
+// withAnswerTime ends a scan so early that its answer still arrives.
+func withAnswerTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	return context.WithDeadline(ctx, deadline.Add(-min(answerTime, left/2)))
+}
+
+// refusal is what the caller is told of an error of the engine. What is not
+// there, what is outside and what a link leads to are all alike.
+func refusal(err error) error {
+	var root *dedupe.RootError
+	switch {
+	case errors.As(err, &root):
+		return refuse(http.StatusNotFound, "there is no directory or file at that path: it is relative to your root, and no symbolic link is followed")
+	case errors.Is(err, dedupe.ErrTooManyFiles):
+		return refuse(http.StatusUnprocessableEntity, "%v", err)
+	}
+	return err
+}
+
+// settings are the parts of a projection that a scan does not measure.
+type settings struct {
+	Calls        int64             `json:"calls"`
+	Region       string            `json:"region"`
+	Arch         cost.Arch         `json:"arch"`
+	MemoryMB     int64             `json:"memory_mb"` // 0: what the scan needs
+	API          cost.API          `json:"api"`
+	Throughput   cost.Throughput   `json:"throughput"`
+	StorageClass cost.StorageClass `json:"storage_class"`
+	FreeTier     bool              `json:"free_tier"`
+}
+
+// settings are those of this service: its region, if there are prices for it,
+// and its memory.
+func (s *service) settings() settings {
+	u := report.DefaultUsage()
+	return settings{
+		Calls:        u.Calls,
+		Region:       report.DefaultRegion,
+		Arch:         u.Lambda.Arch,
+		MemoryMB:     s.MemoryMB,
+		API:          u.API,
+		Throughput:   u.EFS.Throughput,
+		StorageClass: u.EFS.StorageClass,
+	}
+}
+
+// check finds out before the scan whether its bill can be made.
+func (c settings) check() (*cost.Book, cost.Usage, error) {
+	u := cost.Usage{
+		Calls:    c.Calls,
+		Lambda:   cost.Lambda{Arch: c.Arch, MemoryMB: c.MemoryMB},
+		API:      c.API,
+		EFS:      cost.EFS{Throughput: c.Throughput, StorageClass: c.StorageClass},
+		FreeTier: c.FreeTier,
+	}
+	book, err := report.CheckBill(c.Region, u)
+	if err != nil {
+		return nil, u, refuse(http.StatusBadRequest, "%v", err)
+	}
+	return book, u, nil
+}

@@ -1,0 +1,463 @@
+package service
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"efsdedupe/dedupe"
+)
+
+// The test binary is its own worker process.
+func TestMain(m *testing.M) {
+	if isWorker, err := dedupe.RunWorker(os.Args[1:], os.Stdin, os.Stdout); isWorker {
+		if err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the workers
+	os.Exit(m.Run())
+}
+
+// tenants makes a root with a folder for each of two tenants, equal files in
+// both, and a secret beside the root.
+func tenants(t testing.TB) (root string) {
+	t.Helper()
+	top := t.TempDir()
+	root = filepath.Join(top, "root")
+	for path, content := range map[string]string{
+		"root/alice/a": "same", "root/alice/sub/b": "same", "root/alice/c": "else",
+		"root/bob/a": "same", "root/bob/b": "same", "root/bob/x": "bob's", "secret": "same",
+	} {
+		path = filepath.Join(top, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{"out": "../../secret", "bob": "../bob", "top": "/", "self": "."} {
+		if err := os.Symlink(target, filepath.Join(root, "alice", link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+type result struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (r result) decode(t testing.TB) (doc struct {
+	Complete bool
+	Detail   string
+	ID       string
+	Next     string
+	Stats    struct{ Files int }
+	Groups   []struct {
+		Files []struct{ Path string }
+	}
+	Total float64
+}) {
+	t.Helper()
+	if err := json.Unmarshal(r.body, &doc); err != nil {
+		t.Fatalf("%v: %s", err, r.body)
+	}
+	return doc
+}
+
+// ask sends a request and holds the answer to the contract.
+func ask(t testing.TB, h http.Handler, c Caller, method, path, body string) result {
+	t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r = r.WithContext(WithCaller(r.Context(), c))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	newContract(t).check(t, method, path, w.Code, w.Header(), w.Body.Bytes())
+	return result{w.Code, w.Header(), w.Body.Bytes()}
+}
+
+func newService(t testing.TB, c Config) http.Handler {
+	t.Helper()
+	h, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestScan(t *testing.T) {
+	root := tenants(t)
+	h := newService(t, Config{Root: root})
+	for _, mode := range []string{"goroutines", "processes"} {
+		got := ask(t, h, Caller{}, "POST", "/v1/scans", fmt.Sprintf(`{"path": "alice", "mode": %q, "workers": 5}`, mode))
+		doc := got.decode(t)
+		if got.status != 200 || !doc.Complete || doc.Stats.Files != 3 || len(doc.Groups) != 1 || doc.Groups[0].Files[0].Path != "alice/a" || doc.Groups[0].Files[1].Path != "alice/sub/b" {
+			t.Errorf("%s: %d %s", mode, got.status, got.body)
+		}
+		if timing := got.header.Get("Server-Timing"); !strings.HasPrefix(timing, "scan;dur=") {
+			t.Errorf("Server-Timing: %q", timing)
+		}
+	}
+
+	// The whole root, a page at a time.
+	got := ask(t, h, Caller{}, "POST", "/v1/scans", `{}`)
+	if doc := got.decode(t); doc.Stats.Files != 6 || len(doc.Groups) != 1 || len(doc.Groups[0].Files) != 4 {
+		t.Errorf("%s", got.body)
+	}
+	if err := os.WriteFile(filepath.Join(root, "alice/again"), []byte("else"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	first := ask(t, h, Caller{}, "POST", "/v1/scans", `{"limit": 1}`).decode(t)
+	second := ask(t, h, Caller{}, "POST", "/v1/scans", fmt.Sprintf(`{"limit": 1, "next": %q}`, first.Next)).decode(t)
+	if len(first.Groups) != 1 || len(second.Groups) != 1 || first.Next == "" || second.Next != "" || second.Groups[0].Files[0].Path != "alice/again" {
+		t.Errorf("pages: %+v, %+v", first, second)
+	}
+
+	got = ask(t, h, Caller{}, "POST", "/v1/scans", `{"exclude": ["sub"], "include": ["alice/**"], "min_size": 4, "max_size": 4, "projection": {"calls": 5, "api": "rest", "memory_mb": 512}}`)
+	if doc := got.decode(t); doc.Stats.Files != 3 || !bytes.Contains(got.body, []byte(`"api.rest"`)) {
+		t.Errorf("%s", got.body)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	h := newService(t, Config{Root: tenants(t), MaxFiles: 5})
+	long := strings.Repeat("x", 5000)
+	for _, test := range []struct {
+		method, path, body string
+		status             int
+		detail             string
+	}{
+		{"POST", "/v1/scans", ``, 400, "EOF"},
+		{"POST", "/v1/scans", `[]`, 400, "not the JSON"},
+		{"POST", "/v1/scans", `{"path": "alice"} {}`, 400, "more after"},
+		{"POST", "/v1/scans", `{"root": "/"}`, 400, "unknown field"},
+		{"POST", "/v1/scans", `{"path": 5}`, 400, "cannot unmarshal"},
+		{"POST", "/v1/scans", `{"mode": "threads"}`, 400, "unknown mode"},
+		{"POST", "/v1/scans", `{"workers": 0}`, 400, "0 workers"},
+		{"POST", "/v1/scans", `{"workers": 201}`, 400, "choose 1 to 200"},
+		{"POST", "/v1/scans", `{"workers": 1e99}`, 400, "cannot unmarshal"},
+		{"POST", "/v1/scans", `{"limit": 0}`, 400, "limit"},
+		{"POST", "/v1/scans", `{"next": "x"}`, 400, "next"},
+		{"POST", "/v1/scans", `{"include": ["["]}`, 400, "bad glob"},
+		{"POST", "/v1/scans", `{"exclude": ["` + long + `"]}`, 400, "a glob is above"},
+		{"POST", "/v1/scans", `{"min_size": -1}`, 400, "negative"},
+		{"POST", "/v1/scans", `{"projection": {"region": "mars"}}`, 400, "mars"},
+		{"POST", "/v1/scans", `{"projection": {"arch": "sparc"}}`, 400, "sparc"},
+		{"POST", "/v1/scans", `{"path": "` + long + `"}`, 400, "the path is above"},
+		{"POST", "/v1/scans", `{"path": "` + strings.Repeat("x", 100<<10) + `"}`, 413, "above 65536 bytes"},
+		{"POST", "/v1/scans", `{"path": "nowhere"}`, 404, "no directory or file"},
+		{"POST", "/v1/scans", `{"path": "."}`, 422, "the limit is 5"},
+		{"GET", "/v1/scans", ``, 405, "use POST"},
+		{"DELETE", "/v1/healthz", ``, 405, "use GET"},
+		{"GET", "/", ``, 404, "no such resource"},
+		{"POST", "/v1/projections", `{"calls": -1}`, 400, "calls a month is -1"},
+		{"POST", "/v1/projections", `{"usage": {"memory_mb": 64}}`, 400, "128 to 10240"},
+		{"POST", "/v1/projections", `{"usage": {"duration_ms": 1e300}}`, 400, "duration"},
+		{"POST", "/v1/projections", `{"opens": 9000000000000000000}`, 400, "one call"},
+	} {
+		got := ask(t, h, Caller{}, test.method, test.path, test.body)
+		if doc := got.decode(t); got.status != test.status || !strings.Contains(doc.Detail, test.detail) {
+			t.Errorf("%s %s %.60s: %d %s, want %d %s", test.method, test.path, test.body, got.status, doc.Detail, test.status, test.detail)
+		}
+	}
+	if got := ask(t, h, Caller{}, "GET", "/v1/healthz", ""); got.status != 200 {
+		t.Errorf("health: %d %s", got.status, got.body)
+	}
+	if got := ask(t, h, Caller{}, "GET", "/v1/openapi.json", ""); got.status != 200 || !bytes.Equal(got.body, openapi) {
+		t.Errorf("openapi: %d", got.status)
+	}
+	got := ask(t, h, Caller{}, "POST", "/v1/projections", `{"bytes_read": 104857600, "opens": 100, "usage": {"duration_ms": 300}}`)
+	if doc := got.decode(t); doc.Total != 148606.5 {
+		t.Errorf("projection: %s", got.body)
+	}
+}
+
+// TestConfined asks for what is outside the root in every way there is. All
+// answers are the same, so that nothing can be learned from them.
+func TestConfined(t *testing.T) {
+	h := newService(t, Config{Root: tenants(t), TenantClaim: "org"})
+	alice := Caller{Claims: map[string]string{"org": "alice"}}
+	nowhere := ask(t, h, alice, "POST", "/v1/scans", `{"path": "nowhere"}`)
+	for _, path := range []string{
+		"..", "../bob", "../../secret", "/", "/etc", "bob", "bob/a", "out", "top/etc", "self", "self/a", "sub/../../bob", "./a", "a/", "sub//b", "a\\u0000",
+		"sub/..", "\\ud800", "",
+	} {
+		got := ask(t, h, alice, "POST", "/v1/scans", `{"path": "`+path+`"}`)
+		if got.status != 404 || !bytes.Equal(got.body, nowhere.body) {
+			t.Errorf("%q: %d %s", path, got.status, got.body)
+		}
+	}
+	got := ask(t, h, alice, "POST", "/v1/scans", `{}`)
+	if doc := got.decode(t); doc.Stats.Files != 3 || bytes.Contains(got.body, []byte("bob")) || doc.Groups[0].Files[0].Path != "a" {
+		t.Errorf("%s", got.body)
+	}
+	bob := ask(t, h, Caller{Claims: map[string]string{"org": "bob"}}, "POST", "/v1/scans", `{}`)
+	if bytes.Contains(bob.body, []byte("sub/b")) || bob.decode(t).Stats.Files != 3 {
+		t.Errorf("%s", bob.body)
+	}
+	for _, claims := range []map[string]string{
+		nil, {}, {"sub": "alice"}, {"org": ""}, {"org": "."}, {"org": ".."}, {"org": "../bob"}, {"org": "alice/sub"}, {"org": "/"}, {"org": "a\x00b"},
+		{"org": "alice\n"}, {"org": ".hidden"}, {"org": strings.Repeat("a", 256)}, {"org": "nobody"}, {"org": "al\xffice"}, {"org": `a\b`},
+	} {
+		if got := ask(t, h, Caller{Claims: claims}, "POST", "/v1/scans", `{}`); got.status != 403 {
+			t.Errorf("%q: %d %s", claims, got.status, got.body)
+		}
+	}
+}
+
+// FuzzPath asks for any path below a tenant's folder: nothing of the other
+// tenant or the secret ever comes back.
+func FuzzPath(f *testing.F) {
+	h := newService(f, Config{Root: tenants(f), TenantClaim: "org"})
+	for _, path := range []string{".", "sub", "../bob", "/", "a\x00", "bob/.", "top/../..", "\xff", "sub/b"} {
+		f.Add(path, "alice")
+		f.Add(".", path)
+	}
+	f.Fuzz(func(t *testing.T, path, claim string) {
+		body, err := json.Marshal(map[string]any{"path": path, "workers": 2})
+		if err != nil {
+			t.Skip(err)
+		}
+		r := httptest.NewRequest("POST", "/v1/scans", bytes.NewReader(body))
+		r = r.WithContext(WithCaller(r.Context(), Caller{Claims: map[string]string{"org": claim}}))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code >= 500 || claim != "bob" && strings.Contains(w.Body.String(), `"x"`) || strings.Contains(w.Body.String(), "secret") {
+			t.Errorf("%q of %q: %d %s", path, claim, w.Code, w.Body)
+		}
+		if w.Code == 200 && claim != "alice" && claim != "bob" {
+			t.Errorf("%q has a folder", claim)
+		}
+	})
+}
+
+// TestSwap serves while a directory of the tenant's is swapped for a link to
+// another's, over and over.
+func TestSwap(t *testing.T) {
+	root := tenants(t)
+	h := newService(t, Config{Root: root, TenantClaim: "org", MaxScans: 4})
+	in := func(name string) string { return filepath.Join(root, "alice", name) }
+	stop := make(chan struct{})
+	var swapping, asking sync.WaitGroup
+	swapping.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				os.Rename(in("sub"), in("sub.aside"))
+				os.Rename(in("bob"), in("sub"))
+				os.Rename(in("sub"), in("bob"))
+				os.Rename(in("sub.aside"), in("sub"))
+			}
+		}
+	})
+	for range 4 {
+		asking.Go(func() {
+			for range 100 {
+				for _, body := range []string{`{"workers": 4}`, `{"path": "sub", "workers": 4}`, `{"path": "bob", "workers": 4}`} {
+					r := httptest.NewRequest("POST", "/v1/scans", strings.NewReader(body))
+					r = r.WithContext(WithCaller(r.Context(), Caller{Claims: map[string]string{"org": "alice"}}))
+					w := httptest.NewRecorder()
+					h.ServeHTTP(w, r)
+					// alice has no x, and one file in sub; bob has three files.
+					if strings.Contains(w.Body.String(), "/x\"") || strings.Contains(w.Body.String(), `bob/`) || w.Code >= 500 {
+						t.Errorf("%s: %d %s", body, w.Code, w.Body)
+					}
+				}
+			}
+		})
+	}
+	asking.Wait()
+	close(stop)
+	swapping.Wait()
+}
+
+// TestDeadline checks that a scan that would not be done in time is answered in
+// time, with what is known.
+func TestDeadline(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := errors.Join(os.WriteFile(filepath.Join(root, name), []byte("x"), 0o666), os.Truncate(filepath.Join(root, name), 1<<40)); err != nil {
+			t.Skip("this file system holds no file of 1 TiB: ", err)
+		}
+	}
+	h := newService(t, Config{Root: root, MaxDuration: time.Second})
+	for _, mode := range []string{"goroutines", "processes"} {
+		got := ask(t, h, Caller{}, "POST", "/v1/scans", fmt.Sprintf(`{"mode": %q, "workers": 2}`, mode))
+		if doc := got.decode(t); got.status != 200 || doc.Complete || len(doc.Groups) != 0 {
+			t.Errorf("%s: %d %s", mode, got.status, got.body)
+		}
+	}
+
+	// One more than may run and wait is refused, and the others are answered.
+	h = newService(t, Config{Root: root, MaxDuration: time.Second, MaxScans: 1, MaxWaiting: 1})
+	statuses := make(chan int, 3)
+	for range 3 {
+		go func() {
+			r := httptest.NewRequest("POST", "/v1/scans", strings.NewReader(`{"workers": 1}`))
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			statuses <- w.Code
+		}()
+	}
+	count := map[int]int{}
+	for range 3 {
+		count[<-statuses]++
+	}
+	if count[429] == 0 || count[200] == 0 || count[200]+count[429] != 3 {
+		t.Errorf("answers: %v", count)
+	}
+}
+
+// TestPanic checks that a panic is a 500 with an id that the log has, and that
+// the next request is answered.
+func TestPanic(t *testing.T) {
+	var log bytes.Buffer
+	s := &service{Config: Config{Log: slog.New(slog.NewJSONHandler(&log, nil)), MaxDuration: time.Second}}
+	h := s.handle(func(http.ResponseWriter, *http.Request) error { panic("oh") })
+	got := ask(t, h, Caller{RequestID: "r1"}, "POST", "/v1/scans", "")
+	id := got.decode(t).ID
+	if got.status != 500 || id == "" || !strings.Contains(log.String(), id) || !strings.Contains(log.String(), `"panic: oh"`) || !strings.Contains(log.String(), "r1") {
+		t.Errorf("%d %s, log %s", got.status, got.body, &log)
+	}
+	if bytes.Contains(got.body, []byte("oh")) {
+		t.Errorf("the answer tells of our insides: %s", got.body)
+	}
+}
+
+// TestObserved reads the log and the metrics of a scan: they hold the figures,
+// and no path or name.
+func TestObserved(t *testing.T) {
+	var log, metrics bytes.Buffer
+	c := Config{Root: tenants(t), TenantClaim: "org", Log: slog.New(slog.NewJSONHandler(&log, nil)), Metrics: &metrics}
+	caller := Caller{RequestID: "r1", Claims: map[string]string{"org": "alice"}}
+	ask(t, newService(t, c), caller, "POST", "/v1/scans", `{"path": "sub"}`)
+	ask(t, newService(t, c), caller, "POST", "/v1/scans", `{"path": "wrong-path"}`)
+	var line struct {
+		RequestID string `json:"request_id"`
+		Tenant    string
+		Files     int
+		Opens     *int
+		Cost      string `json:"cost_usd"`
+	}
+	if err := json.Unmarshal(bytes.SplitAfter(log.Bytes(), []byte("\n"))[0], &line); err != nil {
+		t.Fatal(err)
+	}
+	if line.RequestID != "r1" || line.Tenant != "alice" || line.Files != 1 || line.Opens == nil || !strings.HasPrefix(line.Cost, "0.0000") {
+		t.Errorf("log: %s", &log)
+	}
+	if strings.Contains(log.String(), "sub") || strings.Contains(log.String(), "wrong-path") {
+		t.Errorf("the log has a path: %s", &log)
+	}
+	var emf struct {
+		AWS struct {
+			CloudWatchMetrics []struct {
+				Dimensions [][]string
+				Metrics    []struct{ Name string }
+			}
+		} `json:"_aws"`
+	}
+	var values map[string]any
+	if err := errors.Join(json.Unmarshal(metrics.Bytes(), &emf), json.Unmarshal(metrics.Bytes(), &values)); err != nil {
+		t.Fatalf("%v: %s", err, &metrics)
+	}
+	for _, m := range emf.AWS.CloudWatchMetrics[0].Metrics {
+		if _, ok := values[m.Name].(float64); !ok {
+			t.Errorf("the metric %s has no value: %s", m.Name, &metrics)
+		}
+	}
+	c.LogPaths = true
+	ask(t, newService(t, c), caller, "POST", "/v1/scans", `{"path": "sub"}`)
+	if !strings.Contains(log.String(), `"path":"sub"`) {
+		t.Errorf("the log was asked for paths: %s", &log)
+	}
+}
+
+// TestLoad answers 1,000 requests, 50 at once, half of them hostile, over TCP,
+// and has no more memory, descriptors or goroutines afterwards.
+func TestLoad(t *testing.T) {
+	server := httptest.NewServer(newService(t, Config{Root: tenants(t)}))
+	defer server.Close()
+	hostile := []string{`{"path": "../../.."}`, `{"path": "/etc"}`, `{`, strings.Repeat("x", 70<<10), `{"workers": 1e9}`, `{"path": "alice/top/etc"}`, `{"mode": "x"}`}
+	round := func() {
+		var clients sync.WaitGroup
+		requests := make(chan int)
+		for range 50 {
+			clients.Go(func() {
+				for i := range requests {
+					body, want := `{"path": "alice", "workers": 8}`, 200
+					if i%2 == 1 {
+						body, want = hostile[i/2%len(hostile)], 4
+					}
+					response, err := http.Post(server.URL+"/v1/scans", "application/json", strings.NewReader(body))
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					io.Copy(io.Discard, response.Body)
+					response.Body.Close()
+					if response.StatusCode != want && response.StatusCode/100 != want {
+						t.Errorf("%.50s: %d", body, response.StatusCode)
+					}
+				}
+			})
+		}
+		for i := range 1000 {
+			requests <- i
+		}
+		close(requests)
+		clients.Wait()
+		http.DefaultClient.CloseIdleConnections()
+	}
+	round()
+	before := held(t)
+	round()
+	after := held(t)
+	if after.descriptors > before.descriptors+10 || after.goroutines > before.goroutines+10 || after.heap > before.heap+8<<20 {
+		t.Errorf("held %+v before and %+v after", before, after)
+	}
+}
+
+type holdings struct {
+	descriptors, goroutines int
+	heap                    uint64
+}
+
+func held(t *testing.T) holdings {
+	var memory runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&memory)
+	entries, _ := os.ReadDir("/dev/fd")
+	return holdings{len(entries), runtime.NumGoroutine(), memory.HeapAlloc}
+}
+
+func TestNew(t *testing.T) {
+	if _, err := New(Config{Root: "nowhere"}); err == nil {
+		t.Error("there is no such root")
+	}
+	if _, err := New(Config{Root: "service.go"}); err == nil {
+		t.Error("a file is no root")
+	}
+	// A root that goes away is unhealthy.
+	root := t.TempDir()
+	h := newService(t, Config{Root: root})
+	os.Remove(root)
+	if got := ask(t, h, Caller{}, "GET", "/v1/healthz", ""); got.status != 503 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
