@@ -16,9 +16,14 @@ import (
 	"time"
 )
 
-// endless makes two files of which no one will see the end: hashing them takes
+// endless makes four files of which no one will see the end: hashing them takes
 // minutes, storing them nothing.
-func endless(t *testing.T) string {
+func endless(t *testing.T) string { return sparse(t, 1<<40) }
+
+// sparse makes four files of one size in the directory "in" of the one that it
+// returns.
+func sparse(t *testing.T, size int64) string {
+	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"a", "b", "c", "d"} {
 		path := filepath.Join(dir, "in", name)
@@ -32,8 +37,8 @@ func endless(t *testing.T) string {
 		defer f.Close()
 		// A byte, because some file systems read a file that is all hole in no time.
 		f.WriteString("x")
-		if err := f.Truncate(1 << 40); err != nil {
-			t.Skipf("this file system holds no file of 1 TiB: %v", err)
+		if err := f.Truncate(size); err != nil {
+			t.Skipf("this file system holds no file of %d bytes: %v", size, err)
 		}
 	}
 	return dir
