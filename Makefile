@@ -1,13 +1,17 @@
 # make demo   makes the standard set, scans it in both modes, shows the bill
 # make test   runs all tests, with the race detector where there is a C compiler
-# The rest: fixtures [DIR=...], build, lint, bench, clean.
+# make lambda build/dedupe-arm64.zip and -amd64.zip
+# make invoke calls the Lambda function here, with [EVENT=...]
+# The rest: fixtures [DIR=...], build, deploy, check-deploy, lint, bench, clean.
 
 DIR   ?= build/efs
 GO    ?= go
 # The race detector needs cgo and so a C compiler; the product needs neither.
 RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -race)
 
-.PHONY: demo test fixtures build build/dedupe lint bench clean
+EVENT ?= deploy/events/http-api-scan.json
+
+.PHONY: demo test fixtures build build/dedupe lambda invoke deploy check-deploy lint bench clean
 
 demo:
 
@@ -29,6 +33,27 @@ demo: fixtures
 	build/dedupe scan --workers 100 --format json --output build/goroutines.json $(DIR)
 	build/dedupe scan --workers 100 --format json --output build/processes.json --mode processes $(DIR)
 	build/dedupe cost --report build/goroutines.json --report build/processes.json
+
+# The bootstrap of the Lambda function; -trimpath and no build id make it the same
+# bytes wherever and whenever it is built from the same revision.
+build/lambda/%/bootstrap: FORCE
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@ ./cmd/lambda
+
+build/dedupe-%.zip: build/lambda/%/bootstrap
+	$(GO) run deploy/zip.go $@ $<
+
+lambda: build/dedupe-arm64.zip build/dedupe-amd64.zip
+
+invoke: fixtures build/lambda/$(shell $(GO) env GOARCH)/bootstrap
+	build/dedupe invoke --bootstrap build/lambda/$(shell $(GO) env GOARCH)/bootstrap --root $(DIR) $(EVENT)
+
+deploy: lambda
+	sam deploy --guided --template-file deploy/template.yaml --capabilities CAPABILITY_IAM
+
+check-deploy:
+	deploy/check
+
+FORCE:
 
 test:
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) $(ARGS) ./...

@@ -6,6 +6,7 @@
 //	cost.go      dedupe cost, and the flags of a projection
 //	fixtures.go  dedupe fixtures
 //	serve.go     dedupe serve
+//	invoke.go    dedupe invoke: the Lambda function, here
 //	values.go    flags that are sizes and counts
 //	output.go    where a report goes
 //	progress.go  what a terminal shows meanwhile
@@ -105,7 +106,7 @@ processes, and projects what such a scan costs at 50 million calls a month.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), serveCommand(s), versionCommand(s))
+	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), serveCommand(s), invokeCommand(s), versionCommand(s))
 	return root
 }
 

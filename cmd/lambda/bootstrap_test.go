@@ -1,0 +1,399 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe/runtimeapi"
+	"efsdedupe/fixtures"
+)
+
+// bootstrap builds the program as it is deployed.
+func bootstrap(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "bootstrap")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// start runs a bootstrap with a root, whose logs are discarded.
+func start(t testing.TB, path, root string, env ...string) (*runtimeapi.Function, error) {
+	t.Helper()
+	return runtimeapi.Start(t.Context(), func() *exec.Cmd {
+		cmd := exec.Command(path)
+		cmd.Env = append(append(os.Environ(), "DEDUPE_ROOT="+root), env...)
+		return cmd
+	})
+}
+
+// tree makes two sets of identical files.
+func tree(t testing.TB) (root string) {
+	t.Helper()
+	root = filepath.Join(t.TempDir(), "root")
+	if _, err := fixtures.Make(t.Context(), root, fixtures.Spec{Layout: fixtures.TwoSets, Files: 100, Size: 64 << 10, Seed: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// groups are the paths of each group of a report, in the order of the first.
+func groups(t *testing.T, report []byte) [][]string {
+	t.Helper()
+	var doc struct {
+		Complete bool
+		Groups   []struct{ Files []struct{ Path string } }
+	}
+	if err := json.Unmarshal(report, &doc); err != nil || !doc.Complete {
+		t.Fatalf("%v: %.200s", err, report)
+	}
+	all := make([][]string, len(doc.Groups))
+	for i, g := range doc.Groups {
+		for _, f := range g.Files {
+			all[i] = append(all[i], strings.TrimPrefix(f.Path, "./"))
+		}
+	}
+	slices.SortFunc(all, slices.Compare[[]string])
+	return all
+}
+
+// fromCommandLine is the report of dedupe scan.
+func fromCommandLine(t *testing.T, root string) []byte {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "dedupe")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../dedupe")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	scan := exec.Command(binary, "scan", "--format", "json", ".")
+	scan.Dir = root
+	report, err := scan.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// answered is a response of any of the formats.
+type answered struct {
+	StatusCode        int
+	Headers           map[string]string
+	MultiValueHeaders map[string][]string
+	Body              string
+}
+
+func (a answered) contentType() string {
+	if all := a.MultiValueHeaders["Content-Type"]; len(all) > 0 {
+		return all[0]
+	}
+	return a.Headers["Content-Type"]
+}
+
+func invoke(t *testing.T, f *runtimeapi.Function, event []byte) answered {
+	t.Helper()
+	r, err := f.Invoke(t.Context(), event, time.Minute)
+	if err != nil || r.ErrorType != "" {
+		t.Fatalf("%s: %s, error %v", r.ErrorType, r.ErrorMessage, err)
+	}
+	var a answered
+	if err := json.Unmarshal(r.Body, &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.StatusCode == 0 { // a direct invocation
+		return answered{StatusCode: 200, Headers: map[string]string{"Content-Type": "application/json"}, Body: string(r.Body)}
+	}
+	return a
+}
+
+// inMode returns an event that asks for a scan in another mode.
+func inMode(t *testing.T, event []byte, mode string) []byte {
+	t.Helper()
+	other := fmt.Sprintf(`{"path": ".", "mode": %q, "workers": 8}`, mode)
+	if !bytes.Contains(event, []byte("isBase64Encoded")) {
+		return []byte(other)
+	}
+	return edit(t, edit(t, event, "body", other), "isBase64Encoded", false)
+}
+
+// Every kind of event, cold and warm, in both modes, has the groups that dedupe
+// scan finds.
+func TestBootstrap(t *testing.T) {
+	path := bootstrap(t)
+	root := tree(t)
+	want := groups(t, fromCommandLine(t, root))
+	if len(want) != 2 {
+		t.Fatalf("%d groups", len(want))
+	}
+	for _, name := range eventFiles(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, err := start(t, path, root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			event := readEvent(t, name)
+			for _, temperature := range []string{"cold", "warm"} {
+				a := invoke(t, f, event)
+				switch {
+				case name == "http-api-bad.json":
+					if a.StatusCode < 400 || a.StatusCode > 499 || a.contentType() != "application/problem+json" {
+						t.Errorf("%s: %+v", temperature, a)
+					}
+				case a.StatusCode != 200 || a.contentType() != "application/json" || !json.Valid([]byte(a.Body)):
+					t.Errorf("%s: %+v", temperature, a)
+				case strings.Contains(name, "scan"):
+					if diff := cmp.Diff(want, groups(t, []byte(a.Body))); diff != "" {
+						t.Errorf("%s: %s", temperature, diff)
+					}
+				}
+			}
+			if !strings.Contains(name, "scan") {
+				return
+			}
+			for _, mode := range []string{"processes", "goroutines", "processes"} {
+				a := invoke(t, f, inMode(t, event, mode))
+				if diff := cmp.Diff(want, groups(t, []byte(a.Body))); diff != "" {
+					t.Errorf("%s: %s", mode, diff)
+				}
+			}
+		})
+	}
+}
+
+// An event that is not answered is an error of the function, which goes on.
+func TestBootstrapErrors(t *testing.T) {
+	path := bootstrap(t)
+	root := tree(t)
+	f, err := start(t, path, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for event, want := range map[string][2]string{
+		`{"Records": []}`:                     {"EventError", "none of API Gateway"},
+		`{"path": "../x"}`:                    {"Problem", ": "},
+		`{"path": ".", "mode": "threads"}`:    {"Problem", "Bad Request: "},
+		`{"path": ".", "frobnicate": "true"}`: {"Problem", "Bad Request: "},
+	} {
+		r, err := f.Invoke(t.Context(), []byte(event), time.Minute)
+		if err != nil || r.ErrorType != want[0] || !strings.Contains(r.ErrorMessage, want[1]) {
+			t.Errorf("%s: %+v, error %v", event, r, err)
+		}
+	}
+	if a := invoke(t, f, readEvent(t, "http-api-health.json")); a.StatusCode != 200 {
+		t.Errorf("after errors: %+v", a)
+	}
+}
+
+// With a claim for tenants, who is authenticated reads the folder of that name,
+// and who is not reads nothing.
+func TestBootstrapTenants(t *testing.T) {
+	path := bootstrap(t)
+	root := t.TempDir()
+	for name, content := range map[string]string{"acme/a": "same", "acme/b": "same", "other/c": "same"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := start(t, path, root, "DEDUPE_TENANT_CLAIM=tenant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	jwt := readEvent(t, "http-api-jwt-scan.json")
+	if got := groups(t, []byte(invoke(t, f, jwt).Body)); !cmp.Equal(got, [][]string{{"a", "b"}}) {
+		t.Errorf("the tenant reads %v", got)
+	}
+	claims := "requestContext.authorizer.jwt.claims"
+	for name, event := range map[string][]byte{
+		"no claims":      readEvent(t, "http-api-scan.json"),
+		"IAM":            readEvent(t, "http-api-iam-scan.json"),
+		"other claims":   edit(t, jwt, claims, map[string]string{"sub": "acme"}),
+		"no such folder": edit(t, jwt, claims, map[string]string{"tenant": "nobody"}),
+		"the root":       edit(t, jwt, claims, map[string]string{"tenant": "."}),
+		"two folders":    edit(t, jwt, claims, map[string]string{"tenant": "acme/../other"}),
+	} {
+		if a := invoke(t, f, event); a.StatusCode != 403 {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	r, err := f.Invoke(t.Context(), readEvent(t, "direct-scan.json"), time.Minute)
+	if err != nil || r.ErrorType != "Problem" || !strings.HasPrefix(r.ErrorMessage, "Forbidden") {
+		t.Errorf("direct: %+v, error %v", r, err)
+	}
+}
+
+// lines are the JSON documents of a log.
+func lines(t *testing.T, log *bytes.Buffer) (all []map[string]any) {
+	t.Helper()
+	for line := range bytes.Lines(log.Bytes()) {
+		var doc map[string]any
+		if err := json.Unmarshal(line, &doc); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		all = append(all, doc)
+	}
+	return all
+}
+
+// The log has the gateway's id of each request, or Lambda's own, and no path
+// unless it is asked for.
+func TestBootstrapLogs(t *testing.T) {
+	path := bootstrap(t)
+	root := tree(t)
+	for _, paths := range []string{"false", "true"} {
+		var log, metrics bytes.Buffer
+		f, err := runtimeapi.Start(t.Context(), func() *exec.Cmd {
+			cmd := exec.Command(path)
+			cmd.Env = append(os.Environ(), "DEDUPE_ROOT="+root, "DEDUPE_LOG_PATHS="+paths)
+			cmd.Stdout, cmd.Stderr = &metrics, &log
+			return cmd
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []any
+		for _, name := range []string{"http-api-scan.json", "rest-api-scan.json", "direct-scan.json"} {
+			r, err := f.Invoke(t.Context(), readEvent(t, name), time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, r.RequestID)
+		}
+		ids[0], ids[1] = "JKJaXmPLvHcESHA=", "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+		f.Close()
+		var logged []any
+		for _, line := range lines(t, &log) {
+			logged = append(logged, line["request_id"])
+			if _, told := line["path"]; fmt.Sprint(told) != paths {
+				t.Errorf("paths are to be logged: %s, and are: %v", paths, told)
+			}
+		}
+		if diff := cmp.Diff(ids, logged); diff != "" {
+			t.Error(diff)
+		}
+		if all := lines(t, &metrics); len(all) != len(ids) || all[0]["_aws"] == nil {
+			t.Errorf("metrics %s", &metrics)
+		}
+	}
+}
+
+// The deadline of the function is in every event; the answer comes before it.
+func TestBootstrapDeadline(t *testing.T) {
+	path := bootstrap(t)
+	root := t.TempDir()
+	for _, name := range []string{"a", "b"} { // holes: nothing to store, all of it to hash
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(root, name), 1<<40); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := start(t, path, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, mode := range []string{"goroutines", "processes"} {
+		event := inMode(t, readEvent(t, "http-api-scan.json"), mode)
+		r, err := f.Invoke(t.Context(), event, 3*time.Second)
+		var a events.APIGatewayV2HTTPResponse
+		if err != nil || json.Unmarshal(r.Body, &a) != nil || a.StatusCode != 200 {
+			t.Fatalf("%s: %s, error %v", mode, r.Body, err)
+		}
+		var doc struct{ Complete *bool }
+		if json.Unmarshal([]byte(a.Body), &doc) != nil || doc.Complete == nil || *doc.Complete {
+			t.Errorf("%s: %.200s", mode, a.Body)
+		}
+	}
+	if _, err := f.Invoke(t.Context(), readEvent(t, "http-api-scan.json"), time.Millisecond); err != nil && !errors.Is(err, runtimeapi.ErrTimeout) {
+		t.Errorf("1 ms: error %v", err) // it may be in time
+	}
+	if a := invoke(t, f, readEvent(t, "http-api-health.json")); a.StatusCode != 200 {
+		t.Errorf("after a time-out: %+v", a)
+	}
+}
+
+func TestBootstrapDoesNotStart(t *testing.T) {
+	path := bootstrap(t)
+	var log bytes.Buffer
+	for name, env := range map[string][]string{
+		"no such root":   {"DEDUPE_ROOT=/no/such/root"},
+		"no number":      {"DEDUPE_ROOT=" + t.TempDir(), "DEDUPE_MAX_WORKERS=many"},
+		"root no folder": {"DEDUPE_ROOT=" + path},
+	} {
+		log.Reset()
+		f, err := runtimeapi.Start(t.Context(), func() *exec.Cmd {
+			cmd := exec.Command(path)
+			cmd.Env = append(os.Environ(), env...)
+			cmd.Stderr = &log
+			return cmd
+		})
+		if err == nil {
+			f.Close()
+			t.Errorf("%s: it starts", name)
+			continue
+		}
+		var line map[string]any
+		if json.Unmarshal(log.Bytes(), &line) != nil || line["level"] != "ERROR" {
+			t.Errorf("%s: the log is %q (%v)", name, &log, slices.Sorted(maps.Keys(line)))
+		}
+	}
+}
+
+// BenchmarkBootstrap is what a call takes without a scan, and INIT.
+func BenchmarkBootstrap(b *testing.B) {
+	path := bootstrap(b)
+	root := b.TempDir()
+	health := readEvent(b, "http-api-health.json")
+	b.Run("cold", func(b *testing.B) {
+		var init time.Duration
+		for b.Loop() {
+			f, err := start(b, path, root)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r, err := f.Invoke(b.Context(), health, time.Minute)
+			if err != nil {
+				b.Fatal(err)
+			}
+			init += r.Init
+			f.Close()
+		}
+		b.ReportMetric(float64(init.Microseconds())/1e3/float64(b.N), "ms-INIT")
+	})
+	b.Run("warm", func(b *testing.B) {
+		f, err := start(b, path, root)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		for b.Loop() {
+			if _, err := f.Invoke(b.Context(), health, time.Minute); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,581 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe/service"
+)
+
+const eventDir = "../../deploy/events/"
+
+func readEvent(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(eventDir + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// edit returns an event in which the value at a dotted path is another one.
+func edit(t testing.TB, event []byte, path string, value any) []byte {
+	t.Helper()
+	var doc map[string]any
+	if err := json.Unmarshal(event, &doc); err != nil {
+		t.Fatal(err)
+	}
+	at, keys := doc, strings.Split(path, ".")
+	for _, key := range keys[:len(keys)-1] {
+		at = at[key].(map[string]any)
+	}
+	at[keys[len(keys)-1]] = value
+	b, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// asked is what of a request the tests look at.
+type asked struct {
+	Method, Path, Query, Body string
+	Host, RemoteAddr          string
+}
+
+func requestOf(t *testing.T, payload []byte) *http.Request {
+	t.Helper()
+	e, err := parse(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.request(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func askedBy(t *testing.T, r *http.Request) asked {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil || int64(len(b)) != r.ContentLength {
+		t.Errorf("a body of %d bytes, of %d, error %v", len(b), r.ContentLength, err)
+	}
+	return asked{r.Method, r.URL.Path, r.URL.RawQuery, string(b), r.Host, r.RemoteAddr}
+}
+
+const scan = `{"path": ".", "mode": "goroutines", "workers": 100}`
+
+func TestRequests(t *testing.T) {
+	const (
+		api       = "r3pmxmplak.execute-api.us-east-1.amazonaws.com"
+		client    = "203.0.113.24:0"
+		functions = "z2hz7cxmplxmplh4bcw5exampleh0bqkrz.lambda-url.us-east-1.on.aws"
+	)
+	user := map[string]string{
+		"principal": "arn:aws:iam::123456789012:user/example-user",
+		"accountId": "123456789012",
+		"userId":    "AIDAEXAMPLEUSERID",
+		"callerId":  "AIDAEXAMPLEUSERID",
+	}
+	tests := map[string]struct {
+		want     asked
+		id       string
+		claims   map[string]string
+		header   http.Header // some of them
+		patience time.Duration
+	}{
+		"http-api-scan.json": {
+			want: asked{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+			header:   http.Header{"Content-Type": {"application/json"}, "User-Agent": {"curl/8.11.1"}, "Host": nil, "Content-Length": nil},
+			patience: gatewayTime,
+		},
+		"http-api-bad.json": {
+			want: asked{"POST", "/v1/scans", "", `{"path": "../other-tenant", "mode": "goroutines", "workers": 100}`, api, client}, id: "JKJaXmPLvHcESHA=",
+			patience: gatewayTime,
+		},
+		"http-api-health.json": {
+			want: asked{"GET", "/v1/healthz", "", "", api, client}, id: "JKJaXmPLvHcESHA=",
+			patience: gatewayTime,
+		},
+		"http-api-iam-scan.json": { // with a stage
+			want: asked{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+			claims: map[string]string{
+				"principal": "arn:aws:sts::123456789012:assumed-role/dedupe-caller/nightly",
+				"accountId": "123456789012",
+				"userId":    "AROAEXAMPLEROLEID:nightly",
+				"callerId":  "AROAEXAMPLEROLEID:nightly",
+			},
+			patience: gatewayTime,
+		},
+		"http-api-jwt-scan.json": { // base64, cookies, a query with a name twice
+			want: asked{"POST", "/v1/scans", "trace=1&trace=2&note=a%20b", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+			claims: map[string]string{
+				"aud": "dedupe", "exp": "1795400721", "iat": "1795397121", "iss": "https://idp.example.com/", "scope": "scan",
+				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "tenant": "acme", "groups": "[readers admins]",
+			},
+			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "Content-Type": {"application/x-www-form-urlencoded"}},
+			patience: gatewayTime,
+		},
+		"rest-api-scan.json": { // with a base path, headers and a query with a name twice
+			want: asked{"POST", "/v1/scans", "note=a+b&trace=1&trace=2", scan, "api.example.com", client}, id: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+			claims:   user,
+			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "X-Note": {"one", "two"}, "Host": nil},
+			patience: gatewayTime,
+		},
+		"rest-api-projection.json": { // a greedy path
+			want: asked{"POST", "/v1/projections", "", `{"calls": 50000000, "region": "us-east-1", "bytes_read": 104857600, "opens": 100}`, "gy415nuibc.execute-api.us-east-1.amazonaws.com", client},
+			id:   "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+			claims: map[string]string{
+				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_EXAMPLE",
+				"cognito:username": "example", "aud": "1example23456789", "token_use": "id", "custom:tenant": "acme",
+			},
+			patience: gatewayTime,
+		},
+		"function-url-scan.json": {
+			want: asked{"POST", "/v1/scans", "", scan, functions, client}, id: "d3f1a3ce-0f0e-4f0b-9b3a-2f6f5c1d7e21",
+			claims:   user,
+			patience: functionTime,
+		},
+		"direct-scan.json": {
+			want:     asked{"POST", "/v1/scans", "", string(readEvent(t, "direct-scan.json")), "lambda", "127.0.0.1:0"},
+			header:   http.Header{"Content-Type": {"application/json"}},
+			patience: functionTime,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			payload := readEvent(t, name)
+			r, caller := requestOf(t, payload), callerOf(t, payload)
+			if diff := cmp.Diff(test.want, askedBy(t, r)); diff != "" {
+				t.Error(diff)
+			}
+			if caller.RequestID != test.id {
+				t.Errorf("request id %q, want %q", caller.RequestID, test.id)
+			}
+			if diff := cmp.Diff(test.claims, caller.Claims); diff != "" {
+				t.Error(diff)
+			}
+			for key, want := range test.header {
+				if !slices.Equal(r.Header[key], want) {
+					t.Errorf("%s: %q, want %q", key, r.Header[key], want)
+				}
+			}
+			if e, _ := parse(payload); e.patience() != test.patience {
+				t.Errorf("it waits %v, want %v", e.patience(), test.patience)
+			}
+		})
+	}
+	for _, file := range eventFiles(t) {
+		if _, ok := tests[file]; !ok {
+			t.Errorf("%s has no test", file)
+		}
+	}
+}
+
+// callerOf is who the pieces of an event say that asks.
+func callerOf(t *testing.T, payload []byte) service.Caller {
+	t.Helper()
+	e, err := parse(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch e := e.(type) {
+	case httpEvent:
+		return service.Caller{RequestID: e.RequestContext.RequestID, Claims: e.claims()}
+	case restEvent:
+		return service.Caller{RequestID: e.RequestContext.RequestID, Claims: e.claims()}
+	}
+	return service.Caller{} // Lambda knows the request's id
+}
+
+func eventFiles(t testing.TB) []string {
+	t.Helper()
+	paths, err := filepath.Glob(eventDir + "*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no events: %v", err)
+	}
+	for i, path := range paths {
+		paths[i] = filepath.Base(path)
+	}
+	return paths
+}
+
+func TestRoutes(t *testing.T) {
+	for _, test := range []struct{ path, template, proxy, stage, want string }{
+		{"/v1/scans", "/v1/scans", "", "$default", "/v1/scans"},
+		{"/v1/scans", "$default", "", "$default", "/v1/scans"},
+		{"/v1/scans", "", "", "$default", "/v1/scans"},
+		{"/v1/scans", "", "", "", "/v1/scans"},
+		{"/prod/v1/scans", "/v1/scans", "", "prod", "/v1/scans"},
+		{"/prod/v1/scans", "$default", "", "prod", "/v1/scans"},
+		{"/prod/v1/scans", "/{proxy+}", "v1/scans", "prod", "/v1/scans"},
+		{"/prod/v1/scans", "/v1/{proxy+}", "scans", "prod", "/v1/scans"},
+		{"/prod/v1/scans", "/{version}/scans", "v1", "prod", "/v1/scans"},
+		{"/v1/v1/scans", "$default", "", "v1", "/v1/scans"}, // a stage named as the version is
+		{"/v1/scans", "/v1/scans", "", "v1", "/v1/scans"},   // and not in the path
+		{"/base/v1/scans", "/v1/scans", "", "prod", "/v1/scans"},
+		{"/base/prod/v1/scans", "/{proxy+}", "v1/scans", "prod", "/v1/scans"},
+		{"/production/v1/scans", "$default", "", "prod", "/production/v1/scans"},
+		{"/prod", "$default", "", "prod", ""},
+		{"/v1/scans/", "/v1/scans", "", "$default", "/v1/scans/"},
+		{"/v1/healthz", "/v1/scans", "", "$default", "/v1/healthz"}, // what the path says, not the template
+		{"/v1/healthz", "/{proxy+}", "v1/scans", "$default", "/v1/healthz"},
+		{"/xv1/scans", "v1/scans", "", "$default", "/xv1/scans"},
+		{"", "", "", "", ""},
+	} {
+		parameters := map[string]string{"proxy": test.proxy, "version": test.proxy}
+		if got := route(test.path, test.template, parameters, test.stage); got != test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}
+
+// The paths of a REST API, and of an HTTP API with its format, in all the forms
+// in which they are known to come.
+func TestRESTPaths(t *testing.T) {
+	base := readEvent(t, "rest-api-projection.json")
+	for _, test := range []struct{ resource, path, inContext, stage, want string }{
+		{"/{proxy+}", "/v1/projections", "/prod/v1/projections", "prod", "/v1/projections"},
+		{"/v1/projections", "/v1/projections", "/v1/v1/projections", "v1", "/v1/projections"},
+		{"/v1/projections", "/base/v1/projections", "/base/v1/projections", "prod", "/v1/projections"},
+		{"/v1/projections", "/base/prod/v1/projections", "/base/prod/v1/projections", "prod", "/v1/projections"},
+		{"/v1/projections", "/prod/v1/projections", "/prod/v1/projections", "prod", "/v1/projections"},
+		{"$default", "/prod/v1/projections", "/prod/v1/projections", "prod", "/v1/projections"},
+		{"$default", "/v1/projections", "/v1/v1/projections", "v1", "/v1/projections"},
+	} {
+		event := edit(t, base, "resource", test.resource)
+		event = edit(t, event, "path", test.path)
+		event = edit(t, event, "requestContext.path", test.inContext)
+		event = edit(t, event, "requestContext.stage", test.stage)
+		if got := requestOf(t, event).URL.Path; got != test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}
+
+func TestEscapedPaths(t *testing.T) {
+	base := readEvent(t, "function-url-scan.json")
+	for path, want := range map[string]string{
+		"/v1/a%20b":   "/v1/a b",
+		"/v1/a b":     "/v1/a b",
+		"/v1/100%":    "/v1/100%",
+		"v1/scans":    "/v1/scans",
+		"//host/v1":   "//host/v1",
+		"/v1/a?b=c":   "/v1/a?b=c",
+		"":            "/",
+		"/v1/é%C3%A9": "/v1/éé",
+	} {
+		r := requestOf(t, edit(t, base, "rawPath", path))
+		if r.URL.Path != want || r.URL.RawQuery != "" {
+			t.Errorf("%q: %q", path, r.URL.Path)
+		}
+		if r.RequestURI == "" || strings.Contains(r.RequestURI, " ") {
+			t.Errorf("%q: the request's URI is %q", path, r.RequestURI)
+		}
+	}
+}
+
+// What has only one value of each name.
+func TestRESTWithoutMultiValues(t *testing.T) {
+	event := readEvent(t, "rest-api-scan.json")
+	event = edit(t, event, "multiValueHeaders", nil)
+	event = edit(t, event, "multiValueQueryStringParameters", nil)
+	r := requestOf(t, event)
+	if r.URL.RawQuery != "note=a+b&trace=2" || r.Header.Get("X-Note") != "two" || r.Host != "api.example.com" {
+		t.Errorf("%s %v %s", r.URL.RawQuery, r.Header, r.Host)
+	}
+}
+
+func TestClaims(t *testing.T) {
+	rest := readEvent(t, "rest-api-projection.json")
+	http2 := readEvent(t, "http-api-jwt-scan.json")
+	for name, test := range map[string]struct {
+		event []byte
+		want  map[string]string
+	}{
+		"not all strings":        {edit(t, rest, "requestContext.authorizer.claims", map[string]any{"a": "b", "c": 1, "d": nil, "e": []string{"f"}}), map[string]string{"a": "b"}},
+		"claims are no object":   {edit(t, rest, "requestContext.authorizer.claims", "admin"), nil},
+		"a Lambda authorizer":    {edit(t, rest, "requestContext.authorizer", map[string]any{"principalId": "admin"}), nil},
+		"no authorizer, REST":    {edit(t, rest, "requestContext.authorizer", nil), nil},
+		"no authorizer, HTTP":    {edit(t, http2, "requestContext.authorizer", nil), nil},
+		"empty authorizer, HTTP": {edit(t, http2, "requestContext.authorizer", map[string]any{}), nil},
+		"another Lambda one":     {edit(t, http2, "requestContext.authorizer", map[string]any{"lambda": map[string]any{"tenant": "acme"}}), nil},
+		"IAM without an ARN": {
+			edit(t, http2, "requestContext.authorizer", map[string]any{"iam": map[string]any{"userId": "AIDA"}}),
+			map[string]string{"principal": "AIDA", "userId": "AIDA", "accountId": "", "callerId": ""},
+		},
+		"IAM without anything": {edit(t, http2, "requestContext.authorizer", map[string]any{"iam": map[string]any{"accountId": "1"}}), nil},
+	} {
+		if diff := cmp.Diff(test.want, callerOf(t, test.event).Claims); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// answers is a handler that answers as it is told.
+func answers(status int, header http.Header, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		maps.Copy(w.Header(), header)
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}
+}
+
+func call(t *testing.T, h http.Handler, payload []byte) ([]byte, error) {
+	t.Helper()
+	return function{h}.Invoke(t.Context(), payload)
+}
+
+func TestResponses(t *testing.T) {
+	header := http.Header{"Content-Type": {"application/json"}, "Vary": {"A", "B"}, "Set-Cookie": {"a=1; Secure", "b=2"}}
+	html := `{"a": "<b> & 'c' é"}`
+	binary := "\xff\xfe\x00"
+
+	var v2 events.APIGatewayV2HTTPResponse
+	for _, name := range []string{"http-api-scan.json", "function-url-scan.json"} {
+		b, err := call(t, answers(201, header, html), readEvent(t, name))
+		if err != nil || json.Unmarshal(b, &v2) != nil {
+			t.Fatalf("%s, error %v", b, err)
+		}
+		want := events.APIGatewayV2HTTPResponse{
+			StatusCode: 201,
+			Headers:    map[string]string{"Content-Type": "application/json", "Vary": "A, B"},
+			Cookies:    []string{"a=1; Secure", "b=2"},
+			Body:       html,
+		}
+		if diff := cmp.Diff(want, v2); diff != "" {
+			t.Error(diff)
+		}
+		if strings.Contains(string(b), `\u003c`) {
+			t.Errorf("it is escaped for HTML: %s", b)
+		}
+	}
+
+	b, err := call(t, answers(404, header, binary), readEvent(t, "rest-api-scan.json"))
+	var v1 events.APIGatewayProxyResponse
+	if err != nil || json.Unmarshal(b, &v1) != nil {
+		t.Fatalf("%s, error %v", b, err)
+	}
+	want := events.APIGatewayProxyResponse{StatusCode: 404, MultiValueHeaders: header, Body: base64.StdEncoding.EncodeToString([]byte(binary)), IsBase64Encoded: true}
+	if diff := cmp.Diff(want, v1); diff != "" {
+		t.Error(diff)
+	}
+
+	b, err = call(t, answers(200, header, html+"\n"), readEvent(t, "direct-scan.json"))
+	if err != nil || string(b) != html {
+		t.Errorf("direct: %s, error %v", b, err)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"title": "Bad Request", "detail": "no such mode"}`: "Bad Request: no such mode",
+		`{"title": "Bad Request"}`:                           "Bad Request",
+		`{"detail": "no such mode"}`:                         "Bad Request: no such mode",
+		"plain text\n":                                       "Bad Request: plain text",
+		"":                                                   "Bad Request",
+	} {
+		_, err := call(t, answers(400, nil, body), readEvent(t, "direct-scan.json"))
+		var p *Problem
+		if !errors.As(err, &p) || err.Error() != want {
+			t.Errorf("%s: error %T %v, want %s", body, err, err, want)
+		}
+	}
+}
+
+func TestRecorder(t *testing.T) {
+	for name, test := range map[string]struct {
+		handle http.HandlerFunc
+		status int
+		header http.Header
+		body   string
+	}{
+		"nothing": {func(http.ResponseWriter, *http.Request) {}, 200, http.Header{}, ""},
+		"early hints, then two statuses": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(103)
+			w.WriteHeader(404)
+			w.WriteHeader(500)
+		}, 404, http.Header{}, ""},
+		"a header that is too late": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(204)
+			w.Header().Set("Late", "1")
+		}, 204, http.Header{}, ""},
+		"text without a type": {func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, "te")
+			io.WriteString(w, "xt")
+		}, 200, http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, "text"},
+	} {
+		b, err := call(t, test.handle, readEvent(t, "rest-api-scan.json"))
+		var got events.APIGatewayProxyResponse
+		if err != nil || json.Unmarshal(b, &got) != nil {
+			t.Fatalf("%s: %s, error %v", name, b, err)
+		}
+		want := events.APIGatewayProxyResponse{StatusCode: test.status, MultiValueHeaders: test.header, Body: test.body}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A body that is within the limit may not be, once it is quoted or is base64.
+func TestAnswerTooLarge(t *testing.T) {
+	for name, body := range map[string]string{
+		"quotes": strings.Repeat(`"`, maxAnswer*2/3),
+		"binary": strings.Repeat("\xff", maxAnswer*4/5),
+	} {
+		b, err := call(t, answers(200, nil, body), readEvent(t, "http-api-scan.json"))
+		var got events.APIGatewayV2HTTPResponse
+		if err != nil || json.Unmarshal(b, &got) != nil {
+			t.Fatalf("%s: %.100s, error %v", name, b, err)
+		}
+		if got.StatusCode != 422 || got.Headers["Content-Type"] != "application/problem+json" || !strings.Contains(got.Body, "lower limit") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	_, err := call(t, answers(200, nil, `"`+strings.Repeat("x", maxAnswer)+`"`), readEvent(t, "direct-scan.json"))
+	var p *Problem
+	if !errors.As(err, &p) || !strings.Contains(p.Detail, "lower limit") {
+		t.Errorf("direct: error %v", err)
+	}
+	fits := `"` + strings.Repeat("x", maxAnswer-2) + `"`
+	if b, err := call(t, answers(200, nil, fits), readEvent(t, "direct-scan.json")); err != nil || string(b) != fits {
+		t.Errorf("direct, at the limit: %d bytes, error %v", len(b), err)
+	}
+}
+
+func TestDeadlines(t *testing.T) {
+	for name, within := range map[string]time.Duration{
+		"http-api-scan.json":     gatewayTime,
+		"rest-api-scan.json":     gatewayTime,
+		"function-url-scan.json": 2 * time.Minute,
+		"direct-scan.json":       2 * time.Minute,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // the function's
+		defer cancel()
+		var left time.Duration
+		h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			deadline, _ := r.Context().Deadline()
+			left = time.Until(deadline)
+		})
+		function{h}.Invoke(ctx, readEvent(t, name))
+		if left > within || left < within-10*time.Second {
+			t.Errorf("%s: %v are left, of %v", name, left, within)
+		}
+	}
+}
+
+func TestNoSuchEvent(t *testing.T) {
+	gateway, rest := readEvent(t, "http-api-scan.json"), readEvent(t, "rest-api-scan.json")
+	for payload, want := range map[string]string{
+		"":                       "not a JSON object",
+		"null":                   "none of API Gateway",
+		"[]":                     "not a JSON object",
+		`"text"`:                 "not a JSON object",
+		"{":                      "not a JSON object",
+		"{}":                     "none of API Gateway",
+		`{"path": "."}x`:         "not a JSON object",
+		`{"mode": "goroutines"}`: "none of API Gateway",
+		`{"Records": [{"eventSource": "aws:s3"}]}`:                          "none of API Gateway",
+		`{"version": "0", "detail-type": "Scheduled Event"}`:                "none of API Gateway",
+		`{"path": "/", "httpMethod": "GET"}`:                                "none of API Gateway",
+		`{"path": "/", "requestContext": {}}`:                               "none of API Gateway",
+		`{"requestContext": {"connectionId": "a"}}`:                         "none of API Gateway", // a WebSocket API's
+		`{"requestContext": {"elb": {}}, "httpMethod": "GET", "path": "/"}`: "load balancer",
+		`{"requestContext": 1}`:                                             "not a JSON object that this function knows",
+		string(edit(t, gateway, "version", "3.0")):                          "none of API Gateway",
+		string(edit(t, rest, "version", "2.0")):                             "none of API Gateway",
+		string(edit(t, gateway, "headers", []string{"a"})):                  "the event of API Gateway is malformed",
+		string(edit(t, rest, "isBase64Encoded", "yes")):                     "the event of API Gateway is malformed",
+		string(edit(t, gateway, "isBase64Encoded", true)):                   "not base64",
+		string(edit(t, rest, "isBase64Encoded", true)):                      "not base64",
+		string(edit(t, gateway, "requestContext.http.method", "")):          "names no method",
+		string(edit(t, gateway, "requestContext.http.method", "G T")):       "method that can't be",
+		string(edit(t, rest, "httpMethod", "")):                             "names no method",
+	} {
+		called := false
+		b, err := call(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }), []byte(payload))
+		var e *EventError
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), want) || b != nil || called {
+			t.Errorf("%.80s: %s, error %T %v, want %s", payload, b, err, err, want)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	read := func(env map[string]string) (service.Config, error) {
+		return configFrom(func(name string) string { return env[name] })
+	}
+	got, err := read(nil)
+	if want := (service.Config{Root: "/mnt/efs", MaxDuration: functionTime}); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%+v, error %v", got, err)
+	}
+	got, err = read(map[string]string{
+		"DEDUPE_ROOT": "/mnt/x", "DEDUPE_TENANT_CLAIM": "tenant", "DEDUPE_LOG_PATHS": "true",
+		"DEDUPE_MAX_WORKERS": "50", "DEDUPE_MAX_FILES": "7", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+	})
+	want := service.Config{Root: "/mnt/x", TenantClaim: "tenant", LogPaths: true, MaxWorkers: 50, MaxFiles: 7, MemoryMB: 1769, MaxDuration: functionTime}
+	if err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%+v, error %v", got, err)
+	}
+	for name, value := range map[string]string{"DEDUPE_LOG_PATHS": "perhaps", "DEDUPE_MAX_WORKERS": "0", "DEDUPE_MAX_FILES": "many"} {
+		if _, err := read(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s=%s: error %v", name, value, err)
+		}
+	}
+}
+
+// No event makes it panic, and what it answers is what Lambda takes.
+func FuzzEvent(f *testing.F) {
+	for _, file := range eventFiles(f) {
+		f.Add(readEvent(f, file))
+	}
+	f.Add([]byte(`{"requestContext": {"http": {}}, "version": "2.0"}`))
+	f.Add([]byte(`{"requestContext": {"elb": {}}, "httpMethod": "GET"}`))
+	f.Add([]byte(`{"path": 1}`))
+	f.Add([]byte("null"))
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/") || r.Method == "" || r.RequestURI == "" {
+			panic(r.Method + " " + r.RequestURI)
+		}
+		b, err := io.ReadAll(r.Body)
+		if err != nil || int64(len(b)) != r.ContentLength {
+			panic(err)
+		}
+		maps.Copy(w.Header(), r.Header)
+		w.Write(b)
+	})
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		answer, err := function{echo}.Invoke(t.Context(), payload)
+		if err != nil {
+			if e := (*EventError)(nil); !errors.As(err, &e) || err.Error() == "" {
+				t.Errorf("error %T %v", err, err)
+			}
+			return
+		}
+		if len(answer) > maxAnswer || !json.Valid(answer) || !utf8.Valid(answer) && !bytes.Contains(payload, answer) {
+			t.Errorf("%q is answered %q", payload, answer)
+		}
+		again, err := function{echo}.Invoke(t.Context(), payload)
+		if err != nil || !bytes.Equal(again, answer) {
+			t.Errorf("%q is answered %q, then %q", payload, answer, again)
+		}
+	})
+}
