@@ -47,13 +47,20 @@ lambda: build/dedupe-arm64.zip build/dedupe-amd64.zip
 invoke: fixtures build/lambda/$(shell $(GO) env GOARCH)/bootstrap
 	build/dedupe invoke --bootstrap build/lambda/$(shell $(GO) env GOARCH)/bootstrap --root $(DIR) $(EVENT)
 
+ARCH  ?= arm64
+STACK ?= dedupe
+
 deploy: lambda
-	sam deploy --guided --template-file deploy/template.yaml --capabilities CAPABILITY_IAM
+	cp build/dedupe-$(ARCH).zip build/dedupe.zip
+	sam deploy --template-file deploy/template.yaml --stack-name $(STACK) --resolve-s3 --capabilities CAPABILITY_IAM \
+		--tags application=dedupe --parameter-overrides Architecture=$(ARCH:amd64=x86_64) $(PARAMS)
 
 check-deploy:
 	deploy/check
 
 FORCE:
+
+.SECONDARY: # keep the bootstraps
 
 test:
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) $(ARGS) ./...

@@ -1,0 +1,255 @@
+"""Checks the template: run by deploy/check, with what that installs.
+
+It is linted as it is, then deployed on paper once for each case below: rules,
+the SAM transform, conditions. Each result is linted and must keep the promises.
+Between them the cases make every condition both true and false.
+"""
+
+import copy
+import json
+import logging
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import warnings
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+from samtranslator.translator.transform import transform  # noqa: E402
+from samtranslator.yaml_helper import yaml_parse  # noqa: E402
+
+VPC = {"VpcId": "vpc-0123456789abcdef0", "SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1"}
+FILE_SYSTEM = {
+    "FileSystemId": "fs-0123456789abcdef0",
+    "AccessPointArn": "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0",
+    "MountTargetSecurityGroupId": "sg-0123456789abcdef0",
+}
+JWT = {"JwtIssuer": "https://issuer.example/", "JwtAudience": "a,b"}
+
+CASES = {
+    "default": {},
+    "x86": {"Architecture": "x86_64", "MemorySize": 10240, "Timeout": "900", "ReservedConcurrency": 10},
+    "provisioned": {"ThroughputMode": "provisioned", "ProvisionedMibps": 100, "TransitionToIA": "AFTER_30_DAYS"},
+    "bursting": {"ThroughputMode": "bursting", "RootDirectory": "/data/shared", "PosixUid": 1000, "PosixGid": 1000},
+    "jwt-tenants": {**JWT, "TenantClaim": "tenant", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms"},
+    "vpc": VPC,
+    "vpc-and-group": {**VPC, "MountTargetSecurityGroupId": "sg-0123456789abcdef0"},
+    "file-system": {**VPC, **FILE_SYSTEM},
+    "file-system-jwt": {**VPC, **FILE_SYSTEM, **JWT, "ReservedConcurrency": 0},
+}
+REFUSED = [
+    {"VpcId": VPC["VpcId"]},
+    {"SubnetIds": VPC["SubnetIds"]},
+    {**FILE_SYSTEM},
+    {**VPC, "FileSystemId": FILE_SYSTEM["FileSystemId"]},
+    {**VPC, "AccessPointArn": FILE_SYSTEM["AccessPointArn"]},
+    {"MountTargetSecurityGroupId": FILE_SYSTEM["MountTargetSecurityGroupId"]},
+    {"JwtIssuer": JWT["JwtIssuer"]},
+    {"JwtAudience": JWT["JwtAudience"]},
+]
+
+OPENAPI = json.loads(pathlib.Path(__file__).parent.with_name("dedupe").joinpath("service/openapi.json").read_text())
+
+NO_VALUE = object()
+
+
+def evaluate(x, params, conditions):
+    """x with conditions decided and parameters filled in; references to resources stay."""
+    if isinstance(x, list):
+        return [v for v in (evaluate(v, params, conditions) for v in x) if v is not NO_VALUE]
+    if not isinstance(x, dict):
+        return x
+    if len(x) == 1:
+        (name, arg), = x.items()
+        if name == "Fn::If":
+            return evaluate(arg[1] if conditions(arg[0]) else arg[2], params, conditions)
+        if name == "Condition" and isinstance(arg, str):
+            return conditions(arg)
+        if name == "Ref" and arg in params:
+            return params[arg]
+        if name == "Ref" and arg == "AWS::NoValue":
+            return NO_VALUE
+        if name in ("Fn::Equals", "Fn::Not", "Fn::And", "Fn::Or", "Fn::Split"):
+            v = evaluate(arg, params, conditions)
+            return {
+                "Fn::Equals": lambda: str(v[0]) == str(v[1]),
+                "Fn::Not": lambda: not v[0],
+                "Fn::And": lambda: all(v),
+                "Fn::Or": lambda: any(v),
+                "Fn::Split": lambda: v[1].split(v[0]),
+            }[name]()
+    return {k: e for k, e in ((k, evaluate(v, params, conditions)) for k, v in x.items()) if e is not NO_VALUE}
+
+
+def obeys_rules(template, params):
+    assertions = [a["Assert"] for r in template["Rules"].values() for a in r["Assertions"]]
+    return all(evaluate(assertions, params, None))
+
+
+def deploy(template, params, seen):
+    """The resources that CloudFormation would make."""
+    template = copy.deepcopy(template)
+    template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"  # as sam package does
+    template = transform(template, {k: str(v) for k, v in params.items()}, lambda: {})
+
+    def condition(name):
+        value = evaluate(template["Conditions"][name], params, condition)
+        seen.add((name, value))
+        return value
+
+    resources = {}
+    for name, r in template["Resources"].items():
+        if "Condition" not in r or condition(r.pop("Condition")):
+            resources[name] = evaluate(r, params, condition)
+    outputs = evaluate(template["Outputs"], params, condition)
+    return {"Mappings": template["Mappings"], "Resources": resources, "Outputs": outputs}
+
+
+def needed_by(name, resources):
+    """All that is made before a resource."""
+    found, todo = set(), [name]
+
+    def names(x):
+        if isinstance(x, dict):
+            for k, v in x.items():
+                if k == "Fn::Sub":
+                    yield from re.findall(r"\$\{(\w+)", v if isinstance(v, str) else v[0])
+                if k in ("Ref", "DependsOn", "Fn::GetAtt"):
+                    yield from [v] if isinstance(v, str) else v
+                yield from names(v)
+        elif isinstance(x, list):
+            for v in x:
+                yield from names(v)
+
+    while todo:
+        new = {n.split(".")[0] for n in names(resources[todo.pop()])} & resources.keys() - found
+        found |= new
+        todo += new
+    return found
+
+
+def promises(params, resources):
+    """Yields each promise, and whether the resources keep it."""
+
+    def of(kind):
+        return [r["Properties"] for r in resources.values() if r["Type"] == kind]
+
+    def listed(x):
+        return x if isinstance(x, list) else [x]
+
+    routes = {r["RouteKey"]: r for r in of("AWS::ApiGatewayV2::Route")}
+    yield "the routes are those of the service", routes.keys() == {
+        f"{method.upper()} {path}" for path, methods in OPENAPI["paths"].items() for method in methods}
+    wanted = "JWT" if params["JwtIssuer"] else "AWS_IAM"
+    yield "health is open", routes.pop("GET /v1/healthz")["AuthorizationType"] == "NONE"
+    yield "every other route asks for authorization", routes and all(
+        r["AuthorizationType"] == wanted and ("AuthorizerId" in r) == (wanted == "JWT") for r in routes.values())
+    stage, = of("AWS::ApiGatewayV2::Stage")
+    yield "throttling", {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= stage["DefaultRouteSettings"].keys()
+    yield "what is open is throttled harder", stage["RouteSettings"].keys() == {"GET /v1/healthz"}
+    yield "no other way in", not of("AWS::Lambda::Url") and len(of("AWS::Lambda::Permission")) == 1
+
+    ways_out = {"NatGateway", "InternetGateway", "EgressOnlyInternetGateway", "VPCGatewayAttachment", "EIP", "Route",
+                "VPCEndpoint", "VPCPeeringConnection", "TransitGatewayAttachment"}
+    yield "no way out", not any(of("AWS::EC2::" + w) for w in ways_out)
+    yield "no public addresses", not any(s["MapPublicIpOnLaunch"] for s in of("AWS::EC2::Subnet"))
+    into = of("AWS::EC2::SecurityGroupIngress") + [
+        i for g in of("AWS::EC2::SecurityGroup") for i in g.get("SecurityGroupIngress", [])]
+    yield "NFS from the function is all that comes in", [
+        (i["FromPort"], i["ToPort"], i["IpProtocol"], i["SourceSecurityGroupId"]) for i in into
+    ] == [(2049, 2049, "tcp", {"Ref": "FunctionSecurityGroup"})]
+    out = resources["FunctionSecurityGroup"]["Properties"]["SecurityGroupEgress"]
+    yield "NFS to the mount targets is all that goes out", [
+        (e["FromPort"], e["ToPort"], "DestinationSecurityGroupId" in e) for e in out] == [(2049, 2049, True)]
+    yield "security groups say what goes out", all(g["SecurityGroupEgress"] for g in of("AWS::EC2::SecurityGroup"))
+
+    policies = [p["PolicyDocument"] for r in of("AWS::IAM::Role") for p in r["Policies"]]
+    policies += [p["PolicyDocument"] for p in of("AWS::IAM::RolePolicy")]
+    allowed = [s for p in policies for s in p["Statement"] if s["Effect"] == "Allow"]
+    yield "no managed policies", not any("ManagedPolicyArns" in r for r in of("AWS::IAM::Role"))
+    yield "no wildcard in what is allowed", not any("*" in a for s in allowed for a in listed(s["Action"]))
+    yield "on all resources only what Lambda needs to connect", all(
+        a.startswith("ec2:") for s in allowed if s["Resource"] == "*" for a in listed(s["Action"]))
+    mount, = (s for s in allowed if any(a.startswith("elasticfilesystem:") for a in listed(s["Action"])))
+    yield "the function only mounts", mount["Action"] == "elasticfilesystem:ClientMount"
+    yield "one access point of one file system", (
+        isinstance(mount["Resource"], dict) and "elasticfilesystem:AccessPointArn" in mount["Condition"]["StringEquals"])
+
+    systems = [r for r in resources.values() if r["Type"] == "AWS::EFS::FileSystem"]
+    yield "a file system unless there is one", len(systems) == (not params["FileSystemId"])
+    for r in systems:
+        denied = {s["Sid"]: s for s in r["Properties"]["FileSystemPolicy"]["Statement"] if s["Effect"] == "Deny"}
+        yield "the file system's policy allows nothing", len(denied) == len(
+            r["Properties"]["FileSystemPolicy"]["Statement"])
+        yield "encrypted at rest", r["Properties"]["Encrypted"] is True
+        tls = denied["OnlyOverTls"]
+        yield "encrypted in transit", tls["Principal"] == {"AWS": "*"} and tls["Action"] == "*" and tls["Condition"] == {
+            "Bool": {"aws:SecureTransport": "false"}}
+        write = denied["TheFunctionCannotWrite"]
+        yield "writing denied", "Condition" not in write and set(write["Action"]) == {
+            "elasticfilesystem:ClientWrite", "elasticfilesystem:ClientRootAccess"}
+        yield "kept when the stack goes", r["DeletionPolicy"] == r["UpdateReplacePolicy"] == "Retain"
+        yield "two mount targets", len(of("AWS::EFS::MountTarget")) == 2
+
+    function, = of("AWS::Lambda::Function")
+    yield "the function's shape", (function["Architectures"], function["Runtime"], function["Timeout"]) == (
+        [params["Architecture"]], "provided.al2023", params["Timeout"])
+    first = {"NfsFromFunction", "FileSystemAccess", "FunctionRole", "FunctionLogs"}
+    first |= set() if params["FileSystemId"] else {"MountTargetA", "MountTargetB", "AccessPoint"}
+    yield "it is made after what its mount needs", first <= needed_by("Function", resources)
+    yield "the mount", [c["LocalMountPath"] for c in function["FileSystemConfigs"]] == ["/mnt/efs"]
+    yield "the environment", function["Environment"]["Variables"] == {
+        "DEDUPE_ROOT": "/mnt/efs", **({"DEDUPE_TENANT_CLAIM": "tenant"} if params["TenantClaim"] else {})}
+    yield "logs", function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionLogs"}}
+    yield "logs end", all("RetentionInDays" in g for g in of("AWS::Logs::LogGroup"))
+    alarms = of("AWS::CloudWatch::Alarm")
+    yield "alarms", {a["MetricName"] for a in alarms} == {"Errors", "Throttles", "Duration", "5xx"}
+    yield "alarms tell", all(("AlarmActions" in a) == bool(params["AlarmTopicArn"]) for a in alarms)
+
+
+def main(path, directory):
+    warnings.simplefilter("error")
+    logging.basicConfig(level=logging.WARNING)
+    failures = []
+    said = logging.Handler(logging.WARNING)
+    said.emit = lambda record: failures.append("a log line: " + record.getMessage())
+    logging.getLogger().addHandler(said)
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # its own, about itself
+
+    template = yaml_parse(pathlib.Path(path).read_text())
+    defaults = {k: p["Default"] for k, p in template["Parameters"].items()}
+    out = pathlib.Path(directory)
+    out.mkdir(parents=True, exist_ok=True)
+    seen, count, files = set(), 0, []
+    for name, given in CASES.items():
+        params = {**defaults, **given}
+        if not obeys_rules(template, params):
+            failures.append(f"{name}: refused by the rules")
+        result = deploy(template, params, seen)
+        files.append(out / f"{name}.json")
+        files[-1].write_text(json.dumps(result, indent=1))
+        for promise, kept in promises(params, result["Resources"]):
+            count += 1
+            if not kept:
+                failures.append(f"{name}: not so: {promise}")
+    failures += [f"not refused by the rules: {r}" for r in REFUSED if obeys_rules(template, {**defaults, **r})]
+    failures += [f"no case where {c} is {v}" for c in template["Conditions"] for v in (True, False) if (c, v) not in seen]
+
+    # All checks, also those that only inform.
+    for what in [path], [str(f) for f in files]:
+        lint = [pathlib.Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--regions",
+                "us-east-1", "eu-west-1", "ap-northeast-1", "--", *what]
+        if subprocess.run(lint).returncode:
+            failures.append("cfn-lint: " + " ".join(what))
+
+    for f in failures:
+        print("deploy/check:", f, file=sys.stderr)
+    if not failures:
+        print(f"ok  {path}: cfn-lint and the SAM translator have no warning; {len(CASES)} cases, {count} promises kept")
+    return bool(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
