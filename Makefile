@@ -37,7 +37,7 @@ demo: fixtures
 # The bootstrap of the Lambda function; -trimpath and no build id make it the same
 # bytes wherever and whenever it is built from the same revision.
 build/lambda/%/bootstrap: FORCE
-	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@ ./cmd/lambda
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@ ./cmd/lambda
 
 build/dedupe-%.zip: build/lambda/%/bootstrap
 	$(GO) run deploy/zip.go $@ $<
@@ -50,9 +50,9 @@ invoke: fixtures build/lambda/$(shell $(GO) env GOARCH)/bootstrap
 ARCH  ?= arm64
 STACK ?= dedupe
 
-deploy: lambda
+deploy: build/dedupe-$(ARCH).zip
 	cp build/dedupe-$(ARCH).zip build/dedupe.zip
-	sam deploy --template-file deploy/template.yaml --stack-name $(STACK) --resolve-s3 --capabilities CAPABILITY_IAM \
+	sam deploy --template-file deploy/template.yaml --stack-name $(STACK) --resolve-s3 --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM \
 		--tags application=dedupe --parameter-overrides Architecture=$(ARCH:amd64=x86_64) $(PARAMS)
 
 check-deploy:

@@ -109,10 +109,13 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%d workers: choose 1 to %d", o.Workers, MaxWorkers)
 	}
 	descriptors := 1 // a worker's open file or directory
+	if o.Within != nil {
+		descriptors = 3 // and the directory that holds it, and the one before
+	}
 	switch o.Mode {
 	case Goroutines:
 	case Processes:
-		descriptors = pool.Descriptors
+		descriptors = max(descriptors, pool.Descriptors)
 	default:
 		return fmt.Errorf("unknown mode %q: choose %s or %s", o.Mode, Goroutines, Processes)
 	}

@@ -1,5 +1,5 @@
 // Command dedupe finds identical files, exactly, and says what finding them
-// costs at a million calls and what keeping them does.
+// costs at 50 million calls a month, and what keeping them does.
 //
 //	main.go      exit codes, interruption, the commands and their help
 //	scan.go      dedupe scan

@@ -7,11 +7,15 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"efsdedupe/dedupe/report"
 )
 
 var update = flag.Bool("update", false, "write openapi.json")
@@ -46,6 +50,35 @@ func TestOpenAPIIsCurrent(t *testing.T) {
 	}
 	if got, err := os.ReadFile("openapi.json"); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("openapi.json is not current: go test ./dedupe/service -update (%v)", err)
+	}
+}
+
+// TestOpenAPIRequests holds the requests of the document to what is decoded.
+func TestOpenAPIRequests(t *testing.T) {
+	schemas := newContract(t).doc["components"].(map[string]any)["schemas"].(map[string]any)
+	properties := func(schema any) []string {
+		return slices.Sorted(maps.Keys(schema.(map[string]any)["properties"].(map[string]any)))
+	}
+	fields := func(v any) []string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc map[string]any
+		if err := json.Unmarshal(b, &doc); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Sorted(maps.Keys(doc))
+	}
+	scan := schemas["scanRequest"]
+	for name, pair := range map[string][2][]string{
+		"scanRequest":       {properties(scan), fields(scanRequest{})},
+		"projection":        {properties(scan.(map[string]any)["properties"].(map[string]any)["projection"]), fields(settings{})},
+		"projectionRequest": {properties(schemas["projectionRequest"]), fields(report.NewRequest())},
+	} {
+		if diff := cmp.Diff(pair[0], pair[1]); diff != "" {
+			t.Errorf("%s (-document +decoded):\n%s", name, diff)
+		}
 	}
 }
 

@@ -60,8 +60,9 @@ const (
 	answerTime = time.Second
 
 	// maxAnswer is below the 6 MB that Lambda takes as a response, with room for
-	// the event around it. Source: AWS Lambda quotas.
-	maxAnswer = 5 << 20
+	// the event around it, in which every quote of this JSON is quoted.
+	// Source: AWS Lambda quotas.
+	maxAnswer = 4 << 20
 
 	maxRequest = 64 << 10
 )
