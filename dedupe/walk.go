@@ -19,7 +19,7 @@ import (
 
 // entriesAtOnce is how many entries of a directory one goroutine looks at: few,
 // so that the round trips of a large directory run side by side.
-const entriesAtOnce = 64
+const entriesAtOnce = 16
 
 // Walk lists every directory below the roots, many at once, and returns the
 // size classes: one group for each size that at least two inodes have.

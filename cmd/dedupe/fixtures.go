@@ -49,5 +49,6 @@ A directory that is not empty is refused, unless what is in it was made so.`,
 	f.Var(&size, "size", "of each file; of the largest in a tree, where 64KiB is the default")
 	f.Var(choice[fixtures.Layout]{&spec.Layout, []fixtures.Layout{fixtures.TwoSets, fixtures.HalfUnique, fixtures.Tree}}, "layout", "which files are identical")
 	f.Uint64Var(&spec.Seed, "seed", 1, "other seeds give other contents")
+	cmd.AddCommand(mountCommand(s))
 	return cmd
 }

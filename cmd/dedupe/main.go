@@ -5,6 +5,7 @@
 //	scan.go      dedupe scan
 //	cost.go      dedupe cost, and the flags of a projection
 //	fixtures.go  dedupe fixtures
+//	mount.go     dedupe fixtures mount
 //	serve.go     dedupe serve
 //	invoke.go    dedupe invoke: the Lambda function, here
 //	values.go    flags that are sizes and counts

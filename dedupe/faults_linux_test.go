@@ -1,0 +1,177 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/fixtures/efs"
+)
+
+// faulty shows src with faults until the test ends.
+func faulty(t *testing.T, src string, fault func(context.Context, *efs.Call) syscall.Errno) string {
+	t.Helper()
+	dst := filepath.Join(t.TempDir(), "mnt")
+	mount, err := efs.Mount(src, dst, efs.Options{Fault: fault})
+	if err != nil {
+		if os.Geteuid() != 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			t.Skip("no FUSE here: ", err)
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := mount.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dst
+}
+
+// everyOther fails every other call about a file.
+func everyOther(errno syscall.Errno) func(context.Context, *efs.Call) syscall.Errno {
+	var mu sync.Mutex
+	failed := make(map[efs.Call]bool)
+	return func(_ context.Context, c *efs.Call) syscall.Errno {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Op == efs.Close || c.Path == "" {
+			return 0
+		}
+		if failed[*c] = !failed[*c]; failed[*c] {
+			return errno
+		}
+		return 0
+	}
+}
+
+// mountFault is what a fault in the file "bad" makes of a scan.
+type mountFault struct {
+	fault   func(context.Context, *efs.Call) syscall.Errno
+	op, err string // of the problem; none if empty
+	changed bool
+	read    int64 // bytes of the bad file
+}
+
+// TestMountFaults scans a mount on which a file of four fails, in every way that
+// EFS does; both modes say the same of it.
+func TestMountFaults(t *testing.T) {
+	src := t.TempDir()
+	content := random(3*bufferSize + 1000)
+	size := int64(len(content))
+	for _, name := range []string{"a", "bad", "c", "d"} {
+		write(t, content, filepath.Join(src, "in", name))
+	}
+	on := func(op efs.Op, after int64, errno syscall.Errno) func(context.Context, *efs.Call) syscall.Errno {
+		return func(_ context.Context, c *efs.Call) syscall.Errno {
+			if c.Path == "in/bad" && c.Op == op && c.Offset >= after {
+				return errno
+			}
+			return 0
+		}
+	}
+	short := func(_ context.Context, c *efs.Call) syscall.Errno {
+		c.Size = min(c.Size, 10_007)
+		return 0
+	}
+	stale := "changed during the scan: vanished (" + syscall.ESTALE.Error() + ")"
+	for name, test := range map[string]mountFault{
+		"EIO in the middle":    {on(efs.Read, bufferSize, syscall.EIO), "read", "input/output error", false, bufferSize},
+		"EIO when opened":      {on(efs.Open, 0, syscall.EIO), "open", "input/output error", false, 0},
+		"ESTALE when opened":   {on(efs.Open, 0, syscall.ESTALE), "open", stale, true, 0},
+		"ESTALE in the middle": {on(efs.Read, 2*bufferSize, syscall.ESTALE), "read", stale, true, 2 * bufferSize},
+		"EINTR":                {everyOther(syscall.EINTR), "", "", false, size},
+		"short reads":          {short, "", "", false, size},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dst := filepath.Join(faulty(t, src, test.fault), "in")
+			goroutines := test.scan(t, dst, Goroutines, size)
+			if diff := cmp.Diff(goroutines, test.scan(t, dst, Processes, size)); diff != "" {
+				t.Errorf("the modes differ, -goroutines +processes:\n%s", diff)
+			}
+		})
+	}
+}
+
+// scan scans dst, checks the report and returns its answer.
+func (f *mountFault) scan(t *testing.T, dst string, mode Mode, size int64) string {
+	t.Helper()
+	r := scan(t, Options{Roots: []string{dst}, Mode: mode})
+	copies := []string{"a", "bad", "c", "d"}
+	bad := filepath.Join(dst, "bad")
+	switch {
+	case f.op == "":
+		if !r.Complete || len(r.Problems) != 0 {
+			t.Errorf("%s: %v", mode, r.Problems)
+		}
+	case len(r.Problems) != 1:
+		t.Fatalf("%s: problems: %v", mode, r.Problems)
+	default:
+		copies = []string{"a", "c", "d"}
+		if p := r.Problems[0]; p.Path != bad || p.Op != f.op || p.Err.Error() != f.err || errors.Is(p, ErrChanged) != f.changed {
+			t.Errorf("%s: %v, want %s %s", mode, p, f.op, f.err)
+		}
+	}
+	for i, name := range copies {
+		copies[i] = filepath.Join(dst, name)
+	}
+	if diff := cmp.Diff([]group{{strings.Join(copies, "\x00"), size * int64(len(copies)-1)}}, groups(r)); diff != "" {
+		t.Errorf("%s: groups:\n%s", mode, diff)
+	}
+	if r.Stats.BytesRead != 3*size+f.read {
+		t.Errorf("%s: %d bytes read of the bad file, want %d", mode, r.Stats.BytesRead-3*size, f.read)
+	}
+	return answer(r)
+}
+
+// TestMountHangs cancels a scan of a mount on which a read never ends.
+func TestMountHangs(t *testing.T) {
+	src := t.TempDir()
+	write(t, random(1000), filepath.Join(src, "a"), filepath.Join(src, "b"), filepath.Join(src, "hangs"))
+	for _, mode := range []Mode{Goroutines, Processes} {
+		t.Run(string(mode), func(t *testing.T) {
+			hanging, release := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			dst := faulty(t, src, func(ctx context.Context, c *efs.Call) syscall.Errno {
+				if c.Op != efs.Read || c.Path != "hangs" {
+					return 0
+				}
+				once.Do(func() { close(hanging) })
+				select {
+				case <-release:
+					return syscall.EIO
+				case <-ctx.Done():
+					return syscall.EINTR
+				}
+			})
+			t.Cleanup(func() { close(release) })
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan Report)
+			go func() {
+				r, err := Scan(ctx, Options{Roots: []string{dst}, Mode: mode, Workers: 3, Worker: worker})
+				if err != nil {
+					t.Error(err)
+				}
+				ended <- r
+			}()
+			<-hanging
+			cancel()
+			select {
+			case r := <-ended:
+				if r.Complete {
+					t.Errorf("it says it is complete: %+v", r)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("it waits for a file that never answers")
+			}
+		})
+	}
+}
