@@ -145,7 +145,7 @@ func (w *Work) add(v Work) {
 
 // Report is the answer at any stage of a scan.
 type Report struct {
-	Roots    []string // as given, sorted
+	Roots    []string // as given, sorted, each once
 	Mode     Mode
 	Workers  int
 	Groups   []Group // by reclaimable bytes, the largest first, then by digest
@@ -158,6 +158,7 @@ type Report struct {
 // number of workers and the order of roots, and counts its duplicates.
 func (r *Report) sort() {
 	slices.Sort(r.Roots)
+	r.Roots = slices.Compact(r.Roots)
 	for i := range r.Groups {
 		g := &r.Groups[i]
 		copies := g.Copies()

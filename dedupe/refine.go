@@ -57,7 +57,7 @@ func Refine(ctx context.Context, r Report, h Hasher, n int64, opts Options) Repo
 		done.job.result = &done
 		r.Stats.Work.add(done.work)
 		r.Problems = append(r.Problems, done.problems...)
-		opts.observe(Event{Stage: todo.Stage, Work: done.work, Done: 1})
+		opts.observe(Event{Stage: todo.Stage, Work: done.work})
 	})
 	r.Groups = append(groups, split(r.Groups, jobs)...)
 	r.Complete = r.Complete && ctx.Err() == nil && len(r.Problems) == 0

@@ -81,7 +81,6 @@ type Event struct {
 	Stage Stage
 	Files int64 // found, or to be read
 	Bytes int64 // to be read
-	Done  int64 // files read, or that could not be
 	Work  Work
 }
 

@@ -37,11 +37,10 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 type bill struct {
 	std
 	projection
-	reports                     []string
-	bytesRead, stored, reclaims byteSize
-	request                     byteSize
-	opens                       quantity
-	format                      report.Format
+	reports   []string
+	bytesRead byteSize
+	opens     quantity
+	format    report.Format
 }
 
 func costCommand(s std) *cobra.Command {
@@ -70,9 +69,9 @@ three metadata operations of 4 KiB for each open: look up, open and close.`,
 	f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
 	f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
 	f.Var(&c.opens, "opens", "files that a call opens, the bytes spread evenly over them")
-	f.Var(&c.stored, "stored", "what the file system holds")
-	f.Var(&c.reclaims, "reclaimable", "what of it duplicates hold")
-	f.Var(&c.request, "payload", "what API Gateway carries for a call")
+	f.Var((*byteSize)(&u.EFS.StoredBytes), "stored", "what the file system holds")
+	f.Var((*byteSize)(&u.EFS.ReclaimableBytes), "reclaimable", "what of it duplicates hold")
+	f.Var((*byteSize)(&u.RequestBytes), "payload", "what API Gateway carries for a call")
 	f.Int64Var(&u.EFS.ProvisionedMiBps, "provisioned-mibps", 0, "with provisioned throughput, the rate; 0 for the average that the calls need")
 	f.Int64Var(&u.Lambda.EphemeralMB, "ephemeral-storage", 512, "MB of /tmp")
 	f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "environments kept ready all month")
@@ -86,7 +85,7 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		if err != nil {
 			return err
 		}
-		return report.WriteProjection(c.out, c.format, &p, c.colour())
+		return report.WriteProjection(c.out, c.format, &p, inColour(c.out))
 	}
 	scans := make([]report.Comparison, len(c.reports))
 	for i, path := range c.reports {
@@ -99,17 +98,15 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		}
 	}
 	if len(scans) > 1 && c.format == report.Text {
-		return report.WriteComparison(c.out, scans, c.colour())
+		return report.WriteComparison(c.out, scans, inColour(c.out))
 	}
 	for _, s := range scans {
-		if err := report.WriteProjection(c.out, c.format, &s.Projection, c.colour()); err != nil {
+		if err := report.WriteProjection(c.out, c.format, &s.Projection, inColour(c.out)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-func (c *bill) colour() bool { return isTerminal(c.out) && os.Getenv("NO_COLOR") == "" }
 
 func read(path string) (report.Saved, error) {
 	file, err := os.Open(path)
@@ -126,9 +123,7 @@ func (c *bill) price(u cost.Usage, region string) (report.Projection, error) {
 	if err != nil {
 		return report.Projection{}, err
 	}
-	u.EFS.StoredBytes, u.EFS.ReclaimableBytes = int64(c.stored), int64(c.reclaims)
-	u.RequestBytes = int64(c.request)
-	return c.project(u, region)
+	return project(u, region)
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
@@ -151,34 +146,19 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, err
 			return report.Projection{}, err
 		}
 	}
-	u = c.usage
-	if f.Changed("stored") {
-		u.EFS.StoredBytes = int64(c.stored)
-	}
-	if f.Changed("reclaimable") {
-		u.EFS.ReclaimableBytes = int64(c.reclaims)
-	}
-	if f.Changed("payload") {
-		u.RequestBytes = int64(c.request)
-	}
-	p, err := c.project(u, c.region)
+	p, err := project(c.usage, c.region)
 	if err == nil {
 		p.Warn(s.Stats)
 	}
 	return p, err
 }
 
-// project prices a usage. All calls run on provisioned concurrency if there is
-// any: it is kept to be used.
-func (c *bill) project(u cost.Usage, region string) (report.Projection, error) {
-	u.Lambda.Provisioned.Calls = 0
-	if u.Lambda.Provisioned.Environments > 0 {
-		u.Lambda.Provisioned.Calls = u.Calls
-	}
+// project prices a usage.
+func project(u cost.Usage, region string) (report.Projection, error) {
 	book, err := cost.Prices(region)
 	if err != nil {
 		return report.Projection{}, err
 	}
-	p := report.Project(book, u)
+	p := report.Project(book, report.OnProvisioned(u))
 	return p, report.Explain(p.Err)
 }

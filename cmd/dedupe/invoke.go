@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"efsdedupe/dedupe/report"
 	"efsdedupe/dedupe/runtimeapi"
 )
 
@@ -153,14 +154,12 @@ func (c *invocation) command() (func() *exec.Cmd, error) {
 
 // tellTimes says how long a call took, as Lambda's own log does.
 func (c *invocation) tellTimes(r runtimeapi.Result) {
-	fmt.Fprintf(c.err, "REPORT RequestId: %s Duration: %.2f ms", r.RequestID, milliseconds(r.Duration))
+	fmt.Fprintf(c.err, "REPORT RequestId: %s Duration: %.2f ms", r.RequestID, report.Milliseconds(r.Duration))
 	if r.Init > 0 {
-		fmt.Fprintf(c.err, " Init Duration: %.2f ms", milliseconds(r.Init))
+		fmt.Fprintf(c.err, " Init Duration: %.2f ms", report.Milliseconds(r.Init))
 	}
 	fmt.Fprintln(c.err)
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // print writes the answer: of one for API Gateway, the body.
 func (c *invocation) print(answer []byte) error {
@@ -183,5 +182,3 @@ func (c *invocation) print(answer []byte) error {
 	_, err := fmt.Fprintln(c.out, strings.TrimSuffix(string(answer), "\n"))
 	return err
 }
-
-func oneLine(s string) string { return strings.Join(strings.FieldsFunc(s, newline), "; ") }

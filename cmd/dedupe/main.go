@@ -76,11 +76,14 @@ func (s std) exit(err error) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintf(s.err, "dedupe: %s\n", strings.Join(strings.FieldsFunc(err.Error(), newline), "; "))
+	fmt.Fprintf(s.err, "dedupe: %s\n", oneLine(err.Error()))
 	return exitNoAnswer
 }
 
-func newline(r rune) bool { return r == '\n' || r == '\r' }
+func oneLine(s string) string {
+	newline := func(r rune) bool { return r == '\n' || r == '\r' }
+	return strings.Join(strings.FieldsFunc(s, newline), "; ")
+}
 
 func commands(s std) *cobra.Command {
 	root := &cobra.Command{

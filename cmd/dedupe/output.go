@@ -101,9 +101,9 @@ func (o *output) discard() {
 	}
 }
 
-func (o *output) isTerminal() bool {
-	return o.path == "" && isTerminal(o.Writer) && os.Getenv("NO_COLOR") == ""
-}
+// inColour reports whether what is written to w should be: on a terminal, unless
+// its user wants none, see https://no-color.org.
+func inColour(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

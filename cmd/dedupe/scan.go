@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -101,10 +100,9 @@ func (c *scan) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.Roots = slices.Compact(r.Roots)
 	p := report.Project(book, report.Measured(c.bill.usage, r, reads))
 	p.Warn(r.Stats)
-	if err := report.Write(out, c.format, r, &p, out.isTerminal()); err != nil {
+	if err := report.Write(out, c.format, r, &p, out.path == "" && inColour(out.Writer)); err != nil {
 		return out.failed(err)
 	}
 	if err := out.commit(ctx.Err() == nil); err != nil {

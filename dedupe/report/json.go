@@ -173,8 +173,8 @@ func statsOf(s dedupe.Stats) statsJSON {
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
 		ReclaimableBytes: s.ReclaimableBytes,
-		ElapsedMS:        milliseconds(s.Elapsed),
-		CPUMS:            milliseconds(s.CPU),
+		ElapsedMS:        Milliseconds(s.Elapsed),
+		CPUMS:            Milliseconds(s.CPU),
 		PeakMemoryBytes:  s.PeakMemory,
 		WorkerProcesses:  s.WorkerProcesses,
 	}
@@ -196,8 +196,8 @@ func (s statsJSON) stats() dedupe.Stats {
 	}
 }
 
-// milliseconds keeps three decimals: nothing here is measured finer.
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+// Milliseconds keeps three decimals: nothing here is measured finer.
+func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 
 func duration(ms float64) time.Duration { return time.Duration(math.Round(ms * 1e6)) }
 
@@ -295,21 +295,16 @@ func usageOf(u cost.Usage) usageJSON {
 	}
 }
 
-// usage is the cost.Usage that u was made of. All calls run on provisioned
-// concurrency if there is any.
+// usage is the cost.Usage that u was made of.
 func (u usageJSON) usage(calls int64) cost.Usage {
-	provisioned := cost.ProvisionedConcurrency{Environments: u.Provisioned}
-	if provisioned.Environments > 0 {
-		provisioned.Calls = calls
-	}
-	return cost.Usage{
+	return OnProvisioned(cost.Usage{
 		Calls: calls,
 		Lambda: cost.Lambda{
 			Arch:        u.Arch,
 			MemoryMB:    u.MemoryMB,
 			Duration:    duration(u.DurationMS),
 			EphemeralMB: u.EphemeralMB,
-			Provisioned: provisioned,
+			Provisioned: cost.ProvisionedConcurrency{Environments: u.Provisioned},
 		},
 		API:          u.API,
 		RequestBytes: u.RequestBytes,
@@ -324,7 +319,7 @@ func (u usageJSON) usage(calls int64) cost.Usage {
 			ReclaimableBytes:   u.ReclaimableBytes,
 		},
 		FreeTier: u.FreeTier,
-	}
+	})
 }
 
 // Saved is what a JSON report, or a projection on its own, says of a scan: all

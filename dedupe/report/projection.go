@@ -117,6 +117,16 @@ func ByHand(u cost.Usage, bytesRead, opens int64) (cost.Usage, error) {
 	}.meter(u), nil
 }
 
+// OnProvisioned returns u with all calls on provisioned concurrency if there is
+// any: it is kept to be used.
+func OnProvisioned(u cost.Usage) cost.Usage {
+	u.Lambda.Provisioned.Calls = 0
+	if u.Lambda.Provisioned.Environments > 0 {
+		u.Lambda.Provisioned.Calls = u.Calls
+	}
+	return u
+}
+
 func (m Reads) meter(u cost.Usage) cost.Usage {
 	u.EFS.ReadBytes, u.EFS.AccessBytes = m.read, m.access
 	return u

@@ -38,7 +38,7 @@ func TestMeasured(t *testing.T) {
 			m.Observe(dedupe.Event{Stage: dedupe.StageWalk, Files: 7})
 			m.Observe(dedupe.Event{Stage: dedupe.StageWhole, Files: 7, Bytes: 1 << 40}) // announced, not read
 			for _, n := range test.files {
-				m.Observe(dedupe.Event{Stage: dedupe.StageWhole, Done: 1, Work: dedupe.Work{Opens: 1, BytesRead: n}})
+				m.Observe(dedupe.Event{Stage: dedupe.StageWhole, Work: dedupe.Work{Opens: 1, BytesRead: n}})
 			}
 			checkMeters(t, test.read, test.access, func(class cost.StorageClass) cost.Usage {
 				// What the usage said before is what flags left there.

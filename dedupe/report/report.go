@@ -32,15 +32,6 @@ const (
 	Fdupes Format = "fdupes"
 )
 
-// ParseFormat returns the format of that name.
-func ParseFormat(name string) (Format, error) {
-	switch f := Format(name); f {
-	case Text, JSON, CSV, Fdupes:
-		return f, nil
-	}
-	return "", fmt.Errorf("unknown format %q: choose text, json, csv or fdupes", name)
-}
-
 // TellsProblems reports whether a report in this format says which files were
 // not read. Where it doesn't, they must be told elsewhere.
 func (f Format) TellsProblems() bool { return f == Text || f == JSON }

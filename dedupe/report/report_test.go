@@ -149,18 +149,10 @@ func (f *full) Write(b []byte) (int, error) {
 
 func TestFormats(t *testing.T) {
 	for _, f := range []Format{Text, JSON, CSV, Fdupes} {
-		if got, err := ParseFormat(string(f)); got != f || err != nil {
-			t.Errorf("ParseFormat(%q) = %q, %v", f, got, err)
-		}
 		// Whoever asks must be told of the one problem that no text names.
 		r := dedupe.Report{Problems: []*dedupe.Problem{{Op: "open", Path: "secret", Err: fs.ErrPermission}}}
 		if told := bytes.Contains(write(t, f, sample{report: r}, false), []byte("secret")); told != f.TellsProblems() {
 			t.Errorf("%s tells problems: %v, says %v", f, told, f.TellsProblems())
-		}
-	}
-	for _, name := range []string{"", "JSON", "xml"} {
-		if f, err := ParseFormat(name); err == nil {
-			t.Errorf("ParseFormat(%q) = %q", name, f)
 		}
 	}
 	if err := Write(new(bytes.Buffer), "xml", dedupe.Report{}, nil, false); err == nil {

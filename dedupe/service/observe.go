@@ -29,8 +29,8 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 		slog.Int("problems", len(found.Problems)),
 		slog.Int64("duplicate_groups", t.DuplicateGroups),
 		slog.Int64("reclaimable_bytes", t.ReclaimableBytes),
-		slog.Float64("elapsed_ms", milliseconds(t.Elapsed)),
-		slog.Float64("cpu_ms", milliseconds(t.CPU)),
+		slog.Float64("elapsed_ms", report.Milliseconds(t.Elapsed)),
+		slog.Float64("cpu_ms", report.Milliseconds(t.CPU)),
 		slog.Int64("peak_memory_bytes", t.PeakMemory),
 		slog.String("cost_usd", price),
 	}
@@ -68,7 +68,7 @@ func metrics(found dedupe.Report) []byte {
 		"Files":     t.Files,
 		"Opens":     t.Opens,
 		"BytesRead": t.BytesRead,
-		"Elapsed":   milliseconds(t.Elapsed),
+		"Elapsed":   report.Milliseconds(t.Elapsed),
 		"Problems":  len(found.Problems),
 		"_aws": map[string]any{
 			"Timestamp": time.Now().UnixMilli(),
@@ -92,5 +92,3 @@ func metrics(found dedupe.Report) []byte {
 	}
 	return append(line, '\n')
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }

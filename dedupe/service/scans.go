@@ -71,7 +71,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	p.Warn(found.Stats)
 	s.record(r, q, tenant, found, p)
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", milliseconds(found.Stats.Elapsed), milliseconds(time.Since(start))))
+	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(found.Stats.Elapsed), report.Milliseconds(time.Since(start))))
 	return report.WritePage(w, found, &p, page)
 }
 
@@ -162,8 +162,8 @@ type settings struct {
 	FreeTier     bool              `json:"free_tier"`
 }
 
-// settings are those of this service: its region, if there are prices for it,
-// and its memory.
+// settings are those of a request that makes none: the bill's defaults, and the
+// memory of this function.
 func (s *service) settings() settings {
 	u := report.DefaultUsage()
 	return settings{

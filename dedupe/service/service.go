@@ -19,6 +19,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -88,11 +89,11 @@ func New(c Config) (http.Handler, error) {
 		root.Close()
 		return nil, fmt.Errorf("can't serve %q: it is no directory", c.Root)
 	}
-	c.MaxWorkers = or(c.MaxWorkers, 200)
-	c.MaxFiles = or(c.MaxFiles, 1_000_000)
-	c.MaxScans = or(c.MaxScans, 2)
-	c.MaxWaiting = or(c.MaxWaiting, 100)
-	c.MaxDuration = or(c.MaxDuration, gatewayTime)
+	c.MaxWorkers = cmp.Or(c.MaxWorkers, 200)
+	c.MaxFiles = cmp.Or(c.MaxFiles, 1_000_000)
+	c.MaxScans = cmp.Or(c.MaxScans, 2)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, 100)
+	c.MaxDuration = cmp.Or(c.MaxDuration, gatewayTime)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -109,13 +110,6 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("GET /v1/openapi.json", s.handle(s.openapi))
 	mux.HandleFunc("/", s.handle(s.elsewhere(mux)))
 	return mux, nil
-}
-
-func or[T comparable](value, otherwise T) T {
-	if zero := *new(T); value == zero {
-		return otherwise
-	}
-	return value
 }
 
 // handle is around every route: it bounds the request in time and size, and
