@@ -2,6 +2,7 @@
 # make test   runs all tests, with the race detector where there is a C compiler
 # make lambda build/dedupe-arm64.zip and -amd64.zip
 # make invoke calls the Lambda function here, with [EVENT=...]
+# make bench-peers  sets dedupe beside the other finders that are installed, with [TREES=1,3,7] [RUNS=10] [SEED=1]
 # The rest: fixtures [DIR=...], build, deploy, check-deploy, lint, bench, clean.
 
 DIR   ?= build/efs
@@ -11,11 +12,11 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test fixtures build build/dedupe lambda invoke deploy check-deploy lint bench clean
+.PHONY: demo test fixtures build build/dedupe build/bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean FORCE
 
 demo:
 
-build: build/dedupe
+build: build/dedupe build/bootstrap
 
 # Phony, because go build itself knows what is up to date.
 build/dedupe:
@@ -36,16 +37,22 @@ demo: fixtures
 
 # The bootstrap of the Lambda function; -trimpath and no build id make it the same
 # bytes wherever and whenever it is built from the same revision.
+BUILD_LAMBDA = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@ ./cmd/lambda
+
 build/lambda/%/bootstrap: FORCE
-	CGO_ENABLED=0 GOOS=linux GOARCH=$* GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@ ./cmd/lambda
+	GOOS=linux GOARCH=$* $(BUILD_LAMBDA)
+
+# The same for this machine.
+build/bootstrap:
+	$(BUILD_LAMBDA)
 
 build/dedupe-%.zip: build/lambda/%/bootstrap
 	$(GO) run deploy/zip.go $@ $<
 
 lambda: build/dedupe-arm64.zip build/dedupe-amd64.zip
 
-invoke: fixtures build/lambda/$(shell $(GO) env GOARCH)/bootstrap
-	build/dedupe invoke --bootstrap build/lambda/$(shell $(GO) env GOARCH)/bootstrap --root $(DIR) $(EVENT)
+invoke: fixtures build/bootstrap
+	build/dedupe invoke --root $(DIR) $(EVENT)
 
 ARCH  ?= arm64
 STACK ?= dedupe
@@ -74,6 +81,17 @@ lint:
 
 bench: build/dedupe
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# The experiment, and its results in the README.
+experiment: build
+	build/dedupe bench --contenders --format json --output build/experiment.json
+	build/dedupe bench --report build/experiment.json --format markdown --output build/experiment.md
+	sed -i -e '/^<!-- experiment -->/,/^<!-- end -->/{//!d}' -e '/^<!-- experiment -->/r build/experiment.md' README.md
+
+# The table for the README, and all samples; the trees stay, until make clean.
+bench-peers: build/dedupe
+	$(GO) run ./fixtures/peers -markdown build/peers.md -json build/peers.json \
+		$(if $(TREES),-trees $(TREES)) $(if $(RUNS),-runs $(RUNS)) $(if $(SEED),-seed $(SEED)) $(ARGS)
 
 clean:
 	rm -rf build

@@ -8,6 +8,7 @@
 //	mount.go     dedupe fixtures mount
 //	serve.go     dedupe serve
 //	invoke.go    dedupe invoke: the Lambda function, here
+//	bench.go     dedupe bench: the modes compared, as on Lambda
 //	values.go    flags that are sizes and counts
 //	output.go    where a report goes
 //	progress.go  what a terminal shows meanwhile
@@ -28,6 +29,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/bench"
 )
 
 func main() {
@@ -56,6 +58,9 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 // run runs the command that args name and returns its exit code.
 func run(args []string, s std) int {
 	if isWorker, err := dedupe.RunWorker(args, s.in, s.out); isWorker {
+		return s.exit(err)
+	}
+	if isChild, err := bench.RunChild(args, s.in, s.out); isChild {
 		return s.exit(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -110,7 +115,7 @@ processes, and projects what such a scan costs at 50 million calls a month.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), serveCommand(s), invokeCommand(s), versionCommand(s))
+	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), serveCommand(s), invokeCommand(s), benchCommand(s), versionCommand(s))
 	return root
 }
 

@@ -84,7 +84,10 @@ func (e *environment) start(address string) error {
 	e.cmd.WaitDelay = exitTime
 	// A group of its own, so that all of it can be killed; ^C at a terminal is for
 	// this process to act on.
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if e.cmd.SysProcAttr == nil {
+		e.cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	e.cmd.SysProcAttr.Setpgid = true
 	if err := e.cmd.Start(); err != nil {
 		return err
 	}

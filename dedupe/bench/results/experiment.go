@@ -14,11 +14,13 @@ type Experiment struct {
 
 // Machine is where an experiment ran.
 type Machine struct {
-	CPU      string // model name
-	Cores    int
-	MemoryMB int64
-	Kernel   string // such as "Linux 6.1.0"
-	Cgroup   string // "v1" or "v2"; empty without a box
+	CPU      string `json:"cpu"` // model name
+	Cores    int    `json:"cores"`
+	MemoryMB int64  `json:"memory_mb"`
+	Kernel   string `json:"kernel"`           // such as "Linux 6.1.0"
+	Cgroup   string `json:"cgroup,omitempty"` // "v1" or "v2"; empty without a box
+	GOOS     string `json:"goos,omitempty"`   // of the program
+	GOARCH   string `json:"goarch,omitempty"` // of the program
 }
 
 // Setup is what all calls of an experiment have in common.
@@ -73,10 +75,10 @@ type Call struct {
 
 // Reads is what the EFS-like mount counted during a call.
 type Reads struct {
-	Opens              int64
-	BytesRead          int64
-	MeteredReadBytes   int64
-	MetadataOperations int64 // each metered as 4 KiB
+	Opens              int64 `json:"opens"`
+	BytesRead          int64 `json:"bytes_read"`
+	MeteredReadBytes   int64 `json:"metered_read_bytes"`
+	MetadataOperations int64 `json:"metadata_operations"` // each metered as 4 KiB
 }
 
 // Outcome is how a call ended.

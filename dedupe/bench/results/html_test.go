@@ -1,0 +1,159 @@
+package results
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The page needs no other file, runs nothing, and shows what was measured.
+func TestPage(t *testing.T) {
+	for _, s := range append(samples(), sample{"hostile", hostile()}) {
+		page := string(write(t, HTML, s.Experiment, false))
+		bare := strings.NewReplacer("http://www.w3.org/2000/svg", "", "http://www.w3.org/1999/xlink", "").Replace(page)
+		for _, outside := range []string{"<script", "http:", "https:", "url(", "src=", "href=", "@import", "<link", "<iframe", "\x1b"} {
+			if strings.Contains(strings.ToLower(bare), outside) {
+				t.Errorf("%s: the page has %q", s.name, outside)
+			}
+		}
+		if strings.Contains(page, "NOT IN A BOX") == s.Setup.Boxed {
+			t.Errorf("%s: boxed or not is not said", s.name)
+		}
+	}
+}
+
+// element is an element of SVG.
+type element struct {
+	name, class, text string
+	x, y              float64
+}
+
+// elements parses all charts of a page.
+func elements(t *testing.T, page string) [][]element {
+	t.Helper()
+	var charts [][]element
+	for _, svg := range regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(page, -1) {
+		var all []element
+		d := xml.NewDecoder(strings.NewReader(svg))
+		for {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("not SVG: %v\n%s", err, svg)
+			}
+			switch token := token.(type) {
+			case xml.StartElement:
+				e := element{name: token.Name.Local}
+				for _, a := range token.Attr {
+					switch a.Name.Local {
+					case "class":
+						e.class = a.Value
+					case "x", "cx":
+						e.x, _ = strconv.ParseFloat(a.Value, 64)
+					case "y", "cy":
+						e.y, _ = strconv.ParseFloat(a.Value, 64)
+					}
+				}
+				all = append(all, e)
+			case xml.CharData:
+				all[len(all)-1].text += string(token)
+			}
+		}
+		charts = append(charts, all)
+	}
+	return charts
+}
+
+// TestCharts finds the measured times again in where the dots of a chart are.
+func TestCharts(t *testing.T) {
+	e := experiment(setup(),
+		oneCall("fib", "goroutines", map[int64]float64{128: 1000, 256: 500, 512: 250, 1024: 125, 1769: 100, 3008: 100}),
+		oneCall("fib", "processes", map[int64]float64{128: -60000, 256: 4000, 512: 2000, 1024: 1000, 1769: 600, 3008: 400}))
+	charts := elements(t, string(write(t, HTML, e, false)))
+	if len(charts) != 4 { // cost, Lambda's part, time, memory
+		t.Fatalf("%d charts, want 4", len(charts))
+	}
+	dots := make(map[string][]element)
+	var labels []string
+	for _, e := range charts[2] {
+		switch {
+		case e.name == "circle":
+			mode, _, _ := strings.Cut(e.class, " ")
+			dots[mode] = append(dots[mode], e)
+		case e.name == "text":
+			labels = append(labels, e.text)
+		}
+	}
+	for _, want := range []string{"128", "256", "512", "1,024", "1,769", "3,008", "memory, MB", "100", "1,000", "5,000"} {
+		if !slices.Contains(labels, want) {
+			t.Errorf("no label %s among %q", want, labels)
+		}
+	}
+	g, p := dots["mode0"], dots["mode1"]
+	if len(g) != 6 || len(p) != 5 {
+		t.Fatalf("%d dots for goroutines and %d for processes, want 6 and 5: what timed out has none", len(g), len(p))
+	}
+	// On logarithmic axes a doubling is as far as any other.
+	doubling := (g[3].x - g[0].x) / 3
+	for i, size := range lambdaSizes {
+		if want := g[0].x + doubling*math.Log2(float64(size)/128); math.Abs(g[i].x-want) > 1.5 {
+			t.Errorf("%d MB are at %v, want %v", size, g[i].x, want)
+		}
+	}
+	halving := (g[3].y - g[0].y) / 3 // down
+	for i, ms := range []float64{4000, 2000, 1000, 600, 400} {
+		if want := g[0].y - halving*math.Log2(ms/1000); math.Abs(p[i].y-want) > 1.5 {
+			t.Errorf("%v ms are at %v, want %v", ms, p[i].y, want)
+		}
+	}
+}
+
+func TestTicks(t *testing.T) {
+	for _, test := range []struct {
+		least, most float64
+		want        string
+	}{
+		{240, 5900, "true [200 500 1000 2000 5000 10000]"},
+		{100, 400, "true [100 200 500]"},
+		{1, 10000, "true [1 10 100 1000 10000]"},
+		{0.5, 2000.5, "true [0.1 1 10 100 1000 10000]"},
+		{100, 399, "false [0 100 200 300 400]"},
+		{148355, 150505, "false [0 50000 100000 150000 200000]"},
+		{1, 1, "false [0 0.2 0.4 0.6 0.8 1]"},
+		{640, 640, "false [0 200 400 600 800]"},
+	} {
+		s := newScale(test.least, test.most)
+		if got := fmt.Sprint(s.log, " ", labels(s)); got != test.want {
+			t.Errorf("%v to %v: %s, want %s", test.least, test.most, got, test.want)
+		}
+	}
+}
+
+func labels(s scale) []string {
+	var all []string
+	for _, v := range s.ticks {
+		all = append(all, strings.ReplaceAll(label(v), ",", ""))
+	}
+	return all
+}
+
+// Sizes that are close to each other share the room for a label.
+func TestMemoryTicks(t *testing.T) {
+	var shown []string
+	for _, tick := range memoryTicks([]int64{128, 130, 140, 512, 3008}) {
+		if tick.Label != "" {
+			shown = append(shown, tick.Label)
+		}
+	}
+	if got := strings.Join(shown, " "); got != "128 512 3,008" {
+		t.Errorf("labels %s", got)
+	}
+}

@@ -1,0 +1,57 @@
+package results
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// writeMarkdown writes the tables, the verdict and the notes for README.md.
+func writeMarkdown(b io.Writer, r *results) {
+	if !r.Setup.Boxed {
+		fmt.Fprintf(b, "**%s**\n\n", notBoxed)
+	}
+	fmt.Fprintf(b, "%s\n\n", escape(r.costs()))
+	names, units := heads()
+	for i := range names {
+		names[i] = strings.TrimPrefix(names[i]+", "+units[i], ", ")
+	}
+	for _, w := range r.workloads {
+		fmt.Fprintf(b, "**%s**: %s\n\n", escape(w.name), w.about(r.Setup))
+		markdownRow(b, slices.Concat([]string{"mode"}, names, []string{""}))
+		markdownRow(b, slices.Concat([]string{"---"}, slices.Repeat([]string{"--:"}, len(names)), []string{"---"}))
+		for _, row := range w.rows() {
+			markdownRow(b, slices.Concat([]string{escape(row.Mode)}, row.cells(w.small()), []string{status(row)}))
+		}
+		fmt.Fprintln(b)
+		markdownRow(b, []string{"mode", "cheapest", "fastest", "knee"})
+		markdownRow(b, slices.Repeat([]string{"---"}, 4))
+		for _, cells := range w.verdict() {
+			markdownRow(b, append([]string{escape(cells[0])}, cells[1:]...))
+		}
+		if w.penalty != nil {
+			fmt.Fprintf(b, "\n%s\n", w.penalty.sentence)
+		}
+		fmt.Fprintln(b)
+	}
+	for _, note := range r.notes() {
+		fmt.Fprintf(b, "- %s\n", escape(note))
+	}
+}
+
+func markdownRow(b io.Writer, cells []string) {
+	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+}
+
+// escape keeps text from being taken for Markdown.
+func escape(text string) string {
+	var b strings.Builder
+	for _, r := range printable(text) {
+		if strings.ContainsRune("\\`*_{}[]<>#|~", r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

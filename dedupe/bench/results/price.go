@@ -1,0 +1,209 @@
+package results
+
+import (
+	"maps"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"efsdedupe/dedupe/cost"
+)
+
+// bill is what calls cost that are all alike, by what is paid for.
+type bill struct {
+	lambda, requests, gateway, efs, total *big.Rat // of the calls of a month
+	million                               *big.Rat // total of a million calls
+}
+
+// pricer prices calls as an experiment's setup says. It keeps why it could not.
+type pricer struct {
+	setup    Setup
+	book     *cost.Book
+	unpriced []string // each reason once
+}
+
+func newPricer(s Setup) *pricer {
+	p := &pricer{setup: s}
+	var err error
+	if p.book, err = cost.Prices(s.Region); err != nil {
+		p.fail(err)
+	}
+	return p
+}
+
+func (p *pricer) fail(err error) {
+	if why := strings.ReplaceAll(err.Error(), "\n", "; "); !slices.Contains(p.unpriced, why) {
+		p.unpriced = append(p.unpriced, why)
+	}
+}
+
+// CheckPrices finds out, before an experiment runs, whether what it finds can be
+// priced. Its error says which price is not known.
+func (s Setup) CheckPrices() error {
+	book, err := cost.Prices(s.Region)
+	if err != nil {
+		return err
+	}
+	_, err = book.Bill(s.usage(s.Calls, vcpuMB, time.Second, 1, 1))
+	return err
+}
+
+// usage is a month of calls through an HTTP API that read so much from a file
+// system with Elastic throughput. What the file system stores is left out: it
+// costs the same whatever reads it.
+func (s Setup) usage(calls, memoryMB int64, billed time.Duration, readBytes, metadata int64) cost.Usage {
+	return cost.Usage{
+		Calls:  calls,
+		Lambda: cost.Lambda{Arch: cost.Arch(s.Arch), MemoryMB: memoryMB, Duration: billed},
+		API:    cost.HTTP,
+		EFS: cost.EFS{
+			Throughput:         cost.Elastic,
+			ReadBytes:          readBytes,
+			MetadataOperations: metadata,
+			StorageClass:       cost.NoStorage,
+		},
+	}
+}
+
+// month prices a month of calls that are all alike; it returns nil if it can't.
+func (p *pricer) month(calls, memoryMB int64, billed time.Duration, readBytes, metadata int64) *cost.Bill {
+	if p.book == nil {
+		return nil
+	}
+	b, err := p.book.Bill(p.setup.usage(calls, memoryMB, billed, readBytes, metadata))
+	if err != nil {
+		p.fail(err)
+		return nil
+	}
+	return b
+}
+
+// bill prices the median of calls, each median on its own.
+func (p *pricer) bill(memoryMB int64, s *stats) *bill {
+	if s == nil {
+		return nil
+	}
+	month := p.month(p.setup.Calls, memoryMB, s.p50, s.readBytes, s.metadata)
+	million := p.month(1e6, memoryMB, s.p50, s.readBytes, s.metadata)
+	if month == nil || million == nil {
+		return nil
+	}
+	return &bill{
+		lambda:   meters(month, "lambda.duration."),
+		requests: meters(month, "lambda.requests"),
+		gateway:  meters(month, "api."),
+		efs:      meters(month, "efs."),
+		total:    month.Total,
+		million:  million.Total,
+	}
+}
+
+// call prices n calls that are all like c; it returns nil if it can't.
+func (p *pricer) call(n, memoryMB int64, c Call) *big.Rat {
+	b := p.month(n, memoryMB, c.Billed(), c.Reads.MeteredReadBytes, c.Reads.MetadataOperations)
+	if b == nil {
+		return nil
+	}
+	return b.Total
+}
+
+// meters adds up the meters whose names begin with prefix.
+func meters(b *cost.Bill, prefix string) *big.Rat {
+	sum := new(big.Rat)
+	for _, item := range b.Items {
+		if strings.HasPrefix(item.Meter, prefix) {
+			sum.Add(sum, item.Cost)
+		}
+	}
+	return sum
+}
+
+// run is one run of several instances at once. An instance takes as long as all
+// its calls in the run together.
+type run struct {
+	number          int
+	calls           int
+	cost            *big.Rat // of all calls; nil if they can't be priced
+	slowest, median time.Duration
+}
+
+func runsOf(s *Series, p *pricer) []run {
+	byRun := make(map[int][]Call)
+	for _, c := range s.Calls {
+		byRun[c.Run] = append(byRun[c.Run], c)
+	}
+	var runs []run
+	for _, number := range slices.Sorted(maps.Keys(byRun)) {
+		runs = append(runs, runOf(number, byRun[number], s.MemoryMB, p))
+	}
+	return runs
+}
+
+func runOf(number int, calls []Call, memoryMB int64, p *pricer) run {
+	instances := make(map[int]time.Duration)
+	total := new(big.Rat)
+	for _, c := range calls {
+		instances[c.Instance] += c.Billed()
+		if cost := p.call(1, memoryMB, c); cost != nil && total != nil {
+			total.Add(total, cost)
+		} else {
+			total = nil
+		}
+	}
+	took := slices.Collect(maps.Values(instances))
+	return run{
+		number:  number,
+		calls:   len(calls),
+		cost:    total,
+		slowest: slices.Max(took),
+		median:  percentile(took, 50),
+	}
+}
+
+// typical is what a run of the runs comes to: the median cost, the median of the
+// median instances, and the slowest instance of all.
+func typical(runs []run) run {
+	t := runs[0]
+	var costs []*big.Rat
+	var medians []time.Duration
+	for _, r := range runs {
+		costs = append(costs, r.cost)
+		medians = append(medians, r.median)
+		t.slowest = max(t.slowest, r.slowest)
+	}
+	t.median = percentile(medians, 50)
+	if t.cost = nil; !slices.Contains(costs, nil) {
+		t.cost = percentileFunc(costs, 50, (*big.Rat).Cmp)
+	}
+	return t
+}
+
+// quotient is a/b as a number to be shown; 0 where b is 0.
+func quotient(a, b *big.Rat) float64 {
+	if b.Sign() == 0 {
+		return 0
+	}
+	q, _ := new(big.Rat).Quo(a, b).Float64()
+	return q
+}
+
+// money prints an amount with thousands apart, to the cent or in whole dollars.
+func money(amount *big.Rat, cents bool) string {
+	if cents {
+		return commas(cost.Cents(amount))
+	}
+	return commas(cost.Decimal(amount, 0))
+}
+
+// commas sets thousands apart in a decimal number that is not negative.
+func commas(decimal string) string {
+	whole, fraction, hasFraction := strings.Cut(decimal, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if hasFraction {
+		return whole + "." + fraction
+	}
+	return whole
+}

@@ -1,0 +1,151 @@
+package results
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+func schemaJSON(t testing.TB) []byte {
+	t.Helper()
+	b, err := os.ReadFile("results.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// compile returns the schema as a validator that also holds values to their
+// format, which most leave alone.
+func compile(t testing.TB) *jsonschema.Schema {
+	t.Helper()
+	const url = "results.schema.json"
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource(url, parse(t, schemaJSON(t))); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile(url) // holds the schema itself to draft 2020-12, which it names
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.DraftVersion != 2020 {
+		t.Fatalf("the schema is of draft %d", s.DraftVersion)
+	}
+	return s
+}
+
+func parse(t testing.TB, data []byte) any {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func TestSchema(t *testing.T) {
+	s := compile(t)
+	written := make(map[string]bool)
+	for _, sample := range samples() {
+		doc := parse(t, write(t, JSON, sample.Experiment, false))
+		if err := s.Validate(doc); err != nil {
+			t.Errorf("%s: %v", sample.name, err)
+		}
+		eachObject(doc, "", func(o map[string]any, _ string) {
+			for field := range o {
+				written[field] = true
+			}
+		})
+	}
+	// What nothing writes is in the schema by mistake, or missing from samples.
+	eachObject(parse(t, schemaJSON(t)), "", func(o map[string]any, _ string) {
+		properties, _ := o["properties"].(map[string]any)
+		for field := range properties {
+			if !written[field] {
+				t.Errorf("the schema has %q, and nothing writes it", field)
+			}
+		}
+	})
+}
+
+// optional are the fields that may be missing; all others are promised.
+var optional = map[string]bool{
+	"prices": true, "unpriced": true, ".machine.cgroup": true, ".machine.goos": true, ".machine.goarch": true,
+	"digest": true, "basis": true, "warm": true, "cold_bill": true, "bill": true, "cost_ratio": true, "time_ratio": true, ".rows[].runs": true, "error": true,
+	".rows[].cold": true, ".rows[].runs[].cost": true, "penalty": true, "cheapest_mb": true, "fastest_mb": true, "knee_mb": true,
+	".verdict[].penalty.memory_mb": true, ".verdict[].penalty.time_ratio": true, "cpu_ratio": true, "memory_ratio": true, "bill_change": true,
+}
+
+// Every field of every kind of object is left out, renamed and given another
+// type: a validator that lets one of those pass would let a broken document pass.
+func TestSchemaRefuses(t *testing.T) {
+	s := compile(t)
+	tried := 0
+	for _, sample := range []sample{{"failures", failing()}, {"instances", instances()}, {"unpriced", unpriced()}} {
+		for i, s := range sample.Series { // few calls are as good as many, and quicker
+			sample.Series[i].Calls = s.Calls[:min(len(s.Calls), 3)]
+		}
+		doc := parse(t, write(t, JSON, sample.Experiment, false))
+		check := func(want bool, what ...string) {
+			t.Helper()
+			if err := s.Validate(doc); (err == nil) != want {
+				t.Errorf("%s %s: %v", sample.name, strings.Join(what, " "), err)
+			}
+			tried++
+		}
+		seen := make(map[string]bool)
+		eachObject(doc, "", func(o map[string]any, path string) {
+			for _, field := range slices.Sorted(maps.Keys(o)) {
+				if seen[path+"."+field] {
+					continue // one of a kind will do
+				}
+				seen[path+"."+field] = true
+				was := o[field]
+				for _, wrong := range []any{nil, "", json.Number("-1.5"), []any{nil}, map[string]any{"no": "such"}} {
+					if field == "version" || field == "cpu" || field == "kernel" || field == "region" || field == "arch" {
+						if wrong == "" {
+							continue
+						}
+					}
+					o[field] = wrong
+					check(false, path, field, "of another type")
+				}
+				delete(o, field)
+				check(optional[field] || optional[path+"."+field], path, "without", field)
+				o[field] = was
+			}
+			if !seen[path] {
+				seen[path] = true
+				o["unknown"] = true
+				check(false, path, "with an unknown field")
+				delete(o, "unknown")
+			}
+		})
+		check(true, "as it was")
+	}
+	if tried < 400 {
+		t.Errorf("only %d documents were tried", tried)
+	}
+}
+
+// eachObject visits v and all objects in it.
+func eachObject(v any, path string, visit func(o map[string]any, path string)) {
+	switch v := v.(type) {
+	case map[string]any:
+		visit(v, path)
+		for _, field := range slices.Sorted(maps.Keys(v)) {
+			eachObject(v[field], path+"."+field, visit)
+		}
+	case []any:
+		for _, element := range v {
+			eachObject(element, path+"[]", visit)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package results
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fatih/color"
+)
+
+// style is how the parts of a text stand out, on a terminal.
+type style struct {
+	colour             bool
+	strong, faint, bad func(a ...any) string
+}
+
+func newStyle(colour bool) style {
+	paint := func(attributes ...color.Attribute) func(a ...any) string {
+		c := color.New(attributes...)
+		if colour {
+			c.EnableColor()
+		} else {
+			c.DisableColor()
+		}
+		return c.SprintFunc()
+	}
+	return style{colour, paint(color.Bold), paint(color.Faint), paint(color.FgRed, color.Bold)}
+}
+
+func writeText(b io.Writer, r *results, s style) error {
+	if !r.Setup.Boxed {
+		fmt.Fprintf(b, "%s\n\n", s.bad(notBoxed))
+	}
+	fmt.Fprintf(b, "%s\n\n", s.faint(r.costs()))
+	for _, w := range r.workloads {
+		fmt.Fprintf(b, "%s  %s\n", s.strong(printable(w.name)), s.faint(w.about(r.Setup)))
+		if err := writeTable(b, &w, s); err != nil {
+			return err
+		}
+		if err := writeRuns(b, &w); err != nil {
+			return err
+		}
+		for _, line := range w.problems() {
+			fmt.Fprintf(b, "%s %s\n", s.bad("failed:"), line)
+		}
+		fmt.Fprintln(b)
+	}
+	for _, note := range r.notes() {
+		fmt.Fprintln(b, s.faint(wrap("- "+note, 118, "  ")))
+	}
+	fmt.Fprintln(b)
+	for _, w := range r.workloads {
+		writePlot(b, &w, r.modes(), s)
+	}
+	for _, w := range r.workloads {
+		if err := writeVerdict(b, &w, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeTable writes the rows of a workload. The cheapest and the fastest stand
+// out, and those of which no call succeeded.
+func writeTable(b io.Writer, w *workload, s style) error {
+	width := len("mode")
+	for _, m := range w.modes {
+		width = max(width, utf8.RuneCountInString(printable(m.name)))
+	}
+	var text bytes.Buffer
+	table := tabwriter.NewWriter(&text, 0, 0, 1, ' ', tabwriter.AlignRight)
+	line := func(first string, cells []string, last string) {
+		fmt.Fprintf(table, "%-*s\t%s\t %s\n", width, first, strings.Join(cells, "\t"), last)
+	}
+	names, units := heads()
+	line("", names, "")
+	line("mode", units, "")
+	paint := []func(a ...any) string{s.faint, s.faint}
+	for _, m := range w.modes {
+		for i, r := range m.rows {
+			first := printable(m.name)
+			if i > 0 {
+				first = ""
+			}
+			line(first, r.cells(w.small()), status(r))
+			paint = append(paint, s.of(r))
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for i, line := range strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n") {
+		fmt.Fprintln(b, paint[i](strings.TrimRight(line, " ")))
+	}
+	return nil
+}
+
+func (s style) of(r *row) func(a ...any) string {
+	switch {
+	case len(r.Calls) > 0 && r.lost():
+		return s.bad
+	case r.costRatio == 1, r.timeRatio == 1:
+		return s.strong
+	}
+	return fmt.Sprint
+}
+
+// writeRuns writes what runs of several instances took and cost, if there are any.
+func writeRuns(b io.Writer, w *workload) error {
+	rows := slices.DeleteFunc(w.rows(), func(r *row) bool { return len(r.runs) == 0 })
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(b, runsAbout)
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, strings.Join(append(runHeads(), ""), "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(table, strings.Join(append(r.runCells(), ""), "\t"))
+	}
+	return table.Flush()
+}
+
+// writeVerdict writes a line for each mode, and the penalty of processes.
+func writeVerdict(b io.Writer, w *workload, s style) error {
+	fmt.Fprintln(b, s.strong(printable(w.name)))
+	table := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "  mode\tcheapest\tfastest\tknee")
+	for _, cells := range w.verdict() {
+		fmt.Fprintln(table, "  "+strings.Join(cells, "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if w.penalty != nil {
+		fmt.Fprintln(b, wrap(w.penalty.sentence, 118, ""))
+	}
+	_, err := fmt.Fprintln(b)
+	return err
+}
+
+// wrap breaks text between words into lines of at most width characters, all but
+// the first behind indent.
+func wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	room := width
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case n+1 > room:
+			b.WriteString("\n" + indent)
+			room = width - len(indent)
+		default:
+			b.WriteByte(' ')
+			room--
+		}
+		b.WriteString(word)
+		room -= n
+	}
+	return b.String()
+}
+
+// printable returns text as it is, or quoted if it holds what would not print or
+// what a terminal might obey.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(text) {
+		return strconv.Quote(text)
+	}
+	return text
+}
