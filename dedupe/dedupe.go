@@ -15,6 +15,7 @@
 //	filter.go   which of the files count: sizes and globs
 //	refine.go   groups → finer groups, by digest
 //	hasher.go   one file → its digest, and proof that it did not change
+//	recent.go   what was hashed lately, for others to be compared with
 //	place.go    where paths begin, and what keeps them inside it
 //	process.go  the same in worker processes, over package pool
 //	scan.go     the stages in order, what they used
@@ -135,12 +136,17 @@ type Work struct {
 	Opens       int64
 	BytesRead   int64
 	FilesHashed int64 // files whose whole content was hashed
+
+	// FilesCompared is files that were not hashed, because they equal, byte for
+	// byte, one that was. Which these are, and how many, is a matter of chance.
+	FilesCompared int64
 }
 
 func (w *Work) add(v Work) {
 	w.Opens += v.Opens
 	w.BytesRead += v.BytesRead
 	w.FilesHashed += v.FilesHashed
+	w.FilesCompared += v.FilesCompared
 }
 
 // Report is the answer at any stage of a scan.

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 
-	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,10 +28,6 @@ type Hasher interface {
 // found until its reading ended.
 var ErrChanged = errors.New("changed during the scan")
 
-// bufferSize is a read(2) at its fastest: larger ones fall out of the
-// processor's cache before they are hashed.
-const bufferSize = 128 << 10
-
 // LocalHasher reads and hashes files in this process. Its zero value is ready.
 type LocalHasher struct {
 	// Read, if it is set, is told of the bytes of each read as it is made, from
@@ -44,12 +38,11 @@ type LocalHasher struct {
 	// can't leave.
 	Within *os.File
 
-	scratch sync.Pool // *scratch
-}
+	// HashAll has every file hashed, where otherwise one that equals another, which
+	// was hashed lately, byte for byte, has its digest by that.
+	HashAll bool
 
-type scratch struct {
-	buffer [bufferSize]byte
-	blake3 *blake3.Hasher
+	recent recent
 }
 
 // Hash implements Hasher: one open, and each byte read once.
@@ -69,19 +62,16 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	if err := f.unchanged(&now); err != nil {
 		return d, w, problem("open", f.Path, err)
 	}
-	s, _ := h.scratch.Get().(*scratch)
-	if s == nil {
-		s = &scratch{blake3: blake3.New()}
-	}
-	defer h.scratch.Put(s)
-	s.blake3.Reset()
 
 	n = f.head(n)
+	in := h.recent.begin(f.Size, n == f.Size && !h.HashAll)
+	defer func() { h.recent.end(in, d, err == nil) }()
 	for w.BytesRead < n {
 		if err := ctx.Err(); err != nil {
 			return d, w, err
 		}
-		k, err := read(fd, s.buffer[:min(n-w.BytesRead, bufferSize)])
+		space := in.space(w.BytesRead)
+		k, err := read(fd, space[:min(n-w.BytesRead, int64(len(space)))])
 		if err != nil {
 			return d, w, problem("read", f.Path, err)
 		}
@@ -89,11 +79,11 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 			err := fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, w.BytesRead, f.Size)
 			return d, w, problem("read", f.Path, err)
 		}
+		in.add(w.BytesRead, k)
 		w.BytesRead += int64(k)
 		if h.Read != nil {
 			h.Read(int64(k))
 		}
-		s.blake3.Write(s.buffer[:k])
 	}
 
 	// By path, not by descriptor: this sees a file that was replaced, too.
@@ -103,9 +93,15 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	if err := f.unchanged(&now); err != nil {
 		return d, w, problem("read", f.Path, err)
 	}
-	s.blake3.Sum(d[:0])
-	if n == f.Size {
-		w.FilesHashed = 1
+	switch {
+	case in.equal > 0:
+		d = in.alike[0].digest
+		w.FilesCompared = 1
+	default:
+		in.blake3.Sum(d[:0])
+		if n == f.Size {
+			w.FilesHashed = 1
+		}
 	}
 	return d, w, nil
 }

@@ -160,7 +160,7 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 				if pooledDigest != digest {
 					t.Errorf("n=%d: digest %s, want %s", n, pooledDigest, digest)
 				}
-				if diff := cmp.Diff(work, pooledWork); diff != "" {
+				if diff := cmp.Diff(proven(work), proven(pooledWork)); diff != "" {
 					t.Errorf("n=%d: work differs:\n%s", n, diff)
 				}
 				if err == nil {
@@ -182,6 +182,14 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 			}
 		})
 	}
+}
+
+// proven counts files that were compared as if they had been hashed: which they
+// are depends on what their hasher read before.
+func proven(w Work) Work {
+	w.FilesHashed += w.FilesCompared
+	w.FilesCompared = 0
+	return w
 }
 
 // What goes wrong with the worker is a problem of the file, too.
@@ -241,7 +249,7 @@ var requests = []request{
 
 var responses = []response{
 	{},
-	{work: Work{Opens: 1, BytesRead: 1 << 40, FilesHashed: 1}, digest: Digest{1, 31: 2}},
+	{work: Work{Opens: 1, BytesRead: 1 << 40, FilesHashed: 1, FilesCompared: 2}, digest: Digest{1, 31: 2}},
 	{work: Work{Opens: 1}, op: "open", err: "permission denied"},
 	{work: Work{Opens: 1, BytesRead: 5}, op: "read", err: ErrChanged.Error() + ": it ended", changed: true},
 	{op: "x", err: ""},

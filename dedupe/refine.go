@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,7 +55,7 @@ func Refine(ctx context.Context, r Report, h Hasher, n int64, opts Options) Repo
 	}
 	opts.observe(todo)
 
-	run := func(emit func(result)) { hashAll(ctx, jobs, h, n, opts.Workers, emit) }
+	run := func(emit func(result)) { hashAll(ctx, jobs, h, n, opts, emit) }
 	gather(ctx, run, func(done result) {
 		done.job.result = &done
 		r.Stats.Work.add(done.work)
@@ -82,18 +85,59 @@ type result struct {
 }
 
 // hashAll drives the hasher, whichever it is, with one goroutine a worker.
-func hashAll(ctx context.Context, jobs []*job, h Hasher, n int64, workers int, emit func(result)) {
+func hashAll(ctx context.Context, jobs []*job, h Hasher, n int64, opts Options, emit func(result)) {
 	var next atomic.Int64
 	var group errgroup.Group
-	for range min(workers, len(jobs)) {
-		group.Go(func() error {
-			for i := next.Add(1); i <= int64(len(jobs)) && ctx.Err() == nil; i = next.Add(1) {
-				emit(jobs[i-1].hash(ctx, h, n))
-			}
-			return nil
-		})
+	taken := make(chan struct{}) // closed when no job is left to be taken
+	close := sync.OnceFunc(func() { close(taken) })
+	work := func() error {
+		defer close()
+		for i := next.Add(1); i <= int64(len(jobs)) && ctx.Err() == nil; i = next.Add(1) {
+			emit(jobs[i-1].hash(ctx, h, n))
+		}
+		return nil
+	}
+	for more := range crew(min(opts.Workers, len(jobs)), opts.Mode, taken) {
+		for range more {
+			group.Go(work)
+		}
 	}
 	group.Wait() // every error is in a result
+}
+
+// crew yields how many workers to start, and then how many more, up to most: in
+// this process as many as there are processors, and twice as many as long as
+// these don't keep them busy, as on a network mount. What comes from the page
+// cache is read fastest by few. It ends when all is taken.
+func crew(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		processors := runtime.GOMAXPROCS(0)
+		started := most
+		if mode != Processes {
+			started = min(most, processors)
+		}
+		if !yield(started) {
+			return
+		}
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for cpu, at := cpuTime(), time.Now(); started < most; {
+			select {
+			case <-taken:
+				return
+			case <-tick.C:
+			}
+			used, passed := cpuTime()-cpu, time.Since(at)
+			cpu, at = cpu+used, at.Add(passed)
+			if used > passed*time.Duration(processors)*3/4 {
+				continue
+			}
+			more := min(started, most-started)
+			if started += more; !yield(more) {
+				return
+			}
+		}
+	}
 }
 
 // hash tries the names of an inode until one can be read.
