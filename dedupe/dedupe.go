@@ -3,7 +3,7 @@
 //
 // Everything is a [Report]. [Walk] makes one, its groups the size classes of
 // the files it found. [Refine] makes a finer one of it: it splits every group
-// by the digest of the files' head, or of their whole content. [Scan] is Walk
+// by the digest of the files' ends, or of their whole content. [Scan] is Walk
 // and both refinements, measured.
 //
 // Reading is the work of a [Hasher], and the two modes are two of them:
@@ -16,6 +16,7 @@
 //	refine.go   groups → finer groups, by digest
 //	hasher.go   one file → its digest, and proof that it did not change
 //	recent.go   what was hashed lately, for others to be compared with
+//	ends_*.go   of large files only the ends, and nothing ahead of that
 //	place.go    where paths begin, and what keeps them inside it
 //	process.go  the same in worker processes, over package pool
 //	scan.go     the stages in order, what they used
@@ -34,7 +35,7 @@ import (
 	"time"
 )
 
-// Digest is the BLAKE3-256 digest of a file's content, or of its head.
+// Digest is the BLAKE3-256 digest of a file's content, or of its ends.
 type Digest [32]byte
 
 // String returns the digest as 64 hexadecimal digits.
@@ -67,7 +68,7 @@ func (f File) inode() inode {
 // after Walk, a duplicate group after Scan. It has at least two copies.
 type Group struct {
 	Size   int64  // bytes of each file
-	Digest Digest // of the whole content, of the head, or zero in a size class
+	Digest Digest // of the whole content, of the ends, or zero in a size class
 	Files  []File // in the order of their paths; hard links included
 
 	// Reclaimable is the bytes that deleting all copies but one would free.

@@ -12,8 +12,9 @@ import (
 // Whole asks a Hasher for the whole content of a file.
 const Whole int64 = -1
 
-// Hasher returns the digest of the first n bytes of a file, or of all of it if
-// it is shorter or n is Whole, and what finding it took, also on error.
+// Hasher returns the digest of the ends of a file, its first n bytes followed by
+// its last n, or of all of it if it is no longer than both or n is Whole, and
+// what finding it took, also on error.
 //
 // The digest is that of the file f describes: a file that changed, shrank,
 // grew, vanished or was replaced since f was found, or while it was read, is an
@@ -63,23 +64,21 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 		return d, w, problem("open", f.Path, err)
 	}
 
-	n = f.head(n)
-	in := h.recent.begin(f.Size, n == f.Size && !h.HashAll)
+	total := f.part(n)
+	whole := total == f.Size
+	if !whole {
+		onlyEnds(fd)
+	}
+	in := h.recent.begin(f.Size, whole && !h.HashAll)
 	defer func() { h.recent.end(in, d, err == nil) }()
-	for w.BytesRead < n {
+	for w.BytesRead < total {
 		if err := ctx.Err(); err != nil {
 			return d, w, err
 		}
-		space := in.space(w.BytesRead)
-		k, err := read(fd, space[:min(n-w.BytesRead, int64(len(space)))])
+		k, err := f.read(fd, in, w.BytesRead, n)
 		if err != nil {
 			return d, w, problem("read", f.Path, err)
 		}
-		if k == 0 {
-			err := fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, w.BytesRead, f.Size)
-			return d, w, problem("read", f.Path, err)
-		}
-		in.add(w.BytesRead, k)
 		w.BytesRead += int64(k)
 		if h.Read != nil {
 			h.Read(int64(k))
@@ -93,25 +92,44 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	if err := f.unchanged(&now); err != nil {
 		return d, w, problem("read", f.Path, err)
 	}
+	d, hashed := in.digest()
 	switch {
-	case in.equal > 0:
-		d = in.alike[0].digest
+	case !hashed:
 		w.FilesCompared = 1
-	default:
-		in.blake3.Sum(d[:0])
-		if n == f.Size {
-			w.FilesHashed = 1
-		}
+	case whole:
+		w.FilesHashed = 1
 	}
 	return d, w, nil
 }
 
-// head returns how many bytes the first n bytes of the file are.
-func (f File) head(n int64) int64 {
-	if n == Whole {
+// read reads on in f, of whose ends of n bytes pos bytes were read, and returns
+// how many bytes it added.
+func (f File) read(fd int, in *reading, pos, n int64) (int, error) {
+	from, left := pos, f.part(n)-pos
+	if f.part(n) < f.Size {
+		if left > n {
+			left -= n // to the end of the prefix
+		} else {
+			from = f.Size - left
+		}
+	}
+	space := in.space(pos)
+	k, err := read(fd, space[:min(left, int64(len(space)))], from)
+	if err == nil && k == 0 {
+		err = fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, from, f.Size)
+	}
+	if err == nil {
+		in.add(pos, k)
+	}
+	return k, err
+}
+
+// part returns how many bytes the ends of the file are, of n bytes each.
+func (f File) part(n int64) int64 {
+	if n == Whole || n >= f.Size-n {
 		return f.Size
 	}
-	return min(n, f.Size)
+	return 2 * n
 }
 
 // unchanged compares a file with what the walk knew of it.

@@ -149,7 +149,7 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(path)
 			}
-			for _, n := range []int64{Whole, 0, 1, int64(test.size), headSize, 1 << 40} {
+			for _, n := range []int64{Whole, 0, 1, int64(test.size), endSize, 1 << 40} {
 				digest, work, err := local.Hash(t.Context(), f, n)
 				var p *Problem
 				if errors.As(err, &p) != (test.wantOp != "") || p != nil && p.Op != test.wantOp || errors.Is(err, ErrChanged) != test.changed {
@@ -239,7 +239,7 @@ var requests = []request{
 	{n: Whole},
 	{n: 1<<63 - 1},
 	{
-		n: headSize,
+		n: endSize,
 		file: File{
 			Path: "/a/path\n\xff", Size: 1 << 40, Device: 1<<64 - 1, Inode: 1 << 63,
 			ModTime: -1, ChangeTime: 1_700_000_000_123_456_789,

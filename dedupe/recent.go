@@ -232,6 +232,15 @@ func (in *reading) resume(shared []*block) {
 	}
 }
 
+// digest returns that of all that was added, and whether it took hashing.
+func (in *reading) digest() (d Digest, hashed bool) {
+	if in.equal > 0 {
+		return in.alike[0].digest, false
+	}
+	in.blake3.Sum(d[:0])
+	return d, true
+}
+
 // lend returns a block for what is to be remembered. If there is none, nothing
 // is.
 func (in *reading) lend() *block {

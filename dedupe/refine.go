@@ -16,18 +16,21 @@ import (
 )
 
 const (
-	// headSize is how much of a file the first refinement reads.
-	headSize = 64 << 10
+	// endSize is how much of a file the first refinement reads at each end, its
+	// prefix and its suffix: files that share one often differ in the other. It is
+	// the least that EFS meters of a READ.
+	endSize = 32 << 10
 
-	// headPays is how many heads long a file must be before its head is read
-	// alone. A head costs another open and is read again where it decides
-	// nothing; so at most 1/16 of the bytes are read for nothing.
-	headPays = 16
+	// endsPay is how many times as long as its ends a file must be before they are
+	// read alone. That costs another open, a round trip for each end, and where it
+	// decides nothing they are read again: at most 1/16 of the bytes for nothing.
+	endsPay = 16
 )
 
-// Refine splits every group by the digest of its files' first n bytes, reading
-// each inode once, and drops what has no equal. With n other than Whole it
-// leaves groups alone whose files are so small that a head would not pay.
+// Refine splits every group by the digest of its files' ends, their first and
+// their last n bytes, or of their whole content if n is Whole. It reads each
+// inode once, and drops what has no equal. It leaves groups alone whose files are
+// so small that to read their ends would not pay.
 //
 // A file that can't be read as it was found is in no group but a problem of the
 // report. When ctx is cancelled the groups are those of the files read until
@@ -39,19 +42,19 @@ func Refine(ctx context.Context, r Report, h Hasher, n int64, opts Options) Repo
 	var jobs []*job
 	var todo Event
 	for i, g := range r.Groups {
-		if n != Whole && g.Size <= headPays*n {
+		if n != Whole && g.Size <= endsPay*2*n {
 			groups = append(groups, g)
 			continue
 		}
 		for _, links := range byInode(g.Files) {
 			jobs = append(jobs, &job{group: i, links: links})
 			todo.Files++
-			todo.Bytes += links[0].head(n)
+			todo.Bytes += links[0].part(n)
 		}
 	}
 	todo.Stage = StageWhole
 	if n != Whole {
-		todo.Stage = StageHead
+		todo.Stage = StageEnds
 	}
 	opts.observe(todo)
 

@@ -42,8 +42,8 @@ type Options struct {
 	Mode          Mode
 	Workers       int // files and directories in flight at most, 1 to MaxWorkers
 
-	// HashAll has the whole of every file hashed that shares its size: no head is
-	// looked at first, and none is compared instead. So both modes do the same.
+	// HashAll has the whole of every file hashed that shares its size: no ends are
+	// looked at first, and no file is compared instead. So both modes do the same.
 	HashAll bool
 
 	// Within, if it is set, is an open directory. Roots are relative to it, as are
@@ -75,7 +75,7 @@ type Stage string
 
 const (
 	StageWalk  Stage = "walk"
-	StageHead  Stage = "head"
+	StageEnds  Stage = "ends" // the prefix and the suffix of large files
 	StageWhole Stage = "whole"
 )
 
@@ -154,7 +154,7 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 		h = &PoolHasher{Pool: workers, Read: opts.Read}
 	}
 	if !opts.HashAll {
-		r = Refine(ctx, r, h, headSize, opts)
+		r = Refine(ctx, r, h, endSize, opts)
 	}
 	r = Refine(ctx, r, h, Whole, opts)
 	r.Stats.Elapsed = time.Since(start)

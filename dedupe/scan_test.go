@@ -318,9 +318,11 @@ func TestVanishedDirectory(t *testing.T) {
 // TestWork checks how much is read, and that the counters say so.
 func TestWork(t *testing.T) {
 	const mib = 1 << 20
-	early, late := random(mib+1), random(mib+1)
+	early, middle, late := random(mib+1), random(mib+1), random(mib+1)
 	early[0]++
+	middle[endSize]++
 	late[mib]++
+	ends := int64(2 * 2 * endSize)
 	type work struct{ opens, bytes, proven int64 } // files hashed or compared as a whole
 	tests := []struct {
 		name     string
@@ -330,9 +332,10 @@ func TestWork(t *testing.T) {
 		{"unique sizes are not opened", [][]byte{random(1), random(2), random(3)}, work{}},
 		{"small files are read once", [][]byte{random(10), random(10)}, work{2, 20, 2}},
 		{"what is compared, too", [][]byte{random(9000), random(9000), random(9000)}, work{3, 27000, 3}},
-		{"so are files of 16 heads", [][]byte{random(mib), random(mib), random(mib)}, work{3, 3 * mib, 3}},
-		{"a difference in the head ends it", [][]byte{random(mib + 1), early}, work{2, 2 * headSize, 0}},
-		{"one behind it doesn't", [][]byte{random(mib + 1), late}, work{4, 2*headSize + 2*(mib+1), 2}},
+		{"so are files of 16 times their ends", [][]byte{random(mib), random(mib), random(mib)}, work{3, 3 * mib, 3}},
+		{"a difference in the prefix ends it", [][]byte{random(mib + 1), early}, work{2, ends, 0}},
+		{"one in the suffix, too", [][]byte{random(mib + 1), late}, work{2, ends, 0}},
+		{"one between them doesn't", [][]byte{random(mib + 1), middle}, work{4, ends + 2*(mib+1), 2}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
