@@ -12,6 +12,8 @@
 // nothing else.
 //
 //	walk.go     roots and directories → size classes
+//	listing_*.go  the entries of a directory
+//	table.go    all files that were found, in few bytes each
 //	filter.go   which of the files count: sizes and globs
 //	refine.go   groups → finer groups, by digest
 //	hasher.go   one file → its digest, and proof that it did not change
@@ -73,13 +75,18 @@ type Group struct {
 
 	// Reclaimable is the bytes that deleting all copies but one would free.
 	Reclaimable int64
+
+	inodes int // how many inodes the files are; 0 if they were not counted
 }
 
 // HardLinks tells for each of Files whether it is a further link to the inode
 // of an earlier one, and so no copy of its own.
 func (g Group) HardLinks() []bool {
-	seen := make(map[inode]bool, len(g.Files))
 	links := make([]bool, len(g.Files))
+	if g.inodes == len(g.Files) {
+		return links
+	}
+	seen := make(map[inode]bool, len(g.Files))
 	for i, f := range g.Files {
 		links[i] = seen[f.inode()]
 		seen[f.inode()] = true
@@ -89,24 +96,16 @@ func (g Group) HardLinks() []bool {
 
 // Copies counts the inodes of the group: hard links to one inode are one copy.
 func (g Group) Copies() int64 {
-	return int64(len(byInode(g.Files)))
-}
-
-// byInode splits files into those that share an inode, in the order of the
-// first path of each.
-func byInode(files []File) [][]File {
-	at := make(map[inode]int, len(files))
-	links := make([][]File, 0, len(files))
-	for i, f := range files {
-		k, seen := at[f.inode()]
-		if !seen {
-			at[f.inode()] = len(links)
-			links = append(links, files[i:i+1:i+1])
-			continue
-		}
-		links[k] = append(links[k], f)
+	if g.inodes > 0 {
+		return int64(g.inodes)
 	}
-	return links
+	copies := int64(0)
+	for _, link := range g.HardLinks() {
+		if !link {
+			copies++
+		}
+	}
+	return copies
 }
 
 // Problem is a file or directory that could not be read, or that changed while

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -107,13 +109,32 @@ type itemJSON struct {
 
 func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
 	doc := reportOf(r, p)
-	for _, g := range r.Groups {
-		doc.Groups = append(doc.Groups, groupOf(g))
-	}
 	for _, p := range r.Problems {
 		doc.Problems = append(doc.Problems, problemOf(p))
 	}
-	return encode(w, doc)
+	var rest bytes.Buffer
+	if err := encode(&rest, doc); err != nil {
+		return err
+	}
+	// The groups are written one by one: all together would take more memory than
+	// the scan. No string in JSON has a quote that is not escaped.
+	empty := []byte(`"groups":[`)
+	at := bytes.Index(rest.Bytes(), empty) + len(empty)
+	b := bufio.NewWriterSize(w, 64<<10)
+	b.Write(rest.Next(at))
+	var group bytes.Buffer
+	for i, g := range r.Groups {
+		group.Reset()
+		if err := encode(&group, groupOf(g)); err != nil {
+			return err
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(bytes.TrimSuffix(group.Bytes(), []byte("\n")))
+	}
+	b.Write(rest.Bytes())
+	return b.Flush()
 }
 
 // reportOf is all of a report but its groups and problems.
@@ -125,7 +146,7 @@ func reportOf(r dedupe.Report, p *Projection) reportJSON {
 		Workers:  r.Workers,
 		Complete: r.Complete,
 		Stats:    statsOf(r.Stats),
-		Groups:   make([]groupJSON, 0, len(r.Groups)),
+		Groups:   []groupJSON{},
 		Problems: make([]problemJSON, 0, len(r.Problems)),
 	}
 	lossy := false
