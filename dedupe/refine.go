@@ -251,7 +251,10 @@ func (s *stage) finish(i int, j job, names []uint32, work Work, problems []*Prob
 // split makes a group of each digest that two inodes of a group share.
 func (s *stage) split() (finer []Group) {
 	slices.SortFunc(s.jobs, func(a, b job) int {
-		return cmp.Or(cmp.Compare(a.group, b.group), bytes.Compare(a.digest[:], b.digest[:]), cmp.Compare(a.file, b.file))
+		if a.group != b.group {
+			return cmp.Compare(a.group, b.group)
+		}
+		return cmp.Or(bytes.Compare(a.digest[:], b.digest[:]), cmp.Compare(a.file, b.file))
 	})
 	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done })
 	for len(jobs) > 0 {

@@ -99,7 +99,10 @@ type sized struct {
 func (t *table) classes() []Group {
 	files := t.shared()
 	slices.SortFunc(files, func(a, b sized) int {
-		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.inode, b.inode), t.compareInodes(a.at, b.at))
+		if a.size != b.size || a.inode != b.inode {
+			return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.inode, b.inode))
+		}
+		return t.compareInodes(a.at, b.at)
 	})
 	var groups []Group
 	for len(files) > 0 {

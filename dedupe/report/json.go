@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -122,19 +123,62 @@ func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
 	at := bytes.Index(rest.Bytes(), empty) + len(empty)
 	b := bufio.NewWriterSize(w, 64<<10)
 	b.Write(rest.Next(at))
-	var group bytes.Buffer
+	var line []byte
 	for i, g := range r.Groups {
-		group.Reset()
-		if err := encode(&group, groupOf(g)); err != nil {
-			return err
+		if line = line[:0]; i > 0 {
+			line = append(line, ',')
 		}
-		if i > 0 {
-			b.WriteByte(',')
+		line = fmt.Appendf(line, `{"size":%d,"digest":"%s","reclaimable_bytes":%d,"files":[`, g.Size, g.Digest, g.Reclaimable)
+		links := g.HardLinks()
+		for k, f := range g.Files {
+			if k > 0 {
+				line = append(line, ',')
+			}
+			line = appendFile(line, f, links[k])
+			b.Write(line)
+			line = line[:0]
 		}
-		b.Write(bytes.TrimSuffix(group.Bytes(), []byte("\n")))
+		b.Write(append(line, "]}"...))
 	}
 	b.Write(rest.Bytes())
 	return b.Flush()
+}
+
+// appendFile appends what encoding/json makes of a fileJSON, in half the time and
+// without allocations: of a large report nearly all is files.
+func appendFile(b []byte, f dedupe.File, link bool) []byte {
+	b = append(b, `{"path":`...)
+	if plain(f.Path) {
+		b = append(append(append(b, '"'), f.Path...), '"')
+	} else {
+		var path bytes.Buffer
+		encode(&path, f.Path) // of a string: can't fail
+		b = append(b, bytes.TrimSuffix(path.Bytes(), []byte("\n"))...)
+	}
+	if !utf8.ValidString(f.Path) {
+		b = append(b, `,"path_base64":"`...)
+		b = base64.StdEncoding.AppendEncode(b, []byte(f.Path))
+		b = append(b, '"')
+	}
+	b = append(b, `,"inode":`...)
+	b = strconv.AppendUint(b, f.Inode, 10)
+	b = append(b, `,"mtime":"`...)
+	b = time.Unix(0, f.ModTime).UTC().AppendFormat(b, time.RFC3339Nano)
+	b = append(b, '"')
+	if link {
+		b = append(b, `,"hard_link":true`...)
+	}
+	return append(b, '}')
+}
+
+// plain tells whether a string is in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // reportOf is all of a report but its groups and problems.
