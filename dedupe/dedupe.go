@@ -3,7 +3,7 @@
 //
 // Everything is a [Report]. [Walk] makes one, its groups the size classes of
 // the files it found. [Refine] makes a finer one of it: it splits every group
-// by the digest of the files' head, or of their whole content. [Scan] is Walk
+// by the digest of the files' ends, or of their whole content. [Scan] is Walk
 // and both refinements, measured.
 //
 // Reading is the work of a [Hasher], and the two modes are two of them:
@@ -12,9 +12,13 @@
 // nothing else.
 //
 //	walk.go     roots and directories → size classes
+//	listing_*.go  the entries of a directory
+//	table.go    all files that were found, in few bytes each
 //	filter.go   which of the files count: sizes and globs
 //	refine.go   groups → finer groups, by digest
 //	hasher.go   one file → its digest, and proof that it did not change
+//	recent.go   what was hashed lately, for others to be compared with
+//	ends_*.go   of large files only the ends, and nothing ahead of that
 //	place.go    where paths begin, and what keeps them inside it
 //	process.go  the same in worker processes, over package pool
 //	scan.go     the stages in order, what they used
@@ -33,7 +37,7 @@ import (
 	"time"
 )
 
-// Digest is the BLAKE3-256 digest of a file's content, or of its head.
+// Digest is the BLAKE3-256 digest of a file's content, or of its ends.
 type Digest [32]byte
 
 // String returns the digest as 64 hexadecimal digits.
@@ -66,18 +70,23 @@ func (f File) inode() inode {
 // after Walk, a duplicate group after Scan. It has at least two copies.
 type Group struct {
 	Size   int64  // bytes of each file
-	Digest Digest // of the whole content, of the head, or zero in a size class
+	Digest Digest // of the whole content, of the ends, or zero in a size class
 	Files  []File // in the order of their paths; hard links included
 
 	// Reclaimable is the bytes that deleting all copies but one would free.
 	Reclaimable int64
+
+	inodes int // how many inodes the files are; 0 if they were not counted
 }
 
 // HardLinks tells for each of Files whether it is a further link to the inode
 // of an earlier one, and so no copy of its own.
 func (g Group) HardLinks() []bool {
-	seen := make(map[inode]bool, len(g.Files))
 	links := make([]bool, len(g.Files))
+	if g.inodes == len(g.Files) {
+		return links
+	}
+	seen := make(map[inode]bool, len(g.Files))
 	for i, f := range g.Files {
 		links[i] = seen[f.inode()]
 		seen[f.inode()] = true
@@ -87,24 +96,16 @@ func (g Group) HardLinks() []bool {
 
 // Copies counts the inodes of the group: hard links to one inode are one copy.
 func (g Group) Copies() int64 {
-	return int64(len(byInode(g.Files)))
-}
-
-// byInode splits files into those that share an inode, in the order of the
-// first path of each.
-func byInode(files []File) [][]File {
-	at := make(map[inode]int, len(files))
-	links := make([][]File, 0, len(files))
-	for i, f := range files {
-		k, seen := at[f.inode()]
-		if !seen {
-			at[f.inode()] = len(links)
-			links = append(links, files[i:i+1:i+1])
-			continue
-		}
-		links[k] = append(links[k], f)
+	if g.inodes > 0 {
+		return int64(g.inodes)
 	}
-	return links
+	copies := int64(0)
+	for _, link := range g.HardLinks() {
+		if !link {
+			copies++
+		}
+	}
+	return copies
 }
 
 // Problem is a file or directory that could not be read, or that changed while
@@ -135,12 +136,17 @@ type Work struct {
 	Opens       int64
 	BytesRead   int64
 	FilesHashed int64 // files whose whole content was hashed
+
+	// FilesCompared is files that were not hashed, because they equal, byte for
+	// byte, one that was. Which these are, and how many, is a matter of chance.
+	FilesCompared int64
 }
 
 func (w *Work) add(v Work) {
 	w.Opens += v.Opens
 	w.BytesRead += v.BytesRead
 	w.FilesHashed += v.FilesHashed
+	w.FilesCompared += v.FilesCompared
 }
 
 // Report is the answer at any stage of a scan.

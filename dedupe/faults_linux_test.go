@@ -20,8 +20,15 @@ import (
 // faulty shows src with faults until the test ends.
 func faulty(t *testing.T, src string, fault func(context.Context, *efs.Call) syscall.Errno) string {
 	t.Helper()
-	dst := filepath.Join(t.TempDir(), "mnt")
-	mount, err := efs.Mount(src, dst, efs.Options{Fault: fault})
+	dst, _ := mounted(t, src, efs.Options{Fault: fault})
+	return dst
+}
+
+// mounted shows src as on EFS until the test ends.
+func mounted(t *testing.T, src string, o efs.Options) (dst string, mount *efs.FileSystem) {
+	t.Helper()
+	dst = filepath.Join(t.TempDir(), "mnt")
+	mount, err := efs.Mount(src, dst, o)
 	if err != nil {
 		if os.Geteuid() != 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			t.Skip("no FUSE here: ", err)
@@ -33,7 +40,27 @@ func faulty(t *testing.T, src string, fault func(context.Context, *efs.Call) sys
 			t.Error(err)
 		}
 	})
-	return dst
+	return dst, mount
+}
+
+// TestEndsMetered has EFS count what reading the ends of files takes: not a byte
+// beside them, and the least that is metered.
+func TestEndsMetered(t *testing.T) {
+	src := t.TempDir()
+	const files, size = 5, 4 << 20
+	for i := range files {
+		content := random(size)
+		content[size-1] = byte(i)
+		write(t, content, filepath.Join(src, "in", string(rune('a'+i))))
+	}
+	dst, fs := mounted(t, src, efs.Options{})
+	r := scan(t, Options{Roots: []string{filepath.Join(dst, "in")}})
+	want := efs.Counters{Opens: files, Reads: 2 * files, BytesRead: 2 * endSize * files, MeteredReadBytes: 2 * endSize * files}
+	got := fs.Counters()
+	got = efs.Counters{Opens: got.Opens, Reads: got.Reads, BytesRead: got.BytesRead, MeteredReadBytes: got.MeteredReadBytes}
+	if got != want || r.Stats.Opens != want.Opens || r.Stats.BytesRead != want.BytesRead || len(r.Groups) != 0 {
+		t.Errorf("EFS counts %+v, want %+v; the scan %+v", got, want, r.Stats.Work)
+	}
 }
 
 // everyOther fails every other call about a file.

@@ -5,17 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 
-	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 )
 
 // Whole asks a Hasher for the whole content of a file.
 const Whole int64 = -1
 
-// Hasher returns the digest of the first n bytes of a file, or of all of it if
-// it is shorter or n is Whole, and what finding it took, also on error.
+// Hasher returns the digest of the ends of a file, its first n bytes followed by
+// its last n, or of all of it if it is no longer than both or n is Whole, and
+// what finding it took, also on error.
 //
 // The digest is that of the file f describes: a file that changed, shrank,
 // grew, vanished or was replaced since f was found, or while it was read, is an
@@ -30,10 +29,6 @@ type Hasher interface {
 // found until its reading ended.
 var ErrChanged = errors.New("changed during the scan")
 
-// bufferSize is a read(2) at its fastest: larger ones fall out of the
-// processor's cache before they are hashed.
-const bufferSize = 128 << 10
-
 // LocalHasher reads and hashes files in this process. Its zero value is ready.
 type LocalHasher struct {
 	// Read, if it is set, is told of the bytes of each read as it is made, from
@@ -44,12 +39,11 @@ type LocalHasher struct {
 	// can't leave.
 	Within *os.File
 
-	scratch sync.Pool // *scratch
-}
+	// HashAll has every file hashed, where otherwise one that equals another, which
+	// was hashed lately, byte for byte, has its digest by that.
+	HashAll bool
 
-type scratch struct {
-	buffer [bufferSize]byte
-	blake3 *blake3.Hasher
+	recent recent
 }
 
 // Hash implements Hasher: one open, and each byte read once.
@@ -69,31 +63,26 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	if err := f.unchanged(&now); err != nil {
 		return d, w, problem("open", f.Path, err)
 	}
-	s, _ := h.scratch.Get().(*scratch)
-	if s == nil {
-		s = &scratch{blake3: blake3.New()}
-	}
-	defer h.scratch.Put(s)
-	s.blake3.Reset()
 
-	n = f.head(n)
-	for w.BytesRead < n {
+	total := f.part(n)
+	whole := total == f.Size
+	if !whole {
+		onlyEnds(fd)
+	}
+	in := h.recent.begin(f.Size, whole && !h.HashAll)
+	defer func() { h.recent.end(in, d, err == nil) }()
+	for w.BytesRead < total {
 		if err := ctx.Err(); err != nil {
 			return d, w, err
 		}
-		k, err := read(fd, s.buffer[:min(n-w.BytesRead, bufferSize)])
+		k, err := f.read(fd, in, w.BytesRead, n)
 		if err != nil {
-			return d, w, problem("read", f.Path, err)
-		}
-		if k == 0 {
-			err := fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, w.BytesRead, f.Size)
 			return d, w, problem("read", f.Path, err)
 		}
 		w.BytesRead += int64(k)
 		if h.Read != nil {
 			h.Read(int64(k))
 		}
-		s.blake3.Write(s.buffer[:k])
 	}
 
 	// By path, not by descriptor: this sees a file that was replaced, too.
@@ -103,19 +92,44 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	if err := f.unchanged(&now); err != nil {
 		return d, w, problem("read", f.Path, err)
 	}
-	s.blake3.Sum(d[:0])
-	if n == f.Size {
+	d, hashed := in.digest()
+	switch {
+	case !hashed:
+		w.FilesCompared = 1
+	case whole:
 		w.FilesHashed = 1
 	}
 	return d, w, nil
 }
 
-// head returns how many bytes the first n bytes of the file are.
-func (f File) head(n int64) int64 {
-	if n == Whole {
+// read reads on in f, of whose ends of n bytes pos bytes were read, and returns
+// how many bytes it added.
+func (f File) read(fd int, in *reading, pos, n int64) (int, error) {
+	from, left := pos, f.part(n)-pos
+	if f.part(n) < f.Size {
+		if left > n {
+			left -= n // to the end of the prefix
+		} else {
+			from = f.Size - left
+		}
+	}
+	space := in.space(pos)
+	k, err := read(fd, space[:min(left, int64(len(space)))], from)
+	if err == nil && k == 0 {
+		err = fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, from, f.Size)
+	}
+	if err == nil {
+		in.add(pos, k)
+	}
+	return k, err
+}
+
+// part returns how many bytes the ends of the file are, of n bytes each.
+func (f File) part(n int64) int64 {
+	if n == Whole || n >= f.Size-n {
 		return f.Size
 	}
-	return min(n, f.Size)
+	return 2 * n
 }
 
 // unchanged compares a file with what the walk knew of it.

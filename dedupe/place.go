@@ -83,9 +83,9 @@ func openat(dir int, name string, flags int) (fd int, err error) {
 	return fd, err
 }
 
-func read(fd int, b []byte) (n int, err error) {
+func read(fd int, b []byte, offset int64) (n int, err error) {
 	err = retry(func() error {
-		n, err = unix.Read(fd, b)
+		n, err = unix.Pread(fd, b, offset)
 		return err
 	})
 	return n, err

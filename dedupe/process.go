@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 
 	"efsdedupe/dedupe/pool"
@@ -41,11 +40,13 @@ func (h *PoolHasher) Hash(ctx context.Context, f File, n int64) (Digest, Work, e
 	return r.digest, r.work, r.problem(f.Path)
 }
 
-// The arguments that make a program a worker process, and one whose paths are
-// within the directory that it has as file descriptor 3.
+// The arguments that make a program a worker process, one whose paths are within
+// the directory that it has as file descriptor 3, and one that compares nothing.
+// They come in this order.
 const (
-	workerArg = "worker"
-	withinArg = "within"
+	workerArg  = "worker"
+	withinArg  = "within"
+	hashAllArg = "hash-all"
 )
 
 // workerCommand is the command of a worker process for a scan with options o.
@@ -60,6 +61,9 @@ func (o *Options) workerCommand() *exec.Cmd {
 	if o.Within != nil {
 		cmd.Args = append(cmd.Args, withinArg)
 		cmd.ExtraFiles = []*os.File{o.Within}
+	}
+	if o.HashAll {
+		cmd.Args = append(cmd.Args, hashAllArg)
 	}
 	return cmd
 }
@@ -81,17 +85,26 @@ func self() *exec.Cmd {
 // ends. A program whose scans have the mode Processes calls it before it does
 // anything else; many workers start at once.
 func RunWorker(args []string, in io.Reader, out io.Writer) (isWorker bool, err error) {
-	switch {
-	case slices.Equal(args, []string{workerArg}):
-		return true, serve(in, out, nil)
-	case slices.Equal(args, []string{workerArg, withinArg}):
-		return true, serve(in, out, os.NewFile(3, withinArg))
+	if len(args) == 0 || args[0] != workerArg {
+		return false, nil
 	}
-	return false, nil
+	h := &LocalHasher{recent: recent{sparing: true}}
+	args = args[1:]
+	if len(args) > 0 && args[0] == withinArg {
+		h.Within = os.NewFile(3, withinArg)
+		args = args[1:]
+	}
+	if len(args) > 0 && args[0] == hashAllArg {
+		h.HashAll = true
+		args = args[1:]
+	}
+	if len(args) > 0 {
+		return false, nil
+	}
+	return true, serve(in, out, h)
 }
 
-func serve(in io.Reader, out io.Writer, within *os.File) error {
-	h := LocalHasher{Within: within}
+func serve(in io.Reader, out io.Writer, h *LocalHasher) error {
 	return pool.Serve(in, out, func(frame []byte) []byte {
 		var q request
 		if err := q.parse(frame); err != nil {
@@ -143,7 +156,7 @@ func (q *request) parse(b []byte) error {
 	return nil
 }
 
-// response is three numbers of eight bytes and a digest; then, if the file is a
+// response is four numbers of eight bytes and a digest; then, if the file is a
 // problem, whether it changed, the length of the operation's name, that name,
 // and the cause.
 type response struct {
@@ -153,10 +166,10 @@ type response struct {
 	op, err string
 }
 
-const responseSize = 3*8 + len(Digest{})
+const responseSize = 4*8 + len(Digest{})
 
 func (r response) append(b []byte) []byte {
-	for _, v := range [...]int64{r.work.Opens, r.work.BytesRead, r.work.FilesHashed} {
+	for _, v := range [...]int64{r.work.Opens, r.work.BytesRead, r.work.FilesHashed, r.work.FilesCompared} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(v))
 	}
 	b = append(b, r.digest[:]...)
@@ -176,7 +189,7 @@ func (r *response) parse(b []byte) error {
 		return fmt.Errorf("a worker's response of %d bytes is too short", len(b))
 	}
 	v := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
-	*r = response{work: Work{Opens: v(0), BytesRead: v(1), FilesHashed: v(2)}, digest: Digest(b[3*8:])}
+	*r = response{work: Work{Opens: v(0), BytesRead: v(1), FilesHashed: v(2), FilesCompared: v(3)}, digest: Digest(b[4*8:])}
 	rest := b[responseSize:]
 	if len(rest) == 0 {
 		return nil

@@ -1,30 +1,36 @@
 package dedupe
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"iter"
+	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// headSize is how much of a file the first refinement reads.
-	headSize = 64 << 10
+	// endSize is how much of a file the first refinement reads at each end, its
+	// prefix and its suffix: files that share one often differ in the other. It is
+	// the least that EFS meters of a READ.
+	endSize = 32 << 10
 
-	// headPays is how many heads long a file must be before its head is read
-	// alone. A head costs another open and is read again where it decides
-	// nothing; so at most 1/16 of the bytes are read for nothing.
-	headPays = 16
+	// endsPay is how many times as long as its ends a file must be before they are
+	// read alone. That costs another open, a round trip for each end, and where it
+	// decides nothing they are read again: at most 1/16 of the bytes for nothing.
+	endsPay = 16
 )
 
-// Refine splits every group by the digest of its files' first n bytes, reading
-// each inode once, and drops what has no equal. With n other than Whole it
-// leaves groups alone whose files are so small that a head would not pay.
+// Refine splits every group by the digest of its files' ends, their first and
+// their last n bytes, or of their whole content if n is Whole. It reads each
+// inode once, and drops what has no equal. It leaves groups alone whose files are
+// so small that to read their ends would not pay.
 //
 // A file that can't be read as it was found is in no group but a problem of the
 // report. When ctx is cancelled the groups are those of the files read until
@@ -32,152 +38,272 @@ const (
 func Refine(ctx context.Context, r Report, h Hasher, n int64, opts Options) Report {
 	// The largest first: no worker is left alone with one at the end.
 	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(b.Size, a.Size) })
-	var groups []Group
-	var jobs []*job
-	var todo Event
-	for i, g := range r.Groups {
-		if n != Whole && g.Size <= headPays*n {
-			groups = append(groups, g)
-			continue
-		}
-		for _, links := range byInode(g.Files) {
-			jobs = append(jobs, &job{group: i, links: links})
-			todo.Files++
-			todo.Bytes += links[0].head(n)
-		}
-	}
-	todo.Stage = StageWhole
+	pay := len(r.Groups)
 	if n != Whole {
-		todo.Stage = StageHead
+		pay, _ = slices.BinarySearchFunc(r.Groups, endsPay*2*n, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
 	}
-	opts.observe(todo)
-
-	run := func(emit func(result)) { hashAll(ctx, jobs, h, n, opts.Workers, emit) }
-	gather(ctx, run, func(done result) {
-		done.job.result = &done
-		r.Stats.Work.add(done.work)
-		r.Problems = append(r.Problems, done.problems...)
-		opts.observe(Event{Stage: todo.Stage, Work: done.work})
-	})
-	r.Groups = append(groups, split(r.Groups, jobs)...)
+	s := newStage(r.Groups[:pay], h, n, opts)
+	await(ctx, func() { s.run(ctx) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = true
+	r.Stats.Work.add(s.work)
+	r.Problems = append(r.Problems, s.problems...)
+	r.Groups = append(s.split(), r.Groups[pay:]...)
 	r.Complete = r.Complete && ctx.Err() == nil && len(r.Problems) == 0
 	return r
 }
 
-// job is one inode to be hashed, under any of its names.
-type job struct {
-	group  int // in the report to be refined
-	links  []File
-	result *result // nil until it is done
-}
+// stage is a refinement on its way.
+type stage struct {
+	groups []Group
+	hasher Hasher
+	n      int64
+	opts   Options
+	name   Stage
 
-// result is what became of a job. Links are those of its names that could be
-// read, or weren't needed.
-type result struct {
-	job      *job
-	digest   Digest
-	links    []File
+	mu       sync.Mutex
+	jobs     []job // in the order of groups
+	links    [][]uint32
+	taken    int // jobs
 	work     Work
 	problems []*Problem
+	left     bool // nobody waits for what is found now
 }
 
-// hashAll drives the hasher, whichever it is, with one goroutine a worker.
-func hashAll(ctx context.Context, jobs []*job, h Hasher, n int64, workers int, emit func(result)) {
-	var next atomic.Int64
-	var group errgroup.Group
-	for range min(workers, len(jobs)) {
-		group.Go(func() error {
-			for i := next.Add(1); i <= int64(len(jobs)) && ctx.Err() == nil; i = next.Add(1) {
-				emit(jobs[i-1].hash(ctx, h, n))
-			}
-			return nil
-		})
+// job is one inode to be hashed, under any of its names. There may be a million.
+type job struct {
+	group  uint32
+	file   uint32 // of the group, the first name
+	links  uint32 // where all names are in the stage's links, plus one; 0 if file is the only one
+	done   bool   // and digest is known
+	digest Digest
+}
+
+func newStage(groups []Group, h Hasher, n int64, opts Options) *stage {
+	s := &stage{groups: groups, hasher: h, n: n, opts: opts, name: StageWhole}
+	if n != Whole {
+		s.name = StageEnds
 	}
-	group.Wait() // every error is in a result
+	todo := Event{Stage: s.name}
+	for _, g := range groups {
+		copies := g.Copies()
+		todo.Files += copies
+		todo.Bytes += copies * g.Files[0].part(n)
+	}
+	s.jobs = make([]job, 0, todo.Files)
+	for i := range groups {
+		s.add(uint32(i))
+	}
+	opts.observe(todo)
+	return s
+}
+
+// add makes a job of each inode of a group.
+func (s *stage) add(group uint32) {
+	g := s.groups[group]
+	var of map[inode]int // the job of an inode
+	if g.inodes != len(g.Files) {
+		of = make(map[inode]int, len(g.Files))
+	}
+	for i, f := range g.Files {
+		file := uint32(i)
+		if of != nil {
+			if k, seen := of[f.inode()]; seen {
+				s.link(&s.jobs[k], file)
+				continue
+			}
+			of[f.inode()] = len(s.jobs)
+		}
+		s.jobs = append(s.jobs, job{group: group, file: file})
+	}
+}
+
+func (s *stage) link(j *job, file uint32) {
+	if j.links == 0 {
+		s.links = append(s.links, []uint32{j.file})
+		j.links = uint32(len(s.links))
+	}
+	s.links[j.links-1] = append(s.links[j.links-1], file)
+}
+
+// names returns the names of a job's inode, as indexes of the group's files.
+func (s *stage) names(j job) []uint32 {
+	if j.links > 0 {
+		return s.links[j.links-1]
+	}
+	return []uint32{j.file}
+}
+
+// run drives the hasher, whichever it is, with one goroutine a worker.
+func (s *stage) run(ctx context.Context) {
+	var group errgroup.Group
+	taken := make(chan struct{}) // closed when no job is left
+	allTaken := sync.OnceFunc(func() { close(taken) })
+	work := func() error {
+		defer allTaken()
+		for ctx.Err() == nil {
+			i, j := s.take()
+			if i < 0 {
+				break
+			}
+			s.hash(ctx, i, j)
+		}
+		return nil
+	}
+	for more := range crew(min(s.opts.Workers, len(s.jobs)), s.opts.Mode, taken) {
+		for range more {
+			group.Go(work)
+		}
+	}
+	group.Wait() // every error is a problem
+}
+
+// take returns the next job and its index, which is -1 if there is none.
+func (s *stage) take() (int, job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left || s.taken == len(s.jobs) {
+		return -1, job{}
+	}
+	s.taken++
+	return s.taken - 1, s.jobs[s.taken-1]
+}
+
+// crew yields how many workers to start, and then how many more, up to most: in
+// this process as many as there are processors, and twice as many as long as
+// these don't keep them busy, as on a network mount. What comes from the page
+// cache is read fastest by few. It ends when all is taken.
+func crew(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		processors := runtime.GOMAXPROCS(0)
+		started := most
+		if mode != Processes {
+			started = min(most, processors)
+		}
+		if !yield(started) {
+			return
+		}
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for cpu, at := cpuTime(), time.Now(); started < most; {
+			select {
+			case <-taken:
+				return
+			case <-tick.C:
+			}
+			used, passed := cpuTime()-cpu, time.Since(at)
+			cpu, at = cpu+used, at.Add(passed)
+			if used > passed*time.Duration(processors)*3/4 {
+				continue
+			}
+			more := min(started, most-started)
+			if started += more; !yield(more) {
+				return
+			}
+		}
+	}
 }
 
 // hash tries the names of an inode until one can be read.
-func (j *job) hash(ctx context.Context, h Hasher, n int64) result {
-	done := result{job: j, links: j.links}
-	for ; len(done.links) > 0; done.links = done.links[1:] {
-		digest, work, err := h.Hash(ctx, done.links[0], n)
-		done.work.add(work)
+func (s *stage) hash(ctx context.Context, i int, j job) {
+	names := s.names(j)
+	var work Work
+	var problems []*Problem
+	for ; len(names) > 0; names = names[1:] {
+		f := s.groups[j.group].Files[names[0]]
+		digest, did, err := s.hasher.Hash(ctx, f, s.n)
+		work.add(did)
 		if err == nil {
-			done.digest = digest
-			return done
+			j.digest, j.done = digest, true
+			break
 		}
 		if ctx.Err() != nil {
-			return result{job: j, work: done.work}
+			problems = nil
+			break
 		}
 		var p *Problem
 		if !errors.As(err, &p) {
-			p = &Problem{Op: "hash", Path: done.links[0].Path, Err: err}
+			p = &Problem{Op: "hash", Path: f.Path, Err: err}
 		}
-		done.problems = append(done.problems, p)
+		problems = append(problems, p)
 	}
-	return done
+	s.finish(i, j, names, work, problems)
+}
+
+// finish takes what became of a job. Names are those that could be read, or
+// weren't needed.
+func (s *stage) finish(i int, j job, names []uint32, work Work, problems []*Problem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left {
+		return
+	}
+	if j.links > 0 {
+		s.links[j.links-1] = names
+	}
+	s.jobs[i] = j
+	s.work.add(work)
+	s.problems = append(s.problems, problems...)
+	s.opts.observe(Event{Stage: s.name, Work: work})
 }
 
 // split makes a group of each digest that two inodes of a group share.
-func split(groups []Group, jobs []*job) []Group {
-	type key struct {
-		group  int
-		digest Digest
-	}
-	byDigest := make(map[key][]*result)
-	for _, j := range jobs {
-		if done := j.result; done != nil && len(done.links) > 0 {
-			k := key{j.group, done.digest}
-			byDigest[k] = append(byDigest[k], done)
+func (s *stage) split() (finer []Group) {
+	slices.SortFunc(s.jobs, func(a, b job) int {
+		if a.group != b.group {
+			return cmp.Compare(a.group, b.group)
 		}
-	}
-	var finer []Group
-	for k, same := range byDigest {
-		if len(same) < 2 {
-			continue
+		return cmp.Or(bytes.Compare(a.digest[:], b.digest[:]), cmp.Compare(a.file, b.file))
+	})
+	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done })
+	for len(jobs) > 0 {
+		n := 1
+		for n < len(jobs) && jobs[n].group == jobs[0].group && jobs[n].digest == jobs[0].digest {
+			n++
 		}
-		g := Group{Size: groups[k.group].Size, Digest: k.digest}
-		for _, done := range same {
-			g.Files = append(g.Files, done.links...)
+		if n > 1 {
+			finer = append(finer, s.group(jobs[:n]))
 		}
-		slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-		finer = append(finer, g)
+		jobs = jobs[n:]
 	}
 	return finer
+}
+
+// group makes a group of jobs that have one digest.
+func (s *stage) group(jobs []job) Group {
+	files := s.groups[jobs[0].group].Files
+	g := Group{Size: files[0].Size, Digest: jobs[0].digest, Files: make([]File, 0, len(jobs)), inodes: len(jobs)}
+	for _, j := range jobs {
+		for _, i := range s.names(j) {
+			g.Files = append(g.Files, files[i])
+		}
+	}
+	if len(g.Files) > len(jobs) {
+		slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	}
+	return g
 }
 
 // hungAfter is how long a cancelled stage waits for its goroutines. One that is
 // in a system call on a mount that hangs can't be interrupted, and is left.
 const hungAfter = 250 * time.Millisecond
 
-// gather runs run beside the caller and hands what it emits to take, one at a
-// time, until it has ended, or until ctx is cancelled and it hangs.
-func gather[T any](ctx context.Context, run func(emit func(T)), take func(T)) {
-	emitted := make(chan T, 64)
-	left := make(chan struct{})
-	defer close(left)
+// await runs run beside the caller until it ends, or until ctx is cancelled and it
+// hangs.
+func await(ctx context.Context, run func()) {
+	ended := make(chan struct{})
 	go func() {
-		defer close(emitted)
-		run(func(v T) {
-			select {
-			case emitted <- v:
-			case <-left:
-			}
-		})
+		defer close(ended)
+		run()
 	}()
-	cancelled := ctx.Done()
-	var hung <-chan time.Time
-	for {
-		select {
-		case v, ok := <-emitted:
-			if !ok {
-				return
-			}
-			take(v)
-		case <-cancelled:
-			cancelled, hung = nil, time.After(hungAfter)
-		case <-hung:
-			return
-		}
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+	case <-time.After(hungAfter):
 	}
 }

@@ -40,7 +40,11 @@ type Options struct {
 	Filter        Filter
 	OneFileSystem bool // stay on the file system of each root
 	Mode          Mode
-	Workers       int // files and directories in flight, 1 to MaxWorkers
+	Workers       int // files and directories in flight at most, 1 to MaxWorkers
+
+	// HashAll has the whole of every file hashed that shares its size: no ends are
+	// looked at first, and no file is compared instead. So both modes do the same.
+	HashAll bool
 
 	// Within, if it is set, is an open directory. Roots are relative to it, as are
 	// the paths of the report, and nothing outside it is opened or looked at: no
@@ -71,7 +75,7 @@ type Stage string
 
 const (
 	StageWalk  Stage = "walk"
-	StageHead  Stage = "head"
+	StageEnds  Stage = "ends" // the prefix and the suffix of large files
 	StageWhole Stage = "whole"
 )
 
@@ -143,13 +147,15 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	var h Hasher = &LocalHasher{Read: opts.Read, Within: opts.Within}
+	var h Hasher = &LocalHasher{Read: opts.Read, Within: opts.Within, HashAll: opts.HashAll}
 	var workers *pool.Pool
 	if opts.Mode == Processes {
 		workers = pool.New(min(opts.Workers, candidates(r)), opts.workerCommand)
 		h = &PoolHasher{Pool: workers, Read: opts.Read}
 	}
-	r = Refine(ctx, r, h, headSize, opts)
+	if !opts.HashAll {
+		r = Refine(ctx, r, h, endSize, opts)
+	}
 	r = Refine(ctx, r, h, Whole, opts)
 	r.Stats.Elapsed = time.Since(start)
 

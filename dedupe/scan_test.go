@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -47,6 +48,7 @@ func scan(t testing.TB, opts Options) Report {
 // answer is a report without what differs from scan to scan and mode to mode.
 func answer(r Report) string {
 	r.Mode, r.Workers = "", 0
+	r.Stats.Work = proven(r.Stats.Work)
 	r.Stats.Elapsed, r.Stats.CPU, r.Stats.PeakMemory, r.Stats.WorkerProcesses = 0, 0, 0, 0
 	var b strings.Builder
 	fmt.Fprintf(&b, "%q complete=%v %+v\n", r.Roots, r.Complete, r.Stats)
@@ -316,19 +318,24 @@ func TestVanishedDirectory(t *testing.T) {
 // TestWork checks how much is read, and that the counters say so.
 func TestWork(t *testing.T) {
 	const mib = 1 << 20
-	early, late := random(mib+1), random(mib+1)
+	early, middle, late := random(mib+1), random(mib+1), random(mib+1)
 	early[0]++
+	middle[endSize]++
 	late[mib]++
+	ends := int64(2 * 2 * endSize)
+	type work struct{ opens, bytes, proven int64 } // files hashed or compared as a whole
 	tests := []struct {
 		name     string
 		contents [][]byte
-		want     Work
+		want     work
 	}{
-		{"unique sizes are not opened", [][]byte{random(1), random(2), random(3)}, Work{}},
-		{"small files are read once", [][]byte{random(10), random(10)}, Work{2, 20, 2}},
-		{"so are files of 16 heads", [][]byte{random(mib), random(mib), random(mib)}, Work{3, 3 * mib, 3}},
-		{"a difference in the head ends it", [][]byte{random(mib + 1), early}, Work{2, 2 * headSize, 0}},
-		{"one behind it doesn't", [][]byte{random(mib + 1), late}, Work{4, 2*headSize + 2*(mib+1), 2}},
+		{"unique sizes are not opened", [][]byte{random(1), random(2), random(3)}, work{}},
+		{"small files are read once", [][]byte{random(10), random(10)}, work{2, 20, 2}},
+		{"what is compared, too", [][]byte{random(9000), random(9000), random(9000)}, work{3, 27000, 3}},
+		{"so are files of 16 times their ends", [][]byte{random(mib), random(mib), random(mib)}, work{3, 3 * mib, 3}},
+		{"a difference in the prefix ends it", [][]byte{random(mib + 1), early}, work{2, ends, 0}},
+		{"one in the suffix, too", [][]byte{random(mib + 1), late}, work{2, ends, 0}},
+		{"one between them doesn't", [][]byte{random(mib + 1), middle}, work{4, ends + 2*(mib+1), 2}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -341,9 +348,20 @@ func TestWork(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			var all Work // of HashAll
+			if len(test.contents[0]) == len(test.contents[1]) {
+				for _, content := range test.contents {
+					all.add(Work{Opens: 1, BytesRead: int64(len(content)), FilesHashed: 1})
+				}
+			}
 			for _, mode := range []Mode{Goroutines, Processes} {
-				if got := scan(t, Options{Roots: []string{dir}, Mode: mode}).Stats.Work; got != test.want {
+				did := scan(t, Options{Roots: []string{dir}, Mode: mode}).Stats.Work
+				if got := (work{did.Opens, did.BytesRead, did.FilesHashed + did.FilesCompared}); got != test.want {
 					t.Errorf("%s: %+v, want %+v", mode, got, test.want)
+				}
+				did = scan(t, Options{Roots: []string{dir}, Mode: mode, HashAll: true}).Stats.Work
+				if did != all {
+					t.Errorf("%s, all hashed: %+v, want %+v", mode, did, all)
 				}
 			}
 		})
@@ -382,6 +400,29 @@ type hasherFunc func(ctx context.Context, f File, n int64) (Digest, Work, error)
 
 func (h hasherFunc) Hash(ctx context.Context, f File, n int64) (Digest, Work, error) {
 	return h(ctx, f, n)
+}
+
+// TestCrew checks that all workers get to work where files are waited for, also
+// though there are few processors.
+func TestCrew(t *testing.T) {
+	const workers = 32
+	r := Report{Groups: []Group{{Files: make([]File, 8*workers)}}}
+	for i := range r.Groups[0].Files {
+		r.Groups[0].Files[i].Inode = uint64(i)
+	}
+	var inFlight, most atomic.Int64
+	waiting := hasherFunc(func(context.Context, File, int64) (Digest, Work, error) {
+		n := inFlight.Add(1)
+		defer inFlight.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		time.Sleep(20 * time.Millisecond)
+		return Digest{}, Work{}, nil
+	})
+	r = Refine(t.Context(), r, waiting, Whole, Options{Workers: workers, Mode: Goroutines})
+	if len(r.Groups) != 1 || most.Load() != workers {
+		t.Errorf("%d files were in flight, want %d; %v", most.Load(), workers, r.Problems)
+	}
 }
 
 // TestDeadHasher checks that a hasher of which nothing comes never looks like a

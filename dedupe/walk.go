@@ -34,43 +34,22 @@ func Walk(ctx context.Context, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	var report Report
-	classes := make(map[int64][]File)
-	linked := make(map[inode]bool)
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	w := walker{opts: opts, at: place{opts.Within}, roots: roots}
-	run := func(emit func(found)) { w.run(walking, emit) }
-	gather(walking, run, func(f found) {
-		report.Stats.Directories += f.directories
-		report.Problems = append(report.Problems, f.problems...)
-		for _, e := range f.files {
-			report.Stats.Files++
-			if !e.linked || !linked[e.inode()] {
-				report.Stats.Bytes += e.Size
-			}
-			if e.linked {
-				linked[e.inode()] = true
-			}
-			classes[e.Size] = append(classes[e.Size], e.File)
-		}
-		opts.observe(Event{Stage: StageWalk, Files: int64(len(f.files))})
-		if opts.MaxFiles > 0 && report.Stats.Files > opts.MaxFiles {
-			stop()
-		}
-	})
-	if opts.MaxFiles > 0 && report.Stats.Files > opts.MaxFiles {
+	w := &walker{opts: opts, at: place{opts.Within}, roots: roots, ctx: walking, stop: stop, linked: make(map[inode]bool)}
+	await(walking, w.run)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = true
+	if w.tooMany() {
 		return Report{}, fmt.Errorf("%w: the limit is %d; choose a smaller directory, or filters", ErrTooManyFiles, opts.MaxFiles)
 	}
-	for size, files := range classes {
-		if len(files) < 2 || len(byInode(files)) < 2 {
-			continue
-		}
-		slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-		report.Groups = append(report.Groups, Group{Size: size, Files: files})
-	}
-	report.Complete = ctx.Err() == nil && len(report.Problems) == 0
-	return report, nil
+	return Report{
+		Groups:   w.table.classes(),
+		Problems: w.problems,
+		Stats:    w.stats,
+		Complete: ctx.Err() == nil && len(w.problems) == 0,
+	}, nil
 }
 
 // ErrTooManyFiles is that of a walk that found more files than Options.MaxFiles.
@@ -166,31 +145,26 @@ func cause(err error) error {
 	return err
 }
 
-// found is what one step of a walk saw.
-type found struct {
-	files       []entry
-	directories int64
-	problems    []*Problem
-}
-
-type entry struct {
-	File
-	linked bool // the inode has other names
-}
-
 type walker struct {
 	opts  Options
 	at    place
 	roots []root
 	ctx   context.Context
-	group *errgroup.Group
-	emit  func(found)
+	stop  context.CancelFunc
+	group errgroup.Group
+
+	listings sync.Pool // of *listing
+
+	mu       sync.Mutex
+	table    table
+	linked   map[inode]bool // inodes that have more names, and were found
+	stats    Stats
+	problems []*Problem
+	left     bool // nobody waits for what is found now
 }
 
-// run walks all roots; what they hold comes out of emit as it is found.
-func (w *walker) run(ctx context.Context, emit func(found)) {
-	w.ctx, w.emit = ctx, emit
-	w.group = new(errgroup.Group)
+// run walks all roots.
+func (w *walker) run() {
 	w.group.SetLimit(w.opts.Workers)
 	for i := range w.roots {
 		w.spawn(func() { w.root(&w.roots[i]) })
@@ -210,7 +184,7 @@ func (w *walker) spawn(f func()) {
 func (w *walker) root(r *root) {
 	switch {
 	case r.err != nil:
-		w.emit(found{problems: []*Problem{r.err}})
+		w.problem(r.err)
 	case r.stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		w.directory(r, "")
 	default:
@@ -218,9 +192,9 @@ func (w *walker) root(r *root) {
 		if w.opts.Filter.excludes(name) || !w.opts.Filter.includes(name) {
 			return
 		}
-		var f found
-		f.file(&w.opts, r.path, &r.stat)
-		w.emit(f)
+		var b batch
+		b.add(&w.opts, r.path, &r.stat)
+		w.found(new(directory), &b)
 	}
 }
 
@@ -237,21 +211,29 @@ func (w *walker) claimed(r *root, rel string) bool {
 	return found
 }
 
+// directory is an open directory.
+type directory struct {
+	fd      int
+	path    string
+	looking sync.WaitGroup // those who use fd
+
+	index uint32 // in the walker's table, if it is listed there
+	known bool
+}
+
 // directory lists the directory at rel below r, then those within it.
 func (w *walker) directory(r *root, rel string) {
-	path := join(r.path, rel)
-	open := path
+	d := &directory{path: join(r.path, rel)}
+	open := d.path
 	if rel == "" {
 		open = r.real // r.path may be a symbolic link
 	}
-	fd, err := w.at.open(open, unix.O_DIRECTORY)
-	if err != nil {
-		w.emit(found{problems: []*Problem{problem("open", path, err)}})
+	var err error
+	if d.fd, err = w.at.open(open, unix.O_DIRECTORY); err != nil {
+		w.problem(problem("open", d.path, err))
 		return
 	}
-	dir := os.NewFile(uintptr(fd), path)
-	below := w.list(r, rel, dir)
-	dir.Close()
+	below := w.list(r, rel, d)
 	for _, name := range below {
 		if w.ctx.Err() != nil {
 			return
@@ -260,71 +242,169 @@ func (w *walker) directory(r *root, rel string) {
 	}
 }
 
-// list emits the files of an open directory and returns the names of the
-// directories in it that are to be entered.
-func (w *walker) list(r *root, rel string, dir *os.File) (below []string) {
+// list adds the files of an open directory, closes it, and returns the names of
+// the directories in it that are to be entered.
+func (w *walker) list(r *root, rel string, d *directory) (below []string) {
+	entries, _ := w.listings.Get().(*listing)
+	if entries == nil {
+		entries = new(listing)
+	}
+	entries.open(d.fd)
+	defer func() {
+		entries.close()
+		w.listings.Put(entries)
+	}()
 	if w.opts.OneFileSystem && rel != "" {
 		var st unix.Stat_t
-		if err := unix.Fstat(int(dir.Fd()), &st); err == nil && st.Dev != r.stat.Dev {
+		if err := unix.Fstat(d.fd, &st); err == nil && st.Dev != r.stat.Dev {
 			return nil
 		}
 	}
-	var looking sync.WaitGroup
-	defer looking.Wait() // they use dir
-	for directories := int64(1); w.ctx.Err() == nil; directories = 0 {
-		entries, err := dir.ReadDir(entriesAtOnce)
-		files := entries[:0]
-		for _, e := range entries {
-			switch name := join(rel, e.Name()); {
-			case !e.Type().IsRegular() && !e.IsDir(), w.opts.Filter.excludes(name), w.claimed(r, name):
-			case e.IsDir():
-				below = append(below, e.Name())
-			case w.opts.Filter.includes(name):
-				files = append(files, e)
-			}
+	w.found(d, &batch{directories: 1})
+	defer d.looking.Wait()
+	for w.ctx.Err() == nil {
+		names, err := w.some(r, rel, d, entries, &below)
+		if names != "" {
+			d.looking.Add(1)
+			w.spawn(func() {
+				defer d.looking.Done()
+				w.look(d, names)
+			})
 		}
-		looking.Add(1)
-		w.spawn(func() {
-			defer looking.Done()
-			w.look(dir, directories, files)
-		})
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			w.emit(found{problems: []*Problem{problem("readdir", dir.Name(), cause(err))}})
+			w.problem(problem("readdir", d.path, err))
 			break
 		}
 	}
 	return below
 }
 
-// look finds out the size and the inode of files in dir.
-func (w *walker) look(dir *os.File, directories int64, files []os.DirEntry) {
-	f := found{directories: directories, files: make([]entry, 0, len(files))}
-	for _, e := range files {
-		if w.ctx.Err() != nil {
-			break
-		}
-		var st unix.Stat_t
-		path := join(dir.Name(), e.Name())
-		err := retry(func() error {
-			return unix.Fstatat(int(dir.Fd()), e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW)
-		})
+// some returns the names of the next few files that are to be looked at, each with
+// a zero behind it, and adds the names of directories to below.
+func (w *walker) some(r *root, rel string, d *directory, entries *listing, below *[]string) (string, error) {
+	var space [entriesAtOnce * 64]byte
+	names := space[:0]
+	for n := 0; n < entriesAtOnce; {
+		name, kind, err := entries.next()
 		if err != nil {
-			f.problems = append(f.problems, problem("stat", path, err))
-			continue
+			return string(names), err
 		}
-		f.file(&w.opts, path, &st)
+		if kind == unix.DT_UNKNOWN {
+			kind = d.kind(string(name))
+		}
+		switch {
+		case kind != unix.DT_REG && kind != unix.DT_DIR, !w.wants(r, rel, name, kind):
+		case kind == unix.DT_DIR:
+			*below = append(*below, string(name))
+		default:
+			names = append(append(names, name...), 0)
+			n++
+		}
 	}
-	w.emit(f)
+	return string(names), nil
 }
 
-// file adds a file, unless it has become something else or a size that does
-// not count.
-func (f *found) file(opts *Options, path string, st *unix.Stat_t) {
+// wants tells whether an entry passes the globs and belongs to r.
+func (w *walker) wants(r *root, rel string, name []byte, kind uint8) bool {
+	f := &w.opts.Filter
+	if len(f.Exclude) == 0 && len(f.Include) == 0 && len(w.roots) == 1 {
+		return true
+	}
+	path := join(rel, string(name))
+	return !f.excludes(path) && !w.claimed(r, path) && (kind == unix.DT_DIR || f.includes(path))
+}
+
+// kind is for file systems that don't tell it in their listings. What can't be
+// looked at counts as a file: look says why it can't.
+func (d *directory) kind(name string) uint8 {
+	var st unix.Stat_t
+	if d.lstat(name, &st) != nil {
+		return unix.DT_REG
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return unix.DT_REG
+	case unix.S_IFDIR:
+		return unix.DT_DIR
+	}
+	return unix.DT_FIFO // or what else is never opened
+}
+
+func (d *directory) lstat(name string, st *unix.Stat_t) error {
+	return retry(func() error { return unix.Fstatat(d.fd, name, st, unix.AT_SYMLINK_NOFOLLOW) })
+}
+
+// look finds out the size and the inode of files in d.
+func (w *walker) look(d *directory, names string) {
+	var b batch
+	for names != "" && w.ctx.Err() == nil {
+		var name string
+		name, names, _ = strings.Cut(names, "\x00")
+		var st unix.Stat_t
+		if err := d.lstat(name, &st); err != nil {
+			w.problem(problem("stat", join(d.path, name), err))
+			continue
+		}
+		b.add(&w.opts, name, &st)
+	}
+	w.found(d, &b)
+}
+
+// batch is a few files of a directory, whose paths are their names in it.
+type batch struct {
+	files       [entriesAtOnce]File
+	linked      [entriesAtOnce]bool // the inode has other names
+	n           int
+	directories int64 // listed
+}
+
+// add adds a file, unless it has become something else or a size that does not
+// count.
+func (b *batch) add(opts *Options, name string, st *unix.Stat_t) {
 	if st.Mode&unix.S_IFMT == unix.S_IFREG && opts.Filter.hasSize(st.Size) && !opts.ignores(st) {
-		f.files = append(f.files, entry{newFile(path, st), st.Nlink > 1})
+		b.files[b.n], b.linked[b.n] = newFile(name, st), st.Nlink > 1
+		b.n++
+	}
+}
+
+// found takes what was seen in a directory.
+func (w *walker) found(d *directory, b *batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.left {
+		return
+	}
+	w.stats.Directories += b.directories
+	if b.n > 0 && !d.known {
+		d.index, d.known = w.table.addDirectory(d.path), true
+	}
+	for i := range b.n {
+		f := &b.files[i]
+		if !b.linked[i] || !w.linked[f.inode()] {
+			w.stats.Bytes += f.Size
+		}
+		if b.linked[i] {
+			w.linked[f.inode()] = true
+		}
+		w.table.add(d.index, f)
+	}
+	w.stats.Files += int64(b.n)
+	w.opts.observe(Event{Stage: StageWalk, Files: int64(b.n)})
+	if w.tooMany() {
+		w.stop()
+	}
+}
+
+func (w *walker) tooMany() bool { return w.opts.MaxFiles > 0 && w.stats.Files > w.opts.MaxFiles }
+
+func (w *walker) problem(p *Problem) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.left {
+		w.problems = append(w.problems, p)
 	}
 }
 

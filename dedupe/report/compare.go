@@ -9,6 +9,8 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/dustin/go-humanize"
+
 	"efsdedupe/dedupe/cost"
 )
 
@@ -36,6 +38,8 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	row("took", func(c Comparison) string { return elapsed(c.Stats.Elapsed) })
 	row("CPU", func(c Comparison) string { return elapsed(c.Stats.CPU) })
 	row("memory", func(c Comparison) string { return size(c.Stats.PeakMemory) })
+	row("files hashed", func(c Comparison) string { return humanize.Comma(c.Stats.FilesHashed) })
+	row("files compared", func(c Comparison) string { return humanize.Comma(c.Stats.FilesCompared) })
 	for _, meter := range meters(scans) {
 		row(meter, func(c Comparison) string { return money(meterCost(c.Bill, meter)) })
 	}

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -8,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -44,6 +47,7 @@ type statsJSON struct {
 	Directories      int64   `json:"directories"`
 	Opens            int64   `json:"opens"`
 	FilesHashed      int64   `json:"files_hashed"`
+	FilesCompared    int64   `json:"files_compared"`
 	BytesRead        int64   `json:"bytes_read"`
 	DuplicateGroups  int64   `json:"duplicate_groups"`
 	DuplicateFiles   int64   `json:"duplicate_files"`
@@ -106,13 +110,75 @@ type itemJSON struct {
 
 func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
 	doc := reportOf(r, p)
-	for _, g := range r.Groups {
-		doc.Groups = append(doc.Groups, groupOf(g))
-	}
 	for _, p := range r.Problems {
 		doc.Problems = append(doc.Problems, problemOf(p))
 	}
-	return encode(w, doc)
+	var rest bytes.Buffer
+	if err := encode(&rest, doc); err != nil {
+		return err
+	}
+	// The groups are written one by one: all together would take more memory than
+	// the scan. No string in JSON has a quote that is not escaped.
+	empty := []byte(`"groups":[`)
+	at := bytes.Index(rest.Bytes(), empty) + len(empty)
+	b := bufio.NewWriterSize(w, 64<<10)
+	b.Write(rest.Next(at))
+	var line []byte
+	for i, g := range r.Groups {
+		if line = line[:0]; i > 0 {
+			line = append(line, ',')
+		}
+		line = fmt.Appendf(line, `{"size":%d,"digest":"%s","reclaimable_bytes":%d,"files":[`, g.Size, g.Digest, g.Reclaimable)
+		links := g.HardLinks()
+		for k, f := range g.Files {
+			if k > 0 {
+				line = append(line, ',')
+			}
+			line = appendFile(line, f, links[k])
+			b.Write(line)
+			line = line[:0]
+		}
+		b.Write(append(line, "]}"...))
+	}
+	b.Write(rest.Bytes())
+	return b.Flush()
+}
+
+// appendFile appends what encoding/json makes of a fileJSON, in half the time and
+// without allocations: of a large report nearly all is files.
+func appendFile(b []byte, f dedupe.File, link bool) []byte {
+	b = append(b, `{"path":`...)
+	if plain(f.Path) {
+		b = append(append(append(b, '"'), f.Path...), '"')
+	} else {
+		var path bytes.Buffer
+		encode(&path, f.Path) // of a string: can't fail
+		b = append(b, bytes.TrimSuffix(path.Bytes(), []byte("\n"))...)
+	}
+	if !utf8.ValidString(f.Path) {
+		b = append(b, `,"path_base64":"`...)
+		b = base64.StdEncoding.AppendEncode(b, []byte(f.Path))
+		b = append(b, '"')
+	}
+	b = append(b, `,"inode":`...)
+	b = strconv.AppendUint(b, f.Inode, 10)
+	b = append(b, `,"mtime":"`...)
+	b = time.Unix(0, f.ModTime).UTC().AppendFormat(b, time.RFC3339Nano)
+	b = append(b, '"')
+	if link {
+		b = append(b, `,"hard_link":true`...)
+	}
+	return append(b, '}')
+}
+
+// plain tells whether a string is in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // reportOf is all of a report but its groups and problems.
@@ -124,7 +190,7 @@ func reportOf(r dedupe.Report, p *Projection) reportJSON {
 		Workers:  r.Workers,
 		Complete: r.Complete,
 		Stats:    statsOf(r.Stats),
-		Groups:   make([]groupJSON, 0, len(r.Groups)),
+		Groups:   []groupJSON{},
 		Problems: make([]problemJSON, 0, len(r.Problems)),
 	}
 	lossy := false
@@ -169,6 +235,7 @@ func statsOf(s dedupe.Stats) statsJSON {
 		Directories:      s.Directories,
 		Opens:            s.Opens,
 		FilesHashed:      s.FilesHashed,
+		FilesCompared:    s.FilesCompared,
 		BytesRead:        s.BytesRead,
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
@@ -185,7 +252,7 @@ func (s statsJSON) stats() dedupe.Stats {
 		Files:            s.Files,
 		Bytes:            s.Bytes,
 		Directories:      s.Directories,
-		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed},
+		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed, FilesCompared: s.FilesCompared},
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
 		ReclaimableBytes: s.ReclaimableBytes,

@@ -1,0 +1,44 @@
+//go:build !linux
+
+package dedupe
+
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// listing reads the entries of an open directory.
+type listing struct {
+	dir    *os.File
+	unread []fs.DirEntry
+}
+
+// open begins with an open directory.
+func (l *listing) open(fd int) { l.dir, l.unread = os.NewFile(uintptr(fd), ""), nil }
+
+// next returns an entry's name, which is valid until the next call, and its kind,
+// one of unix.DT_*. Its error is io.EOF after the last.
+func (l *listing) next() (name []byte, kind uint8, err error) {
+	if len(l.unread) == 0 {
+		if l.unread, err = l.dir.ReadDir(256); len(l.unread) == 0 {
+			return nil, 0, cause(err)
+		}
+	}
+	entry := l.unread[0]
+	l.unread = l.unread[1:]
+	kind = unix.DT_UNKNOWN
+	switch {
+	case entry.IsDir():
+		kind = unix.DT_DIR
+	case entry.Type().IsRegular():
+		kind = unix.DT_REG
+	default:
+		kind = unix.DT_FIFO // or what else is never opened
+	}
+	return []byte(entry.Name()), kind, nil
+}
+
+// close closes the directory.
+func (l *listing) close() { l.dir.Close() }

@@ -1,0 +1,211 @@
+package dedupe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/zeebo/blake3"
+)
+
+// TestComparing hashes files that differ from each other in every place at which
+// comparing could go wrong, many at once, more than are remembered: each digest
+// is that of its bytes, and each file is read once.
+func TestComparing(t *testing.T) {
+	sizes := []int{
+		recentMin - 1, recentMin, recentMin + 1, bufferSize - 1, bufferSize, bufferSize + 1,
+		3 * bufferSize, 3*bufferSize + 1, recentMax - 1, recentMax, recentMax + 1,
+	}
+	for seed := range uint64(4) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		dir := t.TempDir()
+		var files []File
+		digests := make(map[string]Digest)
+		var bytesRead int64
+		for i := range 120 {
+			size := sizes[rnd.IntN(len(sizes))]
+			content := random(size) // the same for each size
+			if at := []int{0, size / 2, size - 1, bufferSize - 1, bufferSize, 2 * bufferSize, -1, -1}[rnd.IntN(8)]; at >= 0 && at < size {
+				content[at] ^= byte(1 + rnd.IntN(4))
+			}
+			path := filepath.Join(dir, fmt.Sprint(i))
+			if err := os.WriteFile(path, content, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, asFound(t, path))
+			digests[path] = blake3.Sum256(content)
+			bytesRead += int64(size)
+		}
+		slices.SortStableFunc(files, func(a, b File) int { return int(b.Size - a.Size) })
+		for _, goroutines := range []int{1, 3, 40} {
+			for _, sparing := range []bool{false, true} {
+				h := &LocalHasher{recent: recent{sparing: sparing}}
+				did := hashEach(t, h, files, goroutines, digests)
+				if n := int64(len(files)); did.Opens != n || did.BytesRead != bytesRead || did.FilesHashed+did.FilesCompared != n {
+					t.Errorf("%d goroutines: %+v for %d files of %d bytes", goroutines, did, n, bytesRead)
+				}
+				if goroutines == 1 && did.FilesCompared < 20 {
+					t.Errorf("only %d of %d files were compared", did.FilesCompared, len(files))
+				}
+				checkRecent(t, &h.recent, goroutines)
+			}
+		}
+	}
+}
+
+// hashEach hashes files, many at once, and checks their digests.
+func hashEach(t *testing.T, h Hasher, files []File, goroutines int, want map[string]Digest) (did Work) {
+	t.Helper()
+	todo := make(chan File, len(files))
+	for _, f := range files {
+		todo <- f
+	}
+	close(todo)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range goroutines {
+		all.Go(func() {
+			for f := range todo {
+				d, w, err := h.Hash(t.Context(), f, Whole)
+				if err != nil || d != want[f.Path] {
+					t.Errorf("%s, %d bytes: %v, %v; want %v", f.Path, f.Size, d, err, want[f.Path])
+				}
+				mu.Lock()
+				did.add(w)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return did
+}
+
+// checkRecent checks that all memory is where it can be used again, each block
+// once, and that what is remembered has its own digest.
+func checkRecent(t *testing.T, r *recent, readings int) {
+	t.Helper()
+	seen := make(map[*block]bool)
+	use := func(b *block) {
+		if seen[b] {
+			t.Error("a block is used twice")
+		}
+		seen[b] = true
+	}
+	for _, b := range r.free {
+		use(b)
+	}
+	for _, in := range r.idle {
+		use(in.buffer)
+	}
+	for _, c := range r.contents {
+		var content []byte
+		for _, b := range c.blocks {
+			use(b)
+			content = append(content, b[:]...)
+		}
+		if c.users != 0 || blake3.Sum256(content[:c.size]) != c.digest {
+			t.Errorf("%d bytes are remembered wrongly; %d users", c.size, c.users)
+		}
+	}
+	if r.blocks > recentBlocks || len(r.idle) > readings || len(seen) != r.blocks+len(r.idle) {
+		t.Errorf("%d blocks of %d, and %d for %d readings", len(seen), r.blocks, len(r.idle), readings)
+	}
+}
+
+// TestComparingSparing checks that a process that reads one file of a size
+// remembers none.
+func TestComparingSparing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	write(t, random(bufferSize), path)
+	h := &LocalHasher{recent: recent{sparing: true}}
+	for i, want := range []Work{{1, bufferSize, 1, 0}, {1, bufferSize, 1, 0}, {1, bufferSize, 0, 1}} {
+		if _, w, err := h.Hash(t.Context(), asFound(t, path), Whole); err != nil || w != want {
+			t.Errorf("time %d: %+v, %v; want %+v", i, w, err, want)
+		}
+		if i == 0 && h.recent.blocks > 0 {
+			t.Error("it remembers a size that it met once")
+		}
+	}
+}
+
+// TestChangedWhileCompared changes a file between two reads of it that were
+// equal to another's content.
+func TestChangedWhileCompared(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "file"), filepath.Join(dir, "other")
+	content := random(3 * bufferSize)
+	write(t, content, other, path)
+	h := new(LocalHasher)
+	if _, _, err := h.Hash(t.Context(), asFound(t, other), Whole); err != nil {
+		t.Fatal(err)
+	}
+	ctx := &midway{Context: t.Context(), looks: 2, then: func() {
+		if err := os.WriteFile(path, bytes.Clone(content), 0o666); err != nil { // the same bytes, but written
+			t.Fatal(err)
+		}
+	}}
+	_, w, err := h.Hash(ctx, asFound(t, path), Whole)
+	if !errors.Is(err, ErrChanged) || w.FilesCompared+w.FilesHashed != 0 {
+		t.Errorf("%+v, %v", w, err)
+	}
+	checkRecent(t, &h.recent, 1)
+}
+
+// BenchmarkComparing reads files of which each equals another, as in a group.
+func BenchmarkComparing(b *testing.B) {
+	for _, size := range []int{512, recentMin, 4 << 10, 32 << 10, 1 << 20} {
+		for _, hashAll := range []bool{true, false} {
+			name := fmt.Sprintf("size=%d/hashAll=%t", size, hashAll)
+			b.Run(name, func(b *testing.B) {
+				path := filepath.Join(b.TempDir(), "file")
+				if err := os.WriteFile(path, random(size), 0o666); err != nil {
+					b.Fatal(err)
+				}
+				f := asFound(b, path)
+				h := &LocalHasher{HashAll: hashAll}
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, _, err := h.Hash(b.Context(), f, Whole); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkRemembering reads files of one size that are all different: what
+// remembering them costs, and is worth nothing.
+func BenchmarkRemembering(b *testing.B) {
+	for _, size := range []int{recentMin, 4 << 10, 32 << 10, 1 << 20} {
+		for _, hashAll := range []bool{true, false} {
+			b.Run(fmt.Sprintf("size=%d/hashAll=%t", size, hashAll), func(b *testing.B) {
+				dir := b.TempDir()
+				var files []File
+				for i := range 20 {
+					path := filepath.Join(dir, fmt.Sprint(i))
+					content := random(size)
+					content[0] = byte(i)
+					if err := os.WriteFile(path, content, 0o666); err != nil {
+						b.Fatal(err)
+					}
+					files = append(files, asFound(b, path))
+				}
+				h := &LocalHasher{HashAll: hashAll}
+				b.SetBytes(int64(size))
+				for i := 0; b.Loop(); i++ {
+					if _, _, err := h.Hash(b.Context(), files[i%len(files)], Whole); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

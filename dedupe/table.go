@@ -1,0 +1,175 @@
+package dedupe
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"strings"
+)
+
+const (
+	recordsAtOnce = 4 << 10
+	namesAtOnce   = 64 << 10
+)
+
+// table is the files that a walk found, in few bytes each: most of a million
+// files are of no further interest, because no other has their size. It grows
+// without copying, and holds little that the garbage collector has to follow.
+type table struct {
+	records     [][]record // each of recordsAtOnce, but for the last
+	names       [][]byte   // each of namesAtOnce at most
+	directories []string
+	devices     []uint64
+	files       int
+}
+
+type record struct {
+	size       int64
+	inode      uint64
+	modTime    int64
+	changeTime int64
+	directory  uint32 // where its path is
+	device     uint32 // where its number is
+	chunk      uint32 // of names, where its name is
+	offset     uint16
+	length     uint16
+}
+
+// addDirectory returns what add wants to know of the directory of a file.
+func (t *table) addDirectory(path string) uint32 {
+	t.directories = append(t.directories, path)
+	return uint32(len(t.directories) - 1)
+}
+
+// add adds a file in a directory, whose path is its name there.
+func (t *table) add(directory uint32, f *File) {
+	if t.files%recordsAtOnce == 0 {
+		t.records = append(t.records, make([]record, 0, recordsAtOnce))
+	}
+	t.files++
+	r := record{
+		size: f.Size, inode: f.Inode, modTime: f.ModTime, changeTime: f.ChangeTime,
+		directory: directory, device: t.device(f.Device),
+	}
+	r.chunk, r.offset, r.length = t.store(f.Path)
+	last := &t.records[len(t.records)-1]
+	*last = append(*last, r)
+}
+
+func (t *table) store(name string) (chunk uint32, offset, length uint16) {
+	last := len(t.names) - 1
+	if last < 0 || len(t.names[last])+len(name) > namesAtOnce {
+		t.names = append(t.names, make([]byte, 0, namesAtOnce))
+		last++
+	}
+	at := len(t.names[last])
+	t.names[last] = append(t.names[last], name...)
+	return uint32(last), uint16(at), uint16(len(name))
+}
+
+// device returns where the number of a device is: there are few of them.
+func (t *table) device(number uint64) uint32 {
+	i := slices.Index(t.devices, number)
+	if i < 0 {
+		i = len(t.devices)
+		t.devices = append(t.devices, number)
+	}
+	return uint32(i)
+}
+
+func (t *table) at(i uint32) *record { return &t.records[i/recordsAtOnce][i%recordsAtOnce] }
+
+func (t *table) file(i uint32) File {
+	r := t.at(i)
+	name := t.names[r.chunk][r.offset:][:r.length]
+	return File{
+		Path: join(t.directories[r.directory], string(name)), Size: r.size,
+		Device: t.devices[r.device], Inode: r.inode, ModTime: r.modTime, ChangeTime: r.changeTime,
+	}
+}
+
+// sized is a file by what classes sorts them by.
+type sized struct {
+	size  int64
+	inode uint64
+	at    uint32
+}
+
+// classes returns the files of each size that at least two inodes have.
+func (t *table) classes() []Group {
+	files := t.shared()
+	slices.SortFunc(files, func(a, b sized) int {
+		if a.size != b.size || a.inode != b.inode {
+			return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.inode, b.inode))
+		}
+		return t.compareInodes(a.at, b.at)
+	})
+	var groups []Group
+	for len(files) > 0 {
+		n, inodes := 1, 1
+		for ; n < len(files) && files[n].size == files[0].size; n++ {
+			if files[n].inode != files[n-1].inode || t.compareInodes(files[n].at, files[n-1].at) != 0 {
+				inodes++
+			}
+		}
+		if inodes > 1 {
+			groups = append(groups, t.group(files[:n], inodes))
+		}
+		files = files[n:]
+	}
+	return groups
+}
+
+// compareInodes orders files of one inode number by the rest of what identifies
+// an inode.
+func (t *table) compareInodes(a, b uint32) int {
+	ra, rb := t.at(a), t.at(b)
+	return cmp.Or(cmp.Compare(ra.device, rb.device), cmp.Compare(ra.modTime, rb.modTime), cmp.Compare(ra.changeTime, rb.changeTime))
+}
+
+func (t *table) group(files []sized, inodes int) Group {
+	g := Group{Size: files[0].size, Files: make([]File, len(files)), inodes: inodes}
+	for i, f := range files {
+		g.Files[i] = t.file(f.at)
+	}
+	slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	return g
+}
+
+// shared returns all files of a size that another has, and a few more: those
+// whose size is alone in its bucket of eight times as many as there are files are
+// left out. So only what may be a duplicate is sorted.
+func (t *table) shared() []sized {
+	shift := 64 - max(6, bits.Len(uint(t.files))+3)
+	buckets := uint64(1) << (64 - shift)
+	once, again := make([]uint64, buckets/64), make([]uint64, buckets/64)
+	bucket := func(size int64) (word, bit uint64) {
+		const golden = 0x9e3779b97f4a7c15 // spreads what is near each other
+		b := uint64(size) * golden >> shift
+		return b / 64, 1 << (b % 64)
+	}
+	for _, records := range t.records {
+		for i := range records {
+			word, bit := bucket(records[i].size)
+			again[word] |= once[word] & bit
+			once[word] |= bit
+		}
+	}
+	n := 0
+	for _, records := range t.records {
+		for i := range records {
+			if word, bit := bucket(records[i].size); again[word]&bit != 0 {
+				n++
+			}
+		}
+	}
+	files := make([]sized, 0, n)
+	for k, records := range t.records {
+		for i := range records {
+			if word, bit := bucket(records[i].size); again[word]&bit != 0 {
+				files = append(files, sized{records[i].size, records[i].inode, uint32(k*recordsAtOnce + i)})
+			}
+		}
+	}
+	return files
+}

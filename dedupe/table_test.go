@@ -1,0 +1,66 @@
+package dedupe
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// TestTable fills tables with files of few sizes and inodes, on several devices,
+// and compares the size classes with those that a map gives; some tables are
+// longer than what is kept at once.
+func TestTable(t *testing.T) {
+	for seed, n := range []int{0, 1, 2, 50, 1000, 3*recordsAtOnce + 1} {
+		rnd := rand.New(rand.NewPCG(uint64(seed), 0))
+		var table table
+		bySize := make(map[int64][]File)
+		for i := range n {
+			f := File{
+				Path: fmt.Sprintf("%s%d", strings.Repeat("x", rnd.IntN(200)), i), Size: rnd.Int64N(int64(3 * n)),
+				Device: rnd.Uint64N(3), Inode: rnd.Uint64N(uint64(n)), ModTime: rnd.Int64N(2), ChangeTime: rnd.Int64N(2),
+			}
+			directory := fmt.Sprint("d", i/7)
+			if i%7 == 0 {
+				table.addDirectory(directory)
+			}
+			table.add(uint32(i/7), &f)
+			f.Path = directory + "/" + f.Path
+			bySize[f.Size] = append(bySize[f.Size], f)
+		}
+		groups := table.classes()
+		for _, g := range groups {
+			want := bySize[g.Size]
+			slices.SortFunc(want, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+			if !slices.Equal(g.Files, want) || g.Copies() != inodes(want) {
+				t.Errorf("%d files, size %d: %d copies of %v, want %d of %v", n, g.Size, g.Copies(), g.Files, inodes(want), want)
+			}
+			delete(bySize, g.Size)
+		}
+		for size, files := range bySize {
+			if inodes(files) > 1 {
+				t.Errorf("%d files: no class of size %d, which has %d inodes", n, size, inodes(files))
+			}
+		}
+	}
+}
+
+func inodes(files []File) int64 {
+	seen := make(map[inode]bool)
+	for _, f := range files {
+		seen[f.inode()] = true
+	}
+	return int64(len(seen))
+}
+
+// TestRecordSize holds what decides the memory of a scan of a million files.
+func TestRecordSize(t *testing.T) {
+	if size := unsafe.Sizeof(record{}); size > 48 {
+		t.Errorf("a file found takes %d bytes beside its name", size)
+	}
+	if size := unsafe.Sizeof(job{}); size > 48 {
+		t.Errorf("an inode to be read takes %d bytes", size)
+	}
+}
