@@ -53,12 +53,12 @@ func Available() error {
 
 // try makes a box for nothing.
 func try() error {
-	tmp, err := os.MkdirTemp("", "dedupe-box-")
+	tmp, err := os.MkdirTemp("", groupPrefix+"try-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	group := fmt.Sprintf("%stry-%d", groupPrefix, os.Getpid())
+	group := filepath.Base(tmp)
 	b, err := New(group, Options{MemoryMB: minMemory, Tmp: tmp})
 	if err == nil {
 		err = b.try()
@@ -67,13 +67,18 @@ func try() error {
 }
 
 func (b *Box) try() error {
-	cmd := b.command(new(exec.Cmd))
-	_, err := cmd.Output()
+	out, err := b.command(new(exec.Cmd)).Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && len(exit.Stderr) > 0 {
 		return errors.New(strings.TrimSpace(string(exit.Stderr)))
 	}
+	if err == nil && string(out) != made {
+		return errForgotten
+	}
 	return err
 }
+
+// errForgotten is the error of a program that would start itself again and again.
+var errForgotten = errors.New("this program does not call box.RunShim before all else")
 
 // New makes a box in a group, which is all boxes of one run of a program, and has
 // a name that begins with "dedupe-". What is left of a group, the cgroup that has
@@ -90,6 +95,9 @@ func newBox(name string, o Options) (*Box, error) {
 	group, err := group(name)
 	if err != nil {
 		return nil, err
+	}
+	if wantsShim(os.Args[1:]) {
+		return nil, errForgotten
 	}
 	if err := CheckMemory(o.MemoryMB); err != nil {
 		return nil, err

@@ -514,6 +514,17 @@ func TestRunShim(t *testing.T) {
 	}
 }
 
+// TestForgotten has a program that does not call RunShim look for boxes: it does
+// not start itself for ever.
+func TestForgotten(t *testing.T) {
+	newGroup(t)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), role+"=forget")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "does not call box.RunShim") {
+		t.Errorf("%s %v", out, err)
+	}
+}
+
 // BenchmarkStart is what a box adds to the start of a program.
 func BenchmarkStart(b *testing.B) {
 	group := newGroup(b)

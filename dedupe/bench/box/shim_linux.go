@@ -11,8 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shimArg is the argument that makes a program the way into a box.
-const shimArg = "box"
+// shimArg is the argument that makes a program the way into a box, and made what
+// it says there if it is to become no other.
+const (
+	shimArg = "box"
+	made    = "made"
+)
 
 const tmp = "/tmp"
 
@@ -31,7 +35,7 @@ type spec struct {
 // A program that makes boxes calls it before it does anything else, and if it
 // returns an error, writes that to standard error and ends with ExitStatus.
 func RunShim(args []string) (isShim bool, err error) {
-	if len(args) < 2 || args[0] != shimArg {
+	if !wantsShim(args) {
 		return false, nil
 	}
 	if err := enter(args[1], args[2:]); err != nil {
@@ -39,6 +43,9 @@ func RunShim(args []string) (isShim bool, err error) {
 	}
 	return true, nil
 }
+
+// wantsShim reports whether args are those of the way into a box.
+func wantsShim(args []string) bool { return len(args) > 1 && args[0] == shimArg }
 
 func enter(arg string, args []string) error {
 	var s spec
@@ -73,7 +80,8 @@ func enter(arg string, args []string) error {
 		return err
 	}
 	if s.Program == "" {
-		return nil
+		_, err := os.Stdout.WriteString(made)
+		return err
 	}
 	if err := syscall.Exec(s.Program, args, os.Environ()); err != nil {
 		return &os.PathError{Op: "exec", Path: s.Program, Err: err}
