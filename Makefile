@@ -3,6 +3,7 @@
 # make lambda build/dedupe-arm64.zip and -amd64.zip
 # make invoke calls the Lambda function here, with [EVENT=...]
 # make bench-peers  sets dedupe beside the other finders that are installed, with [TREES=1,3,7] [RUNS=10] [SEED=1]
+# make experiment  the modes and languages compared as on Lambda, into the README; as root
 # The rest: fixtures [DIR=...], build, deploy, check-deploy, lint, bench, clean.
 
 DIR   ?= build/efs

@@ -39,6 +39,7 @@ func startBench(t *testing.T, args ...string) *benching {
 	b.Cmd = exec.Command(binary, args...)
 	b.Cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
 	b.Cmd.Stderr = &b.stderr
+	b.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +140,23 @@ func TestBenchKilled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBenchKilledAtOnce checks that what is left when all processes are killed at
+// once goes when the next experiment begins.
+func TestBenchKilledAtOnce(t *testing.T) {
+	needBoxes(t)
+	b := startBench(t)
+	group, pids := b.group(), append(b.children(), b.boxed()...)
+	b.Process.Signal(syscall.SIGSTOP)
+	kill(append(pids, b.Process.Pid))
+	b.Wait()
+	next := exec.Command(binary, "bench", "--tasks", "2", "--runs", "1", "--memory", "512", "--workload", "fib")
+	next.Env = b.Env
+	if out, err := next.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	b.clean(t, group, pids)
 }
 
 // TestBenchSurvives checks that what is killed in a box is a call that failed,

@@ -19,8 +19,12 @@ import (
 // exitTime is how long an experiment has to end when it is told to.
 const exitTime = 5 * time.Second
 
-// childArg makes a program the process that runs an experiment.
-const childArg = "bench-child"
+// childArg makes a program the process that runs an experiment, with the lock of
+// its place.
+const (
+	childArg       = "bench-child"
+	lockDescriptor = 3
+)
 
 // assignment is what a child is told, and message what it says.
 type assignment struct {
@@ -63,7 +67,7 @@ func runChild(ctx context.Context, o Options, p place, lock *os.File) (e results
 	}
 	cmd := exec.Command(self, childArg)
 	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = []*os.File{lock} // the lock is its own as well
+	cmd.ExtraFiles = []*os.File{lock}
 	// A group of its own: ^C at a terminal is for this process to act on. And, for
 	// those who may, mounts of its own, which end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -125,6 +129,7 @@ func RunChild(args []string, in io.Reader, out io.Writer) (isChild bool, err err
 	if len(args) != 1 || args[0] != childArg {
 		return false, nil
 	}
+	syscall.CloseOnExec(lockDescriptor)
 	signal.Ignore(syscall.SIGPIPE) // a parent that is gone is no reason not to clean up
 	messages := json.NewDecoder(in)
 	var a assignment
