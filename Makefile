@@ -11,6 +11,7 @@ GO    ?= go
 # The race detector needs cgo and so a C compiler; the product needs neither.
 RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -race)
 
+CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
 .PHONY: demo test fixtures build build/dedupe build/bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean FORCE
@@ -74,7 +75,7 @@ test:
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) $(ARGS) ./...
 
 lint:
-	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l $(CODE))" || { gofmt -l $(CODE); echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
 	$(GO) tool staticcheck ./...

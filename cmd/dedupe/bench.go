@@ -17,7 +17,6 @@ import (
 	"efsdedupe/dedupe/bench"
 	"efsdedupe/dedupe/bench/results"
 	"efsdedupe/dedupe/cost"
-	"efsdedupe/dedupe/report"
 	"efsdedupe/fixtures/contenders"
 )
 
@@ -79,8 +78,6 @@ calls were killed or took too long; 2 there are none; 130 interrupted.`,
 	f.Var(choice[results.Format]{&c.format, results.Formats()}, "format", "how to write the results; bench is for benchstat")
 	f.StringVarP(&c.output, "output", "o", "", "write the results to this `file`, replacing it only by whole ones")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
-	u := report.DefaultUsage()
-	o.Calls, o.Region, o.Arch = u.Calls, report.DefaultRegion, u.Lambda.Arch
 	f.Var((*quantity)(&o.Calls), "calls", "calls a month that the costs are for")
 	f.StringVar(&o.Region, "region", o.Region, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
 	f.Var(choice[cost.Arch]{&o.Arch, []cost.Arch{cost.ARM, cost.X86}}, "arch", "instruction set whose prices are used")

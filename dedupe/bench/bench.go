@@ -93,6 +93,9 @@ func Defaults() Options {
 		Runs:      5,
 		Instances: 1,
 		Timeout:   30 * time.Second, // what an HTTP API waits
+		Calls:     50_000_000,
+		Region:    "us-east-1", // the one with a price for everything
+		Arch:      cost.ARM,
 	}
 }
 

@@ -31,7 +31,7 @@ type runner struct {
 }
 
 func newRunner() *runner {
-	return &runner{client: http.Client{
+	return &runner{hasher: dedupe.LocalHasher{HashAll: true}, client: http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: dedupe.MaxWorkers},
 		// A task is one request; one that leads elsewhere has not the status 200.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -51,7 +51,8 @@ func (r *runner) run(ctx context.Context, t task) (string, error) {
 	return "", fmt.Errorf("unknown workload %q", t.Workload)
 }
 
-// scan hashes a file with the product's own code.
+// scan hashes a file with the product's own code, but all of it: the same compute
+// in every language.
 func (r *runner) scan(ctx context.Context, path string) (string, error) {
 	f, err := find(path)
 	if err != nil {
