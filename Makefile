@@ -84,11 +84,15 @@ lint:
 bench: build/dedupe
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-# The experiment, and its results in the README.
+# The experiment, and its results in the README: both modes at all sizes, and then
+# all workloads, modes and languages at one.
 experiment: build
-	build/dedupe bench --contenders --format json --output build/experiment.json
-	build/dedupe bench --report build/experiment.json --format markdown --output build/experiment.md
-	sed -i -e '/^<!-- experiment -->/,/^<!-- end -->/{//!d}' -e '/^<!-- experiment -->/r build/experiment.md' README.md
+	build/dedupe bench --format json --output build/modes.json
+	build/dedupe bench --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task,serial --memory 1769 --format json --output build/languages.json
+	for name in modes languages; do \
+		build/dedupe bench --report build/$$name.json --format markdown --output build/$$name.md && \
+		sed -i -e "/^<!-- $$name -->/,/^<!-- end -->/{//!d}" -e "/^<!-- $$name -->/r build/$$name.md" README.md || exit; \
+	done
 
 # The table for the README, and all samples; the trees stay, until make clean.
 bench-peers: build/dedupe
