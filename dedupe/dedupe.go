@@ -135,12 +135,14 @@ type Work struct {
 	Opens       int64
 	BytesRead   int64
 	FilesHashed int64 // files whose whole content was hashed
+	FilesKnown  int64 // files whose digest was known without reading; see Options.Wrap
 }
 
 func (w *Work) add(v Work) {
 	w.Opens += v.Opens
 	w.BytesRead += v.BytesRead
 	w.FilesHashed += v.FilesHashed
+	w.FilesKnown += v.FilesKnown
 }
 
 // Report is the answer at any stage of a scan.

@@ -29,7 +29,7 @@ func TestDigests(t *testing.T) {
 		}
 		write(t, content, path)
 		d, w, err := h.Hash(t.Context(), asFound(t, path), Whole)
-		if err != nil || hex.EncodeToString(d[:]) != want || w != (Work{1, int64(size), 1}) {
+		if err != nil || hex.EncodeToString(d[:]) != want || w != (Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}) {
 			t.Errorf("%d bytes: %v, %+v, %v; want %s", size, d, w, err, want)
 		}
 	}

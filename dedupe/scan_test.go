@@ -325,10 +325,10 @@ func TestWork(t *testing.T) {
 		want     Work
 	}{
 		{"unique sizes are not opened", [][]byte{random(1), random(2), random(3)}, Work{}},
-		{"small files are read once", [][]byte{random(10), random(10)}, Work{2, 20, 2}},
-		{"so are files of 16 heads", [][]byte{random(mib), random(mib), random(mib)}, Work{3, 3 * mib, 3}},
-		{"a difference in the head ends it", [][]byte{random(mib + 1), early}, Work{2, 2 * headSize, 0}},
-		{"one behind it doesn't", [][]byte{random(mib + 1), late}, Work{4, 2*headSize + 2*(mib+1), 2}},
+		{"small files are read once", [][]byte{random(10), random(10)}, Work{Opens: 2, BytesRead: 20, FilesHashed: 2}},
+		{"so are files of 16 heads", [][]byte{random(mib), random(mib), random(mib)}, Work{Opens: 3, BytesRead: 3 * mib, FilesHashed: 3}},
+		{"a difference in the head ends it", [][]byte{random(mib + 1), early}, Work{Opens: 2, BytesRead: 2 * headSize, FilesHashed: 0}},
+		{"one behind it doesn't", [][]byte{random(mib + 1), late}, Work{Opens: 4, BytesRead: 2*headSize + 2*(mib+1), FilesHashed: 2}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -44,6 +44,7 @@ type statsJSON struct {
 	Directories      int64   `json:"directories"`
 	Opens            int64   `json:"opens"`
 	FilesHashed      int64   `json:"files_hashed"`
+	FilesKnown       int64   `json:"files_known"`
 	BytesRead        int64   `json:"bytes_read"`
 	DuplicateGroups  int64   `json:"duplicate_groups"`
 	DuplicateFiles   int64   `json:"duplicate_files"`
@@ -169,6 +170,7 @@ func statsOf(s dedupe.Stats) statsJSON {
 		Directories:      s.Directories,
 		Opens:            s.Opens,
 		FilesHashed:      s.FilesHashed,
+		FilesKnown:       s.FilesKnown,
 		BytesRead:        s.BytesRead,
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
@@ -185,7 +187,7 @@ func (s statsJSON) stats() dedupe.Stats {
 		Files:            s.Files,
 		Bytes:            s.Bytes,
 		Directories:      s.Directories,
-		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed},
+		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed, FilesKnown: s.FilesKnown},
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
 		ReclaimableBytes: s.ReclaimableBytes,
