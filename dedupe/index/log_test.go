@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,6 +241,62 @@ func TestKilledChild(t *testing.T) {
 		}
 		fmt.Printf("%d=%d written\n", k, n)
 	}
+}
+
+// TestKilledScan kills scans: what they wrote until then is not read again.
+func TestKilledScan(t *testing.T) {
+	root := t.TempDir()
+	for i := range 300 {
+		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
+	}
+	path := filepath.Join(t.TempDir(), "index")
+	known := int64(0)
+	for range 5 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledScanChild$")
+		cmd.Env = append(os.Environ(), "INDEX_TEST_CHILD="+path, "INDEX_TEST_ROOT="+root)
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		before := known
+		for deadline := time.Now().Add(time.Minute); known == before; {
+			if time.Now().After(deadline) {
+				t.Fatalf("still %d files known", known)
+			}
+			c, err := open(t, path).Verify(t.Context(), options(root), 1)
+			if err != nil || len(c.Wrong) > 0 || c.Known < before {
+				t.Fatalf("%+v, %v: %d were known before", c, err, before)
+			}
+			known = c.Known
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		stdin.Close()
+	}
+}
+
+// TestKilledScanChild is the process that TestKilledScan kills. Its clock runs so
+// fast that it writes soon, and when it has read some more it waits for that.
+func TestKilledScanChild(t *testing.T) {
+	root := os.Getenv("INDEX_TEST_ROOT")
+	if root == "" {
+		return // it is no test of its own
+	}
+	x := open(t, os.Getenv("INDEX_TEST_CHILD"))
+	var asked atomic.Int64
+	x.Now = func() time.Time { return later().Add(time.Duration(asked.Add(1)) * time.Minute) }
+	opts := options(root)
+	opts.Workers = 1
+	read := int64(0)
+	opts.Observe = func(e dedupe.Event) {
+		if read += e.Work.FilesHashed; read == 20 {
+			os.Stdin.Read(make([]byte, 1))
+		}
+	}
+	scan(t, x, opts)
 }
 
 // TestSize is that an entry takes at most 100 bytes of the file, when many
