@@ -343,7 +343,6 @@ func (f flaky) Update(ctx context.Context, keys []Key, change func(Key, []byte) 
 // asked no more.
 func TestStoreFails(t *testing.T) {
 	root := tree(t)
-	want, _ := scan(t, nil, options(root))
 	gone := errors.New("the table is gone")
 	well := func() error { return nil }
 	for name, test := range map[string]struct {
@@ -357,7 +356,7 @@ func TestStoreFails(t *testing.T) {
 		scan(t, x, options(root))
 		write(t, []byte("changed..."), filepath.Join(root, "a0"))
 		write(t, []byte("changed..."), filepath.Join(root, "below", "b0"))
-		want, _ = scan(t, nil, options(root))
+		want, _ := scan(t, nil, options(root))
 		x.Store = flaky{x.Store, test.get, test.update}
 		opts := options(root)
 		use := x.Scan(opts)
