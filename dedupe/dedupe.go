@@ -140,6 +140,8 @@ type Work struct {
 	// FilesCompared is files that were not hashed, because they equal, byte for
 	// byte, one that was. Which these are, and how many, is a matter of chance.
 	FilesCompared int64
+
+	FilesKnown int64 // files whose digest was known without reading; see Options.Wrap
 }
 
 func (w *Work) add(v Work) {
@@ -147,6 +149,7 @@ func (w *Work) add(v Work) {
 	w.BytesRead += v.BytesRead
 	w.FilesHashed += v.FilesHashed
 	w.FilesCompared += v.FilesCompared
+	w.FilesKnown += v.FilesKnown
 }
 
 // Report is the answer at any stage of a scan.

@@ -16,6 +16,7 @@ func TestImports(t *testing.T) {
 		"dedupe":            {"dedupe/pool"},
 		"dedupe/pool":       nil,
 		"dedupe/cost":       nil,
+		"dedupe/index":      {"dedupe"},
 		"dedupe/report":     {"dedupe", "dedupe/cost"},
 		"dedupe/service":    {"dedupe", "dedupe/cost", "dedupe/report"},
 		"dedupe/runtimeapi": nil,
@@ -30,7 +31,7 @@ func TestImports(t *testing.T) {
 		"fixtures/peers":        {"fixtures", "fixtures/efs"},
 		"fixtures/peers/empty":  nil,
 		"fixtures/peers/launch": nil,
-		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/cost", "dedupe/report",
+		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/cost", "dedupe/index", "dedupe/report",
 			"dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/contenders", "fixtures/efs"},
 		"cmd/lambda": {"dedupe", "dedupe/bench/task", "dedupe/service"},
 	}

@@ -124,7 +124,7 @@ func TestComparingSparing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	write(t, random(bufferSize), path)
 	h := &LocalHasher{recent: recent{sparing: true}}
-	for i, want := range []Work{{1, bufferSize, 1, 0}, {1, bufferSize, 1, 0}, {1, bufferSize, 0, 1}} {
+	for i, want := range []Work{{Opens: 1, BytesRead: bufferSize, FilesHashed: 1}, {Opens: 1, BytesRead: bufferSize, FilesHashed: 1}, {Opens: 1, BytesRead: bufferSize, FilesCompared: 1}} {
 		if _, w, err := h.Hash(t.Context(), asFound(t, path), Whole); err != nil || w != want {
 			t.Errorf("time %d: %+v, %v; want %+v", i, w, err, want)
 		}

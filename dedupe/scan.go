@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"slices"
@@ -61,6 +62,11 @@ type Options struct {
 	// Ignore is a file of the caller's own that the walk must not find, such as
 	// the one that the report is about to be written to; nil if there is none.
 	Ignore os.FileInfo
+
+	// Wrap, if it is set, is called once, when the walk is done: with the files that
+	// may be read, and the Hasher that would read them. The Hasher that it returns is
+	// used instead. This is how an index of digests comes in.
+	Wrap func(ctx context.Context, candidates iter.Seq[File], h Hasher) Hasher
 
 	// Observe, if it is set, is told of every step, by one goroutine at a time.
 	Observe func(Event)
@@ -153,6 +159,9 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 		workers = pool.New(min(opts.Workers, candidates(r)), opts.workerCommand)
 		h = &PoolHasher{Pool: workers, Read: opts.Read}
 	}
+	if opts.Wrap != nil {
+		h = opts.Wrap(ctx, candidateFiles(r), h)
+	}
 	if !opts.HashAll {
 		r = Refine(ctx, r, h, endSize, opts)
 	}
@@ -181,6 +190,19 @@ func candidates(r Report) int {
 		n += int(g.Copies())
 	}
 	return n
+}
+
+// candidateFiles are the files of all groups.
+func candidateFiles(r Report) iter.Seq[File] {
+	return func(yield func(File) bool) {
+		for _, g := range r.Groups {
+			for _, f := range g.Files {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // cpuTime is the user and system time of this process.

@@ -4,6 +4,7 @@
 //	main.go      exit codes, interruption, the commands and their help
 //	scan.go      dedupe scan
 //	cost.go      dedupe cost, and the flags of a projection
+//	index.go     dedupe index, and the flags of an index
 //	fixtures.go  dedupe fixtures
 //	mount.go     dedupe fixtures mount
 //	serve.go     dedupe serve
@@ -115,7 +116,7 @@ processes, and projects what such a scan costs at 50 million calls a month.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), serveCommand(s), invokeCommand(s), benchCommand(s), versionCommand(s))
+	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), indexCommand(s), serveCommand(s), invokeCommand(s), benchCommand(s), versionCommand(s))
 	return root
 }
 

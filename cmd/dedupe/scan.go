@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ type scan struct {
 	output           string
 	quiet            bool
 	failOnDuplicates bool
+	index            indexFlags
 	bill             projection
 }
 
@@ -42,12 +44,17 @@ Globs know * ? [a-z] {a,b} and ** for any number of directories. One without a
 slash is matched against the name alone, one with a slash against the path below
 the root. An excluded directory is not entered.
 
+With --index, the digests of files are remembered, and what has not changed since
+is not read: same inode, size, mtime and ctime. A scan that was interrupted goes
+on where it was. auto is a file of your own in the cache directory.
+
 Exit codes: 0 all was read; 1 there were problems; 2 no answer: bad use, a root
 that does not exist, or an output that can't be written; 3 duplicates were found
 and --fail-on-duplicates was given; 130 interrupted.`,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --mode processes --workers 100 --format json /mnt/efs
   dedupe scan --min-size 1MiB --exclude '**/cache/**' --output report.json --format json /mnt/efs
+  dedupe scan --index auto /mnt/efs
   dedupe scan --format fdupes . | less`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.opts.Roots = roots
@@ -66,6 +73,8 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 	f.Var(choice[report.Format]{&c.format, []report.Format{report.Text, report.JSON, report.CSV, report.Fdupes}}, "format", "how to write the report")
 	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
+	f.StringVar(&c.index.name, "index", "", "remember digests in this `index`, auto or FILE, and don't read what has not changed")
+	c.index.identity(f)
 	f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are any")
 	c.bill.flags(f, 0, "MB of the Lambda function; 0 for 1769, or what the scan took if that is more")
 	return cmd
@@ -75,6 +84,9 @@ func (c *scan) run(ctx context.Context) error {
 	c.opts.Filter.MinSize, c.opts.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
 	if err := c.opts.Validate(); err != nil {
 		return err
+	}
+	if c.opts.HashAll && c.index.name != "" {
+		return errors.New("--hash-all reads every file, and --index spares that: choose one")
 	}
 	book, err := report.CheckBill(c.bill.region, c.bill.usage)
 	if err != nil {
@@ -96,7 +108,7 @@ func (c *scan) run(ctx context.Context) error {
 	if bar != nil {
 		c.opts.Read = bar.read
 	}
-	r, err := dedupe.Scan(ctx, c.opts)
+	r, err := c.scan(ctx)
 	bar.end()
 	if err != nil {
 		return err
@@ -111,6 +123,26 @@ func (c *scan) run(ctx context.Context) error {
 	}
 	c.tell(r, out)
 	return c.exit(ctx, r)
+}
+
+// scan scans, with the index if there is one. An index that fails only makes the
+// scan read more.
+func (c *scan) scan(ctx context.Context) (dedupe.Report, error) {
+	if c.index.name == "" {
+		return dedupe.Scan(ctx, c.opts)
+	}
+	x, err := c.index.open()
+	if err != nil {
+		return dedupe.Report{}, err
+	}
+	defer x.Store.Close()
+	use := x.Scan(c.opts)
+	c.opts.Wrap = use.Wrap
+	r, err := dedupe.Scan(ctx, c.opts)
+	if failed := use.Flush(context.WithoutCancel(ctx)); failed != nil && err == nil {
+		fmt.Fprintf(c.err, "dedupe: %s; what it did not answer was read\n", oneLine(advise(failed).Error()))
+	}
+	return r, err
 }
 
 // tell says on standard error what the reader of the report may not see.

@@ -75,6 +75,9 @@ func TestScripts(t *testing.T) {
 			"restricted": restricted,
 			"json":       jsonValue,
 			"samereport": sameReport,
+			"samegroups": sameGroups,
+			"knows":      knows,
+			"truncate":   truncate,
 			"content":    content,
 			"hardlink":   hardLink,
 			"special":    special,
@@ -197,6 +200,43 @@ func comparable(ts *testscript.TestScript, file string) string {
 	rest, err := json.Marshal(doc)
 	ts.Check(err)
 	return fmt.Sprint(string(rest), stats)
+}
+
+// samegroups A B compares the groups of two JSON reports.
+func sameGroups(ts *testscript.TestScript, neg bool, args []string) {
+	var groups [2]string
+	for i := range groups {
+		var doc struct{ Groups json.RawMessage }
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[i])), &doc))
+		groups[i] = string(doc.Groups)
+	}
+	if (groups[0] == groups[1]) == neg {
+		ts.Fatalf("%s\n%s", groups[0], groups[1])
+	}
+}
+
+// knows N ARG... scans until so many files are known from the index. What is read
+// right after it was written is not remembered: a few scans may be needed.
+func knows(ts *testscript.TestScript, neg bool, args []string) {
+	var doc struct {
+		Stats struct {
+			Known int `json:"files_known"`
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); strconv.Itoa(doc.Stats.Known) != args[0]; {
+		if time.Now().After(deadline) {
+			ts.Fatalf("after a minute of scans, %d files are known", doc.Stats.Known)
+		}
+		ts.Check(ts.Exec("dedupe", append([]string{"scan", "--format", "json"}, args[1:]...)...))
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc))
+	}
+}
+
+// truncate FILE SIZE
+func truncate(ts *testscript.TestScript, neg bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
 }
 
 // content SIZE SEED FILE... writes the same bytes to files; other seeds give

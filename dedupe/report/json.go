@@ -48,6 +48,7 @@ type statsJSON struct {
 	Opens            int64   `json:"opens"`
 	FilesHashed      int64   `json:"files_hashed"`
 	FilesCompared    int64   `json:"files_compared"`
+	FilesKnown       int64   `json:"files_known"`
 	BytesRead        int64   `json:"bytes_read"`
 	DuplicateGroups  int64   `json:"duplicate_groups"`
 	DuplicateFiles   int64   `json:"duplicate_files"`
@@ -236,6 +237,7 @@ func statsOf(s dedupe.Stats) statsJSON {
 		Opens:            s.Opens,
 		FilesHashed:      s.FilesHashed,
 		FilesCompared:    s.FilesCompared,
+		FilesKnown:       s.FilesKnown,
 		BytesRead:        s.BytesRead,
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
@@ -252,7 +254,7 @@ func (s statsJSON) stats() dedupe.Stats {
 		Files:            s.Files,
 		Bytes:            s.Bytes,
 		Directories:      s.Directories,
-		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed, FilesCompared: s.FilesCompared},
+		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed, FilesCompared: s.FilesCompared, FilesKnown: s.FilesKnown},
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
 		ReclaimableBytes: s.ReclaimableBytes,

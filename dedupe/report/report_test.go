@@ -205,7 +205,7 @@ func everything() dedupe.Report {
 		},
 		Stats: dedupe.Stats{
 			Files: 12345, Bytes: 5 << 30, Directories: 1,
-			Work:            dedupe.Work{Opens: 1234, BytesRead: 1<<30 + 1, FilesHashed: 1100, FilesCompared: 100},
+			Work:            dedupe.Work{Opens: 1234, BytesRead: 1<<30 + 1, FilesHashed: 1100, FilesCompared: 100, FilesKnown: 34},
 			DuplicateGroups: 4, DuplicateFiles: 22, ReclaimableBytes: 10*mib + 30720 + 100,
 			Elapsed: 1234567891 * time.Nanosecond, CPU: 90 * time.Second, PeakMemory: 300 * mib, WorkerProcesses: 101,
 		},

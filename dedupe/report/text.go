@@ -101,8 +101,12 @@ func writeFound(w io.Writer, r dedupe.Report, s style) {
 	default:
 		fmt.Fprintf(w, "%s among %s, %s.\n", s.strong("No duplicates"), count(t.Files, "file", "files"), size(t.Bytes))
 	}
-	fmt.Fprintf(w, "Read %s in %s, %s listed; %s hashed, %s compared; took %s, %s of CPU and %s of memory in %s, %s.\n",
-		size(t.BytesRead), count(t.Opens, "open", "opens"), count(t.Directories, "directory", "directories"),
+	known := ""
+	if t.FilesKnown > 0 {
+		known = fmt.Sprintf(", %s known from the index", count(t.FilesKnown, "file", "files"))
+	}
+	fmt.Fprintf(w, "Read %s in %s%s, %s listed; %s hashed, %s compared; took %s, %s of CPU and %s of memory in %s, %s.\n",
+		size(t.BytesRead), count(t.Opens, "open", "opens"), known, count(t.Directories, "directory", "directories"),
 		count(t.FilesHashed, "file", "files"), humanize.Comma(t.FilesCompared),
 		elapsed(t.Elapsed), elapsed(t.CPU), size(t.PeakMemory), r.Mode, count(int64(r.Workers), "worker", "workers"))
 }

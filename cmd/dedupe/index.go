@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/report"
+)
+
+// indexFlags are those of commands that use an index.
+type indexFlags struct {
+	name       string
+	fileSystem string
+}
+
+func (i *indexFlags) identity(f *pflag.FlagSet) {
+	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the file system in the index, such as fs-0123abcd, where its mount does not tell")
+}
+
+// open opens the index, or makes it.
+func (i *indexFlags) open() (*index.Index, error) {
+	path := i.name
+	if path == "auto" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("there is no place for an index of your own: %w; choose --index FILE", err)
+		}
+		path = filepath.Join(cache, "dedupe", "index.db")
+	}
+	store, err := index.OpenLog(path)
+	if err != nil {
+		return nil, err
+	}
+	x := index.New(store)
+	x.FileSystem = i.fileSystem
+	return x, nil
+}
+
+// advise adds to an error of an index what to do on the command line.
+func advise(err error) error {
+	if tunnel := (*index.TunnelError)(nil); errors.As(err, &tunnel) {
+		return fmt.Errorf("%w with --index-id", err)
+	}
+	return err
+}
+
+func indexCommand(s std) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "index",
+		Short: "Look at, clean and check an index of digests",
+		Long: `Look at, clean and check an index: the digests that dedupe scan --index
+remembers, so that it does not read again what has not changed.
+
+INDEX is as for --index: auto, the file that is yours, or FILE.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(indexStatsCommand(s), indexPruneCommand(s), indexVerifyCommand(s))
+	return cmd
+}
+
+func indexStatsCommand(s std) *cobra.Command {
+	return &cobra.Command{
+		Use:     "stats INDEX",
+		Short:   "Say what is in an index",
+		Example: "  dedupe index stats auto",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withIndex(indexFlags{name: args[0]}, func(x *index.Index) error {
+				t, err := x.Stats(cmd.Context())
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(s.out, "%s entries in %s, %s", humanize.Comma(t.Entries), plural(t.Blocks, "block"), humanize.IBytes(uint64(t.Bytes)))
+				if t.Entries > 0 {
+					fmt.Fprintf(s.out, ", %d bytes an entry; the oldest was last used on %s", t.Bytes/t.Entries, t.Oldest.Format("2006-01-02"))
+				}
+				fmt.Fprintln(s.out)
+				for _, id := range t.FileSystems {
+					fmt.Fprintln(s.out, " ", id)
+				}
+				if t.Damaged > 0 {
+					fmt.Fprintf(s.out, "%s damaged or of another version: nothing is taken from there\n", plural(t.Damaged, "block"))
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return humanize.Comma(n) + " " + noun + "s"
+}
+
+// withIndex calls do with an index that is there.
+func withIndex(i indexFlags, do func(*index.Index) error) error {
+	if i.name != "auto" {
+		if _, err := os.Stat(i.name); err != nil {
+			return fmt.Errorf("there is no index to look at: %w", err)
+		}
+	}
+	x, err := i.open()
+	if err != nil {
+		return err
+	}
+	defer x.Store.Close()
+	return advise(do(x))
+}
+
+func indexPruneCommand(s std) *cobra.Command {
+	var i indexFlags
+	var days int
+	cmd := &cobra.Command{
+		Use:   "prune [flags] INDEX [ROOT...]",
+		Short: "Remove from an index what is no longer needed",
+		Long: `Remove from an index what no scan has asked for in long and, below the roots,
+which are listed for it, what is known of files that are gone or changed.
+
+An index prunes itself, too: what was not asked for in 90 days goes when
+something else is written.`,
+		Example: `  dedupe index prune auto
+  dedupe index prune --unused 30 auto /mnt/efs`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if days < 0 {
+				return fmt.Errorf("--unused %d: choose 0 days or more", days)
+			}
+			i.name = args[0]
+			return withIndex(i, func(x *index.Index) error {
+				removed, err := x.Prune(cmd.Context(), args[1:], days)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(s.out, "%s removed\n", entries(removed))
+				return nil
+			})
+		},
+	}
+	cmd.Flags().IntVar(&days, "unused", 90, "remove what was not asked for in so many `days`")
+	i.identity(cmd.Flags())
+	return cmd
+}
+
+func entries(n int64) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return humanize.Comma(n) + " entries"
+}
+
+func indexVerifyCommand(s std) *cobra.Command {
+	var i indexFlags
+	sample := share(0.01)
+	opts := dedupe.Options{Mode: dedupe.Goroutines}
+	cmd := &cobra.Command{
+		Use:   "verify [flags] INDEX ROOT...",
+		Short: "Read a sample again, and name what the index has wrong",
+		Long: `Read a sample of the files below the roots again that the index answers for,
+and name every one whose content is not what the index says.
+
+Exit codes: 0 all that was read is right; 1 something is wrong: remove the index;
+2 bad use, or an index that can't be read.`,
+		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i.name, opts.Roots = args[0], args[1:]
+			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)) })
+		},
+	}
+	f := cmd.Flags()
+	f.Var(&sample, "sample", "how much of it to read")
+	f.IntVar(&opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))
+	i.identity(f)
+	return cmd
+}
+
+func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, share float64) error {
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	c, err := x.Verify(ctx, opts, share)
+	switch {
+	case ctx.Err() != nil:
+		return exitCode(exitInterrupted)
+	case err != nil:
+		return err
+	}
+	for _, f := range c.Wrong {
+		fmt.Fprintf(s.out, "wrong: %s\n", strconv.Quote(f.Path))
+	}
+	for _, p := range c.Unread {
+		fmt.Fprintf(s.err, "dedupe: not checked: %s\n", report.ProblemLine(p))
+	}
+	fmt.Fprintf(s.out, "%s known, %s read again, %s wrong\n", plural(c.Known, "file"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))))
+	if len(c.Wrong) > 0 {
+		return exitCode(exitIncomplete)
+	}
+	return nil
+}
+
+// share is a flag such as 1%.
+type share float64
+
+func (p *share) Set(s string) error {
+	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+	if err != nil || !strings.HasSuffix(s, "%") || !(v >= 0 && v <= 100) {
+		return errors.New("not a share: write 0% to 100%")
+	}
+	*p = share(v / 100)
+	return nil
+}
+
+func (p *share) String() string { return strconv.FormatFloat(float64(*p)*100, 'g', -1, 64) + "%" }
+
+func (*share) Type() string { return "percent" }

@@ -1,0 +1,267 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe"
+)
+
+// Stats is what an index has.
+type Stats struct {
+	Entries     int64
+	Blocks      int64
+	Bytes       int64     // of the blocks
+	Damaged     int64     // blocks that can't be read, or are of another version
+	FileSystems []string  // in the order in which they were met
+	Oldest      time.Time // the day on which the entry was asked for that waits longest; zero without entries
+}
+
+// Stats reads all of the index.
+func (x *Index) Stats(ctx context.Context) (Stats, error) {
+	var s Stats
+	seen := make(map[string]bool)
+	err := x.Store.All(ctx, func(key Key, data []byte) bool {
+		s.Blocks++
+		s.Bytes += int64(len(data))
+		b, ok := parseBlock(key, data)
+		if !ok {
+			s.Damaged++
+			return true
+		}
+		if !seen[b.fileSystem] {
+			seen[b.fileSystem] = true
+			s.FileSystems = append(s.FileSystems, b.fileSystem)
+		}
+		for _, e := range b.entries {
+			s.Entries++
+			if t := e.seen.time(); s.Oldest.IsZero() || t.Before(s.Oldest) {
+				s.Oldest = t
+			}
+		}
+		return true
+	})
+	return s, err
+}
+
+// Prune removes what no scan has asked for in so many days, what is damaged, and,
+// below the roots, which are directories, the entries of files that are gone or
+// changed. What can't be listed keeps its entries. It returns how many it removed.
+func (x *Index) Prune(ctx context.Context, roots []string, days int) (removed int64, err error) {
+	there, err := x.list(ctx, roots)
+	if err != nil {
+		return 0, err
+	}
+	oldest := dayOf(x.Now()) - day(days)
+	cut := make(map[Key]block)
+	err = x.Store.All(ctx, func(key Key, data []byte) bool {
+		b, _ := parseBlock(key, data) // none that is damaged
+		kept := b
+		kept.entries = nil
+		for _, e := range b.entries {
+			if e.seen >= oldest && there.has(b.place, e) {
+				kept.entries = append(kept.entries, e)
+			}
+		}
+		if len(kept.entries) == 0 && (len(b.entries) > 0 || b.written < oldest || there.lacks(b.place)) {
+			kept.level = 0 // nothing is left of it
+		}
+		if len(kept.entries) < len(b.entries) || kept.level < b.level || b.fileSystem == "" {
+			removed += int64(len(b.entries) - len(kept.entries))
+			cut[key] = kept
+		}
+		return true
+	})
+	if err != nil {
+		return 0, err
+	}
+	return removed, x.Store.Update(ctx, slices.Collect(maps.Keys(cut)), func(key Key, _ []byte) []byte {
+		return cut[key].append(key)
+	})
+}
+
+// listing is the regular files of directories, by inode; nil of a directory that
+// can't be listed.
+type listing map[place]map[uint64]state
+
+// of returns the files of a directory: none if one above it was listed, but not
+// itself. known is false if that is not known.
+func (l listing) of(p place) (files map[uint64]state, known bool) {
+	for q := p; ; q.path = filepath.Dir(q.path) {
+		if files, listed := l[q]; listed {
+			if q != p && files != nil {
+				return nil, true
+			}
+			return files, files != nil
+		}
+		if q.path == "/" || q.path == "." {
+			return nil, false
+		}
+	}
+}
+
+// has reports whether an entry may still be asked for.
+func (l listing) has(p place, e entry) bool {
+	files, known := l.of(p)
+	now, there := files[e.inode]
+	return !known || there && now == e.state
+}
+
+// lacks reports whether a directory is gone.
+func (l listing) lacks(p place) bool {
+	files, known := l.of(p)
+	return known && files == nil
+}
+
+// list lists all directories below roots, many at once.
+func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
+	l := make(listing)
+	where := newLocator(dedupe.Options{Roots: roots}, x.FileSystem)
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(dedupe.DefaultWorkers)
+	var directory func(dir string) error
+	directory = func(dir string) error {
+		files, below := listDirectory(dir)
+		mu.Lock()
+		if at := where.of(dir + "/"); at.fileSystem != "" {
+			l[at.place] = files
+		}
+		mu.Unlock()
+		for _, dir := range below {
+			if !group.TryGo(func() error { return directory(dir) }) {
+				directory(dir)
+			}
+		}
+		return ctx.Err()
+	}
+	for _, root := range roots {
+		root = filepath.Clean(root)
+		if st, err := os.Stat(root); err != nil || !st.IsDir() {
+			return nil, &dedupe.RootError{Path: root, Why: "is no directory: name those whose files may be gone"}
+		}
+		group.Go(func() error { return directory(root) })
+	}
+	err := group.Wait()
+	return l, cmp.Or(err, where.err)
+}
+
+// listDirectory returns the regular files in a directory, nil if it can't be
+// listed, and the directories in it.
+func listDirectory(dir string) (files map[uint64]state, below []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil
+	}
+	files = make(map[uint64]state)
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		var st unix.Stat_t
+		switch {
+		case e.IsDir():
+			below = append(below, path)
+		case !e.Type().IsRegular():
+		case unix.Lstat(path, &st) == nil:
+			files[st.Ino] = state{st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
+		}
+	}
+	return files, below
+}
+
+// Checked is what Verify found out.
+type Checked struct {
+	Known  int64 // files that the index answers for
+	Read   int64 // of them, those that were read again
+	Wrong  []dedupe.File
+	Unread []*dedupe.Problem // files that could not be read, or changed meanwhile
+}
+
+// Verify reads a share of the files again that a scan with these options would
+// find in the index, and names those whose digests are not what the index says.
+func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) (Checked, error) {
+	var c Checked
+	r, err := dedupe.Walk(ctx, opts)
+	if err != nil {
+		return c, err
+	}
+	h := &dedupe.LocalHasher{}
+	s := x.Scan(opts)
+	s.Wrap(ctx, filesOf(r), h)
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(opts.Workers)
+	for f := range filesOf(r) {
+		e := s.dirs[dirOf(f.Path)].find(f)
+		if e == nil || ctx.Err() != nil {
+			continue
+		}
+		c.Known++
+		if rand.Float64() >= share {
+			continue
+		}
+		group.Go(func() error {
+			right, problem := e.verify(ctx, h, f)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case problem != nil:
+				c.Unread = append(c.Unread, problem)
+			case !right:
+				c.Wrong = append(c.Wrong, f)
+				fallthrough
+			default:
+				c.Read++
+			}
+			return nil
+		})
+	}
+	group.Wait()
+	if err := s.failure(); err != nil {
+		return c, err
+	}
+	return c, ctx.Err()
+}
+
+func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {
+	return func(yield func(dedupe.File) bool) {
+		for _, g := range r.Groups {
+			for _, f := range g.Files {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// verify compares what is known of a file with what is in it.
+func (e *entry) verify(ctx context.Context, h dedupe.Hasher, f dedupe.File) (right bool, _ *dedupe.Problem) {
+	for _, n := range [...]int64{e.n, dedupe.Whole} {
+		want, known := e.digest(n)
+		if !known {
+			continue
+		}
+		got, _, err := h.Hash(ctx, f, n)
+		if p := (*dedupe.Problem)(nil); errors.As(err, &p) {
+			return false, p
+		} else if err != nil {
+			return false, &dedupe.Problem{Op: "hash", Path: f.Path, Err: err}
+		}
+		if got != want {
+			return false, nil
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,486 @@
+// Package index remembers the digests of files between scans, so that a scan
+// reads nothing but what changed since the one before.
+//
+// [Index.Wrap] makes a hasher of a hasher: it answers for the files that are
+// known and hands the others on, and remembers what comes back. An entry answers
+// for one inode of one file system, as long as size, mtime and ctime are, to the
+// nanosecond, what they were. The number of a device is no part of that: it
+// differs from machine to machine and from one mount to the next.
+//
+//	index.go   what is asked and remembered during a scan
+//	block.go   entries in bytes: the blocks that a store keeps
+//	mount.go   which file system a directory is on, and where in it
+//	log.go     the store in one local file
+//	care.go    what an index has, what of it is wrong, what can go
+//
+// # Every defect is a miss
+//
+// A block carries its format's version and a checksum over its key and content.
+// What is truncated, corrupt, of another version or can't be read in time is not
+// there, and its files are read. Nothing here fails a scan.
+//
+// # Racy times
+//
+// A file that is written twice within one tick of its file system's clock has the
+// same times after both. So, as in git's index, what was read while its times
+// were not yet older than a tick is not remembered; see settled.
+package index
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"efsdedupe/dedupe"
+)
+
+// Store keeps blocks of bytes under keys. It may lose any, at any time, and may
+// return what was never stored: blocks are checked by their reader.
+//
+// Its methods may be called from many goroutines.
+type Store interface {
+	// Get returns those of the blocks that are there. With an error it returns
+	// what it has by then.
+	Get(ctx context.Context, keys []Key) (map[Key][]byte, error)
+
+	// Update replaces blocks by what change makes of them: old is nil where there
+	// is none, and a block that becomes nil is removed. Of two updates of one block
+	// at the same time, one may be lost.
+	Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) error
+
+	// All calls yield with every block, in no order, until yield returns false.
+	All(ctx context.Context, yield func(key Key, block []byte) bool) error
+
+	// Close ends the use of the store.
+	Close() error
+}
+
+// Index is digests in a store. One serves any number of scans, also at once.
+type Index struct {
+	Store Store
+
+	// FileSystem, if it is set, identifies the file system of everything that is
+	// scanned, in place of what the mount says: for EFS behind a tunnel on the
+	// loopback address, as in Lambda functions and with the mount helper's TLS.
+	FileSystem string
+
+	// Now is the clock that times of files are compared with.
+	Now func() time.Time
+
+	// KeepBytes is how many bytes of blocks to keep in memory for further scans.
+	KeepBytes int
+
+	mu   sync.Mutex
+	kept map[Key][]byte
+	size int
+}
+
+// New returns the index in a store. Its file systems are identified by their
+// mounts.
+func New(store Store) *Index { return &Index{Store: store, Now: time.Now} }
+
+// Scan is one scan's use of an index. Its method Wrap is made for
+// dedupe.Options.
+type Scan struct {
+	index *Index
+	where *locator
+	inner dedupe.Hasher
+	today day
+	dirs  map[string]*directory // by their path as in a File
+
+	last    *directory // that directory returned
+	lastDir string
+
+	mu      sync.Mutex
+	fresh   int           // entries that are not yet in the store
+	dirty   []*directory  // which have them
+	due     time.Time     // of the next flush
+	err     error         // the store's first; it is left alone from then on
+	writing chan struct{} // holds one while there is a flush
+}
+
+// directory is what is known of the files in a directory.
+type directory struct {
+	location
+	candidates int     // files that may be asked for
+	level      int     // of its blocks in the store
+	stale      bool    // its first block has to be written again, or it expires
+	known      []entry // by inode
+	fresh      []entry // not yet in the store
+	wanted     bool    // to be looked up
+}
+
+// recall is Store.Get for blocks that may be old, in memory.
+func (x *Index) recall(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+	blocks := make(map[Key][]byte, len(keys))
+	var others []Key
+	x.mu.Lock()
+	for _, key := range keys {
+		if b, ok := x.kept[key]; ok {
+			blocks[key] = b
+		} else {
+			others = append(others, key)
+		}
+	}
+	x.mu.Unlock()
+	more, err := x.refresh(ctx, others)
+	maps.Copy(blocks, more)
+	return blocks, err
+}
+
+// refresh is Store.Get, and keeps what it got.
+func (x *Index) refresh(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	blocks, err := x.Store.Get(ctx, keys)
+	for key, b := range blocks {
+		x.keep(key, b)
+	}
+	return blocks, err
+}
+
+// update is Store.Update, and keeps what it wrote.
+func (x *Index) update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) error {
+	return x.Store.Update(ctx, keys, func(key Key, old []byte) []byte {
+		b := change(key, old)
+		x.keep(key, b)
+		return b
+	})
+}
+
+// keep keeps a block in memory. When there is no room for it, all others go: what
+// is still asked for comes back with the next scan.
+func (x *Index) keep(key Key, b []byte) {
+	if x.KeepBytes == 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.kept == nil || x.size+len(b) > x.KeepBytes {
+		x.kept, x.size = make(map[Key][]byte), 0
+	}
+	x.size += len(b) - len(x.kept[key])
+	x.kept[key] = b
+}
+
+// Scan begins the use of the index by a scan with these options.
+func (x *Index) Scan(opts dedupe.Options) *Scan {
+	return &Scan{
+		index:   x,
+		where:   newLocator(opts, x.FileSystem),
+		today:   dayOf(x.Now()),
+		dirs:    make(map[string]*directory),
+		writing: make(chan struct{}, 1),
+	}
+}
+
+// Wrap returns a Hasher that answers from the index, and asks h for what is not
+// in it. It looks all candidates up at once: these are few reads of the store.
+func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h dedupe.Hasher) dedupe.Hasher {
+	s.inner = h
+	for f := range candidates {
+		s.directory(f.Path).candidates++
+	}
+	get := s.index.Store.Get
+	if s.index.KeepBytes > 0 {
+		s.look(ctx, candidates, s.index.recall)
+		get = s.index.refresh
+		for f := range candidates {
+			if d := s.directory(f.Path); d.find(f) == nil {
+				d.wanted = true // what is in memory may be old
+			}
+		}
+	}
+	s.look(ctx, candidates, get)
+	s.due = s.index.Now().Add(flushEvery)
+	return s
+}
+
+// directory returns the directory of a path. Most often it is that of the path
+// before.
+func (s *Scan) directory(path string) *directory {
+	dir := dirOf(path)
+	if s.last != nil && s.lastDir == dir {
+		return s.last
+	}
+	d := s.dirs[dir]
+	if d == nil {
+		d = &directory{location: s.where.of(dir), wanted: true}
+		s.dirs[dir] = d
+	}
+	s.last, s.lastDir = d, dir
+	return d
+}
+
+type getter func(ctx context.Context, keys []Key) (map[Key][]byte, error)
+
+// look reads the blocks of the directories that are wanted: the first of each,
+// then, of those that are split, the parts that hold candidates.
+func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get getter) {
+	blocks := make(map[Key]*directory)
+	for _, d := range s.dirs {
+		if d.wanted && d.fileSystem != "" {
+			d.known, d.level = nil, 0
+			blocks[d.key(0, 0)] = d
+		}
+	}
+	s.read(ctx, blocks, get)
+
+	clear(blocks)
+	parts := make(map[*directory][]bool)
+	for _, d := range s.dirs {
+		if d.wanted && d.level > 0 {
+			parts[d] = make([]bool, 1<<d.level)
+		}
+	}
+	if len(parts) > 0 {
+		for f := range candidates {
+			d := s.directory(f.Path)
+			if parts := parts[d]; parts != nil {
+				parts[part(f.Inode, d.level)] = true
+			}
+		}
+	}
+	for d, parts := range parts {
+		for i, wanted := range parts {
+			if wanted {
+				blocks[d.key(d.level, i)] = d
+			}
+		}
+	}
+	s.read(ctx, blocks, get)
+	for d := range parts {
+		slices.SortFunc(d.known, byInode)
+	}
+	for _, d := range s.dirs {
+		d.wanted = false
+	}
+}
+
+// read adds the entries of blocks to their directories.
+func (s *Scan) read(ctx context.Context, of map[Key]*directory, get getter) {
+	if len(of) == 0 || s.failed() {
+		return
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	blocks, err := get(waiting, slices.Collect(maps.Keys(of)))
+	if err != nil && ctx.Err() == nil {
+		s.fail(err)
+	}
+	for key, data := range blocks {
+		d := of[key]
+		b, ok := parseBlock(key, data)
+		if d == nil || !ok || b.fileSystem != d.fileSystem || b.path != d.path {
+			continue
+		}
+		d.level = max(d.level, b.level)
+		if d.known == nil {
+			d.known = b.entries
+		} else {
+			d.known = append(d.known, b.entries...)
+		}
+		d.stale = d.stale || s.today-b.written >= refreshAfter
+	}
+}
+
+// Hash implements dedupe.Hasher.
+func (s *Scan) Hash(ctx context.Context, f dedupe.File, n int64) (dedupe.Digest, dedupe.Work, error) {
+	d := s.dirs[dirOf(f.Path)]
+	if d == nil || d.fileSystem == "" || slices.Contains(d.covers, f.Path[len(dirOf(f.Path)):]) {
+		return s.inner.Hash(ctx, f, n)
+	}
+	if e := d.find(f); e != nil {
+		if digest, ok := e.digest(n); ok {
+			if s.today-e.seen >= refreshAfter {
+				again := *e
+				again.seen = s.today
+				s.remember(ctx, d, again, s.index.Now())
+			}
+			return digest, known(n), nil
+		}
+	}
+	begun := s.index.Now()
+	digest, work, err := s.inner.Hash(ctx, f, n)
+	if err == nil && settled(f, begun, d.remote) {
+		s.remember(ctx, d, newEntry(f, n, digest, s.today), begun)
+	}
+	return digest, work, err
+}
+
+// known is the work of an answer from the index. Files are counted as they are
+// when they are read: when their whole content is known.
+func known(n int64) dedupe.Work {
+	if n == dedupe.Whole {
+		return dedupe.Work{FilesKnown: 1}
+	}
+	return dedupe.Work{}
+}
+
+const (
+	// fineTick is more than a tick of any kernel's clock; coarseTick is that of
+	// file systems which keep whole seconds, or every other: what has no fraction
+	// of a second is taken to be from one of them.
+	fineTick   = 100 * time.Millisecond
+	coarseTick = 2 * time.Second
+
+	// clockSkew is how far the clock here may be ahead of the clock that stamps the
+	// files of a network file system.
+	clockSkew = time.Minute
+)
+
+// settled reports whether a file whose reading began then can't have been written
+// to since without a change of its times: whether both were older than a tick.
+func settled(f dedupe.File, begun time.Time, remote bool) bool {
+	for _, t := range [...]int64{f.ModTime, f.ChangeTime} {
+		tick := fineTick
+		if t%int64(time.Second) == 0 {
+			tick = coarseTick
+		}
+		if remote {
+			tick += clockSkew
+		}
+		if !time.Unix(0, t).Add(tick).Before(begun) {
+			return false
+		}
+	}
+	return true
+}
+
+const (
+	// flushEntries and flushEvery bound what a scan that is killed has read for
+	// nothing, and how much waits in memory.
+	flushEntries = 1 << 16
+	flushEvery   = 5 * time.Second
+
+	// flushShare keeps flushes to a tenth of the time: each rewrites blocks that
+	// earlier ones wrote.
+	flushShare = 10
+
+	// patience is how long a scan waits for the store. What has not come by then is
+	// a miss.
+	patience = 10 * time.Second
+)
+
+// remember puts an entry among those that the next flush writes, and begins that
+// flush when it is due. It waits where entries come faster than they are written.
+func (s *Scan) remember(ctx context.Context, d *directory, e entry, now time.Time) {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	if len(d.fresh) == 0 {
+		s.dirty = append(s.dirty, d)
+	}
+	d.fresh = append(d.fresh, e)
+	s.fresh++
+	full := s.fresh >= flushEntries
+	due := full || now.After(s.due)
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	select {
+	case s.writing <- struct{}{}:
+	default:
+		if !full {
+			return
+		}
+		s.writing <- struct{}{}
+	}
+	go func() {
+		defer func() { <-s.writing }()
+		s.flush(context.WithoutCancel(ctx))
+	}()
+}
+
+// Flush writes what is not yet in the store. Call it when the scan has ended; its
+// error is the first that the store had, if it had any: then files were read that
+// it may know, or what was read may not be in it.
+func (s *Scan) Flush(ctx context.Context) error {
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
+	s.flush(ctx)
+	return cmp.Or(s.failure(), s.where.err)
+}
+
+// flush is one of a time.
+func (s *Scan) flush(ctx context.Context) {
+	changes := s.take()
+	if len(changes) == 0 || s.failed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	start := s.index.Now()
+	err := s.index.update(ctx, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
+		b, _ := parseBlock(key, old)
+		return b.merge(changes[key], s.today).append(key)
+	})
+	if err != nil {
+		s.fail(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := s.index.Now()
+	s.due = end.Add(max(flushEvery, flushShare*end.Sub(start)))
+}
+
+// take returns what is to be written, a block for each key, and begins anew.
+func (s *Scan) take() map[Key]block {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changes := make(map[Key]block)
+	for _, d := range s.dirty {
+		if level := levelFor(d.candidates); level > d.level {
+			d.level, d.stale = level, true
+			d.fresh = append(slices.Clone(d.known), d.fresh...) // they move
+		}
+		if d.level > 0 && d.stale {
+			changes[d.key(0, 0)] = block{place: d.place, level: d.level}
+		}
+		partOf := func(e entry) int { return part(e.inode, d.level) }
+		slices.SortStableFunc(d.fresh, func(a, b entry) int { // of one inode, the latest comes last
+			return cmp.Or(cmp.Compare(partOf(a), partOf(b)), byInode(a, b))
+		})
+		for rest := d.fresh; len(rest) > 0; {
+			n := 1
+			for n < len(rest) && partOf(rest[n]) == partOf(rest[0]) {
+				n++
+			}
+			changes[d.key(d.level, partOf(rest[0]))] = block{place: d.place, level: d.level, entries: rest[:n]}
+			rest = rest[n:]
+		}
+		d.fresh, d.stale = nil, false
+	}
+	s.dirty, s.fresh = nil, 0
+	return changes
+}
+
+func (s *Scan) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+func (s *Scan) failed() bool { return s.failure() != nil }
+
+func (s *Scan) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// dirOf is the directory of a path, as a part of it.
+func dirOf(path string) string {
+	return path[:strings.LastIndexByte(path, '/')+1]
+}

@@ -1,0 +1,561 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe"
+)
+
+// write makes files with the same content, and returns it.
+func write(t testing.TB, content []byte, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return b
+}
+
+// later is a clock for which all that was just written has long been there.
+func later() time.Time { return time.Now().Add(time.Hour) }
+
+// open opens the index in a file, with a clock that trusts all files.
+func open(t testing.TB, path string) *Index {
+	t.Helper()
+	l, err := OpenLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	x := New(l)
+	x.Now = later
+	return x
+}
+
+func options(roots ...string) dedupe.Options {
+	return dedupe.Options{Roots: roots, Mode: dedupe.Goroutines, Workers: 8}
+}
+
+// scan scans with an index, nil for none, and returns what is the same however
+// much the index knows.
+func scan(t testing.TB, x *Index, opts dedupe.Options) (groups []string, work dedupe.Work) {
+	t.Helper()
+	if x != nil {
+		use := x.Scan(opts)
+		opts.Wrap = use.Wrap
+		defer func() {
+			t.Helper()
+			if err := use.Flush(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	r, err := dedupe.Scan(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Complete {
+		t.Errorf("problems: %v", r.Problems)
+	}
+	return groupsOf(r), r.Stats.Work
+}
+
+func groupsOf(r dedupe.Report) (groups []string) {
+	for _, g := range r.Groups {
+		line := g.Digest.String()
+		for _, f := range g.Files {
+			line += " " + f.Path
+		}
+		groups = append(groups, line)
+	}
+	return groups
+}
+
+// same scans with the index and without, and checks that they find the same and
+// how much the one with the index read.
+func same(t *testing.T, x *Index, opts dedupe.Options, opens, known int64) {
+	t.Helper()
+	want, _ := scan(t, nil, opts)
+	got, work := scan(t, x, opts)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if work.Opens != opens || work.FilesKnown != known {
+		t.Errorf("%+v, want %d opens and %d files known", work, opens, known)
+	}
+}
+
+// tree makes four pairs of files, two of them large enough for heads, and one
+// large file whose head is like no other.
+func tree(t *testing.T) (root string) {
+	root = filepath.Join(t.TempDir(), "root")
+	for i, size := range []int{10, 5000, 2 << 20, 2<<20 + 1} {
+		write(t, random(size), filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, "below", fmt.Sprint("b", i)))
+	}
+	write(t, random(2<<20), filepath.Join(root, "other"))
+	return root
+}
+
+func TestScan(t *testing.T) {
+	root := tree(t)
+	opts := options(root)
+	path := filepath.Join(t.TempDir(), "index")
+	same(t, open(t, path), opts, 8+5, 0) // and the heads of five
+	x := open(t, path)
+	same(t, x, opts, 0, 8)
+
+	// In the other mode, by another name of the root, and below it.
+	same(t, x, options(root+"/."), 0, 8)
+	same(t, x, options(root, filepath.Join(root, "below")), 0, 8)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(root, link); err != nil {
+		t.Fatal(err)
+	}
+	same(t, x, options(link), 0, 8)
+	t.Chdir(root)
+	same(t, x, options("."), 0, 8)
+	same(t, x, options("a0", "below/b0", filepath.Join(link, "below", "b0")), 0, 2)
+
+	// Within a directory that paths can't leave.
+	dir, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	within := options(".")
+	within.Within = dir
+	same(t, x, within, 0, 8)
+
+	// One file that changes is read, it alone.
+	write(t, random(5000), "a1")
+	same(t, x, opts, 1, 7)
+	same(t, x, opts, 0, 8)
+}
+
+// TestReplaced holds what tools trip over that go by size and mtime.
+func TestReplaced(t *testing.T) {
+	root := tree(t)
+	opts := options(root)
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	same(t, x, opts, 13, 0)
+
+	a := filepath.Join(root, "a1")
+	before, err := os.Stat(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, random(5000), a)
+	if err := os.Chtimes(a, before.ModTime(), before.ModTime()); err != nil { // touch -r
+		t.Fatal(err)
+	}
+	same(t, x, opts, 1, 7)
+
+	write(t, random(5000), a+".new")
+	if err := os.Chtimes(a+".new", before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(a+".new", a); err != nil {
+		t.Fatal(err)
+	}
+	same(t, x, opts, 1, 7)
+
+	// A restore: all is as it was but for the inodes and what no one can set.
+	restored := root + ".restored"
+	if err := os.CopyFS(restored, os.DirFS(root)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(root); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(restored, root); err != nil {
+		t.Fatal(err)
+	}
+	same(t, x, opts, 13, 0)
+	same(t, x, opts, 0, 8)
+}
+
+// answers is a Hasher with one answer.
+type answers dedupe.Digest
+
+func (a answers) Hash(context.Context, dedupe.File, int64) (dedupe.Digest, dedupe.Work, error) {
+	return dedupe.Digest(a), dedupe.Work{Opens: 1}, nil
+}
+
+// TestRacy reads a file at moments around its last change, and then as it is after
+// a further one in the same tick, which shows in none of its times.
+func TestRacy(t *testing.T) {
+	dir := t.TempDir()
+	const fraction = 5e8
+	at := time.Now().Truncate(time.Second)
+	for _, test := range []struct {
+		name     string
+		mod, chg time.Duration // after at
+		clock    time.Duration // of the reading
+		remote   bool
+		trusted  bool
+	}{
+		{"long ago", fraction, fraction, time.Hour, false, true},
+		{"in the tick before", fraction, fraction, fraction + fineTick + 1, false, true},
+		{"in the same tick", fraction, fraction, fraction + fineTick, false, false},
+		{"whole seconds", 0, 0, coarseTick, false, false},
+		{"whole seconds, later", 0, 0, coarseTick + 1, false, true},
+		{"mtime alone is old", -time.Hour, fraction, fraction + 1, false, false},
+		{"ctime alone is old", fraction, -time.Hour, fraction + 1, false, false},
+		{"mtime in the future", time.Hour, -time.Hour, 0, false, false},
+		{"a clock that went back", fraction, fraction, -time.Hour, false, false},
+		{"the clock of another machine", fraction, fraction, time.Minute, true, false},
+		{"is trusted to the minute", fraction, fraction, fraction + fineTick + clockSkew + 1, true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			x := open(t, filepath.Join(t.TempDir(), "index"))
+			x.Now = func() time.Time { return at.Add(test.clock) }
+			f := dedupe.File{Path: dir + "/f", Size: 1, Inode: 1, ModTime: at.Add(test.mod).UnixNano(), ChangeTime: at.Add(test.chg).UnixNano()}
+			ask := func(content byte) (dedupe.Digest, dedupe.Work) {
+				s := x.Scan(options(dir))
+				h := s.Wrap(t.Context(), slices.Values([]dedupe.File{f}), answers{content})
+				for _, d := range s.dirs {
+					d.remote = test.remote
+				}
+				d, w, err := h.Hash(t.Context(), f, dedupe.Whole)
+				if err != nil || s.Flush(t.Context()) != nil {
+					t.Fatal(err)
+				}
+				return d, w
+			}
+			ask(1)
+			d, w := ask(2)
+			if known := w.FilesKnown == 1; known != test.trusted || known != (d[0] == 1) {
+				t.Errorf("known: %v, digest of content %d", known, d[0])
+			}
+		})
+	}
+}
+
+// TestSplit has a directory grow through the levels at which it is split.
+func TestSplit(t *testing.T) {
+	root := t.TempDir()
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	files := 0
+	for _, n := range []int{2, partEntries, partEntries + 1, 1000, 1001} {
+		for ; files < n; files++ {
+			write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", files)))
+		}
+		before := int64(0)
+		if n > 2 {
+			before = map[int]int64{partEntries: 2, partEntries + 1: partEntries, 1000: partEntries + 1, 1001: 1000}[n]
+		}
+		same(t, x, options(root), int64(n)-before, before)
+		same(t, x, options(root), 0, int64(n))
+	}
+	few := options(root)
+	few.Filter.Include = []string{"f10?"}
+	same(t, x, few, 0, 10)
+	s, err := x.Stats(t.Context())
+	if err != nil || s.Entries < 1001 || s.Blocks < 9 || s.Damaged != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	// Expiry: the first block is written again in time, the entries too.
+	x.Now = func() time.Time { return later().AddDate(0, 0, 60) }
+	same(t, x, options(root), 0, 1001)
+	x.Now = func() time.Time { return later().AddDate(0, 0, 120) }
+	same(t, x, options(root), 0, 1001)
+	if removed, err := x.Prune(t.Context(), nil, 90); err != nil || removed != s.Entries-1001 {
+		t.Errorf("%d removed, %v; want what is left of earlier levels, %d", removed, err, s.Entries-1001)
+	}
+	same(t, x, options(root), 0, 1001)
+}
+
+// TestResume interrupts a scan: what it read is not read again.
+func TestResume(t *testing.T) {
+	root := t.TempDir()
+	for i := range 100 {
+		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
+	}
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	ctx, cancel := context.WithCancel(t.Context())
+	opts := options(root)
+	opts.Workers = 1
+	use := x.Scan(opts)
+	opts.Wrap = use.Wrap
+	read := int64(0)
+	opts.Observe = func(e dedupe.Event) {
+		if read += e.Work.FilesHashed + e.Work.FilesCompared; read == 40 {
+			cancel()
+		}
+	}
+	r, err := dedupe.Scan(ctx, opts)
+	if err != nil || r.Complete || r.Stats.FilesHashed+r.Stats.FilesCompared < 40 || r.Stats.FilesHashed+r.Stats.FilesCompared == 100 {
+		t.Fatalf("%+v, %v", r.Stats, err)
+	}
+	if err := use.Flush(context.WithoutCancel(ctx)); err != nil {
+		t.Error(err)
+	}
+	_, work := scan(t, x, options(root))
+	if work.FilesKnown < r.Stats.FilesHashed+r.Stats.FilesCompared || work.FilesKnown+work.FilesHashed+work.FilesCompared != 100 {
+		t.Errorf("%+v, after %+v", work, r.Stats.Work)
+	}
+}
+
+// flaky is a Store that fails.
+type flaky struct {
+	Store
+	get, update func() error
+}
+
+func (f flaky) Get(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+	if err := f.get(); err != nil {
+		return nil, err
+	}
+	return f.Store.Get(ctx, keys)
+}
+
+func (f flaky) Update(ctx context.Context, keys []Key, change func(Key, []byte) []byte) error {
+	if err := f.update(); err != nil {
+		return err
+	}
+	return f.Store.Update(ctx, keys, change)
+}
+
+// TestStoreFails is that a store that fails makes misses, is told of, and is
+// asked no more.
+func TestStoreFails(t *testing.T) {
+	root := tree(t)
+	gone := errors.New("the table is gone")
+	well := func() error { return nil }
+	for name, test := range map[string]struct {
+		get, update func() error
+		known       int64
+	}{
+		"get":    {func() error { return gone }, func() error { t.Error("it is asked again"); return nil }, 0},
+		"update": {well, func() error { return gone }, 7},
+	} {
+		x := open(t, filepath.Join(t.TempDir(), "index"))
+		scan(t, x, options(root))
+		write(t, []byte("changed..."), filepath.Join(root, "a0"))
+		write(t, []byte("changed..."), filepath.Join(root, "below", "b0"))
+		want, _ := scan(t, nil, options(root))
+		x.Store = flaky{x.Store, test.get, test.update}
+		opts := options(root)
+		use := x.Scan(opts)
+		opts.Wrap = use.Wrap
+		r, err := dedupe.Scan(t.Context(), opts)
+		if err != nil || !r.Complete || r.Stats.FilesKnown > test.known || (r.Stats.FilesKnown > 0) != (test.known > 0) {
+			t.Errorf("%s: %+v, %v", name, r.Stats, err)
+		}
+		if diff := cmp.Diff(want, groupsOf(r)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if err := use.Flush(t.Context()); !errors.Is(err, gone) {
+			t.Errorf("%s: it is not told: %v", name, err)
+		}
+	}
+}
+
+// counted counts the blocks that are asked for.
+type counted struct {
+	Store
+	asked *int
+}
+
+func (c counted) Get(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+	*c.asked += len(keys)
+	return c.Store.Get(ctx, keys)
+}
+
+// TestKeep is that an index which keeps what it read asks the store only for what
+// it lacks, and sees what others wrote.
+func TestKeep(t *testing.T) {
+	root := tree(t)
+	path := filepath.Join(t.TempDir(), "index")
+	scan(t, open(t, path), options(root))
+	asked := 0
+	x := open(t, path)
+	x.Store, x.KeepBytes = counted{x.Store, &asked}, 1<<20
+	for _, want := range []int{2, 0, 0} {
+		asked = 0
+		same(t, x, options(root), 0, 8)
+		if asked != want {
+			t.Errorf("%d blocks asked for, want %d", asked, want)
+		}
+	}
+	write(t, random(5000), filepath.Join(root, "a1"))
+	other := open(t, path)
+	same(t, other, options(root), 1, 7)
+	if err := x.Store.(counted).Store.(*Log).load(); err != nil { // it is not a shared store
+		t.Fatal(err)
+	}
+	asked = 0
+	same(t, x, options(root), 0, 8)
+	if asked != 1 {
+		t.Errorf("%d blocks asked for, want that of the one directory", asked)
+	}
+	x.KeepBytes = 1 // too little for anything: still right
+	same(t, x, options(root), 0, 8)
+}
+
+func TestPrune(t *testing.T) {
+	root := tree(t)
+	path := filepath.Join(t.TempDir(), "index")
+	x := open(t, path)
+	same(t, x, options(root), 13, 0)
+	elsewhere := tree(t)
+	same(t, x, options(elsewhere), 13, 0)
+	if n, err := x.Prune(t.Context(), []string{root}, 90); n != 0 || err != nil {
+		t.Errorf("%d removed, %v: all is there", n, err)
+	}
+	for _, gone := range []string{filepath.Join(root, "a0"), filepath.Join(root, "below"), elsewhere} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, random(5000), filepath.Join(root, "a1"))
+	if n, err := x.Prune(t.Context(), []string{root}, 90); n != 2+4 || err != nil {
+		t.Errorf("%d removed, %v; want 2 files of the root and 4 below", n, err)
+	}
+	if s, err := x.Stats(t.Context()); s.Entries != 3+9 || s.Blocks != 1+2 || len(s.FileSystems) != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	x.Now = func() time.Time { return later().AddDate(0, 0, 31) }
+	if n, err := x.Prune(t.Context(), nil, 30); n != 12 || err != nil {
+		t.Errorf("%d removed, %v; want all", n, err)
+	}
+	if s, err := open(t, path).Stats(t.Context()); s.Entries+s.Blocks != 0 || err != nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+	var wrong *dedupe.RootError
+	if _, err := x.Prune(t.Context(), []string{filepath.Join(root, "other")}, 1); !errors.As(err, &wrong) {
+		t.Errorf("a file: %v", err)
+	}
+}
+
+// TestVerify has files change without a trace, as through a shared map, by the
+// index's own entries being made wrong.
+func TestVerify(t *testing.T) {
+	root := tree(t)
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	same(t, x, options(root), 13, 0)
+	c, err := x.Verify(t.Context(), options(root), 1)
+	if err != nil || c.Known != 9 || c.Read != 9 || len(c.Wrong)+len(c.Unread) != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := x.Verify(t.Context(), options(root), 0); err != nil || c.Known != 9 || c.Read != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	wrong := []string{filepath.Join(root, "a1"), filepath.Join(root, "below", "b3"), filepath.Join(root, "other")}
+	spoil(t, x, wrong)
+	c, err = x.Verify(t.Context(), options(root), 1)
+	var named []string
+	for _, f := range c.Wrong {
+		named = append(named, f.Path)
+	}
+	slices.Sort(named)
+	if diff := cmp.Diff(wrong, named); err != nil || c.Read != 9 || diff != "" {
+		t.Errorf("%+v, %v\n%s", c, err, diff)
+	}
+}
+
+// spoil makes the entries of files wrong.
+func spoil(t *testing.T, x *Index, paths []string) {
+	t.Helper()
+	inodes := make(map[uint64]bool)
+	for _, path := range paths {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		inodes[st.Ino] = true
+	}
+	blocks := make(map[Key]block)
+	err := x.Store.All(t.Context(), func(key Key, data []byte) bool {
+		b, _ := parseBlock(key, data)
+		for i := range b.entries {
+			if e := &b.entries[i]; inodes[e.inode] {
+				e.head[0] ^= 1
+				e.whole[0] ^= 1
+			}
+		}
+		blocks[key] = b
+		return true
+	})
+	if err == nil {
+		err = x.Store.Update(t.Context(), slices.Collect(maps.Keys(blocks)), func(key Key, _ []byte) []byte { return blocks[key].append(key) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBlock holds that a block comes back as it was, and that what is damaged
+// does not come back at all.
+func TestBlock(t *testing.T) {
+	p := place{"ext4:1", "/some/where"}
+	b := block{place: p, level: 3, written: 20000, entries: []entry{
+		{inode: 1, state: state{0, -1, 1 << 62}, seen: 20000, hasWhole: true, whole: dedupe.Digest{1}},
+		{inode: 1 << 63, state: state{1 << 50, 1 << 62, -1 << 62}, seen: 1, n: 65536, head: dedupe.Digest{2}},
+		{inode: 1<<64 - 1, state: state{1, 1, 1}, n: 1, head: dedupe.Digest{3}, hasWhole: true, whole: dedupe.Digest{4}},
+	}}
+	key := p.key(3, 5)
+	data := b.append(key)
+	got, ok := parseBlock(key, data)
+	if diff := cmp.Diff(b, got, cmp.AllowUnexported(block{}, place{}, entry{}, state{})); !ok || diff != "" {
+		t.Error(diff)
+	}
+	if _, ok := parseBlock(p.key(3, 4), data); ok {
+		t.Error("a block is taken under the key of another")
+	}
+	for i := range data {
+		for bit := range 8 {
+			damaged := slices.Clone(data)
+			damaged[i] ^= 1 << bit
+			if _, ok := parseBlock(key, damaged); ok {
+				t.Errorf("byte %d, bit %d: not noticed", i, bit)
+			}
+		}
+		if _, ok := parseBlock(key, data[:i]); ok {
+			t.Errorf("cut to %d bytes: not noticed", i)
+		}
+	}
+}
+
+// FuzzBlock holds the parser, behind the checksum, to end well on any bytes.
+func FuzzBlock(f *testing.F) {
+	p := place{"nfs:fs-1.efs:/", "/"}
+	f.Add(block{place: p, entries: []entry{{inode: 1, hasWhole: true}}}.append(p.key(0, 0))[1+sumSize:])
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if len(content) < 16 {
+			return
+		}
+		key := Key(content)
+		b, ok := parseBlock(key, seal(append(make([]byte, 1+sumSize), content...)))
+		if !ok || len(b.entries) == 0 {
+			return
+		}
+		again, ok := parseBlock(key, b.append(key))
+		if diff := cmp.Diff(b, again, cmp.AllowUnexported(block{}, place{}, entry{}, state{})); !ok || diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -1,0 +1,422 @@
+package index
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Log is a Store in one local file, to which blocks are appended; of the blocks
+// of a key, the last counts. Readers take no lock: what is in the file does not
+// change, and what is at its end is either whole or not there. Writers lock the
+// file while they append, for milliseconds. When most of it is no longer needed, a
+// new file with the rest replaces it.
+//
+// It is not bbolt or another B-tree for what a cache has to survive: in those a
+// flipped byte can make a tree without end, and a shortened file a bus error, which
+// no program recovers from; and there readers of one process lock out writers of
+// another. Nothing is synced: what a power failure spoils, checksums find.
+type Log struct {
+	path string
+
+	mu   sync.Mutex
+	file *os.File
+	end  int64          // of what is valid
+	live int64          // bytes of it that count
+	at   map[Key]stored // where the last block of each key is
+}
+
+// stored is a block in the file.
+type stored struct {
+	offset int64
+	size   uint32
+}
+
+// A file begins with magic, which has the number of its format. Then come records:
+// a header, and the block that it is for. A header is the size of the block, its
+// key, and a CRC-32C over both. A block of size 0 removes one.
+const (
+	magic      = "dedupe index 1\n\x00"
+	headerSize = int64(4 + len(Key{}) + 4)
+
+	// slack is how many bytes that no longer count are not worth a new file.
+	slack = 1 << 20
+
+	// writeSize is how much is written at once.
+	writeSize = 1 << 20
+)
+
+// OpenLog opens the store in a file, or makes one. A file on a network file system
+// is a *RemoteError, one that is something else than an index is not touched.
+func OpenLog(path string) (*Log, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return nil, fmt.Errorf("can't make the directory of the index: %w; choose another file", err)
+	}
+	if err := local(path); err != nil {
+		return nil, err
+	}
+	l := &Log{path: path}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	if err := l.load(); err != nil {
+		l.file.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// open opens the file that is at the path now.
+func (l *Log) open() error {
+	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("can't open the index: %w; choose another file", err)
+	}
+	if st, err := file.Stat(); err == nil && !st.Mode().IsRegular() {
+		file.Close()
+		return fmt.Errorf("the index %q is no regular file; choose another", l.path)
+	}
+	if l.file != nil {
+		l.file.Close()
+	}
+	l.file = file
+	l.forget()
+	return nil
+}
+
+// load reads the headers of what was appended since the last load.
+func (l *Log) load() error {
+	st, err := l.file.Stat()
+	if err != nil {
+		return fmt.Errorf("can't read the index: %w", err)
+	}
+	if st.Size() < l.end {
+		l.forget() // somebody cut it
+	}
+	var window [4096]byte // most often it has the next header, too
+	var from, n int64
+	for {
+		if l.end < from || l.end+headerSize > from+n {
+			k, err := l.file.ReadAt(window[:], l.end)
+			if err != nil && err != io.EOF {
+				return fmt.Errorf("can't read the index: %w", err)
+			}
+			from, n = l.end, int64(k)
+		}
+		b := window[l.end-from : n]
+		if l.end == 0 {
+			if !resembles(b, magic) {
+				return fmt.Errorf("%q is no index: choose another file", l.path)
+			}
+			if !bytes.HasPrefix(b, []byte(magic)) {
+				return nil // empty, damaged, or of another version: Update begins anew
+			}
+			l.end = int64(len(magic))
+			continue
+		}
+		key, size, ok := parseHeader(b)
+		if !ok || l.end+headerSize+int64(size) > st.Size() {
+			return nil
+		}
+		l.add(key, size)
+	}
+}
+
+// resembles reports whether a file can be taken for an index that is damaged:
+// whether it has more than half of what it should begin with.
+func resembles(b []byte, magic string) bool {
+	n, same := min(len(b), len(magic)), 0
+	for i := range n {
+		if b[i] == magic[i] {
+			same++
+		}
+	}
+	return n == 0 || 2*same > n
+}
+
+// add takes note of the record at the end.
+func (l *Log) add(key Key, size uint32) {
+	l.live -= l.at[key].record()
+	delete(l.at, key)
+	if size > 0 {
+		l.at[key] = stored{l.end + headerSize, size}
+		l.live += headerSize + int64(size)
+	}
+	l.end += headerSize + int64(size)
+}
+
+// record is the size of a block with its header.
+func (s stored) record() int64 {
+	if s.size == 0 {
+		return 0
+	}
+	return headerSize + int64(s.size)
+}
+
+func appendRecord(b []byte, key Key, block []byte) []byte {
+	start := len(b)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(block)))
+	b = append(b, key[:]...)
+	b = binary.LittleEndian.AppendUint32(b, castagnoli(b[start:]))
+	return append(b, block...)
+}
+
+func parseHeader(b []byte) (key Key, size uint32, ok bool) {
+	if int64(len(b)) < headerSize {
+		return key, 0, false
+	}
+	b = b[:headerSize]
+	sum := b[headerSize-4:]
+	return Key(b[4:]), binary.LittleEndian.Uint32(b), castagnoli(b[:headerSize-4]) == binary.LittleEndian.Uint32(sum)
+}
+
+func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+// Get implements Store.
+func (l *Log) Get(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	blocks := make(map[Key][]byte, len(keys))
+	for _, key := range l.inOrder(slices.Values(keys)) {
+		if ctx.Err() != nil {
+			return blocks, ctx.Err()
+		}
+		if b := l.read(key); b != nil {
+			blocks[key] = b
+		}
+	}
+	return blocks, nil
+}
+
+// inOrder returns those of the keys that there are, as their blocks are in the
+// file.
+func (l *Log) inOrder(keys iter.Seq[Key]) []Key {
+	var there []Key
+	for key := range keys {
+		if l.at[key].size > 0 {
+			there = append(there, key)
+		}
+	}
+	slices.SortFunc(there, func(a, b Key) int { return cmp.Compare(l.at[a].offset, l.at[b].offset) })
+	return there
+}
+
+// read returns the block of a key; nil if there is none or it can't be read.
+func (l *Log) read(key Key) []byte {
+	s := l.at[key]
+	if s.size == 0 {
+		return nil
+	}
+	b := make([]byte, s.size)
+	if _, err := l.file.ReadAt(b, s.offset); err != nil {
+		return nil
+	}
+	return b
+}
+
+// Update implements Store. It is exact: no update of another process is lost. For
+// some of the blocks that it writes it looks at another one, and removes those that
+// have expired: in time, all of them.
+func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("can't lock the index %q: %w", l.path, err)
+	}
+	err = l.append(keys, change)
+	if err == nil {
+		err = l.append(l.expired(1+len(keys)/16), func(Key, []byte) []byte { return nil })
+	}
+	if err == nil && l.end-l.live > max(slack, l.live/2) {
+		err = l.compact()
+	}
+	unlock()
+	if err != nil {
+		return fmt.Errorf("can't write to the index %q: %w; make room, or choose another file", l.path, err)
+	}
+	return nil
+}
+
+// append changes blocks in a file that is locked.
+func (l *Log) append(keys []Key, change func(key Key, old []byte) []byte) error {
+	var records []byte
+	type added struct {
+		key  Key
+		size uint32
+	}
+	var pending []added
+	write := func() error {
+		if _, err := l.file.WriteAt(records, l.end); err != nil {
+			l.file.Truncate(l.end)
+			return err
+		}
+		for _, r := range pending {
+			l.add(r.key, r.size)
+		}
+		records, pending = records[:0], pending[:0]
+		return nil
+	}
+	for _, key := range keys {
+		old := l.read(key)
+		block := change(key, old)
+		if bytes.Equal(block, old) {
+			continue
+		}
+		records = appendRecord(records, key, block)
+		pending = append(pending, added{key, uint32(len(block))})
+		if len(records) >= writeSize {
+			if err := write(); err != nil {
+				return err
+			}
+		}
+	}
+	return write()
+}
+
+// expired returns which of n blocks have expired. A map is ranged over from a
+// random place, so in time it looks at all.
+func (l *Log) expired(n int) (keys []Key) {
+	today := dayOf(time.Now())
+	for key := range l.at {
+		if n--; n < 0 {
+			break
+		}
+		if b, ok := parseBlock(key, l.read(key)); !ok || today-b.written >= expireAfter {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// compact replaces the file, which is locked, by one of the blocks that count.
+func (l *Log) compact() error {
+	file, err := os.OpenFile(l.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	smaller := Log{path: l.path, file: file}
+	smaller.forget()
+	err = smaller.begin()
+	keys := l.inOrder(maps.Keys(l.at))
+	if err == nil {
+		err = smaller.append(keys, func(key Key, _ []byte) []byte { return l.read(key) })
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), l.path)
+	}
+	if err != nil {
+		file.Close()
+		os.Remove(file.Name())
+		return err
+	}
+	l.file.Close()
+	l.file, l.end, l.live, l.at = file, smaller.end, smaller.live, smaller.at
+	return nil
+}
+
+// begin makes the file an index that is empty.
+func (l *Log) begin() error {
+	l.forget()
+	if err := l.file.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := l.file.WriteAt([]byte(magic), 0); err != nil {
+		return err
+	}
+	l.end = int64(len(magic))
+	return nil
+}
+
+func (l *Log) forget() { l.end, l.live, l.at = 0, 0, make(map[Key]stored) }
+
+// lockPoll is how often a lock is tried that another process has.
+const lockPoll = 5 * time.Millisecond
+
+// lock locks the file that is at the path, and loads what others wrote to it.
+func (l *Log) lock(ctx context.Context) (unlock func(), err error) {
+	for {
+		for err = unix.EWOULDBLOCK; err == unix.EWOULDBLOCK; {
+			if err = unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
+				select {
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				case <-time.After(lockPoll):
+				}
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if l.isCurrent() {
+			break
+		}
+		if err := l.open(); err != nil { // another process replaced it
+			return nil, err
+		}
+	}
+	locked := l.file
+	unlock = func() { unix.Flock(int(locked.Fd()), unix.LOCK_UN) } // fails if compact closed it, which unlocks too
+	if err = l.load(); err == nil && l.end == 0 {
+		err = l.begin()
+	}
+	if err == nil {
+		err = l.file.Truncate(l.end) // what a writer that was killed left behind
+	}
+	if err != nil {
+		unlock()
+	}
+	return unlock, err
+}
+
+// isCurrent reports whether the open file is the one at the path.
+func (l *Log) isCurrent() bool {
+	mine, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(l.path)
+	return err == nil && os.SameFile(mine, now)
+}
+
+// All implements Store.
+func (l *Log) All(ctx context.Context, yield func(key Key, block []byte) bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range l.inOrder(maps.Keys(l.at)) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if b := l.read(key); b != nil && !yield(key, b) {
+			break
+		}
+	}
+	return nil
+}
+
+// Size is that of the file, in bytes.
+func (l *Log) Size() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end
+}
+
+// Close implements Store.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.file.Close()
+}

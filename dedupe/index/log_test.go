@@ -1,0 +1,384 @@
+package index
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe"
+)
+
+// TestDamage flips every byte of an index, cuts it at every length and puts bytes
+// at its end: the scan finds what it finds without one, and the next one knows all
+// again.
+func TestDamage(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	for _, dir := range []string{"a", "b"} {
+		write(t, []byte("same"), filepath.Join(root, dir, "1"), filepath.Join(root, dir, "2"))
+	}
+	opts := options(root)
+	opts.Workers = 1
+	path := filepath.Join(t.TempDir(), "index")
+	want, _ := scan(t, open(t, path), opts)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	var damaged [][]byte
+	for i := range whole {
+		bit, all := slices.Clone(whole), slices.Clone(whole)
+		bit[i] ^= 1 << random.IntN(8)
+		all[i] ^= byte(1 + random.IntN(255))
+		damaged = append(damaged, bit, all, whole[:i])
+		if i%8 == 0 {
+			damaged = append(damaged, slices.Concat(whole, whole[i:]))
+		}
+	}
+	for i, b := range damaged {
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 2 {
+			l, err := OpenLog(path)
+			if err != nil {
+				t.Fatalf("damage %d: %v", i, err)
+			}
+			x := New(l)
+			x.Now = later
+			got, work := scan(t, x, opts)
+			if diff := cmp.Diff(want, got); diff != "" || work.FilesKnown+work.FilesHashed+work.FilesCompared != 4 || round == 1 && work.Opens > 0 {
+				t.Fatalf("damage %d, scan %d: %+v %s", i, round, work, diff)
+			}
+			l.Close()
+		}
+	}
+}
+
+// TestNoIndex is that other files are left alone.
+func TestNoIndex(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "letter.txt")
+	write(t, []byte("dear index, this is no file of yours"), text)
+	for _, path := range []string{text, dir, filepath.Join(text, "index")} {
+		if l, err := OpenLog(path); err == nil {
+			l.Close()
+			t.Errorf("%s: it is taken for an index", path)
+		}
+	}
+	if b, err := os.ReadFile(text); err != nil || !strings.HasPrefix(string(b), "dear index, this is") || len(b) != 36 {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func keyOf(n uint64) (key Key) {
+	copy(key[:], fmt.Sprintf("%016d", n))
+	return key
+}
+
+// number is a block that means a number, and is as long as it is told.
+func number(key Key, n uint64, size int) []byte {
+	return block{place: place{"test", strings.Repeat("x", size)}, written: dayOf(time.Now()), entries: []entry{{inode: n}}}.append(key)
+}
+
+// numberOf returns 0 for what is no number.
+func numberOf(key Key, data []byte) uint64 {
+	if b, ok := parseBlock(key, data); ok {
+		return b.entries[0].inode
+	}
+	return 0
+}
+
+// TestTwoAtOnce has several users of one file, as many processes have: none of
+// their updates is lost, though the file is replaced under them many times.
+func TestTwoAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	const users, rounds = 4, 30
+	const size = 1 << 15 // for the file to be replaced
+	keys := make([]Key, 20)
+	for i := range keys {
+		keys[i] = keyOf(uint64(i))
+	}
+	var group sync.WaitGroup
+	for range users {
+		group.Go(func() {
+			l, err := OpenLog(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer l.Close()
+			for range rounds {
+				err := l.Update(t.Context(), keys, func(key Key, old []byte) []byte { return number(key, numberOf(key, old)+1, size) })
+				if err != nil {
+					t.Error(err)
+				}
+				if blocks, err := l.Get(t.Context(), keys); err != nil || len(blocks) != len(keys) {
+					t.Errorf("%d blocks, %v", len(blocks), err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	l, err := OpenLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	blocks, err := l.Get(t.Context(), keys)
+	for _, key := range keys {
+		if n := numberOf(key, blocks[key]); err != nil || n != users*rounds {
+			t.Errorf("%s is %d, want %d (%v)", key[:], n, users*rounds, err)
+		}
+	}
+	if bytes := l.Size(); bytes > 4<<20 {
+		t.Errorf("the file has %d bytes for %d of blocks", bytes, len(keys)*size)
+	}
+}
+
+// TestLocked is that a scan does not wait for a process that keeps the file
+// locked: it goes on without writing, and without an error of its own.
+func TestLocked(t *testing.T) {
+	root := tree(t)
+	path := filepath.Join(t.TempDir(), "index")
+	scan(t, open(t, path), options(root))
+	holder, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	if err := unix.Flock(int(holder.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	x := open(t, path)
+	same(t, x, options(root), 0, 8) // reading takes no lock
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := x.Store.Update(ctx, []Key{keyOf(1)}, func(key Key, _ []byte) []byte { return number(key, 1, 1) }); !errors.Is(err, context.Canceled) {
+		t.Errorf("it writes to a locked file: %v", err)
+	}
+}
+
+// TestKilled kills processes that write, at any moment, and finds in the file all
+// that they said was written, and nothing that is no block of theirs.
+func TestKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	written := make(map[uint64]uint64) // by key, at least
+	for round := range 20 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledChild$", "-test.v")
+		cmd.Env = append(os.Environ(), "INDEX_TEST_CHILD="+path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for left, lines := 1+rand.IntN(40), bufio.NewScanner(out); lines.Scan(); left-- {
+			var k, n uint64
+			var whole string // not cut off when the process was killed
+			if _, err := fmt.Sscanf(lines.Text(), "%d=%d %s", &k, &n, &whole); err == nil && whole == "written" {
+				written[k] = n
+			}
+			if left == 0 {
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		l, err := OpenLog(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, n := range written {
+			key := keyOf(k)
+			blocks, err := l.Get(t.Context(), []Key{key})
+			if got := numberOf(key, blocks[key]); err != nil || got < n || got > n+1 {
+				t.Errorf("round %d: %d is %d, want %d (%v)", round, k, got, n, err)
+			}
+		}
+		l.Close()
+	}
+	if len(written) == 0 {
+		t.Error("nobody wrote anything")
+	}
+}
+
+// TestKilledChild is the process that TestKilled kills. It says what it wrote.
+func TestKilledChild(t *testing.T) {
+	path := os.Getenv("INDEX_TEST_CHILD")
+	if path == "" {
+		return // it is no test of its own
+	}
+	l, err := OpenLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 16 // for it to be killed while it replaces the file, too
+	for i := uint64(0); ; i++ {
+		k := i % 16
+		var n uint64
+		err := l.Update(t.Context(), []Key{keyOf(k)}, func(key Key, old []byte) []byte {
+			n = numberOf(key, old) + 1
+			return number(key, n, size)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("%d=%d written\n", k, n)
+	}
+}
+
+// TestKilledScan kills scans: what they wrote until then is not read again.
+func TestKilledScan(t *testing.T) {
+	root := t.TempDir()
+	for i := range 300 {
+		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
+	}
+	path := filepath.Join(t.TempDir(), "index")
+	known := int64(0)
+	for range 5 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledScanChild$")
+		cmd.Env = append(os.Environ(), "INDEX_TEST_CHILD="+path, "INDEX_TEST_ROOT="+root)
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		before := known
+		for deadline := time.Now().Add(time.Minute); known == before; {
+			if time.Now().After(deadline) {
+				t.Fatalf("still %d files known", known)
+			}
+			c, err := open(t, path).Verify(t.Context(), options(root), 1)
+			if err != nil || len(c.Wrong) > 0 || c.Known < before {
+				t.Fatalf("%+v, %v: %d were known before", c, err, before)
+			}
+			known = c.Known
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		stdin.Close()
+	}
+}
+
+// TestKilledScanChild is the process that TestKilledScan kills. Its clock runs so
+// fast that it writes soon, and when it has read some more it waits for that.
+func TestKilledScanChild(t *testing.T) {
+	root := os.Getenv("INDEX_TEST_ROOT")
+	if root == "" {
+		return // it is no test of its own
+	}
+	x := open(t, os.Getenv("INDEX_TEST_CHILD"))
+	var asked atomic.Int64
+	x.Now = func() time.Time { return later().Add(time.Duration(asked.Add(1)) * time.Minute) }
+	opts := options(root)
+	opts.Workers = 1
+	read := int64(0)
+	opts.Observe = func(e dedupe.Event) {
+		if read += e.Work.FilesHashed + e.Work.FilesCompared; read == 20 {
+			os.Stdin.Read(make([]byte, 1))
+		}
+	}
+	scan(t, x, opts)
+}
+
+// TestSize is that an entry takes at most 100 bytes of the file, when many
+// directories come in an order that has each of them written many times.
+func TestSize(t *testing.T) {
+	const directories, each = 1000, 100
+	path := filepath.Join(t.TempDir(), "index")
+	x := open(t, path)
+	opts := options(t.TempDir())
+	random := rand.New(rand.NewPCG(3, 4))
+	now := time.Now().UnixNano()
+	var files []dedupe.File
+	for i := range directories * each {
+		files = append(files, dedupe.File{
+			Path:       filepath.Join(opts.Roots[0], fmt.Sprintf("a directory of usual length/%d/f%d", i%directories, i)),
+			Size:       random.Int64N(1 << 24),
+			Inode:      random.Uint64(), // as on EFS
+			ModTime:    now - random.Int64N(1e17),
+			ChangeTime: now - random.Int64N(1e17),
+		})
+	}
+	for part := range slices.Chunk(files, len(files)/10) {
+		s := x.Scan(opts)
+		h := s.Wrap(t.Context(), slices.Values(part), answers{1})
+		for _, f := range part {
+			if _, _, err := h.Hash(t.Context(), f, dedupe.Whole); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats, err := x.Stats(t.Context())
+	if err != nil || stats.Entries != directories*each {
+		t.Errorf("%+v, %v", stats, err)
+	}
+	if size := float64(st.Size()) / float64(stats.Entries); size > 100 {
+		t.Errorf("%.1f bytes an entry", size)
+	}
+}
+
+// TestExpire is that a file does not grow without bound though nobody prunes it.
+func TestExpire(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	root := t.TempDir()
+	x := open(t, path)
+	x.Now = func() time.Time { return time.Now().AddDate(0, 0, -100) }
+	old := make(map[Key]block)
+	for i := range 1000 {
+		p := place{"test", fmt.Sprint("/", i)}
+		old[p.key(0, 0)] = block{place: p, entries: []entry{{inode: 1, hasWhole: true}}}
+	}
+	var keys []Key
+	for key := range old {
+		keys = append(keys, key)
+	}
+	today := dayOf(x.Now())
+	err := x.Store.Update(t.Context(), keys, func(key Key, _ []byte) []byte {
+		b := old[key]
+		b.written, b.entries[0].seen = today, today
+		return b.append(key)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Now = later
+	for i := range 2000 {
+		p := place{"test", fmt.Sprint(root, i)}
+		err := x.Store.Update(t.Context(), []Key{p.key(0, 0)}, func(key Key, _ []byte) []byte {
+			return block{place: p, written: dayOf(time.Now()), entries: []entry{{inode: 1, seen: dayOf(time.Now()), hasWhole: true}}}.append(key)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := x.Stats(t.Context())
+	if err != nil || s.Blocks < 2000 || s.Blocks > 2500 {
+		t.Errorf("%+v, %v: want the 2,000 that are new, and few of the others", s, err)
+	}
+}
