@@ -88,7 +88,7 @@ bench: build/dedupe
 # all workloads, modes and languages at one.
 experiment: build
 	build/dedupe bench --format json --output build/modes.json
-	build/dedupe bench --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task,serial --memory 1769 --format json --output build/languages.json
+	build/dedupe bench --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task --memory 1769 --format json --output build/languages.json
 	for name in modes languages; do \
 		build/dedupe bench --report build/$$name.json --format markdown --output build/$$name.md && \
 		sed -i -e "/^<!-- $$name -->/,/^<!-- end -->/{//!d}" -e "/^<!-- $$name -->/r build/$$name.md" README.md || exit; \
