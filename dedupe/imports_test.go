@@ -13,17 +13,18 @@ import (
 func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
 	allowed := map[string][]string{ // packages of this module that one may import
-		"dedupe":            {"dedupe/pool"},
-		"dedupe/pool":       nil,
-		"dedupe/cost":       nil,
-		"dedupe/index":      {"dedupe"},
-		"dedupe/report":     {"dedupe", "dedupe/cost"},
-		"dedupe/service":    {"dedupe", "dedupe/cost", "dedupe/report"},
-		"dedupe/runtimeapi": nil,
-		"fixtures":          nil,
-		"fixtures/efs":      nil,
-		"cmd/dedupe":        {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/report", "dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/efs"},
-		"cmd/lambda":        {"dedupe", "dedupe/service"},
+		"dedupe":                {"dedupe/pool"},
+		"dedupe/pool":           nil,
+		"dedupe/cost":           nil,
+		"dedupe/index":          {"dedupe"},
+		"dedupe/index/dynamodb": {"dedupe/index"},
+		"dedupe/report":         {"dedupe", "dedupe/cost"},
+		"dedupe/service":        {"dedupe", "dedupe/cost", "dedupe/report"},
+		"dedupe/runtimeapi":     nil,
+		"fixtures":              nil,
+		"fixtures/efs":          nil,
+		"cmd/dedupe":            {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/report", "dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/efs"},
+		"cmd/lambda":            {"dedupe", "dedupe/service"},
 	}
 	forbidden := map[string][]string{ // what a package must not know, though others may
 		"dedupe":        {"net", "net/http"},
