@@ -67,6 +67,13 @@ deploy: build/dedupe-$(ARCH).zip
 check-deploy:
 	deploy/check
 
+# A DynamoDB on the loopback address, for the tests of the shared index; it needs npm.
+build/dynalite: dedupe/index/dynamodb/testdata/package-lock.json
+	rm -rf $@
+	mkdir -p $@
+	cp dedupe/index/dynamodb/testdata/package*.json $@
+	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
+
 FORCE:
 
 .SECONDARY: # keep the bootstraps

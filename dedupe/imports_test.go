@@ -13,13 +13,14 @@ import (
 func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
 	allowed := map[string][]string{ // packages of this module that one may import
-		"dedupe":            {"dedupe/pool"},
-		"dedupe/pool":       nil,
-		"dedupe/cost":       nil,
-		"dedupe/index":      {"dedupe"},
-		"dedupe/report":     {"dedupe", "dedupe/cost"},
-		"dedupe/service":    {"dedupe", "dedupe/cost", "dedupe/report"},
-		"dedupe/runtimeapi": nil,
+		"dedupe":                {"dedupe/pool"},
+		"dedupe/pool":           nil,
+		"dedupe/cost":           nil,
+		"dedupe/index":          {"dedupe"},
+		"dedupe/index/dynamodb": {"dedupe/index"},
+		"dedupe/report":         {"dedupe", "dedupe/cost"},
+		"dedupe/service":        {"dedupe", "dedupe/cost", "dedupe/report"},
+		"dedupe/runtimeapi":     nil,
 		"dedupe/bench": {"dedupe/bench/box", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/runtimeapi",
 			"fixtures", "fixtures/contenders", "fixtures/efs"},
 		"dedupe/bench/box":      nil,
@@ -31,8 +32,8 @@ func TestImports(t *testing.T) {
 		"fixtures/peers":        {"fixtures", "fixtures/efs"},
 		"fixtures/peers/empty":  nil,
 		"fixtures/peers/launch": nil,
-		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/cost", "dedupe/index", "dedupe/report",
-			"dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/contenders", "fixtures/efs"},
+		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
+			"dedupe/report", "dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/contenders", "fixtures/efs"},
 		"cmd/lambda": {"dedupe", "dedupe/bench/task", "dedupe/service"},
 	}
 	forbidden := map[string][]string{ // what a package must not know, though others may

@@ -15,6 +15,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/index/dynamodb"
 	"efsdedupe/dedupe/report"
 )
 
@@ -30,21 +31,27 @@ func (i *indexFlags) identity(f *pflag.FlagSet) {
 
 // open opens the index, or makes it.
 func (i *indexFlags) open() (*index.Index, error) {
-	path := i.name
-	if path == "auto" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("there is no place for an index of your own: %w; choose --index FILE", err)
-		}
-		path = filepath.Join(cache, "dedupe", "index.db")
-	}
-	store, err := index.OpenLog(path)
+	store, err := i.store()
 	if err != nil {
 		return nil, err
 	}
 	x := index.New(store)
 	x.FileSystem = i.fileSystem
 	return x, nil
+}
+
+func (i *indexFlags) store() (index.Store, error) {
+	if table, ok := strings.CutPrefix(i.name, "dynamodb://"); ok {
+		return dynamodb.Open(table)
+	}
+	if i.name != "auto" {
+		return index.OpenLog(i.name)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("there is no place for an index of your own: %w; choose --index FILE", err)
+	}
+	return index.OpenLog(filepath.Join(cache, "dedupe", "index.db"))
 }
 
 // advise adds to an error of an index what to do on the command line.
@@ -62,7 +69,7 @@ func indexCommand(s std) *cobra.Command {
 		Long: `Look at, clean and check an index: the digests that dedupe scan --index
 remembers, so that it does not read again what has not changed.
 
-INDEX is as for --index: auto, the file that is yours, or FILE.`,
+INDEX is as for --index: auto, the file that is yours, or FILE, or dynamodb://TABLE.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

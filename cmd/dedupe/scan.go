@@ -73,7 +73,7 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 	f.Var(choice[report.Format]{&c.format, []report.Format{report.Text, report.JSON, report.CSV, report.Fdupes}}, "format", "how to write the report")
 	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
-	f.StringVar(&c.index.name, "index", "", "remember digests in this `index`, auto or FILE, and don't read what has not changed")
+	f.StringVar(&c.index.name, "index", "", "remember digests in this `index`, auto, FILE or dynamodb://TABLE, and don't read what has not changed")
 	c.index.identity(f)
 	f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are any")
 	c.bill.flags(f, 0, "MB of the Lambda function; 0 for 1769, or what the scan took if that is more")

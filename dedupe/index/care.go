@@ -87,9 +87,10 @@ func (x *Index) Prune(ctx context.Context, roots []string, days int) (removed in
 	if err != nil {
 		return 0, err
 	}
-	return removed, x.Store.Update(ctx, slices.Collect(maps.Keys(cut)), func(key Key, _ []byte) []byte {
+	_, err = x.Store.Update(ctx, slices.Collect(maps.Keys(cut)), func(key Key, _ []byte) []byte {
 		return cut[key].append(key)
 	})
+	return removed, err
 }
 
 // listing is the regular files of directories, by inode; nil of a directory that

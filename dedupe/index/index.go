@@ -44,20 +44,31 @@ import (
 //
 // Its methods may be called from many goroutines.
 type Store interface {
-	// Get returns those of the blocks that are there. With an error it returns
-	// what it has by then.
-	Get(ctx context.Context, keys []Key) (map[Key][]byte, error)
+	// Get returns those of the blocks that are there, and what reading them is
+	// charged. With an error it returns what it has by then.
+	Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error)
 
 	// Update replaces blocks by what change makes of them: old is nil where there
-	// is none, and a block that becomes nil is removed. Of two updates of one block
-	// at the same time, one may be lost.
-	Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) error
+	// is none, and a block that becomes nil is removed. It is called from many
+	// goroutines. Of two updates of one block at the same time, one may be lost.
+	Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) (Units, error)
 
 	// All calls yield with every block, in no order, until yield returns false.
 	All(ctx context.Context, yield func(key Key, block []byte) bool) error
 
 	// Close ends the use of the store.
 	Close() error
+}
+
+// Units is what a store charges, in the capacity units of DynamoDB. A store that
+// charges nothing has none.
+type Units struct {
+	Read, Write float64
+}
+
+func (u *Units) add(v Units) {
+	u.Read += v.Read
+	u.Write += v.Write
 }
 
 // Index is digests in a store. One serves any number of scans, also at once.
@@ -97,9 +108,10 @@ type Scan struct {
 	lastDir string
 
 	mu      sync.Mutex
-	fresh   int           // entries that are not yet in the store
-	dirty   []*directory  // which have them
-	due     time.Time     // of the next flush
+	fresh   int          // entries that are not yet in the store
+	dirty   []*directory // which have them
+	due     time.Time    // of the next flush
+	units   Units
 	err     error         // the store's first; it is left alone from then on
 	writing chan struct{} // holds one while there is a flush
 }
@@ -116,7 +128,7 @@ type directory struct {
 }
 
 // recall is Store.Get for blocks that may be old, in memory.
-func (x *Index) recall(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+func (x *Index) recall(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
 	blocks := make(map[Key][]byte, len(keys))
 	var others []Key
 	x.mu.Lock()
@@ -128,25 +140,25 @@ func (x *Index) recall(ctx context.Context, keys []Key) (map[Key][]byte, error) 
 		}
 	}
 	x.mu.Unlock()
-	more, err := x.refresh(ctx, others)
+	more, units, err := x.refresh(ctx, others)
 	maps.Copy(blocks, more)
-	return blocks, err
+	return blocks, units, err
 }
 
 // refresh is Store.Get, and keeps what it got.
-func (x *Index) refresh(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+func (x *Index) refresh(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
 	if len(keys) == 0 {
-		return nil, nil
+		return nil, Units{}, nil
 	}
-	blocks, err := x.Store.Get(ctx, keys)
+	blocks, units, err := x.Store.Get(ctx, keys)
 	for key, b := range blocks {
 		x.keep(key, b)
 	}
-	return blocks, err
+	return blocks, units, err
 }
 
 // update is Store.Update, and keeps what it wrote.
-func (x *Index) update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) error {
+func (x *Index) update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) (Units, error) {
 	return x.Store.Update(ctx, keys, func(key Key, old []byte) []byte {
 		b := change(key, old)
 		x.keep(key, b)
@@ -218,7 +230,7 @@ func (s *Scan) directory(path string) *directory {
 	return d
 }
 
-type getter func(ctx context.Context, keys []Key) (map[Key][]byte, error)
+type getter func(ctx context.Context, keys []Key) (map[Key][]byte, Units, error)
 
 // look reads the blocks of the directories that are wanted: the first of each,
 // then, of those that are split, the parts that hold candidates.
@@ -270,10 +282,11 @@ func (s *Scan) read(ctx context.Context, of map[Key]*directory, get getter) {
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	blocks, err := get(waiting, slices.Collect(maps.Keys(of)))
-	if err != nil && ctx.Err() == nil {
-		s.fail(err)
+	blocks, units, err := get(waiting, slices.Collect(maps.Keys(of)))
+	if ctx.Err() != nil {
+		err = nil // nobody waits any more
 	}
+	s.charge(units, err)
 	for key, data := range blocks {
 		d := of[key]
 		b, ok := parseBlock(key, data)
@@ -420,13 +433,11 @@ func (s *Scan) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	start := s.index.Now()
-	err := s.index.update(ctx, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
+	units, err := s.index.update(ctx, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
 		b, _ := parseBlock(key, old)
 		return b.merge(changes[key], s.today).append(key)
 	})
-	if err != nil {
-		s.fail(err)
-	}
+	s.charge(units, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := s.index.Now()
@@ -464,12 +475,20 @@ func (s *Scan) take() map[Key]block {
 	return changes
 }
 
-func (s *Scan) fail(err error) {
+// Units is what the store has charged for this scan so far.
+func (s *Scan) Units() Units {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = err
-	}
+	return s.units
+}
+
+// charge takes note of what an operation of the store was charged, and of its
+// error.
+func (s *Scan) charge(u Units, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.units.add(u)
+	s.err = cmp.Or(s.err, err)
 }
 
 func (s *Scan) failed() bool { return s.failure() != nil }

@@ -325,16 +325,16 @@ type flaky struct {
 	get, update func() error
 }
 
-func (f flaky) Get(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+func (f flaky) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
 	if err := f.get(); err != nil {
-		return nil, err
+		return nil, Units{}, err
 	}
 	return f.Store.Get(ctx, keys)
 }
 
-func (f flaky) Update(ctx context.Context, keys []Key, change func(Key, []byte) []byte) error {
+func (f flaky) Update(ctx context.Context, keys []Key, change func(Key, []byte) []byte) (Units, error) {
 	if err := f.update(); err != nil {
-		return err
+		return Units{}, err
 	}
 	return f.Store.Update(ctx, keys, change)
 }
@@ -380,7 +380,7 @@ type counted struct {
 	asked *int
 }
 
-func (c counted) Get(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+func (c counted) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
 	*c.asked += len(keys)
 	return c.Store.Get(ctx, keys)
 }
@@ -501,7 +501,7 @@ func spoil(t *testing.T, x *Index, paths []string) {
 		return true
 	})
 	if err == nil {
-		err = x.Store.Update(t.Context(), slices.Collect(maps.Keys(blocks)), func(key Key, _ []byte) []byte { return blocks[key].append(key) })
+		_, err = x.Store.Update(t.Context(), slices.Collect(maps.Keys(blocks)), func(key Key, _ []byte) []byte { return blocks[key].append(key) })
 	}
 	if err != nil {
 		t.Fatal(err)

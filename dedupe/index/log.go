@@ -186,19 +186,19 @@ func parseHeader(b []byte) (key Key, size uint32, ok bool) {
 func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // Get implements Store.
-func (l *Log) Get(ctx context.Context, keys []Key) (map[Key][]byte, error) {
+func (l *Log) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	blocks := make(map[Key][]byte, len(keys))
 	for _, key := range l.inOrder(slices.Values(keys)) {
 		if ctx.Err() != nil {
-			return blocks, ctx.Err()
+			return blocks, Units{}, ctx.Err()
 		}
 		if b := l.read(key); b != nil {
 			blocks[key] = b
 		}
 	}
-	return blocks, nil
+	return blocks, Units{}, nil
 }
 
 // inOrder returns those of the keys that there are, as their blocks are in the
@@ -230,12 +230,12 @@ func (l *Log) read(key Key) []byte {
 // Update implements Store. It is exact: no update of another process is lost. For
 // some of the blocks that it writes it looks at another one, and removes those that
 // have expired: in time, all of them.
-func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) error {
+func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) (Units, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	unlock, err := l.lock(ctx)
 	if err != nil {
-		return fmt.Errorf("can't lock the index %q: %w", l.path, err)
+		return Units{}, fmt.Errorf("can't lock the index %q: %w", l.path, err)
 	}
 	err = l.append(keys, change)
 	if err == nil {
@@ -246,9 +246,9 @@ func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old [
 	}
 	unlock()
 	if err != nil {
-		return fmt.Errorf("can't write to the index %q: %w; make room, or choose another file", l.path, err)
+		return Units{}, fmt.Errorf("can't write to the index %q: %w; make room, or choose another file", l.path, err)
 	}
-	return nil
+	return Units{}, nil
 }
 
 // append changes blocks in a file that is locked.

@@ -123,11 +123,11 @@ func TestTwoAtOnce(t *testing.T) {
 			}
 			defer l.Close()
 			for range rounds {
-				err := l.Update(t.Context(), keys, func(key Key, old []byte) []byte { return number(key, numberOf(key, old)+1, size) })
+				_, err := l.Update(t.Context(), keys, func(key Key, old []byte) []byte { return number(key, numberOf(key, old)+1, size) })
 				if err != nil {
 					t.Error(err)
 				}
-				if blocks, err := l.Get(t.Context(), keys); err != nil || len(blocks) != len(keys) {
+				if blocks, _, err := l.Get(t.Context(), keys); err != nil || len(blocks) != len(keys) {
 					t.Errorf("%d blocks, %v", len(blocks), err)
 				}
 			}
@@ -139,7 +139,7 @@ func TestTwoAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	blocks, err := l.Get(t.Context(), keys)
+	blocks, _, err := l.Get(t.Context(), keys)
 	for _, key := range keys {
 		if n := numberOf(key, blocks[key]); err != nil || n != users*rounds {
 			t.Errorf("%s is %d, want %d (%v)", key[:], n, users*rounds, err)
@@ -169,7 +169,7 @@ func TestLocked(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := x.Store.Update(ctx, []Key{keyOf(1)}, func(key Key, _ []byte) []byte { return number(key, 1, 1) }); !errors.Is(err, context.Canceled) {
+	if _, err := x.Store.Update(ctx, []Key{keyOf(1)}, func(key Key, _ []byte) []byte { return number(key, 1, 1) }); !errors.Is(err, context.Canceled) {
 		t.Errorf("it writes to a locked file: %v", err)
 	}
 }
@@ -206,7 +206,7 @@ func TestKilled(t *testing.T) {
 		}
 		for k, n := range written {
 			key := keyOf(k)
-			blocks, err := l.Get(t.Context(), []Key{key})
+			blocks, _, err := l.Get(t.Context(), []Key{key})
 			if got := numberOf(key, blocks[key]); err != nil || got < n || got > n+1 {
 				t.Errorf("round %d: %d is %d, want %d (%v)", round, k, got, n, err)
 			}
@@ -232,7 +232,7 @@ func TestKilledChild(t *testing.T) {
 	for i := uint64(0); ; i++ {
 		k := i % 16
 		var n uint64
-		err := l.Update(t.Context(), []Key{keyOf(k)}, func(key Key, old []byte) []byte {
+		_, err := l.Update(t.Context(), []Key{keyOf(k)}, func(key Key, old []byte) []byte {
 			n = numberOf(key, old) + 1
 			return number(key, n, size)
 		})
@@ -359,7 +359,7 @@ func TestExpire(t *testing.T) {
 		keys = append(keys, key)
 	}
 	today := dayOf(x.Now())
-	err := x.Store.Update(t.Context(), keys, func(key Key, _ []byte) []byte {
+	_, err := x.Store.Update(t.Context(), keys, func(key Key, _ []byte) []byte {
 		b := old[key]
 		b.written, b.entries[0].seen = today, today
 		return b.append(key)
@@ -370,7 +370,7 @@ func TestExpire(t *testing.T) {
 	x.Now = later
 	for i := range 2000 {
 		p := place{"test", fmt.Sprint(root, i)}
-		err := x.Store.Update(t.Context(), []Key{p.key(0, 0)}, func(key Key, _ []byte) []byte {
+		_, err := x.Store.Update(t.Context(), []Key{p.key(0, 0)}, func(key Key, _ []byte) []byte {
 			return block{place: p, written: dayOf(time.Now()), entries: []entry{{inode: 1, seen: dayOf(time.Now()), hasWhole: true}}}.append(key)
 		})
 		if err != nil {

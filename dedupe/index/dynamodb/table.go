@@ -1,0 +1,268 @@
+// Package dynamodb keeps an index in a table of Amazon DynamoDB, which many
+// machines and Lambda functions share.
+//
+// An item is a block: its key, the table's partition key, is 16 bytes that are
+// spread evenly; its other attributes are the block and when it expires. A
+// directory of up to 128 files is one item of some 8 KB, so that a scan of it costs
+// one read unit.
+//
+// Of the AWS SDK this uses what is the same for every service: credentials, signing
+// and retries. The four operations of DynamoDB that it needs are JSON over HTTP, and
+// written here: the SDK's own client, with its tables of shapes and endpoints,
+// makes every start of the program 1.4 ms longer, 60%, that of each worker process
+// too, whether there is an index or not.
+//
+//	table.go        the store
+//	client.go       one operation: signed, sent, repeated
+//	credentials.go  whose operations they are
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"efsdedupe/dedupe/index"
+)
+
+// Table is an index.Store in a DynamoDB table whose partition key is "key", of type
+// binary. Set its TTL attribute to "expires". Reads are eventually consistent, but
+// for those of Update. Two updates of a block at the same time may lose one.
+type Table struct {
+	client
+	name string
+	now  func() time.Time
+}
+
+// Open returns the store in a table. Region, endpoint and credentials are those of
+// the environment: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL,
+// AWS_ACCESS_KEY_ID and the like, or the role of the container or the machine.
+// Nothing is sent yet.
+func Open(name string) (*Table, error) {
+	client, err := newClient(os.Getenv)
+	if err != nil {
+		return nil, fmt.Errorf("can't use the index in the table %q: %w", name, err)
+	}
+	return &Table{client, name, time.Now}, nil
+}
+
+// The limits of an operation. Source: Amazon DynamoDB, service quotas, and the API
+// reference of BatchGetItem and BatchWriteItem. 16 MB is not reached by 100 blocks,
+// of at most some 100 KB.
+const (
+	maxGets   = 100
+	maxWrites = 25
+
+	// atOnce is how many operations are under way.
+	atOnce = 8
+
+	// keepFor is after how long DynamoDB removes a block that nobody wrote again. In
+	// use, blocks are written again every week.
+	keepFor = 90 * 24 * time.Hour
+)
+
+// value is an attribute, as DynamoDB writes it in JSON.
+type value struct {
+	B []byte `json:"B,omitempty"`
+	N string `json:"N,omitempty"`
+}
+
+type item map[string]value
+
+// The attributes of an item.
+const (
+	keyName     = "key"
+	blockName   = "block"
+	expiresName = "expires"
+)
+
+func itemOf(key index.Key) item { return item{keyName: {B: key[:]}} }
+
+// capacity is what operations are charged.
+type capacity []struct {
+	CapacityUnits float64
+}
+
+func (c capacity) sum() (units float64) {
+	for _, table := range c {
+		units += table.CapacityUnits
+	}
+	return units
+}
+
+// Get implements index.Store.
+func (t *Table) Get(ctx context.Context, keys []index.Key) (map[index.Key][]byte, index.Units, error) {
+	return t.get(ctx, keys, false)
+}
+
+func (t *Table) get(ctx context.Context, keys []index.Key, consistent bool) (map[index.Key][]byte, index.Units, error) {
+	blocks := make(map[index.Key][]byte)
+	var units index.Units
+	var mu sync.Mutex
+	err := t.inBatches(ctx, keys, maxGets, func(ctx context.Context, keys []index.Key) error {
+		return t.getBatch(ctx, keys, consistent, func(found []item, read float64) {
+			mu.Lock()
+			defer mu.Unlock()
+			units.Read += read
+			for _, i := range found {
+				if key := i[keyName].B; len(key) == len(index.Key{}) {
+					blocks[index.Key(key)] = i[blockName].B
+				}
+			}
+		})
+	})
+	return blocks, units, err
+}
+
+// inBatches calls do with n keys at most, several at once.
+func (t *Table) inBatches(ctx context.Context, keys []index.Key, n int, do func(context.Context, []index.Key) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for batch := range slices.Chunk(keys, n) {
+		group.Go(func() error { return do(ctx, batch) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("the index in the table %q: %w", t.name, err)
+	}
+	return nil
+}
+
+// wanted is the keys of one BatchGetItem.
+type wanted struct {
+	Keys           []item
+	ConsistentRead bool `json:",omitempty"`
+}
+
+func (t *Table) getBatch(ctx context.Context, keys []index.Key, consistent bool, take func([]item, float64)) error {
+	want := wanted{ConsistentRead: consistent}
+	for _, key := range keys {
+		want.Keys = append(want.Keys, itemOf(key))
+	}
+	request := map[string]wanted{t.name: want}
+	return t.untilDone(ctx, func() (left int, err error) {
+		in := struct {
+			RequestItems           map[string]wanted
+			ReturnConsumedCapacity string
+		}{request, "TOTAL"}
+		var out struct {
+			Responses        map[string][]item
+			UnprocessedKeys  map[string]wanted
+			ConsumedCapacity capacity
+		}
+		if err := t.call(ctx, "BatchGetItem", in, &out); err != nil {
+			return 0, err
+		}
+		take(out.Responses[t.name], out.ConsumedCapacity.sum())
+		request = out.UnprocessedKeys
+		return len(request[t.name].Keys), nil
+	})
+}
+
+// Update implements index.Store.
+func (t *Table) Update(ctx context.Context, keys []index.Key, change func(key index.Key, old []byte) []byte) (index.Units, error) {
+	old, units, err := t.get(ctx, keys, true)
+	if err != nil {
+		return units, err
+	}
+	var mu sync.Mutex
+	err = t.inBatches(ctx, keys, maxWrites, func(ctx context.Context, keys []index.Key) error {
+		var writes []write
+		for _, key := range keys {
+			if w, ok := t.write(key, old[key], change(key, old[key])); ok {
+				writes = append(writes, w)
+			}
+		}
+		return t.writeBatch(ctx, writes, func(written float64) {
+			mu.Lock()
+			defer mu.Unlock()
+			units.Write += written
+		})
+	})
+	return units, err
+}
+
+// write is one of a BatchWriteItem.
+type write struct {
+	PutRequest    *put     `json:",omitempty"`
+	DeleteRequest *removal `json:",omitempty"`
+}
+
+type put struct{ Item item }
+
+type removal struct{ Key item }
+
+// write returns what makes a block of an old one; ok is false if that is nothing.
+func (t *Table) write(key index.Key, old, block []byte) (w write, ok bool) {
+	i := itemOf(key)
+	if block == nil {
+		return write{DeleteRequest: &removal{i}}, old != nil
+	}
+	i[blockName] = value{B: block}
+	i[expiresName] = value{N: fmt.Sprint(t.now().Add(keepFor).Unix())}
+	return write{PutRequest: &put{i}}, true
+}
+
+func (t *Table) writeBatch(ctx context.Context, writes []write, take func(float64)) error {
+	if len(writes) == 0 {
+		return nil
+	}
+	request := map[string][]write{t.name: writes}
+	return t.untilDone(ctx, func() (left int, err error) {
+		in := struct {
+			RequestItems           map[string][]write
+			ReturnConsumedCapacity string
+		}{request, "TOTAL"}
+		var out struct {
+			UnprocessedItems map[string][]write
+			ConsumedCapacity capacity
+		}
+		if err := t.call(ctx, "BatchWriteItem", in, &out); err != nil {
+			return 0, err
+		}
+		take(out.ConsumedCapacity.sum())
+		request = out.UnprocessedItems
+		return len(request[t.name]), nil
+	})
+}
+
+// All implements index.Store.
+func (t *Table) All(ctx context.Context, yield func(key index.Key, block []byte) bool) error {
+	in := struct {
+		TableName         string
+		ExclusiveStartKey item `json:",omitempty"`
+	}{TableName: t.name}
+	for {
+		var out struct {
+			Items            []item
+			LastEvaluatedKey item
+		}
+		if err := t.call(ctx, "Scan", in, &out); err != nil {
+			return fmt.Errorf("the index in the table %q: %w", t.name, err)
+		}
+		for _, i := range out.Items {
+			if key := i[keyName].B; len(key) == len(index.Key{}) && !yield(index.Key(key), i[blockName].B) {
+				return nil
+			}
+		}
+		if len(out.LastEvaluatedKey) == 0 {
+			return nil
+		}
+		in.ExclusiveStartKey = maps.Clone(out.LastEvaluatedKey)
+	}
+}
+
+// Close implements index.Store.
+func (t *Table) Close() error {
+	t.http.CloseIdleConnections()
+	return nil
+}
+
+// errBusy is that of a table which leaves something undone, however often asked.
+var errBusy = errors.New("it is asked for more than it can do: choose on-demand capacity, or more of it")

@@ -1,0 +1,429 @@
+package dynamodb
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/index"
+)
+
+// startDynamoDB starts a server that is compatible with DynamoDB, and returns its
+// URL; it ends with the test.
+func startDynamoDB(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../../build/dynalite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("no DynamoDB to test with: make build/dynalite installs one, with npm")
+	}
+	cmd := exec.Command("node", "-e", `
+		const server = require("dynalite")({createTableMs: 0, deleteTableMs: 0})
+		server.listen(0, "127.0.0.1", () => console.log(server.address().port))
+		process.stdin.on("end", () => process.exit(0)).resume()`)
+	cmd.Dir = dir
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe() // it ends when this does
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		cmd.Wait()
+	})
+	port, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "http://127.0.0.1:" + strings.TrimSpace(port)
+}
+
+const tableName = "digests"
+
+// environment is one that leads to a server.
+func environment(endpoint string) func(string) string {
+	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+	return func(name string) string { return env[name] }
+}
+
+func open(t *testing.T, endpoint string) *Table {
+	t.Helper()
+	c, err := newClient(environment(endpoint))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &Table{c, tableName, time.Now}
+	t.Cleanup(func() { table.Close() })
+	return table
+}
+
+// newTable returns a table that is there, and its server's URL.
+func newTable(t *testing.T) (*Table, string) {
+	t.Helper()
+	endpoint := startDynamoDB(t)
+	table := open(t, endpoint)
+	for wait, in := range map[string]any{"CreateTable": map[string]any{
+		"TableName":            tableName,
+		"AttributeDefinitions": []any{map[string]string{"AttributeName": "key", "AttributeType": "B"}},
+		"KeySchema":            []any{map[string]string{"AttributeName": "key", "KeyType": "HASH"}},
+		"BillingMode":          "PAY_PER_REQUEST",
+	}} {
+		if err := table.call(t.Context(), wait, in, new(any)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		var out struct{ Table struct{ TableStatus string } }
+		if err := table.call(t.Context(), "DescribeTable", map[string]string{"TableName": tableName}, &out); err != nil {
+			t.Fatal(err)
+		}
+		if out.Table.TableStatus == "ACTIVE" {
+			return table, endpoint
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the table is %s", out.Table.TableStatus)
+		}
+	}
+}
+
+func keys(n int) []index.Key {
+	all := make([]index.Key, n)
+	for i := range all {
+		copy(all[i][:], fmt.Sprintf("%016d", i))
+	}
+	return all
+}
+
+// TestTable stores, finds, changes and removes more blocks than one operation of
+// each kind takes, some as large as blocks get.
+func TestTable(t *testing.T) {
+	table, _ := newTable(t)
+	all := keys(250)
+	want := make(map[index.Key][]byte)
+	for i, key := range all {
+		want[key] = []byte(strings.Repeat("x", 1+i*10))
+	}
+	want[all[7]] = make([]byte, 200<<10) // 16 MB, of a hundred of these, is not one answer
+	store := func(blocks map[index.Key][]byte) index.Units {
+		t.Helper()
+		u, err := table.Update(t.Context(), all, func(key index.Key, _ []byte) []byte { return blocks[key] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	if u := store(want); u.Write < 250 {
+		t.Errorf("%+v for 250 blocks", u)
+	}
+	check := func(want map[index.Key][]byte) {
+		t.Helper()
+		got, u, err := table.Get(t.Context(), all)
+		if diff := cmp.Diff(want, got); err != nil || u.Read < 125 || diff != "" {
+			t.Errorf("%v, %+v\n%s", err, u, diff)
+		}
+		got = make(map[index.Key][]byte)
+		err = table.All(t.Context(), func(key index.Key, block []byte) bool {
+			got[key] = block
+			return true
+		})
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v\n%s", err, diff)
+		}
+	}
+	check(want)
+	for _, key := range all[:100] {
+		delete(want, key)
+	}
+	want[all[249]] = []byte("changed")
+	store(want)
+	check(want)
+	n := 0
+	if err := table.All(t.Context(), func(index.Key, []byte) bool { n++; return n < 3 }); err != nil || n != 3 {
+		t.Errorf("%d blocks, %v", n, err)
+	}
+}
+
+// tree makes 100 files in one directory, 50 of each of two contents.
+func tree(t *testing.T) (root string) {
+	root = t.TempDir()
+	for i := range 100 {
+		if err := os.WriteFile(filepath.Join(root, fmt.Sprint("f", i)), []byte(fmt.Sprint("content ", i%2)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// scan scans with an index in a table, on a machine whose clock trusts all files.
+func scan(t *testing.T, store index.Store, root string) (dedupe.Report, index.Units, error) {
+	t.Helper()
+	x := index.New(store)
+	x.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	opts := dedupe.Options{Roots: []string{root}, Mode: dedupe.Goroutines, Workers: 8}
+	use := x.Scan(opts)
+	opts.Wrap = use.Wrap
+	r, err := dedupe.Scan(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = use.Flush(t.Context())
+	if !r.Complete || len(r.Groups) != 2 || r.Stats.FilesKnown+r.Stats.FilesHashed != 100 {
+		t.Errorf("%+v", r.Stats)
+	}
+	return r, use.Units(), err
+}
+
+// TestScan is that a scan of 100 files costs one read unit, from any machine, and
+// that a change of one file costs to write its block.
+func TestScan(t *testing.T) {
+	table, endpoint := newTable(t)
+	root := tree(t)
+	r, units, err := scan(t, table, root)
+	if err != nil || r.Stats.Opens != 100 || units.Write == 0 || units.Write > 8 {
+		t.Errorf("the first: %+v, %+v, %v", r.Stats, units, err)
+	}
+	r, units, err = scan(t, open(t, endpoint), root)
+	if err != nil || r.Stats.Opens != 0 || units != (index.Units{Read: 1}) {
+		t.Errorf("the second: %+v, %+v, %v", r.Stats, units, err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "f0"), []byte("content 1"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r, units, err = scan(t, table, root)
+	if err != nil || r.Stats.Opens != 1 || units.Read != 1+2 || units.Write == 0 || units.Write > 8 {
+		t.Errorf("after a change: %+v, %+v, %v", r.Stats, units, err)
+	}
+}
+
+// proxy is in front of a server, and does to each request what do does, which
+// reports whether it has answered.
+func proxy(t *testing.T, endpoint string, do func(w http.ResponseWriter, r *http.Request) bool) string {
+	t.Helper()
+	to, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := httputil.NewSingleHostReverseProxy(to)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !do(w, r) {
+			forward.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func refuse(w http.ResponseWriter, status int, code string) bool {
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"__type": "com.amazonaws.dynamodb.v20120810#%s", "message": "as the test wants it"}`, code)
+	return true
+}
+
+// TestFailures is that whatever is wrong with a table makes misses, and an error
+// that names it, and is over soon.
+func TestFailures(t *testing.T) {
+	_, endpoint := newTable(t)
+	root := tree(t)
+	if _, _, err := scan(t, open(t, endpoint), root); err != nil {
+		t.Fatal(err)
+	}
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	for name, test := range map[string]struct {
+		endpoint string
+		want     string
+	}{
+		"throttled": {proxy(t, endpoint, func(w http.ResponseWriter, r *http.Request) bool {
+			return refuse(w, 400, "ProvisionedThroughputExceededException")
+		}), "ProvisionedThroughputExceededException"},
+		"no such table": {proxy(t, endpoint, func(w http.ResponseWriter, r *http.Request) bool {
+			return refuse(w, 400, "ResourceNotFoundException")
+		}), "ResourceNotFoundException: as the test wants it"},
+		"wrong credentials": {proxy(t, endpoint, func(w http.ResponseWriter, r *http.Request) bool {
+			return refuse(w, 400, "UnrecognizedClientException")
+		}), "UnrecognizedClientException"},
+		"nonsense": {proxy(t, endpoint, func(w http.ResponseWriter, r *http.Request) bool {
+			fmt.Fprint(w, "<html>")
+			return true
+		}), "invalid character"},
+		"not DynamoDB": {proxy(t, endpoint, func(w http.ResponseWriter, r *http.Request) bool {
+			http.Error(w, "<html>", http.StatusForbidden)
+			return true
+		}), "Forbidden"},
+		"gone": {gone.URL, "connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _, err := scan(t, open(t, test.endpoint), root)
+			if r.Stats.FilesKnown != 0 || err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), `the table "digests"`) {
+				t.Errorf("%+v, %v", r.Stats, err)
+			}
+		})
+	}
+}
+
+// TestUnprocessed is that what a table leaves undone is asked for again.
+func TestUnprocessed(t *testing.T) {
+	_, endpoint := newTable(t)
+	var refused atomic.Int64
+	half := proxy(t, endpoint, func(w http.ResponseWriter, r *http.Request) bool {
+		if refused.Add(1)%3 == 0 {
+			return refuse(w, 500, "InternalServerError")
+		}
+		return cut(t, endpoint, w, r)
+	})
+	table := open(t, half)
+	all := keys(30)
+	u, err := table.Update(t.Context(), all, func(key index.Key, _ []byte) []byte { return key[:] })
+	if err != nil || u.Write != 30 {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	got, u, err := table.Get(t.Context(), all)
+	if err != nil || len(got) != 30 || u.Read != 15 {
+		t.Errorf("%d blocks, %+v, %v", len(got), u, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := table.Get(ctx, all); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// cut does at most 20 of what a batch asks for and returns the rest, as DynamoDB
+// does when it is asked for more than it can.
+func cut(t *testing.T, endpoint string, w http.ResponseWriter, r *http.Request) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return refuse(w, 500, "InternalServerError")
+	}
+	var in, rest map[string]json.RawMessage
+	var left string
+	switch {
+	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), "BatchGetItem"):
+		var all map[string]wanted
+		json.Unmarshal(body, &in)
+		json.Unmarshal(in["RequestItems"], &all)
+		if len(all[tableName].Keys) > 20 {
+			rest = map[string]json.RawMessage{tableName: marshal(t, wanted{Keys: all[tableName].Keys[20:]})}
+			all[tableName] = wanted{Keys: all[tableName].Keys[:20]}
+		}
+		left, in["RequestItems"] = "UnprocessedKeys", marshal(t, all)
+	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), "BatchWriteItem"):
+		var all map[string][]write
+		json.Unmarshal(body, &in)
+		json.Unmarshal(in["RequestItems"], &all)
+		if len(all[tableName]) > 20 {
+			rest = map[string]json.RawMessage{tableName: marshal(t, all[tableName][20:])}
+			all[tableName] = all[tableName][:20]
+		}
+		left, in["RequestItems"] = "UnprocessedItems", marshal(t, all)
+	}
+	forward, err := http.NewRequestWithContext(r.Context(), http.MethodPost, endpoint, strings.NewReader(string(marshal(t, in))))
+	if err != nil {
+		return refuse(w, 500, "InternalServerError")
+	}
+	forward.Header = r.Header.Clone()
+	answer, err := http.DefaultClient.Do(forward)
+	if err != nil {
+		return refuse(w, 500, "InternalServerError")
+	}
+	defer answer.Body.Close()
+	var out map[string]json.RawMessage
+	if err := json.NewDecoder(answer.Body).Decode(&out); err != nil || answer.StatusCode != 200 {
+		return refuse(w, answer.StatusCode, "InternalServerError")
+	}
+	if rest != nil {
+		out[left] = marshal(t, rest)
+	}
+	w.Write(marshal(t, out))
+	return true
+}
+
+func marshal(t *testing.T, v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Error(err)
+	}
+	return b
+}
+
+// TestSlow is that a table which does not answer keeps nobody longer than asked.
+func TestSlow(t *testing.T) {
+	released := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-released }))
+	defer server.Close()
+	defer close(released)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, _, err := open(t, server.URL).Get(ctx, keys(1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestEnvironment holds where region, endpoint and credentials come from.
+func TestEnvironment(t *testing.T) {
+	role := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "token" {
+			http.Error(w, "no token", http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(w, `{"AccessKeyId": "of the role", "SecretAccessKey": "s", "Token": "t", "Expiration": %q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}))
+	defer role.Close()
+	for _, test := range []struct {
+		env                     map[string]string
+		endpoint, id, mustError string
+	}{
+		{map[string]string{"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}, "https://dynamodb.eu-west-1.amazonaws.com", "a", ""},
+		{map[string]string{"AWS_DEFAULT_REGION": "cn-north-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}, "https://dynamodb.cn-north-1.amazonaws.com.cn", "a", ""},
+		{map[string]string{"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL_DYNAMODB": "http://x", "AWS_ENDPOINT_URL": "http://y", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}, "http://x", "a", ""},
+		{map[string]string{"AWS_REGION": "eu-west-1", "AWS_CONTAINER_CREDENTIALS_FULL_URI": role.URL, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "token"}, "https://dynamodb.eu-west-1.amazonaws.com", "of the role", ""},
+		{map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}, "", "", "AWS_REGION"},
+		{map[string]string{"AWS_REGION": "eu-west-1", "AWS_PROFILE": "p"}, "", "", "export-credentials"},
+	} {
+		c, err := newClient(func(name string) string { return test.env[name] })
+		if test.mustError != "" {
+			if err == nil || !strings.Contains(err.Error(), test.mustError) {
+				t.Errorf("%v: %v", slices.Sorted(maps.Keys(test.env)), err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%v: %v", test.env, err)
+			continue
+		}
+		got, err := c.credentials.Retrieve(t.Context())
+		if err != nil || got.AccessKeyID != test.id || c.endpoint != test.endpoint {
+			t.Errorf("%v: %s, %s, %v", test.env, got.AccessKeyID, c.endpoint, err)
+		}
+	}
+}
