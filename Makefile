@@ -105,6 +105,7 @@ experiment: build
 bench-peers: build/dedupe
 	$(GO) run ./fixtures/peers -markdown build/peers.md -json build/peers.json \
 		$(if $(TREES),-trees $(TREES)) $(if $(RUNS),-runs $(RUNS)) $(if $(SEED),-seed $(SEED)) $(ARGS)
+	sed -i -e "/^<!-- peers -->/,/^<!-- end -->/{//!d}" -e "/^<!-- peers -->/r build/peers.md" README.md
 
 clean:
 	rm -rf build
