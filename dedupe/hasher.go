@@ -146,6 +146,16 @@ func (f File) unchanged(now *unix.Stat_t) error {
 	return nil
 }
 
+// Find describes the file at a path, for a Hasher, as Walk would. Its error is a
+// *Problem.
+func Find(path string) (File, error) {
+	var st unix.Stat_t
+	if err := (place{}).lstat(path, &st); err != nil {
+		return File{}, &Problem{Op: "stat", Path: path, Err: err}
+	}
+	return newFile(path, &st), nil
+}
+
 func newFile(path string, st *unix.Stat_t) File {
 	return File{
 		Path:       path,

@@ -55,7 +55,7 @@ func (o *Options) workerCommand() *exec.Cmd {
 	if o.Worker != nil {
 		cmd = o.Worker()
 	} else {
-		cmd = self()
+		cmd = pool.Self()
 	}
 	cmd.Args = append(cmd.Args, workerArg)
 	if o.Within != nil {
@@ -65,18 +65,6 @@ func (o *Options) workerCommand() *exec.Cmd {
 	if o.HashAll {
 		cmd.Args = append(cmd.Args, hashAllArg)
 	}
-	return cmd
-}
-
-// self is this program.
-func self() *exec.Cmd {
-	path, err := os.Executable()
-	if err != nil {
-		path = os.Args[0]
-	}
-	cmd := exec.Command(path)
-	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one file at a time needs no more
 	return cmd
 }
 

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/zeebo/blake3"
-	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
 )
@@ -54,32 +53,12 @@ func (r *runner) run(ctx context.Context, t task) (string, error) {
 // scan hashes a file with the product's own code, but all of it: the same compute
 // in every language.
 func (r *runner) scan(ctx context.Context, path string) (string, error) {
-	f, err := find(path)
+	f, err := dedupe.Find(path)
 	if err != nil {
 		return "", err
 	}
 	digest, _, err := r.hasher.Hash(ctx, f, dedupe.Whole)
 	return digest.String(), err
-}
-
-// find looks at a file as a walk does: hashing it proves that it is the same.
-func find(path string) (dedupe.File, error) {
-	var st unix.Stat_t
-	err := unix.Lstat(path, &st)
-	for err == unix.EINTR { // some mounts can be interrupted
-		err = unix.Lstat(path, &st)
-	}
-	if err != nil {
-		return dedupe.File{}, &dedupe.Problem{Op: "stat", Path: path, Err: err}
-	}
-	return dedupe.File{
-		Path:       path,
-		Size:       st.Size,
-		Device:     uint64(st.Dev),
-		Inode:      st.Ino,
-		ModTime:    st.Mtim.Nano(),
-		ChangeTime: st.Ctim.Nano(),
-	}, nil
 }
 
 // fib makes as many steps as it is asked for: the work is what is wanted, not the

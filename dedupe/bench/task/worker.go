@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 
@@ -27,16 +26,7 @@ func RunWorker(args []string, in io.Reader, out io.Writer) (isWorker bool, err e
 }
 
 // workerCommand is this program as a worker process.
-func workerCommand() *exec.Cmd {
-	path, err := os.Executable()
-	if err != nil {
-		path = os.Args[0]
-	}
-	cmd := exec.Command(path, workerArg)
-	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one task at a time needs no more
-	return cmd
-}
+func workerCommand() *exec.Cmd { return pool.Self(workerArg) }
 
 // response is what a worker process answers to a task.
 type response struct {
