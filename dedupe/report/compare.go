@@ -40,6 +40,9 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	row("memory", func(c Comparison) string { return size(c.Stats.PeakMemory) })
 	row("files hashed", func(c Comparison) string { return humanize.Comma(c.Stats.FilesHashed) })
 	row("files compared", func(c Comparison) string { return humanize.Comma(c.Stats.FilesCompared) })
+	row("files known", func(c Comparison) string { return humanize.Comma(c.Stats.FilesKnown) })
+	row("opens", func(c Comparison) string { return humanize.Comma(c.Stats.Opens) })
+	row("read", func(c Comparison) string { return size(c.Stats.BytesRead) })
 	for _, meter := range meters(scans) {
 		row(meter, func(c Comparison) string { return money(meterCost(c.Bill, meter)) })
 	}
