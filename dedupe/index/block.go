@@ -114,13 +114,17 @@ func byInode(a, b entry) int { return cmp.Compare(a.inode, b.inode) }
 
 // find returns what is known of a file as it is.
 func (d *directory) find(f dedupe.File) *entry {
-	i, found := slices.BinarySearchFunc(d.known, f.Inode, func(e entry, inode uint64) int {
-		return cmp.Compare(e.inode, inode)
-	})
-	if !found || d.known[i].state != stateOf(f) {
+	if len(d.known) == 0 {
 		return nil
 	}
-	return &d.known[i]
+	entries := d.known[part(f.Inode, bits.TrailingZeros(uint(len(d.known))))]
+	i, found := slices.BinarySearchFunc(entries, f.Inode, func(e entry, inode uint64) int {
+		return cmp.Compare(e.inode, inode)
+	})
+	if !found || entries[i].state != stateOf(f) {
+		return nil
+	}
+	return &entries[i]
 }
 
 // digest is that of a file's first n bytes, if it is known.
@@ -133,13 +137,14 @@ func (e *entry) digest(n int64) (d dedupe.Digest, ok bool) {
 
 // merge returns the block with the entries and the level of a change, which are by
 // inode, too. What is of one inode becomes one, as far as it is of the same state;
-// what has not been asked for in long is not kept.
-func (b block) merge(change block, today day) block {
+// what has not been asked for in long is not kept. Its entries are in room, if there
+// is enough.
+func (b block) merge(change block, today day, room []entry) block {
 	old := b.entries
 	if change.level != b.level {
 		old = nil
 	}
-	kept := make([]entry, 0, len(old)+len(change.entries))
+	kept := slices.Grow(room[:0], len(old)+len(change.entries))
 	add := func(e entry) {
 		last := len(kept) - 1
 		switch {
@@ -198,7 +203,7 @@ func (b block) append(key Key) []byte {
 	if len(b.entries) == 0 && b.level == 0 {
 		return nil
 	}
-	out := make([]byte, 1+sumSize, 256+96*len(b.entries))
+	out := make([]byte, 1+sumSize, 256+64*len(b.entries))
 	out = append(out, key[:]...)
 	out = binary.AppendUvarint(out, uint64(b.written))
 	out = binary.AppendUvarint(out, uint64(b.level))
@@ -220,6 +225,9 @@ func seal(data []byte) []byte {
 	copy(data[1:1+sumSize], sum[:])
 	return data
 }
+
+// maxEntry is how many bytes an entry takes at most.
+const maxEntry = 2*8 + 5*binary.MaxVarintLen64 + 2*len(dedupe.Digest{})
 
 func (e *entry) append(out []byte) []byte {
 	flags := uint64(0)
@@ -247,7 +255,10 @@ func (e *entry) append(out []byte) []byte {
 
 // parseBlock reads a block back. ok is false for bytes that are none, or that of
 // another key.
-func parseBlock(key Key, data []byte) (b block, ok bool) {
+func parseBlock(key Key, data []byte) (b block, ok bool) { return parseBlockInto(key, data, nil) }
+
+// parseBlockInto is parseBlock with the room of earlier entries for these.
+func parseBlockInto(key Key, data []byte, room []entry) (b block, ok bool) {
 	if len(data) < 1+sumSize || data[0] != version {
 		return block{}, false
 	}
@@ -264,7 +275,7 @@ func parseBlock(key Key, data []byte) (b block, ok bool) {
 	if !r.ok || n > uint64(len(r.left)) || b.level > maxLevel {
 		return block{}, false
 	}
-	b.entries = make([]entry, n)
+	b.entries = slices.Grow(room[:0], int(n))[:n]
 	for i := range b.entries {
 		b.entries[i] = r.entry()
 	}
@@ -289,6 +300,17 @@ func (r *reader) entry() (e entry) {
 		copy(e.whole[:], r.bytes(uint64(len(e.whole))))
 	}
 	return e
+}
+
+// encoded is entries, one after another, in bytes that are known to be right.
+type encoded []byte
+
+// appendTo appends the entries, in their order.
+func (b encoded) appendTo(all []entry) []entry {
+	for r := (reader{b, true}); len(r.left) > 0; {
+		all = append(all, r.entry())
+	}
+	return all
 }
 
 // reader takes values off bytes; ok becomes false when they are too short.

@@ -107,6 +107,8 @@ type Scan struct {
 	last    *directory // that directory returned
 	lastDir string
 
+	scratch sync.Pool // *scratch
+
 	mu      sync.Mutex
 	fresh   int          // entries that are not yet in the store
 	dirty   []*directory // which have them
@@ -119,12 +121,13 @@ type Scan struct {
 // directory is what is known of the files in a directory.
 type directory struct {
 	location
-	candidates int     // files that may be asked for
-	level      int     // of its blocks in the store
-	stale      bool    // its first block has to be written again, or it expires
-	known      []entry // by inode
-	fresh      []entry // not yet in the store
-	wanted     bool    // to be looked up
+	candidates int       // files that may be asked for
+	level      int       // of the blocks that are written
+	stale      bool      // its first block has to be written again, or it expires
+	moves      bool      // what is known has to be written to the blocks of that level
+	known      [][]entry // by part, those of a part by inode
+	fresh      []encoded // entries that are not yet in the store, by part; nil if there are none
+	wanted     bool      // to be looked up
 }
 
 // recall is Store.Get for blocks that may be old, in memory.
@@ -210,6 +213,11 @@ func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h ded
 		}
 	}
 	s.look(ctx, candidates, get)
+	for _, d := range s.dirs {
+		if level := levelFor(d.candidates); level > d.level {
+			d.level, d.stale, d.moves = level, true, true
+		}
+	}
 	s.due = s.index.Now().Add(flushEvery)
 	return s
 }
@@ -235,11 +243,11 @@ type getter func(ctx context.Context, keys []Key) (map[Key][]byte, Units, error)
 // look reads the blocks of the directories that are wanted: the first of each,
 // then, of those that are split, the parts that hold candidates.
 func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get getter) {
-	blocks := make(map[Key]*directory)
+	blocks := make(map[Key]piece)
 	for _, d := range s.dirs {
 		if d.wanted && d.fileSystem != "" {
-			d.known, d.level = nil, 0
-			blocks[d.key(0, 0)] = d
+			d.known, d.level = make([][]entry, 1), 0
+			blocks[d.key(0, 0)] = piece{d, 0}
 		}
 	}
 	s.read(ctx, blocks, get)
@@ -248,6 +256,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 	parts := make(map[*directory][]bool)
 	for _, d := range s.dirs {
 		if d.wanted && d.level > 0 {
+			d.known = make([][]entry, 1<<d.level)
 			parts[d] = make([]bool, 1<<d.level)
 		}
 	}
@@ -262,21 +271,24 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 	for d, parts := range parts {
 		for i, wanted := range parts {
 			if wanted {
-				blocks[d.key(d.level, i)] = d
+				blocks[d.key(d.level, i)] = piece{d, i}
 			}
 		}
 	}
 	s.read(ctx, blocks, get)
-	for d := range parts {
-		slices.SortFunc(d.known, byInode)
-	}
 	for _, d := range s.dirs {
 		d.wanted = false
 	}
 }
 
-// read adds the entries of blocks to their directories.
-func (s *Scan) read(ctx context.Context, of map[Key]*directory, get getter) {
+// piece is what a block is of a directory.
+type piece struct {
+	*directory
+	part int
+}
+
+// read puts the entries of blocks into their directories.
+func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 	if len(of) == 0 || s.failed() {
 		return
 	}
@@ -288,17 +300,13 @@ func (s *Scan) read(ctx context.Context, of map[Key]*directory, get getter) {
 	}
 	s.charge(units, err)
 	for key, data := range blocks {
-		d := of[key]
+		d, asked := of[key]
 		b, ok := parseBlock(key, data)
-		if d == nil || !ok || b.fileSystem != d.fileSystem || b.path != d.path {
+		if !asked || !ok || b.place != d.place {
 			continue
 		}
 		d.level = max(d.level, b.level)
-		if d.known == nil {
-			d.known = b.entries
-		} else {
-			d.known = append(d.known, b.entries...)
-		}
+		d.known[d.part] = b.entries
 		d.stale = d.stale || s.today-b.written >= refreshAfter
 	}
 }
@@ -369,7 +377,7 @@ func settled(f dedupe.File, begun time.Time, remote bool) bool {
 const (
 	// flushEntries and flushEvery bound what a scan that is killed has read for
 	// nothing, and how much waits in memory.
-	flushEntries = 1 << 16
+	flushEntries = 1 << 17
 	flushEvery   = 5 * time.Second
 
 	// flushShare keeps flushes to a tenth of the time: each rewrites blocks that
@@ -384,15 +392,19 @@ const (
 // remember puts an entry among those that the next flush writes, and begins that
 // flush when it is due. It waits where entries come faster than they are written.
 func (s *Scan) remember(ctx context.Context, d *directory, e entry, now time.Time) {
+	var room [maxEntry]byte
+	b := e.append(room[:0])
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
 		return
 	}
-	if len(d.fresh) == 0 {
+	if d.fresh == nil {
+		d.fresh = make([]encoded, 1<<d.level)
 		s.dirty = append(s.dirty, d)
 	}
-	d.fresh = append(d.fresh, e)
+	i := part(e.inode, d.level)
+	d.fresh[i] = append(d.fresh[i], b...)
 	s.fresh++
 	full := s.fresh >= flushEntries
 	due := full || now.After(s.due)
@@ -434,8 +446,7 @@ func (s *Scan) flush(ctx context.Context) {
 	defer cancel()
 	start := s.index.Now()
 	units, err := s.index.update(ctx, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
-		b, _ := parseBlock(key, old)
-		return b.merge(changes[key], s.today).append(key)
+		return s.change(changes[key], key, old)
 	})
 	s.charge(units, err)
 	s.mu.Lock()
@@ -444,35 +455,69 @@ func (s *Scan) flush(ctx context.Context) {
 	s.due = end.Add(max(flushEvery, flushShare*end.Sub(start)))
 }
 
-// take returns what is to be written, a block for each key, and begins anew.
-func (s *Scan) take() map[Key]block {
+// change is what is to be made of a block: what the block has, and these entries.
+type change struct {
+	block
+	fresh encoded
+}
+
+// scratch is room for the entries of one change.
+type scratch struct {
+	old, fresh, merged []entry
+}
+
+func (s *Scan) change(c change, key Key, old []byte) []byte {
+	room, _ := s.scratch.Get().(*scratch)
+	if room == nil {
+		room = new(scratch)
+	}
+	defer s.scratch.Put(room)
+	b, _ := parseBlockInto(key, old, room.old)
+	c.entries = c.fresh.appendTo(room.fresh[:0])
+	slices.SortStableFunc(c.entries, byInode) // of one inode, the latest comes last
+	merged := b.merge(c.block, s.today, room.merged)
+	*room = scratch{b.entries, c.entries, merged.entries}
+	return merged.append(key)
+}
+
+// take returns what is to be written, a change for each key, and begins anew.
+func (s *Scan) take() map[Key]change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changes := make(map[Key]block)
+	changes := make(map[Key]change)
 	for _, d := range s.dirty {
-		if level := levelFor(d.candidates); level > d.level {
-			d.level, d.stale = level, true
-			d.fresh = append(slices.Clone(d.known), d.fresh...) // they move
+		if d.moves {
+			d.move()
 		}
+		b := block{place: d.place, level: d.level}
 		if d.level > 0 && d.stale {
-			changes[d.key(0, 0)] = block{place: d.place, level: d.level}
+			changes[d.key(0, 0)] = change{b, nil}
 		}
-		partOf := func(e entry) int { return part(e.inode, d.level) }
-		slices.SortStableFunc(d.fresh, func(a, b entry) int { // of one inode, the latest comes last
-			return cmp.Or(cmp.Compare(partOf(a), partOf(b)), byInode(a, b))
-		})
-		for rest := d.fresh; len(rest) > 0; {
-			n := 1
-			for n < len(rest) && partOf(rest[n]) == partOf(rest[0]) {
-				n++
+		for i, fresh := range d.fresh {
+			if len(fresh) > 0 {
+				changes[d.key(d.level, i)] = change{b, fresh}
 			}
-			changes[d.key(d.level, partOf(rest[0]))] = block{place: d.place, level: d.level, entries: rest[:n]}
-			rest = rest[n:]
 		}
-		d.fresh, d.stale = nil, false
+		d.fresh, d.stale, d.moves = nil, false, false
 	}
 	s.dirty, s.fresh = nil, 0
 	return changes
+}
+
+// move has what is known written again, before what is fresh, which may be newer.
+func (d *directory) move() {
+	moved := make([]encoded, 1<<d.level)
+	for _, known := range d.known {
+		for i := range known {
+			p := part(known[i].inode, d.level)
+			moved[p] = known[i].append(moved[p])
+		}
+	}
+	for i, fresh := range d.fresh {
+		if len(moved[i]) > 0 {
+			d.fresh[i] = append(moved[i], fresh...)
+		}
+	}
 }
 
 // Units is what the store has charged for this scan so far.

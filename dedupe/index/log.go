@@ -37,6 +37,8 @@ type Log struct {
 	end  int64          // of what is valid
 	live int64          // bytes of it that count
 	at   map[Key]stored // where the last block of each key is
+
+	old, records []byte // for append, to be used again
 }
 
 // stored is a block in the file.
@@ -56,7 +58,7 @@ const (
 	slack = 1 << 20
 
 	// writeSize is how much is written at once.
-	writeSize = 1 << 20
+	writeSize = 1 << 18
 )
 
 // OpenLog opens the store in a file, or makes one. A file on a network file system
@@ -194,7 +196,7 @@ func (l *Log) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error
 		if ctx.Err() != nil {
 			return blocks, Units{}, ctx.Err()
 		}
-		if b := l.read(key); b != nil {
+		if b := l.read(key, nil); b != nil {
 			blocks[key] = b
 		}
 	}
@@ -214,13 +216,14 @@ func (l *Log) inOrder(keys iter.Seq[Key]) []Key {
 	return there
 }
 
-// read returns the block of a key; nil if there is none or it can't be read.
-func (l *Log) read(key Key) []byte {
+// read returns the block of a key, in b if there is room; nil if there is none or
+// it can't be read.
+func (l *Log) read(key Key, b []byte) []byte {
 	s := l.at[key]
 	if s.size == 0 {
 		return nil
 	}
-	b := make([]byte, s.size)
+	b = slices.Grow(b[:0], int(s.size))[:s.size]
 	if _, err := l.file.ReadAt(b, s.offset); err != nil {
 		return nil
 	}
@@ -253,32 +256,35 @@ func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old [
 
 // append changes blocks in a file that is locked.
 func (l *Log) append(keys []Key, change func(key Key, old []byte) []byte) error {
-	var records []byte
+	l.records = l.records[:0]
 	type added struct {
 		key  Key
 		size uint32
 	}
 	var pending []added
 	write := func() error {
-		if _, err := l.file.WriteAt(records, l.end); err != nil {
+		if _, err := l.file.WriteAt(l.records, l.end); err != nil {
 			l.file.Truncate(l.end)
 			return err
 		}
 		for _, r := range pending {
 			l.add(r.key, r.size)
 		}
-		records, pending = records[:0], pending[:0]
+		l.records, pending = l.records[:0], pending[:0]
 		return nil
 	}
 	for _, key := range keys {
-		old := l.read(key)
+		old := l.read(key, l.old)
+		if old != nil {
+			l.old = old
+		}
 		block := change(key, old)
 		if bytes.Equal(block, old) {
 			continue
 		}
-		records = appendRecord(records, key, block)
+		l.records = appendRecord(l.records, key, block)
 		pending = append(pending, added{key, uint32(len(block))})
-		if len(records) >= writeSize {
+		if len(l.records) >= writeSize {
 			if err := write(); err != nil {
 				return err
 			}
@@ -295,7 +301,7 @@ func (l *Log) expired(n int) (keys []Key) {
 		if n--; n < 0 {
 			break
 		}
-		if b, ok := parseBlock(key, l.read(key)); !ok || today-b.written >= expireAfter {
+		if b, ok := parseBlock(key, l.read(key, nil)); !ok || today-b.written >= expireAfter {
 			keys = append(keys, key)
 		}
 	}
@@ -313,7 +319,10 @@ func (l *Log) compact() error {
 	err = smaller.begin()
 	keys := l.inOrder(maps.Keys(l.at))
 	if err == nil {
-		err = smaller.append(keys, func(key Key, _ []byte) []byte { return l.read(key) })
+		err = smaller.append(keys, func(key Key, _ []byte) []byte {
+			l.old = l.read(key, l.old)
+			return l.old
+		})
 	}
 	if err == nil {
 		err = os.Rename(file.Name(), l.path)
@@ -400,7 +409,7 @@ func (l *Log) All(ctx context.Context, yield func(key Key, block []byte) bool) e
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if b := l.read(key); b != nil && !yield(key, b) {
+		if b := l.read(key, nil); b != nil && !yield(key, b) {
 			break
 		}
 	}
