@@ -32,7 +32,7 @@ func TestImports(t *testing.T) {
 		"fixtures/peers":        {"fixtures", "fixtures/efs"},
 		"fixtures/peers/empty":  nil,
 		"fixtures/peers/launch": nil,
-		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
+		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
 			"dedupe/report", "dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/contenders", "fixtures/efs"},
 		"cmd/lambda": {"dedupe", "dedupe/bench/task", "dedupe/service"},
 	}

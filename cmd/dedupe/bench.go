@@ -16,6 +16,7 @@ import (
 
 	"efsdedupe/dedupe/bench"
 	"efsdedupe/dedupe/bench/results"
+	"efsdedupe/dedupe/bench/task"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/fixtures/contenders"
 )
@@ -63,7 +64,7 @@ calls were killed or took too long; 2 there are none; 130 interrupted.`,
 	}
 	f := cmd.Flags()
 	o := &c.options
-	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(bench.Workloads(), ", "))
+	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(task.Workloads(), ", "))
 	f.StringSliceVar(&o.Modes, "modes", o.Modes, "how the function runs them: "+strings.Join(bench.Modes(), ", "))
 	f.Int64SliceVar(&o.MemoryMB, "memory", o.MemoryMB, "sizes of the function, in MB")
 	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks of a call; of a scan, files of 1 MiB")

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ import (
 
 	"efsdedupe/dedupe/bench/box"
 	"efsdedupe/dedupe/bench/results"
+	"efsdedupe/dedupe/bench/task"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/fixtures/contenders"
 	"efsdedupe/fixtures/efs"
@@ -85,8 +87,8 @@ const (
 // where something changes for a function: 1,769 MB is one vCPU.
 func Defaults() Options {
 	return Options{
-		Workloads: []string{Scan},
-		Modes:     []string{"goroutines", "processes"},
+		Workloads: []string{task.Scan},
+		Modes:     []string{task.Goroutines, task.Processes},
 		MemoryMB:  []int64{128, 256, 512, 1024, 1769, 3008},
 		Tasks:     100,
 		Workers:   100,
@@ -160,7 +162,7 @@ func (x *experiment) prepare(ctx context.Context) error {
 
 // modes are those of a workload: a scan has one more, the product's own.
 func (x *experiment) modes(workload string) []string {
-	if workload == Scan && !slices.Contains(x.Modes, Product) {
+	if workload == task.Scan && !slices.Contains(x.Modes, Product) {
 		return append(slices.Clone(x.Modes), Product)
 	}
 	return x.Modes
@@ -288,14 +290,14 @@ func (o *Options) validateCounts() error {
 
 func (o *Options) validateNames() error {
 	var all []error
-	all = append(all, each("workload", o.Workloads, Workloads()))
+	all = append(all, each("workload", o.Workloads, task.Workloads()))
 	known := Modes()
 	for _, c := range o.Contenders {
 		known = append(known, ModesOf(c)...)
 	}
 	all = append(all, each("mode", o.Modes, known))
-	if slices.Contains(o.Modes, Product) && !slices.Equal(o.Workloads, []string{Scan}) {
-		all = append(all, fmt.Errorf("the mode %s has no workload but %s", Product, Scan))
+	if slices.Contains(o.Modes, Product) && !slices.Equal(o.Workloads, []string{task.Scan}) {
+		all = append(all, fmt.Errorf("the mode %s has no workload but %s", Product, task.Scan))
 	}
 	return errors.Join(all...)
 }
@@ -303,11 +305,11 @@ func (o *Options) validateNames() error {
 // each makes sure that names are known, and there once.
 func each(what string, names, known []string) error {
 	if len(names) == 0 {
-		return fmt.Errorf("no %s: choose %s", what, list(known))
+		return fmt.Errorf("no %s: choose %s", what, strings.Join(known, ", "))
 	}
 	for i, name := range names {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("unknown %s %q: choose %s", what, name, list(known))
+			return fmt.Errorf("unknown %s %q: choose %s", what, name, strings.Join(known, ", "))
 		}
 		if slices.Contains(names[:i], name) {
 			return fmt.Errorf("the %s %s is there twice: once will do", what, name)

@@ -126,7 +126,7 @@ func options(t *testing.T, behaviour string) Options {
 	}
 	t.Setenv("BENCH_TEST_FUNCTION", behaviour)
 	o := Defaults()
-	o.Workloads, o.Modes, o.MemoryMB = []string{Fib}, []string{"serial"}, []int64{512}
+	o.Workloads, o.Modes, o.MemoryMB = []string{task.Fib}, []string{"serial"}, []int64{512}
 	o.Tasks, o.Runs, o.Bootstrap = 3, 1, self
 	return o
 }

@@ -38,14 +38,12 @@ type message struct {
 	Error      string
 }
 
-// Run runs an experiment in a process of its own, see RunChild: whichever of the
-// two is killed, the other cleans up. Its error is that the options can't be,
-// that the machine can't do it, that ctx was cancelled, or that a task returned
-// what it must not. That a call is killed or takes too long is a result.
+// Run runs an experiment with valid options, see [Options.Validate], in a process
+// of its own, see RunChild: whichever of the two is killed, the other cleans up.
+// Its error is that the machine can't do it, that ctx was cancelled, or that a
+// task returned what it must not. That a call is killed or takes too long is a
+// result.
 func Run(ctx context.Context, o Options) (e results.Experiment, err error) {
-	if err := o.Validate(); err != nil {
-		return e, err
-	}
 	clearStale()
 	p, lock, err := newPlace()
 	if err != nil {

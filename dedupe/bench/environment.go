@@ -14,15 +14,13 @@ import (
 
 	"efsdedupe/dedupe/bench/box"
 	"efsdedupe/dedupe/bench/results"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/runtimeapi"
 	"efsdedupe/fixtures/efs"
 )
 
 // mountName is that of the mount, in the directory of its environment.
 const mountName = "efs"
-
-// metadataBytes is what EFS counts for a metadata operation.
-const metadataBytes = 4 << 10
 
 // environment is one environment of a function: a box, unless there are none, a
 // mount, and a process in both.
@@ -201,7 +199,7 @@ func (m *measurement) end(c *results.Call) error {
 			Opens:              now.Opens - m.reads.Opens,
 			BytesRead:          now.BytesRead - m.reads.BytesRead,
 			MeteredReadBytes:   now.MeteredReadBytes - m.reads.MeteredReadBytes,
-			MetadataOperations: (now.MeteredMetadataBytes - m.reads.MeteredMetadataBytes) / metadataBytes,
+			MetadataOperations: (now.MeteredMetadataBytes - m.reads.MeteredMetadataBytes) / cost.MeteredMetadata(1),
 		}
 	}
 	if m.e.box == nil {

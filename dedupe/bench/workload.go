@@ -10,20 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"efsdedupe/dedupe/bench/task"
 	"efsdedupe/fixtures"
 )
-
-// The workloads.
-const (
-	Scan  = "scan"  // a task reads and hashes a file of the standard set, from the EFS-like mount
-	Fib   = "fib"   // a task computes, and nothing else
-	Fetch = "fetch" // a task waits for an HTTP server
-)
-
-// Workloads are the names of all.
-func Workloads() []string { return []string{Scan, Fib, Fetch} }
-
-func list(names []string) string { return strings.Join(names, ", ") }
 
 // workload is what the tasks of one are given, and what they must return.
 type workload struct {
@@ -37,7 +26,7 @@ type workload struct {
 func (x *experiment) newWorkload(ctx context.Context, name string) (*workload, error) {
 	w := &workload{name: name}
 	switch name {
-	case Scan:
+	case task.Scan:
 		w.files = filepath.Join(x.Dir, "files")
 		if _, err := fixtures.Make(ctx, w.files, fixtures.Spec{Layout: fixtures.TwoSets, Files: x.Tasks, Size: fileBytes, Seed: 1}); err != nil {
 			return nil, err
@@ -45,7 +34,7 @@ func (x *experiment) newWorkload(ctx context.Context, name string) (*workload, e
 		truth, err := truthOfFiles(w.files, x.Tasks)
 		w.truth = truth
 		return w, err
-	case Fib:
+	case task.Fib:
 		w.truth = truthOfFib(x.Tasks, fibSteps)
 		return w, nil
 	default:
@@ -68,14 +57,14 @@ func (w *workload) serve() error {
 
 // chart answers after a while with what the path's number makes.
 func chart(w http.ResponseWriter, r *http.Request) {
-	task, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+	number, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
 	if err != nil {
 		http.NotFound(w, r)
 		return
 	}
 	select {
 	case <-time.After(fetchDelay):
-		w.Write(chartOf(task))
+		w.Write(chartOf(number))
 	case <-r.Context().Done():
 	}
 }
