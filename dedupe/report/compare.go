@@ -24,7 +24,7 @@ type Comparison struct {
 // each, and says whether they found the same.
 func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	b := bufio.NewWriter(w)
-	s := newStyle(colour)
+	s := NewStyle(colour)
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, cell func(c Comparison) string) {
 		fmt.Fprint(table, pad(name), "\t")
@@ -58,13 +58,13 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 }
 
 // compare says in two sentences how a scan differs from the first one.
-func compare(w io.Writer, first, c Comparison, s style) {
+func compare(w io.Writer, first, c Comparison, s Style) {
 	switch {
 	case first.Groups == nil || c.Groups == nil:
 	case bytes.Equal(first.Groups, c.Groups):
 		fmt.Fprintf(w, "%s and %s found the same groups.\n", label(first), label(c))
 	default:
-		fmt.Fprintf(w, "%s: they did not find the same groups, so this compares different work.\n", s.bad(label(first), " and ", label(c)))
+		fmt.Fprintf(w, "%s: they did not find the same groups, so this compares different work.\n", s.Bad(label(first), " and ", label(c)))
 	}
 	more := new(big.Rat).Sub(c.Bill.Total, first.Bill.Total)
 	word := "more"

@@ -57,7 +57,7 @@ func WriteProjection(w io.Writer, f Format, p *Projection, colour bool) error {
 	switch f {
 	case Text:
 		b := bufio.NewWriter(w)
-		if err := writeBill(b, p, newStyle(colour)); err != nil {
+		if err := writeBill(b, p, NewStyle(colour)); err != nil {
 			return err
 		}
 		return b.Flush()

@@ -20,12 +20,13 @@ import (
 // many it leaves out; the other formats leave out none.
 const filesShown = 10
 
-// style is how the parts of a text stand out, on a terminal.
-type style struct {
-	strong, faint, bad func(a ...any) string
+// Style is how the parts of a text stand out, on a terminal.
+type Style struct {
+	Strong, Faint, Bad func(a ...any) string
 }
 
-func newStyle(colour bool) style {
+// NewStyle returns a style, which without colour changes nothing.
+func NewStyle(colour bool) Style {
 	paint := func(attributes ...color.Attribute) func(a ...any) string {
 		c := color.New(attributes...)
 		if colour {
@@ -35,12 +36,12 @@ func newStyle(colour bool) style {
 		}
 		return c.SprintFunc()
 	}
-	return style{strong: paint(color.Bold), faint: paint(color.Faint), bad: paint(color.FgRed, color.Bold)}
+	return Style{Strong: paint(color.Bold), Faint: paint(color.Faint), Bad: paint(color.FgRed, color.Bold)}
 }
 
 func writeText(w io.Writer, r dedupe.Report, p *Projection, colour bool) error {
 	b := bufio.NewWriter(w)
-	s := newStyle(colour)
+	s := NewStyle(colour)
 	for _, g := range r.Groups {
 		writeGroup(b, g, s)
 	}
@@ -55,20 +56,20 @@ func writeText(w io.Writer, r dedupe.Report, p *Projection, colour bool) error {
 	return b.Flush()
 }
 
-func writeGroup(w io.Writer, g dedupe.Group, s style) {
+func writeGroup(w io.Writer, g dedupe.Group, s Style) {
 	fmt.Fprintf(w, "%s, %s reclaimable  %s\n",
-		s.strong(count(g.Copies(), "copy", "copies"), " of ", size(g.Size)), size(g.Reclaimable), s.faint(g.Digest.String()[:16]))
+		s.Strong(count(g.Copies(), "copy", "copies"), " of ", size(g.Size)), size(g.Reclaimable), s.Faint(g.Digest.String()[:16]))
 	first := make(map[dedupe.File]string) // by all of a file but its path
 	links := g.HardLinks()
 	for i, f := range g.Files {
 		if i == filesShown && len(g.Files) > filesShown+1 {
-			fmt.Fprintf(w, "  %s\n", s.faint("and ", humanize.Comma(int64(len(g.Files)-i)), " more; --format fdupes, csv or json names all"))
+			fmt.Fprintf(w, "  %s\n", s.Faint("and ", humanize.Comma(int64(len(g.Files)-i)), " more; --format fdupes, csv or json names all"))
 			break
 		}
 		inode := f
 		inode.Path = ""
 		if links[i] {
-			fmt.Fprintf(w, "  %s %s\n", printable(f.Path), s.faint("(hard link to "+printable(first[inode])+")"))
+			fmt.Fprintf(w, "  %s %s\n", printable(f.Path), s.Faint("(hard link to "+printable(first[inode])+")"))
 			continue
 		}
 		first[inode] = f.Path
@@ -77,29 +78,29 @@ func writeGroup(w io.Writer, g dedupe.Group, s style) {
 	fmt.Fprintln(w)
 }
 
-func writeProblems(w io.Writer, r dedupe.Report, s style) {
+func writeProblems(w io.Writer, r dedupe.Report, s Style) {
 	if len(r.Problems) == 0 {
 		return
 	}
-	fmt.Fprintln(w, s.bad(count(int64(len(r.Problems)), "problem", "problems"))+": what is named here is in no group")
+	fmt.Fprintln(w, s.Bad(count(int64(len(r.Problems)), "problem", "problems"))+": what is named here is in no group")
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "  %s\n", ProblemLine(p))
 	}
 	fmt.Fprintln(w)
 }
 
-func writeFound(w io.Writer, r dedupe.Report, s style) {
+func writeFound(w io.Writer, r dedupe.Report, s Style) {
 	t := r.Stats
 	if !r.Complete {
-		fmt.Fprintln(w, s.bad("Not complete: ")+"there may be more duplicates than these.")
+		fmt.Fprintln(w, s.Bad("Not complete: ")+"there may be more duplicates than these.")
 	}
 	switch {
 	case t.DuplicateGroups > 0:
 		fmt.Fprintf(w, "%s: %s of %s are copies of another, %s of %s reclaimable.\n",
-			s.strong(count(t.DuplicateGroups, "duplicate group", "duplicate groups")), humanize.Comma(t.DuplicateFiles),
-			count(t.Files, "file", "files"), s.strong(size(t.ReclaimableBytes)), size(t.Bytes))
+			s.Strong(count(t.DuplicateGroups, "duplicate group", "duplicate groups")), humanize.Comma(t.DuplicateFiles),
+			count(t.Files, "file", "files"), s.Strong(size(t.ReclaimableBytes)), size(t.Bytes))
 	default:
-		fmt.Fprintf(w, "%s among %s, %s.\n", s.strong("No duplicates"), count(t.Files, "file", "files"), size(t.Bytes))
+		fmt.Fprintf(w, "%s among %s, %s.\n", s.Strong("No duplicates"), count(t.Files, "file", "files"), size(t.Bytes))
 	}
 	known := ""
 	if t.FilesKnown > 0 {
@@ -112,14 +113,14 @@ func writeFound(w io.Writer, r dedupe.Report, s style) {
 }
 
 // writeBill writes the items of a bill as a table, and what decides it.
-func writeBill(w io.Writer, p *Projection, s style) error {
+func writeBill(w io.Writer, p *Projection, s Style) error {
 	u, b := p.Usage, p.Bill
 	if p.Err != nil {
 		_, err := fmt.Fprintf(w, "No bill: %v.\n", p.Err)
 		return err
 	}
-	fmt.Fprintf(w, "%s in %s, prices of %s\n", s.strong("A month of ", humanize.Comma(u.Calls), " such calls"), b.Region, b.Date)
-	fmt.Fprintf(w, "%s\n\n", s.faint(basis(u)))
+	fmt.Fprintf(w, "%s in %s, prices of %s\n", s.Strong("A month of ", humanize.Comma(u.Calls), " such calls"), b.Region, b.Date)
+	fmt.Fprintf(w, "%s\n\n", s.Faint(basis(u)))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, item := range b.Items {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,

@@ -26,7 +26,7 @@ func WriteComparison(w io.Writer, before, after Experiment, colour bool) error {
 	before.Setup.Runs = after.Setup.Runs // more of the same
 	differ = append(differ, differences("setup", setupOf(before.Setup), setupOf(after.Setup))...)
 	for _, d := range differ {
-		fmt.Fprintf(b, "%s %s\n", s.bad("not comparable:"), d)
+		fmt.Fprintf(b, "%s %s\n", s.Bad("not comparable:"), d)
 	}
 	if err := writePairs(b, compute(before), compute(after), s); err != nil {
 		return err
@@ -134,9 +134,9 @@ func (r *row) change(y *row, s style) string {
 	case c.P > c.Alpha:
 		return "~ " + pValue(c.P)
 	case y.basis().p50 > r.basis().p50:
-		return s.bad("slower") + ", " + pValue(c.P)
+		return s.Bad("slower") + ", " + pValue(c.P)
 	default:
-		return s.strong("faster") + ", " + pValue(c.P)
+		return s.Strong("faster") + ", " + pValue(c.P)
 	}
 }
 

@@ -57,7 +57,7 @@ func writePlot(b io.Writer, w *workload, modes []string, s style) {
 	slices.Reverse(lines) // what is drawn last is on top
 	slices.Reverse(marks)
 	slices.Reverse(colours)
-	fmt.Fprintf(b, "%s  p50 of the billed time in ms against memory in MB, both logarithmic\n", s.strong(printable(w.name)))
+	fmt.Fprintf(b, "%s  p50 of the billed time in ms against memory in MB, both logarithmic\n", s.Strong(printable(w.name)))
 	fmt.Fprintln(b, asciigraph.PlotMany(lines,
 		asciigraph.Height(11), asciigraph.Width(80),
 		asciigraph.SeriesChars(marks...), asciigraph.SeriesColors(colours...),

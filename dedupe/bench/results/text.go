@@ -11,35 +11,24 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/fatih/color"
+	"efsdedupe/dedupe/report"
 )
 
-// style is how the parts of a text stand out, on a terminal.
+// style is that of reports, and whether it has colour.
 type style struct {
-	colour             bool
-	strong, faint, bad func(a ...any) string
+	report.Style
+	colour bool
 }
 
-func newStyle(colour bool) style {
-	paint := func(attributes ...color.Attribute) func(a ...any) string {
-		c := color.New(attributes...)
-		if colour {
-			c.EnableColor()
-		} else {
-			c.DisableColor()
-		}
-		return c.SprintFunc()
-	}
-	return style{colour, paint(color.Bold), paint(color.Faint), paint(color.FgRed, color.Bold)}
-}
+func newStyle(colour bool) style { return style{report.NewStyle(colour), colour} }
 
 func writeText(b io.Writer, r *results, s style) error {
 	if !r.Setup.Boxed {
-		fmt.Fprintf(b, "%s\n\n", s.bad(notBoxed))
+		fmt.Fprintf(b, "%s\n\n", s.Bad(notBoxed))
 	}
-	fmt.Fprintf(b, "%s\n\n", s.faint(r.costs()))
+	fmt.Fprintf(b, "%s\n\n", s.Faint(r.costs()))
 	for _, w := range r.workloads {
-		fmt.Fprintf(b, "%s  %s\n", s.strong(printable(w.name)), s.faint(w.about(r.Setup)))
+		fmt.Fprintf(b, "%s  %s\n", s.Strong(printable(w.name)), s.Faint(w.about(r.Setup)))
 		if err := writeTable(b, &w, s); err != nil {
 			return err
 		}
@@ -47,12 +36,12 @@ func writeText(b io.Writer, r *results, s style) error {
 			return err
 		}
 		for _, line := range w.problems() {
-			fmt.Fprintf(b, "%s %s\n", s.bad("failed:"), line)
+			fmt.Fprintf(b, "%s %s\n", s.Bad("failed:"), line)
 		}
 		fmt.Fprintln(b)
 	}
 	for _, note := range r.notes() {
-		fmt.Fprintln(b, s.faint(wrap("- "+note, 118, "  ")))
+		fmt.Fprintln(b, s.Faint(wrap("- "+note, 118, "  ")))
 	}
 	fmt.Fprintln(b)
 	for _, w := range r.workloads {
@@ -81,7 +70,7 @@ func writeTable(b io.Writer, w *workload, s style) error {
 	names, units := heads()
 	line("", names, "")
 	line("mode", units, "")
-	paint := []func(a ...any) string{s.faint, s.faint}
+	paint := []func(a ...any) string{s.Faint, s.Faint}
 	for _, m := range w.modes {
 		for i, r := range m.rows {
 			first := printable(m.name)
@@ -104,9 +93,9 @@ func writeTable(b io.Writer, w *workload, s style) error {
 func (s style) of(r *row) func(a ...any) string {
 	switch {
 	case len(r.Calls) > 0 && r.lost():
-		return s.bad
+		return s.Bad
 	case r.costRatio == 1, r.timeRatio == 1:
-		return s.strong
+		return s.Strong
 	}
 	return fmt.Sprint
 }
@@ -128,7 +117,7 @@ func writeRuns(b io.Writer, w *workload) error {
 
 // writeVerdict writes a line for each mode, and the penalty of processes.
 func writeVerdict(b io.Writer, w *workload, s style) error {
-	fmt.Fprintln(b, s.strong(printable(w.name)))
+	fmt.Fprintln(b, s.Strong(printable(w.name)))
 	table := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "  mode\tcheapest\tfastest\tknee")
 	for _, cells := range w.verdict() {
