@@ -85,12 +85,13 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 		}
 	}
 
-	// By path, not by descriptor: this sees a file that was replaced, too.
-	if err := at.lstat(f.Path, &now); err != nil {
+	// By descriptor, which is cheaper than by path: that a file was removed or
+	// replaced, too, its ctime shows.
+	if err := unix.Fstat(fd, &now); err != nil {
 		return d, w, problem("stat", f.Path, err)
 	}
 	if err := f.unchanged(&now); err != nil {
-		return d, w, problem("read", f.Path, err)
+		return d, w, f.changed(at, err)
 	}
 	d, hashed := in.digest()
 	switch {
@@ -144,6 +145,19 @@ func (f File) unchanged(now *unix.Stat_t) error {
 		return fmt.Errorf("%w: written to, or its inode touched", ErrChanged)
 	}
 	return nil
+}
+
+// changed returns the problem of a file that changed while it was read, as what is
+// at its path now tells it.
+func (f File) changed(at place, why error) *Problem {
+	var now unix.Stat_t
+	if err := at.lstat(f.Path, &now); err != nil {
+		return problem("stat", f.Path, err)
+	}
+	if err := f.unchanged(&now); err != nil {
+		why = err
+	}
+	return problem("read", f.Path, why)
 }
 
 // Find describes the file at a path, for a Hasher, as Walk would. Its error is a
