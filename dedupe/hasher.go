@@ -12,17 +12,28 @@ import (
 // Whole asks a Hasher for the whole content of a file.
 const Whole int64 = -1
 
-// Hasher returns the digest of the ends of a file, its first n bytes followed by
-// its last n, or of all of it if it is no longer than both or n is Whole, and
-// what finding it took, also on error.
+// Hasher returns digests of files, and what finding them took, also on error.
 //
-// The digest is that of the file f describes: a file that changed, shrank,
-// grew, vanished or was replaced since f was found, or while it was read, is an
-// error that wraps ErrChanged. Errors are a *Problem, or that of ctx.
+// A digest is that of the file as it was found: one that changed, shrank, grew,
+// vanished or was replaced since, or while it was read, is an error that wraps
+// ErrChanged. Errors are a *Problem, or that of ctx.
 //
 // Its methods may be called from many goroutines.
 type Hasher interface {
+	// Hash returns the digest of the ends of a file, its first n bytes followed by
+	// its last n, or of all of it if it is no longer than both or n is Whole.
 	Hash(ctx context.Context, f File, n int64) (Digest, Work, error)
+
+	// HashInStep returns the digest of all of each of some files, which are of one
+	// size: for large files, where they may be equal, it is cheaper than Hash.
+	HashInStep(ctx context.Context, files []File) []Hashed
+}
+
+// Hashed is what a Hasher returns of one of several files.
+type Hashed struct {
+	Digest Digest
+	Work   Work
+	Err    error
 }
 
 // ErrChanged is wrapped by the Problem of a file that did not stay as it was
@@ -49,20 +60,11 @@ type LocalHasher struct {
 // Hash implements Hasher: one open, and each byte read once.
 func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Work, err error) {
 	at := place{h.Within}
-	fd, err := at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
+	fd, w, err := f.open(at)
 	if err != nil {
-		return d, w, problem("open", f.Path, err)
+		return d, w, err
 	}
 	defer unix.Close(fd)
-	w.Opens = 1
-
-	var now unix.Stat_t
-	if err := unix.Fstat(fd, &now); err != nil {
-		return d, w, problem("stat", f.Path, err)
-	}
-	if err := f.unchanged(&now); err != nil {
-		return d, w, problem("open", f.Path, err)
-	}
 
 	total := f.part(n)
 	whole := total == f.Size
@@ -80,18 +82,10 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 			return d, w, problem("read", f.Path, err)
 		}
 		w.BytesRead += int64(k)
-		if h.Read != nil {
-			h.Read(int64(k))
-		}
+		h.told(k)
 	}
-
-	// By descriptor, which is cheaper than by path: that a file was removed or
-	// replaced, too, its ctime shows.
-	if err := unix.Fstat(fd, &now); err != nil {
-		return d, w, problem("stat", f.Path, err)
-	}
-	if err := f.unchanged(&now); err != nil {
-		return d, w, f.changed(at, err)
+	if err := f.stayed(at, fd); err != nil {
+		return d, w, err
 	}
 	d, hashed := in.digest()
 	switch {
@@ -101,6 +95,52 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 		w.FilesHashed = 1
 	}
 	return d, w, nil
+}
+
+func (h *LocalHasher) told(bytes int) {
+	if h.Read != nil {
+		h.Read(int64(bytes))
+	}
+}
+
+// open opens the file, if it is still as it was found.
+func (f File) open(at place) (fd int, w Work, err error) {
+	fd, err = at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
+	if err != nil {
+		return fd, w, problem("open", f.Path, err)
+	}
+	w.Opens = 1
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		unix.Close(fd)
+		return fd, w, problem("stat", f.Path, err)
+	}
+	if err := f.unchanged(&now); err != nil {
+		unix.Close(fd)
+		return fd, w, problem("open", f.Path, err)
+	}
+	return fd, w, nil
+}
+
+// stayed returns how the file, which was read, is not what was found any more. It
+// asks by descriptor, which is cheaper than by path: that a file was removed or
+// replaced, too, shows in its ctime. Only then its path tells more.
+func (f File) stayed(at place, fd int) error {
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return problem("stat", f.Path, err)
+	}
+	why := f.unchanged(&now)
+	if why == nil {
+		return nil
+	}
+	if err := at.lstat(f.Path, &now); err != nil {
+		return problem("stat", f.Path, err)
+	}
+	if err := f.unchanged(&now); err != nil {
+		why = err
+	}
+	return problem("read", f.Path, why)
 }
 
 // read reads on in f, of whose ends of n bytes pos bytes were read, and returns
@@ -117,12 +157,16 @@ func (f File) read(fd int, in *reading, pos, n int64) (int, error) {
 	space := in.space(pos)
 	k, err := read(fd, space[:min(left, int64(len(space)))], from)
 	if err == nil && k == 0 {
-		err = fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, from, f.Size)
+		err = f.ended(from)
 	}
 	if err == nil {
 		in.add(pos, k)
 	}
 	return k, err
+}
+
+func (f File) ended(pos int64) error {
+	return fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, pos, f.Size)
 }
 
 // part returns how many bytes the ends of the file are, of n bytes each.
@@ -145,19 +189,6 @@ func (f File) unchanged(now *unix.Stat_t) error {
 		return fmt.Errorf("%w: written to, or its inode touched", ErrChanged)
 	}
 	return nil
-}
-
-// changed returns the problem of a file that changed while it was read, as what is
-// at its path now tells it.
-func (f File) changed(at place, why error) *Problem {
-	var now unix.Stat_t
-	if err := at.lstat(f.Path, &now); err != nil {
-		return problem("stat", f.Path, err)
-	}
-	if err := f.unchanged(&now); err != nil {
-		why = err
-	}
-	return problem("read", f.Path, why)
 }
 
 // Find describes the file at a path, for a Hasher, as Walk would. Its error is a

@@ -26,18 +26,59 @@ type PoolHasher struct {
 
 // Hash implements Hasher.
 func (h *PoolHasher) Hash(ctx context.Context, f File, n int64) (Digest, Work, error) {
-	frame, err := h.Pool.Call(ctx, request{f, n}.append(nil))
+	answers, err := h.call(ctx, []request{{f, n}})
 	if err != nil {
 		return Digest{}, Work{}, &Problem{Op: "hash", Path: f.Path, Err: err}
 	}
-	var r response
-	if err := r.parse(frame); err != nil {
-		return Digest{}, Work{}, &Problem{Op: "hash", Path: f.Path, Err: err}
+	return answers[0].Digest, answers[0].Work, answers[0].Err
+}
+
+// HashInStep implements Hasher, by one worker. Where two died of it, it was one of
+// the files: so then each is asked for alone.
+func (h *PoolHasher) HashInStep(ctx context.Context, files []File) []Hashed {
+	requests := make([]request, len(files))
+	for i, f := range files {
+		requests[i] = request{f, Whole}
 	}
-	if h.Read != nil {
-		h.Read(r.work.BytesRead)
+	answers, err := h.call(ctx, requests)
+	if err != nil {
+		answers = make([]Hashed, len(files))
+		for i, f := range files {
+			answers[i].Digest, answers[i].Work, answers[i].Err = h.Hash(ctx, f, Whole)
+		}
 	}
-	return r.digest, r.work, r.problem(f.Path)
+	return answers
+}
+
+// call has a worker answer requests in one frame.
+func (h *PoolHasher) call(ctx context.Context, requests []request) ([]Hashed, error) {
+	var frame []byte
+	for _, q := range requests {
+		frame = appendPart(frame, q.append(nil))
+	}
+	frame, err := h.Pool.Call(ctx, frame)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := parseParts(frame)
+	if err == nil && len(parts) != len(requests) {
+		err = fmt.Errorf("a worker answered %d of %d requests", len(parts), len(requests))
+	}
+	answers := make([]Hashed, len(requests))
+	for i, q := range requests {
+		var r response
+		if err == nil {
+			err = r.parse(parts[i])
+		}
+		if err != nil {
+			return nil, err
+		}
+		answers[i] = Hashed{r.digest, r.work, r.problem(q.file.Path)}
+		if h.Read != nil {
+			h.Read(r.work.BytesRead)
+		}
+	}
+	return answers, nil
 }
 
 // The arguments that make a program a worker process, one whose paths are within
@@ -93,20 +134,56 @@ func RunWorker(args []string, in io.Reader, out io.Writer) (isWorker bool, err e
 }
 
 func serve(in io.Reader, out io.Writer, h *LocalHasher) error {
-	return pool.Serve(in, out, func(frame []byte) []byte {
-		var q request
-		if err := q.parse(frame); err != nil {
-			return response{op: "hash", err: err.Error()}.append(nil)
+	return pool.Serve(in, out, func(frame []byte) (answer []byte) {
+		requests, err := parseRequests(frame)
+		if err != nil {
+			return appendPart(nil, response{op: "hash", err: err.Error()}.append(nil))
 		}
-		digest, work, err := h.Hash(context.Background(), q.file, q.n)
-		r := response{digest: digest, work: work, changed: errors.Is(err, ErrChanged)}
-		if p := (*Problem)(nil); errors.As(err, &p) {
-			r.op, r.err = p.Op, p.Err.Error()
-		} else if err != nil {
-			r.op, r.err = "hash", err.Error()
+		for _, a := range h.answer(requests) {
+			answer = appendPart(answer, responseTo(a).append(nil))
 		}
-		return r.append(nil)
+		return answer
 	})
+}
+
+// answer does what a frame asks for: one file, or several in step.
+func (h *LocalHasher) answer(requests []request) []Hashed {
+	if len(requests) == 1 {
+		d, w, err := h.Hash(context.Background(), requests[0].file, requests[0].n)
+		return []Hashed{{d, w, err}}
+	}
+	files := make([]File, len(requests))
+	for i, q := range requests {
+		files[i] = q.file
+	}
+	return h.HashInStep(context.Background(), files)
+}
+
+func parseRequests(frame []byte) ([]request, error) {
+	parts, err := parseParts(frame)
+	requests := make([]request, len(parts))
+	for i, part := range parts {
+		if err == nil {
+			err = requests[i].parse(part)
+		}
+	}
+	return requests, err
+}
+
+// A frame is one or more parts: a length of four bytes, and so many bytes.
+func appendPart(frame, part []byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(frame, uint32(len(part))), part...)
+}
+
+func parseParts(frame []byte) (parts [][]byte, err error) {
+	for len(frame) > 0 || len(parts) == 0 {
+		if len(frame) < 4 || uint64(len(frame)-4) < uint64(binary.LittleEndian.Uint32(frame)) {
+			return nil, fmt.Errorf("a frame of %d bytes is too short for its parts", len(frame))
+		}
+		n := binary.LittleEndian.Uint32(frame)
+		parts, frame = append(parts, frame[4:4+n]), frame[4+n:]
+	}
+	return parts, nil
 }
 
 // request is a file and how much of it to hash: six numbers of eight bytes,
@@ -152,6 +229,16 @@ type response struct {
 	digest  Digest
 	changed bool
 	op, err string
+}
+
+func responseTo(a Hashed) response {
+	r := response{digest: a.Digest, work: a.Work, changed: errors.Is(a.Err, ErrChanged)}
+	if p := (*Problem)(nil); errors.As(a.Err, &p) {
+		r.op, r.err = p.Op, p.Err.Error()
+	} else if a.Err != nil {
+		r.op, r.err = "hash", a.Err.Error()
+	}
+	return r
 }
 
 const responseSize = 4*8 + len(Digest{})

@@ -35,6 +35,15 @@ func TestMain(m *testing.M) {
 		serve = func(in io.Reader, out io.Writer) error {
 			return pool.Serve(in, out, func([]byte) []byte { os.Exit(3); return nil })
 		}
+	case "dies of one":
+		serve = func(in io.Reader, out io.Writer) error {
+			return pool.Serve(in, out, func(frame []byte) (answer []byte) {
+				if bytes.Contains(frame, []byte(deadly)) {
+					os.Exit(3)
+				}
+				return appendPart(nil, response{}.append(nil))
+			})
+		}
 	case "nonsense":
 		serve = func(in io.Reader, out io.Writer) error {
 			return pool.Serve(in, out, func([]byte) []byte { return []byte("nonsense") })
@@ -45,6 +54,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(0)
 }
+
+// deadly is the name of a file of which workers of one role die.
+const deadly = "deadly"
 
 // testPool returns a hasher whose worker processes play a role, and end with
 // the test.
@@ -224,13 +236,16 @@ func TestPoolHasherCancelled(t *testing.T) {
 
 // A worker says so, rather than to hash something else or to die.
 func TestServeMalformedRequest(t *testing.T) {
-	frame, err := testPool(t, "hasher").Pool.Call(t.Context(), []byte("malformed"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r response
-	if err := r.parse(frame); err != nil || r.op == "" || !strings.Contains(r.err, "too short") {
-		t.Errorf("response %+v, error %v", r, err)
+	for _, malformed := range [][]byte{[]byte("malformed"), nil, appendPart(nil, []byte("malformed"))} {
+		frame, err := testPool(t, "hasher").Pool.Call(t.Context(), malformed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, err := parseParts(frame)
+		var r response
+		if err != nil || len(parts) != 1 || r.parse(parts[0]) != nil || r.op == "" || !strings.Contains(r.err, "too short") {
+			t.Errorf("response %+v, error %v", r, err)
+		}
 	}
 }
 
@@ -294,6 +309,27 @@ func TestResponse(t *testing.T) {
 			t.Errorf("a response ends with %q", rest)
 		}
 	}
+}
+
+// FuzzParts cuts frames into parts, and joins them.
+func FuzzParts(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x00\x00\x00\x00"))
+	f.Add([]byte("\xff\xff\xff\xff"))
+	f.Add(appendPart(appendPart(nil, []byte("one")), []byte("two")))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		parts, err := parseParts(frame)
+		if err != nil {
+			return
+		}
+		var again []byte
+		for _, part := range parts {
+			again = appendPart(again, part)
+		}
+		if len(parts) == 0 || !bytes.Equal(again, frame) {
+			t.Errorf("% x is of %d parts, which are % x", frame, len(parts), again)
+		}
+	})
 }
 
 func FuzzRequest(f *testing.F) {

@@ -61,6 +61,7 @@ type stage struct {
 	n      int64
 	opts   Options
 	name   Stage
+	inStep int // how many files are hashed in step, at most
 
 	mu       sync.Mutex
 	jobs     []job // in the order of groups
@@ -81,7 +82,7 @@ type job struct {
 }
 
 func newStage(groups []Group, h Hasher, n int64, opts Options) *stage {
-	s := &stage{groups: groups, hasher: h, n: n, opts: opts, name: StageWhole}
+	s := &stage{groups: groups, hasher: h, n: n, opts: opts, name: StageWhole, inStep: opts.inStep()}
 	if n != Whole {
 		s.name = StageEnds
 	}
@@ -142,12 +143,13 @@ func (s *stage) run(ctx context.Context) {
 	allTaken := sync.OnceFunc(func() { close(taken) })
 	work := func() error {
 		defer allTaken()
+		var jobs []job
 		for ctx.Err() == nil {
-			i, j := s.take()
-			if i < 0 {
+			var first int
+			if first, jobs = s.take(jobs[:0]); len(jobs) == 0 {
 				break
 			}
-			s.hash(ctx, i, j)
+			s.hash(ctx, first, jobs)
 		}
 		return nil
 	}
@@ -159,15 +161,24 @@ func (s *stage) run(ctx context.Context) {
 	group.Wait() // every error is a problem
 }
 
-// take returns the next job and its index, which is -1 if there is none.
-func (s *stage) take() (int, job) {
+// take adds to jobs, which is empty, the next one, or some that can be done in step,
+// and returns the index of the first. It adds none if there are none left.
+func (s *stage) take(jobs []job) (int, []job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.left || s.taken == len(s.jobs) {
-		return -1, job{}
+	first := s.taken
+	if s.left || first == len(s.jobs) {
+		return first, jobs
 	}
-	s.taken++
-	return s.taken - 1, s.jobs[s.taken-1]
+	group := s.jobs[first].group
+	most := 1
+	if size := s.groups[group].Size; s.n == Whole && size > recentMax {
+		most = s.inStep
+	}
+	for ; s.taken < len(s.jobs) && s.jobs[s.taken].group == group && len(jobs) < most; s.taken++ {
+		jobs = append(jobs, s.jobs[s.taken])
+	}
+	return first, jobs
 }
 
 // crew yields how many workers to start, and then how many more, up to most: in
@@ -205,17 +216,39 @@ func crew(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
 	}
 }
 
-// hash tries the names of an inode until one can be read.
-func (s *stage) hash(ctx context.Context, i int, j job) {
+// hash has jobs done, the first of which has the index first.
+func (s *stage) hash(ctx context.Context, first int, jobs []job) {
+	if len(jobs) == 1 {
+		s.settle(ctx, first, jobs[0], s.one(ctx, jobs[0], s.names(jobs[0])))
+		return
+	}
+	files := make([]File, len(jobs))
+	for i, j := range jobs {
+		files[i] = s.file(j, s.names(j))
+	}
+	for i, a := range s.hasher.HashInStep(ctx, files) {
+		s.settle(ctx, first+i, jobs[i], a)
+	}
+}
+
+// file is the inode of a job under the first of names.
+func (s *stage) file(j job, names []uint32) File { return s.groups[j.group].Files[names[0]] }
+
+func (s *stage) one(ctx context.Context, j job, names []uint32) (a Hashed) {
+	a.Digest, a.Work, a.Err = s.hasher.Hash(ctx, s.file(j, names), s.n)
+	return a
+}
+
+// settle takes what became of a job under its first name, and tries its others
+// until one can be read.
+func (s *stage) settle(ctx context.Context, i int, j job, a Hashed) {
 	names := s.names(j)
 	var work Work
 	var problems []*Problem
-	for ; len(names) > 0; names = names[1:] {
-		f := s.groups[j.group].Files[names[0]]
-		digest, did, err := s.hasher.Hash(ctx, f, s.n)
-		work.add(did)
-		if err == nil {
-			j.digest, j.done = digest, true
+	for {
+		work.add(a.Work)
+		if a.Err == nil {
+			j.digest, j.done = a.Digest, true
 			break
 		}
 		if ctx.Err() != nil {
@@ -223,10 +256,14 @@ func (s *stage) hash(ctx context.Context, i int, j job) {
 			break
 		}
 		var p *Problem
-		if !errors.As(err, &p) {
-			p = &Problem{Op: "hash", Path: f.Path, Err: err}
+		if !errors.As(a.Err, &p) {
+			p = &Problem{Op: "hash", Path: s.file(j, names).Path, Err: a.Err}
 		}
 		problems = append(problems, p)
+		if names = names[1:]; len(names) == 0 {
+			break
+		}
+		a = s.one(ctx, j, names)
 	}
 	s.finish(i, j, names, work, problems)
 }

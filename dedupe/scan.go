@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -117,26 +118,50 @@ func (o *Options) Validate() error {
 	if o.Workers < 1 || o.Workers > MaxWorkers {
 		return fmt.Errorf("%d workers: choose 1 to %d", o.Workers, MaxWorkers)
 	}
-	descriptors := 1 // a worker's open file or directory
-	if o.Within != nil {
-		descriptors = 3 // and the directory that holds it, and the one before
-	}
 	switch o.Mode {
-	case Goroutines:
-	case Processes:
-		descriptors = max(descriptors, pool.Descriptors)
+	case Goroutines, Processes:
 	default:
 		return fmt.Errorf("unknown mode %q: choose %s or %s", o.Mode, Goroutines, Processes)
 	}
-	var limit unix.Rlimit
-	const others = 32 // standard streams, the output, the runtime's own, room to spare
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
-		if most := (int64(min(limit.Cur, 1<<20)) - others) / int64(descriptors); int64(o.Workers) > most {
-			return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
-				o.Workers, o.Workers*descriptors+others, limit.Cur, max(most, 0))
-		}
+	if each, all := o.descriptors(); o.Workers*each > all {
+		return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
+			o.Workers, o.Workers*each+otherDescriptors, all+otherDescriptors, max(all/each, 0))
 	}
 	return o.Filter.validate()
+}
+
+// otherDescriptors is those of nobody's files: standard streams, the output, the
+// runtime's own, room to spare.
+const otherDescriptors = 32
+
+// descriptors returns how many file descriptors a worker takes in this process at
+// least, and how many there are for all of them.
+func (o *Options) descriptors() (each, all int) {
+	each = 1 // its open file or directory
+	if o.Within != nil {
+		each = 3 // and the directory that holds it, and the one before
+	}
+	if o.Mode == Processes {
+		each = max(each, pool.Descriptors)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return each, math.MaxInt
+	}
+	return each, int(min(limit.Cur, 1<<20)) - otherDescriptors
+}
+
+// inStep is how many files a worker may have open at once.
+func (o *Options) inStep() int {
+	const enough = 8 // then an eighth of what is equal is hashed, the rest compared
+	each, all := o.descriptors()
+	if o.HashAll {
+		return 1
+	}
+	if o.Mode == Processes {
+		return enough
+	}
+	return min(max(all/max(o.Workers*each, 1), 1), enough)
 }
 
 // Scan finds the groups of identical files below the roots. When ctx is

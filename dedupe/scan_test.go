@@ -402,6 +402,14 @@ func (h hasherFunc) Hash(ctx context.Context, f File, n int64) (Digest, Work, er
 	return h(ctx, f, n)
 }
 
+func (h hasherFunc) HashInStep(ctx context.Context, files []File) []Hashed {
+	answers := make([]Hashed, len(files))
+	for i, f := range files {
+		answers[i].Digest, answers[i].Work, answers[i].Err = h(ctx, f, Whole)
+	}
+	return answers
+}
+
 // TestCrew checks that all workers get to work where files are waited for, also
 // though there are few processors.
 func TestCrew(t *testing.T) {

@@ -313,26 +313,76 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 
 // Hash implements dedupe.Hasher.
 func (s *Scan) Hash(ctx context.Context, f dedupe.File, n int64) (dedupe.Digest, dedupe.Work, error) {
-	d := s.dirs[dirOf(f.Path)]
-	if d == nil || d.fileSystem == "" || slices.Contains(d.covers, f.Path[len(dirOf(f.Path)):]) {
-		return s.inner.Hash(ctx, f, n)
-	}
-	if e := d.find(f); e != nil {
-		if digest, ok := e.digest(n); ok {
-			if s.today-e.seen >= refreshAfter {
-				again := *e
-				again.seen = s.today
-				s.remember(ctx, d, again, s.index.Now())
-			}
-			return digest, known(n), nil
-		}
+	d := s.knows(f)
+	if digest, ok := s.answer(ctx, d, f, n); ok {
+		return digest, known(n), nil
 	}
 	begun := s.index.Now()
 	digest, work, err := s.inner.Hash(ctx, f, n)
-	if err == nil && settled(f, begun, d.remote) {
-		s.remember(ctx, d, newEntry(f, n, digest, s.today), begun)
+	if err == nil {
+		s.learn(ctx, d, f, n, digest, begun)
 	}
 	return digest, work, err
+}
+
+// HashInStep implements dedupe.Hasher.
+func (s *Scan) HashInStep(ctx context.Context, files []dedupe.File) []dedupe.Hashed {
+	answers := make([]dedupe.Hashed, len(files))
+	var others []dedupe.File
+	var at []int // of others in files
+	for i, f := range files {
+		if digest, ok := s.answer(ctx, s.knows(f), f, dedupe.Whole); ok {
+			answers[i] = dedupe.Hashed{Digest: digest, Work: known(dedupe.Whole)}
+			continue
+		}
+		others, at = append(others, f), append(at, i)
+	}
+	if len(others) == 0 {
+		return answers
+	}
+	begun := s.index.Now()
+	for i, a := range s.inner.HashInStep(ctx, others) {
+		answers[at[i]] = a
+		if a.Err == nil {
+			s.learn(ctx, s.knows(others[i]), others[i], dedupe.Whole, a.Digest, begun)
+		}
+	}
+	return answers
+}
+
+// knows returns the directory of a file, or nil if nothing is remembered there.
+func (s *Scan) knows(f dedupe.File) *directory {
+	dir := dirOf(f.Path)
+	d := s.dirs[dir]
+	if d == nil || d.fileSystem == "" || slices.Contains(d.covers, f.Path[len(dir):]) {
+		return nil
+	}
+	return d
+}
+
+// answer returns what is known of a file in d.
+func (s *Scan) answer(ctx context.Context, d *directory, f dedupe.File, n int64) (dedupe.Digest, bool) {
+	if d == nil {
+		return dedupe.Digest{}, false
+	}
+	e := d.find(f)
+	if e == nil {
+		return dedupe.Digest{}, false
+	}
+	digest, ok := e.digest(n)
+	if ok && s.today-e.seen >= refreshAfter {
+		again := *e
+		again.seen = s.today
+		s.remember(ctx, d, again, s.index.Now())
+	}
+	return digest, ok
+}
+
+// learn remembers the digest of a file in d that was read from begun on.
+func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, n int64, digest dedupe.Digest, begun time.Time) {
+	if d != nil && settled(f, begun, d.remote) {
+		s.remember(ctx, d, newEntry(f, n, digest, s.today), begun)
+	}
 }
 
 // known is the work of an answer from the index. Files are counted as they are

@@ -204,6 +204,14 @@ func (a answers) Hash(context.Context, dedupe.File, int64) (dedupe.Digest, dedup
 	return dedupe.Digest(a), dedupe.Work{Opens: 1}, nil
 }
 
+func (a answers) HashInStep(_ context.Context, files []dedupe.File) []dedupe.Hashed {
+	all := make([]dedupe.Hashed, len(files))
+	for i := range all {
+		all[i].Digest = dedupe.Digest(a)
+	}
+	return all
+}
+
 // TestRacy reads a file at moments around its last change, and then as it is after
 // a further one in the same tick, which shows in none of its times.
 func TestRacy(t *testing.T) {
