@@ -14,10 +14,12 @@
 //	walk.go     roots and directories → size classes
 //	listing_*.go  the entries of a directory
 //	table.go    all files that were found, in few bytes each
+//	sieve.go    what of many may have an equal
 //	filter.go   which of the files count: sizes and globs
 //	refine.go   groups → finer groups, by digest
 //	hasher.go   one file → its digest, and proof that it did not change
 //	recent.go   what was hashed lately, for others to be compared with
+//	instep.go   large files of one size, block by block
 //	ends_*.go   of large files only the ends, and nothing ahead of that
 //	place.go    where paths begin, and what keeps them inside it
 //	process.go  the same in worker processes, over package pool
@@ -71,7 +73,7 @@ func (f File) inode() inode {
 type Group struct {
 	Size   int64  // bytes of each file
 	Digest Digest // of the whole content, of the ends, or zero in a size class
-	Files  []File // in the order of their paths; hard links included
+	Files  []File // hard links included; after Scan in the order of their paths, before it one inode's together
 
 	// Reclaimable is the bytes that deleting all copies but one would free.
 	Reclaimable int64
@@ -170,6 +172,7 @@ func (r *Report) sort() {
 	r.Roots = slices.Compact(r.Roots)
 	for i := range r.Groups {
 		g := &r.Groups[i]
+		slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 		copies := g.Copies()
 		g.Reclaimable = (copies - 1) * g.Size
 		r.Stats.DuplicateFiles += copies - 1

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"iter"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -102,21 +102,13 @@ func newStage(groups []Group, h Hasher, n int64, opts Options) *stage {
 
 // add makes a job of each inode of a group.
 func (s *stage) add(group uint32) {
-	g := s.groups[group]
-	var of map[inode]int // the job of an inode
-	if g.inodes != len(g.Files) {
-		of = make(map[inode]int, len(g.Files))
-	}
-	for i, f := range g.Files {
-		file := uint32(i)
-		if of != nil {
-			if k, seen := of[f.inode()]; seen {
-				s.link(&s.jobs[k], file)
-				continue
-			}
-			of[f.inode()] = len(s.jobs)
+	files := s.groups[group].Files
+	for i := range files {
+		if i > 0 && files[i].inode() == files[i-1].inode() {
+			s.link(&s.jobs[len(s.jobs)-1], uint32(i))
+			continue
 		}
-		s.jobs = append(s.jobs, job{group: group, file: file})
+		s.jobs = append(s.jobs, job{group: group, file: uint32(i)})
 	}
 }
 
@@ -287,13 +279,17 @@ func (s *stage) finish(i int, j job, names []uint32, work Work, problems []*Prob
 
 // split makes a group of each digest that two inodes of a group share.
 func (s *stage) split() (finer []Group) {
-	slices.SortFunc(s.jobs, func(a, b job) int {
+	digests := newSieve(len(s.jobs))
+	for i := range s.jobs {
+		digests.add(s.jobs[i].key())
+	}
+	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done || !digests.twice(j.key()) })
+	slices.SortFunc(jobs, func(a, b job) int {
 		if a.group != b.group {
 			return cmp.Compare(a.group, b.group)
 		}
 		return cmp.Or(bytes.Compare(a.digest[:], b.digest[:]), cmp.Compare(a.file, b.file))
 	})
-	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done })
 	for len(jobs) > 0 {
 		n := 1
 		for n < len(jobs) && jobs[n].group == jobs[0].group && jobs[n].digest == jobs[0].digest {
@@ -307,6 +303,9 @@ func (s *stage) split() (finer []Group) {
 	return finer
 }
 
+// key is the same for what has one group and one digest.
+func (j *job) key() uint64 { return uint64(j.group) ^ binary.LittleEndian.Uint64(j.digest[:]) }
+
 // group makes a group of jobs that have one digest.
 func (s *stage) group(jobs []job) Group {
 	files := s.groups[jobs[0].group].Files
@@ -315,9 +314,6 @@ func (s *stage) group(jobs []job) Group {
 		for _, i := range s.names(j) {
 			g.Files = append(g.Files, files[i])
 		}
-	}
-	if len(g.Files) > len(jobs) {
-		slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	}
 	return g
 }

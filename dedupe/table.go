@@ -2,7 +2,6 @@ package dedupe
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 	"strings"
 )
@@ -95,14 +94,18 @@ type sized struct {
 	at    uint32
 }
 
-// classes returns the files of each size that at least two inodes have.
+// classes returns the files of each size that at least two inodes have, the largest
+// first.
 func (t *table) classes() []Group {
 	files := t.shared()
 	slices.SortFunc(files, func(a, b sized) int {
 		if a.size != b.size || a.inode != b.inode {
 			return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.inode, b.inode))
 		}
-		return t.compareInodes(a.at, b.at)
+		if c := t.compareInodes(a.at, b.at); c != 0 {
+			return c
+		}
+		return strings.Compare(t.file(a.at).Path, t.file(b.at).Path) // names of one inode
 	})
 	var groups []Group
 	for len(files) > 0 {
@@ -132,33 +135,21 @@ func (t *table) group(files []sized, inodes int) Group {
 	for i, f := range files {
 		g.Files[i] = t.file(f.at)
 	}
-	slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return g
 }
 
-// shared returns all files of a size that another has, and a few more: those
-// whose size is alone in its bucket of eight times as many as there are files are
-// left out. So only what may be a duplicate is sorted.
+// shared returns all files of a size that another has, and a few more.
 func (t *table) shared() []sized {
-	shift := 64 - max(6, bits.Len(uint(t.files))+3)
-	buckets := uint64(1) << (64 - shift)
-	once, again := make([]uint64, buckets/64), make([]uint64, buckets/64)
-	bucket := func(size int64) (word, bit uint64) {
-		const golden = 0x9e3779b97f4a7c15 // spreads what is near each other
-		b := uint64(size) * golden >> shift
-		return b / 64, 1 << (b % 64)
-	}
+	sizes := newSieve(t.files)
 	for _, records := range t.records {
 		for i := range records {
-			word, bit := bucket(records[i].size)
-			again[word] |= once[word] & bit
-			once[word] |= bit
+			sizes.add(uint64(records[i].size))
 		}
 	}
 	n := 0
 	for _, records := range t.records {
 		for i := range records {
-			if word, bit := bucket(records[i].size); again[word]&bit != 0 {
+			if sizes.twice(uint64(records[i].size)) {
 				n++
 			}
 		}
@@ -166,8 +157,8 @@ func (t *table) shared() []sized {
 	files := make([]sized, 0, n)
 	for k, records := range t.records {
 		for i := range records {
-			if word, bit := bucket(records[i].size); again[word]&bit != 0 {
-				files = append(files, sized{records[i].size, records[i].inode, uint32(k*recordsAtOnce + i)})
+			if r := &records[i]; sizes.twice(uint64(r.size)) {
+				files = append(files, sized{r.size, r.inode, uint32(k*recordsAtOnce + i)})
 			}
 		}
 	}

@@ -33,7 +33,12 @@ func TestTable(t *testing.T) {
 		groups := table.classes()
 		for _, g := range groups {
 			want := bySize[g.Size]
-			slices.SortFunc(want, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+			if n := runs(g.Files); n != inodes(want) {
+				t.Errorf("%d files, size %d: names of one inode are not together: %v", n, g.Size, g.Files)
+			}
+			for _, files := range [][]File{g.Files, want} {
+				slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+			}
 			if !slices.Equal(g.Files, want) || g.Copies() != inodes(want) {
 				t.Errorf("%d files, size %d: %d copies of %v, want %d of %v", n, g.Size, g.Copies(), g.Files, inodes(want), want)
 			}
@@ -45,6 +50,17 @@ func TestTable(t *testing.T) {
 			}
 		}
 	}
+}
+
+// runs counts the inodes of files of which those with one inode follow each other.
+func runs(files []File) int64 {
+	n := int64(0)
+	for i, f := range files {
+		if i == 0 || f.inode() != files[i-1].inode() {
+			n++
+		}
+	}
+	return n
 }
 
 func inodes(files []File) int64 {
