@@ -193,7 +193,7 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 	r = Refine(ctx, r, h, Whole, opts)
 	r.Stats.Elapsed = time.Since(start)
 
-	r.Stats.PeakMemory = pool.PeakMemory(os.Getpid())
+	r.Stats.PeakMemory = pool.PeakMemory(os.Getpid(), workers == nil)
 	if workers != nil {
 		used := workers.Close()
 		r.Stats.CPU = used.CPU

@@ -11,10 +11,15 @@ import (
 // the kernel does not tell. What it shares with other processes, such as the
 // text of the program, is divided among them, so that figures of several
 // processes add up: its proportional set size (PSS) now, and how far its
-// resident set was above the present one at its peak.
-func PeakMemory(pid int) int64 {
+// resident set was above the present one at its peak. A process that is alone has
+// its whole resident set to itself, and is not asked for its PSS, for which the
+// kernel walks all its pages.
+func PeakMemory(pid int, alone bool) int64 {
 	status := kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:", "VmRSS:")
 	peak, now := status[0], status[1]
+	if alone {
+		return peak << 10
+	}
 	pss := kilobytes(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")[0]
 	if pss == 0 {
 		return peak << 10

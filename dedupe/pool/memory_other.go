@@ -11,7 +11,7 @@ import (
 
 // PeakMemory returns the most memory that a process has held, in bytes, or 0 if
 // the kernel does not tell: here it tells of this process alone.
-func PeakMemory(pid int) int64 {
+func PeakMemory(pid int, _ bool) int64 {
 	var used unix.Rusage
 	if pid != os.Getpid() || unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
 		return 0

@@ -164,7 +164,7 @@ func (p *Pool) Close() Usage {
 	var memory int64
 	idle := p.takeIdle()
 	for _, w := range idle {
-		memory += PeakMemory(w.cmd.Process.Pid)
+		memory += PeakMemory(w.cmd.Process.Pid, false)
 	}
 	var stopped sync.WaitGroup
 	for _, w := range idle {
