@@ -66,6 +66,9 @@ type Weighed struct {
 
 // Weigh prices both usages at a churn, in files of a million.
 func (b *Book) Weigh(c Choice, churn int64) (w Weighed, err error) {
+	if err := c.Items.validate(); err != nil {
+		return Weighed{}, err
+	}
 	if w.All, err = b.Bill(c.All); err != nil {
 		return Weighed{}, err
 	}

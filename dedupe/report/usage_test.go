@@ -42,6 +42,10 @@ func usages() map[string]cost.Usage {
 		"provisioned throughput": with(func(u *cost.Usage) { u.EFS.Throughput, u.EFS.ProvisionedMiBps = cost.Provisioned, 100 }),
 		"bursting, no API":       with(func(u *cost.Usage) { u.EFS.Throughput, u.API = cost.Bursting, cost.NoAPI }),
 		"infrequent access":      with(func(u *cost.Usage) { u.EFS.StorageClass, u.EFS.AccessBytes = cost.IA, 128*mib }),
+		"an index in a table": with(func(u *cost.Usage) {
+			u.Index = cost.Index{Known: 990_000, OpenOperations: 200}
+			u.DynamoDB = cost.DynamoDB{ReadUnits: 1_633_968, WriteUnits: 999_999_999_999_999, StoredBytes: 6800}
+		}),
 		"no storage": with(func(u *cost.Usage) {
 			u.EFS.StorageClass, u.EFS.StoredBytes, u.EFS.ReclaimableBytes = cost.NoStorage, 0, 0
 		}),
@@ -143,6 +147,10 @@ func randomUsage(r *rand.Rand) cost.Usage {
 		u.Lambda.EphemeralMB = 512 + r.Int64N(10240-512+1)
 		u.Lambda.Provisioned.Environments = number(math.MaxInt64-1) + 1
 		u.Lambda.Provisioned.Calls = u.Calls
+	}
+	if r.IntN(4) == 0 {
+		u.Index = cost.Index{Known: number(1e6), OpenOperations: number(u.EFS.MetadataOperations)}
+		u.DynamoDB = cost.DynamoDB{ReadUnits: number(1e15), WriteUnits: number(1e15), StoredBytes: number(math.MaxInt64)}
 	}
 	if u.EFS.Throughput == cost.Provisioned {
 		u.EFS.ProvisionedMiBps = number(math.MaxInt64)
