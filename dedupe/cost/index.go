@@ -37,8 +37,8 @@ type Choice struct {
 }
 
 // AtChurn is the usage with the index when that many files in a million change
-// between two calls. The duration of a call is the same as without: what it spares
-// of that is not known.
+// between two calls. The duration of a call is the same as without: what the index
+// spares of that, or adds to it, is not known.
 func (c Choice) AtChurn(churn int64) Usage {
 	u := c.All
 	u.Index = Index{Known: million - churn, OpenOperations: c.OpenOperations}

@@ -44,8 +44,11 @@ type Weighed struct {
 }
 
 // Weigh prices calls with the index, which p must have, and without. Both take the
-// duration of the scan, so what the index spares of Lambda's is left out: it is less
-// than this where the scan read all, and without the index more where it did not.
+// duration of the scan. If it read all, calls with the index are billed for time that
+// they don't take; if it read little, calls without are billed for less than they
+// take: either way the index spares more of Lambda's duration than this says. What
+// writing to the index adds to a call is left out, too: a scan's duration ends before
+// it. All of it is below 1% of the bill where reading is most of it.
 func (p *Projection) Weigh(book *cost.Book, churn int64) {
 	if p.Err != nil {
 		return
@@ -83,7 +86,7 @@ func writeWeighed(w io.Writer, p *Projection, s Style) error {
 		return err
 	}
 	fmt.Fprintf(w, "\n%s%s.\n", s.Strong(breakEven(p.Weighed.BreakEven)), repaid(p.Weighed))
-	fmt.Fprintln(w, "Both columns take the duration of this scan: what of it the index spares is left out.")
+	fmt.Fprintln(w, "Both columns take the duration of this scan; what the index spares of it, or adds to it, is left out.")
 	return nil
 }
 
