@@ -107,11 +107,15 @@ func (i Items) filling() DynamoDB {
 	return DynamoDB{ReadUnits: i.LookUp + i.Reread, WriteUnits: i.Rewrite}
 }
 
-// ceil is the least integer that is not below r, which is not negative.
+// ceil is the least integer that is not below r, which is not negative; at most that
+// of 64 bits.
 func ceil(r *big.Rat) int64 {
 	q, rest := new(big.Int).QuoRem(r.Num(), r.Denom(), new(big.Int))
 	if rest.Sign() > 0 {
 		q.Add(q, big.NewInt(1))
+	}
+	if !q.IsInt64() {
+		return math.MaxInt64
 	}
 	return q.Int64()
 }

@@ -42,16 +42,14 @@ type Choice struct {
 func (c Choice) AtChurn(churn int64) Usage {
 	u := c.All
 	u.Index = Index{Known: million - churn, OpenOperations: c.OpenOperations}
-	if c.Items != (Items{}) {
-		u.DynamoDB = c.Items.AtChurn(churn)
-	}
+	u.DynamoDB = c.Items.AtChurn(churn)
 	return u
 }
 
 // Weighed is what a [Choice] comes to at one churn.
 type Weighed struct {
-	All   *Bill
-	Index *Bill
+	AllBill   *Bill
+	IndexBill *Bill
 
 	// BreakEven is the churn, in files of a million, below which a month with the
 	// index costs less than one without: 0 if it never does, a million if it does
@@ -69,10 +67,10 @@ func (b *Book) Weigh(c Choice, churn int64) (w Weighed, err error) {
 	if err := c.Items.validate(); err != nil {
 		return Weighed{}, err
 	}
-	if w.All, err = b.Bill(c.All); err != nil {
+	if w.AllBill, err = b.Bill(c.All); err != nil {
 		return Weighed{}, err
 	}
-	if w.Index, err = b.Bill(c.AtChurn(churn)); err != nil {
+	if w.IndexBill, err = b.Bill(c.AtChurn(churn)); err != nil {
 		return Weighed{}, err
 	}
 	filling, err := b.Bill(Usage{Calls: 1, DynamoDB: c.Items.filling()})
@@ -83,9 +81,9 @@ func (b *Book) Weigh(c Choice, churn int64) (w Weighed, err error) {
 	w.BreakEven = int64(sort.Search(million, func(churn int) bool {
 		bill, failed := b.Bill(c.AtChurn(int64(churn)))
 		err = cmp.Or(err, failed)
-		return failed != nil || bill.Total.Cmp(w.All.Total) >= 0
+		return failed != nil || bill.Total.Cmp(w.AllBill.Total) >= 0
 	}))
-	if spared := excess(w.All.Total, w.Index.Total); spared.Sign() > 0 {
+	if spared := excess(w.AllBill.Total, w.IndexBill.Total); spared.Sign() > 0 {
 		needed := new(big.Rat).Mul(filling.Total, ratio(1, c.All.Calls))
 		w.Repaid = ceil(needed.Quo(needed, spared))
 	}

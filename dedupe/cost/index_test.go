@@ -116,12 +116,12 @@ func TestWeigh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(all, lines(w.All)); diff != "" {
+	if diff := cmp.Diff(all, lines(w.AllBill)); diff != "" {
 		t.Errorf("every call reads all (-want +got):\n%s", diff)
 	}
 	want := append(both[:3:3], "efs.read 1464.84", "efs.metadata 589.37",
 		"dynamodb.read 14.17", "dynamodb.write 138.68", "dynamodb.storage 0.00", "total 2612.58")
-	if diff := cmp.Diff(want, lines(w.Index)); diff != "" {
+	if diff := cmp.Diff(want, lines(w.IndexBill)); diff != "" {
 		t.Errorf("with the index (-want +got):\n%s", diff)
 	}
 	// Where nearly all changes, a month of the table is 50M × (3 × 0.125 + 7 × 0.625)
@@ -177,6 +177,39 @@ func TestWeighExtremes(t *testing.T) {
 		err.Error() != `no price for "dynamodb.read" in eu-west-1 (known in: us-east-1)
 no price for "dynamodb.storage" in eu-west-1 (known in: us-east-1)` {
 		t.Errorf("eu-west-1: %v", err)
+	}
+}
+
+// On both sides of the break-even, the bills are as it says.
+func TestBreakEven(t *testing.T) {
+	book := prices(t, "us-east-1")
+	random := rand.New(rand.NewPCG(3, 4))
+	between := 0
+	for range 50 {
+		files := 1 + random.Int64N(300)
+		c := choice()
+		c.All.Calls = 1 + random.Int64N(100*million)
+		c.All.EFS.Throughput = pick(uint8(random.IntN(3)), Elastic, Provisioned, Bursting)
+		c.All.EFS.ReadBytes = random.Int64N(files * 64 * kib)
+		c.OpenOperations = 2 * files
+		c.All.EFS.MetadataOperations = 3*files + 1
+		c.Items = ItemsOf(items([2]int64{100 + random.Int64N(400*files), files}, [2]int64{100, random.Int64N(3)}))
+		w, err := book.Weigh(c, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, churn := range []int64{0, w.BreakEven - 1, w.BreakEven, million} {
+			pays := churn >= 0 && mustBill(t, book, c.AtChurn(max(churn, 0))).Total.Cmp(w.AllBill.Total) < 0
+			if pays != (churn >= 0 && churn < w.BreakEven) {
+				t.Errorf("break-even at %d; at %d it pays: %v; of %+v", w.BreakEven, churn, pays, c)
+			}
+		}
+		if 0 < w.BreakEven && w.BreakEven < million {
+			between++
+		}
+	}
+	if between < 10 {
+		t.Errorf("only %d of 50 have a break-even", between)
 	}
 }
 

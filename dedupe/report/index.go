@@ -67,14 +67,14 @@ func (p *Projection) Weigh(book *cost.Book, churn int64) {
 
 // all is the projection of calls that read all, and with that of calls with the
 // index.
-func (w *Weighed) all() *Projection { return &Projection{Usage: w.Choice.All, Bill: w.Weighed.All} }
+func (w *Weighed) all() *Projection { return &Projection{Usage: w.All, Bill: w.AllBill} }
 func (w *Weighed) with() *Projection {
-	return &Projection{Usage: w.AtChurn(w.Churn), Bill: w.Weighed.Index}
+	return &Projection{Usage: w.AtChurn(w.Churn), Bill: w.IndexBill}
 }
 
 // writeWeighed writes both bills as a table, and at which churn they are the same.
 func writeWeighed(w io.Writer, p *Projection, s Style) error {
-	all, index := p.Weighed.Weighed.All, p.Weighed.Weighed.Index
+	all, index := p.Weighed.AllBill, p.Weighed.IndexBill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name, all, index string) { fmt.Fprintf(table, "%s\t%s\t%s\t\n", pad(name), all, index) }
 	row("", "every call reads all", "with the index, "+percent(p.Weighed.Churn)+" churn")
@@ -90,6 +90,7 @@ func writeWeighed(w io.Writer, p *Projection, s Style) error {
 	return nil
 }
 
+// breakEven says at which churn the bills are the same.
 func breakEven(churn int64) string {
 	switch churn {
 	case 0:
@@ -100,14 +101,17 @@ func breakEven(churn int64) string {
 	return fmt.Sprintf("The index pays while less than %s of the files change between two calls", percent(churn))
 }
 
+// repaid says what becomes of the first filling at the churn.
 func repaid(w *Weighed) string {
 	switch {
+	case w.BreakEven == 0:
+		return ""
 	case w.Items == (cost.Items{}):
 		return ", and being in a file it costs nothing"
 	case w.Repaid == 0:
-		return ""
+		return "; at " + percent(w.Churn) + " it does not"
 	}
-	return ", and has paid for its first filling after " + count(w.Repaid, "call", "calls")
+	return "; at " + percent(w.Churn) + " its first filling is paid for after " + count(w.Repaid, "call", "calls")
 }
 
 // percent writes files of a million.
@@ -118,8 +122,8 @@ func (p *Projection) notes() []string {
 	if p.Weighed == nil {
 		return p.Bill.Warnings
 	}
-	notes := slices.Clone(p.Weighed.Weighed.All.Warnings)
-	for _, warning := range p.Weighed.Weighed.Index.Warnings {
+	notes := slices.Clone(p.Weighed.AllBill.Warnings)
+	for _, warning := range p.Weighed.IndexBill.Warnings {
 		if !slices.Contains(notes, warning) {
 			notes = append(notes, "with the index, "+warning)
 		}

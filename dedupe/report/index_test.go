@@ -58,8 +58,11 @@ func TestWeigh(t *testing.T) {
 			"every call reads all  with the index, 1% churn",
 			"efs.read                                    146,484.38                  1,464.84",
 			"dynamodb.write                                    0.00                    138.68",
-			"The index pays while less than 99.8392% of the files change between two calls, and has paid for its first filling after 1 call.",
+			"The index pays while less than 99.8392% of the files change between two calls; at 1% its first filling is paid for after 1 call.",
 			"Both columns take the duration of this scan",
+		}},
+		{"all changes", inTable, 1_000_000, cost.Elastic, []string{
+			"of the files change between two calls; at 100% it does not.",
 		}},
 		{"in a file", cost.Items{}, 333_333, cost.Elastic, []string{
 			"with the index, 33.3333% churn",
@@ -81,7 +84,7 @@ func TestWeigh(t *testing.T) {
 			if p.Err != nil {
 				t.Fatal(p.Err)
 			}
-			if all := p.Weighed.Choice.All; all.DynamoDB != (cost.DynamoDB{}) || all.Index != (cost.Index{}) || all.Lambda != u.Lambda {
+			if all := p.Weighed.All; all.DynamoDB != (cost.DynamoDB{}) || all.Index != (cost.Index{}) || all.Lambda != u.Lambda {
 				t.Errorf("every call reads all: %+v", all)
 			}
 			text := string(write(t, Text, sample{report: r, projection: &p}, false))
@@ -122,7 +125,7 @@ func TestWeighFails(t *testing.T) {
 func TestWarnWeighed(t *testing.T) {
 	p := weighed()
 	p.Warn(dedupe.Stats{PeakMemory: 1 << 40})
-	for _, b := range []*cost.Bill{p.Bill, p.Weighed.Weighed.All, p.Weighed.Weighed.Index} {
+	for _, b := range []*cost.Bill{p.Bill, p.Weighed.AllBill, p.Weighed.IndexBill} {
 		if last := b.Warnings[len(b.Warnings)-1]; !strings.Contains(last, "would be killed") {
 			t.Errorf("warnings %q", b.Warnings)
 		}

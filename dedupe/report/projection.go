@@ -150,7 +150,7 @@ func (p *Projection) Warn(s dedupe.Stats) {
 	}
 	bills := []*cost.Bill{p.Bill}
 	if w := p.Weighed; w != nil {
-		bills = append(bills, w.Weighed.All, w.Weighed.Index)
+		bills = append(bills, w.AllBill, w.IndexBill)
 	}
 	for _, b := range bills {
 		b.Warnings = append(b.Warnings, fmt.Sprintf(

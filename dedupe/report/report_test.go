@@ -308,7 +308,7 @@ func weighed() *Projection {
 	p.Weighed = &Weighed{
 		Churn:   500_000,
 		Choice:  cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items},
-		Weighed: cost.Weighed{All: &all, Index: &index, BreakEven: 998_392, Repaid: 7},
+		Weighed: cost.Weighed{AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7},
 	}
 	return p
 }

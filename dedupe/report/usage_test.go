@@ -239,8 +239,10 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"schema":"dedupe.report/v1","projection":{"region":"us-east-1","calls":1,"usage":{"duration_ms":1e-9,"free_tier":true}}}`))
 	f.Add([]byte(`{"schema":"dedupe.projection/v1","usage":{"memory_mb":128,"arch":"arm64","duration_ms":1e300}}`))
 	f.Add([]byte(`{"schema":"dedupe.report/v1","Schema":"dedupe.projection/v1"}[`))
+	f.Add(writeProjection(f, JSON, weighed()))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		u, region, err := readUsage(bytes.NewReader(doc))
+		saved, err := Read(bytes.NewReader(doc))
+		u, region := saved.Usage, saved.Region
 		if err != nil {
 			if u != (cost.Usage{}) || region != "" || err.Error() == "" {
 				t.Errorf("%q beside %+v of %q", err, u, region)
@@ -253,6 +255,13 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("read, but it can't be priced: %v", p.Err)
 			}
 			return
+		}
+		if p.Index = saved.Index; p.Index != nil {
+			p.Weigh(book, 10_000)
+			if (p.Err == nil) != (p.Weighed != nil) {
+				t.Errorf("error %v, weighed %+v", p.Err, p.Weighed)
+			}
+			p = Project(book, u)
 		}
 		again, _, err := readUsage(bytes.NewReader(writeProjection(t, JSON, &p)))
 		if err != nil || again != u {
