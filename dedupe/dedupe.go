@@ -144,6 +144,10 @@ type Work struct {
 	FilesCompared int64
 
 	FilesKnown int64 // files whose digest was known without reading; see Options.Wrap
+
+	// OpensSpared and BytesSpared are what reading would have taken where a digest
+	// was known.
+	OpensSpared, BytesSpared int64
 }
 
 func (w *Work) add(v Work) {
@@ -152,6 +156,8 @@ func (w *Work) add(v Work) {
 	w.FilesHashed += v.FilesHashed
 	w.FilesCompared += v.FilesCompared
 	w.FilesKnown += v.FilesKnown
+	w.OpensSpared += v.OpensSpared
+	w.BytesSpared += v.BytesSpared
 }
 
 // Report is the answer at any stage of a scan.

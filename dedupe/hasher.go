@@ -66,7 +66,7 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	}
 	defer unix.Close(fd)
 
-	total := f.part(n)
+	total := f.Part(n)
 	whole := total == f.Size
 	if !whole {
 		onlyEnds(fd)
@@ -146,8 +146,8 @@ func (f File) stayed(at place, fd int) error {
 // read reads on in f, of whose ends of n bytes pos bytes were read, and returns
 // how many bytes it added.
 func (f File) read(fd int, in *reading, pos, n int64) (int, error) {
-	from, left := pos, f.part(n)-pos
-	if f.part(n) < f.Size {
+	from, left := pos, f.Part(n)-pos
+	if f.Part(n) < f.Size {
 		if left > n {
 			left -= n // to the end of the prefix
 		} else {
@@ -169,8 +169,8 @@ func (f File) ended(pos int64) error {
 	return fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, pos, f.Size)
 }
 
-// part returns how many bytes the ends of the file are, of n bytes each.
-func (f File) part(n int64) int64 {
+// Part returns how many bytes the ends of the file are, of n bytes each.
+func (f File) Part(n int64) int64 {
 	if n == Whole || n >= f.Size-n {
 		return f.Size
 	}

@@ -90,7 +90,7 @@ func newStage(groups []Group, h Hasher, n int64, opts Options) *stage {
 	for _, g := range groups {
 		copies := g.Copies()
 		todo.Files += copies
-		todo.Bytes += copies * g.Files[0].part(n)
+		todo.Bytes += copies * g.Files[0].Part(n)
 	}
 	s.jobs = make([]job, 0, todo.Files)
 	for i := range groups {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -18,6 +19,8 @@ import (
 type projection struct {
 	usage  cost.Usage
 	region string
+	churn  share
+	weigh  bool // churn was given
 }
 
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
@@ -31,6 +34,15 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	f.Var(choice[cost.Throughput]{&u.EFS.Throughput, []cost.Throughput{cost.Elastic, cost.Provisioned, cost.Bursting}}, "throughput", "throughput mode of the file system")
 	f.Var(choice[cost.StorageClass]{&u.EFS.StorageClass, []cost.StorageClass{cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage}}, "storage-class", "where the files are stored; none leaves storage out")
 	f.BoolVar(&u.FreeTier, "free-tier", false, "apply Lambda's monthly free tier")
+	f.Var(&p.churn, "churn", "with an index: the bill if so many files change between two calls, beside the bill if every call reads all")
+	f.Lookup("churn").DefValue = "" // none: there is one bill
+}
+
+// weighed adds the bills with the index and without if a churn was given.
+func (p *projection) weighed(of *report.Projection, book *cost.Book) {
+	if p.weigh && of.Index != nil {
+		of.Weigh(book, p.churn.ofMillion())
+	}
 }
 
 // bill is the flags of dedupe cost.
@@ -54,13 +66,22 @@ those that a scan measured (--report); flags then change what they name. Several
 reports are compared, side by side.
 
 EFS counts a read of a file in steps of at most 1 MiB, each at least 32 KiB, and
-three metadata operations of 4 KiB for each open: look up, open and close.`,
+three metadata operations of 4 KiB for each open: look up, open and close.
+
+For the report of a scan with an index, --churn sets the bill with the index beside
+the bill if every call reads all, and says at which churn they are the same. Files
+are taken to change independently of each other. The index is charged for looking
+all up in each call, and for rewriting the items in which a file has changed.`,
 		Example: `  dedupe cost --calls 50M --memory 1769 --arch arm64 --duration 300ms --bytes-read 100MiB --opens 100
   dedupe scan --format json --output report.json /mnt/efs
   dedupe cost --report report.json --throughput provisioned
-  dedupe cost --report goroutines.json --report processes.json`,
+  dedupe cost --report goroutines.json --report processes.json
+  dedupe cost --report indexed.json --churn 1%`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Flags()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.weigh = cmd.Flags().Changed("churn")
+			return c.run(cmd.Flags())
+		},
 	}
 	f := cmd.Flags()
 	u := &c.usage
@@ -80,6 +101,9 @@ three metadata operations of 4 KiB for each open: look up, open and close.`,
 }
 
 func (c *bill) run(f *pflag.FlagSet) error {
+	if c.weigh && (len(c.reports) != 1 || f.Changed("bytes-read") || f.Changed("opens")) {
+		return errors.New("--churn needs one --report, of a scan with --index, and takes what a call reads from there")
+	}
 	if len(c.reports) == 0 {
 		p, err := c.price(c.usage, c.region)
 		if err != nil {
@@ -123,7 +147,7 @@ func (c *bill) price(u cost.Usage, region string) (report.Projection, error) {
 	if err != nil {
 		return report.Projection{}, err
 	}
-	return project(u, region)
+	return c.project(report.Saved{Usage: u, Region: region})
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
@@ -137,6 +161,9 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, err
 			return report.Projection{}, err
 		}
 	}
+	if c.weigh && s.Index == nil {
+		return report.Projection{}, errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
+	}
 	c.usage, c.region = u, s.Region
 	for flag, value := range given {
 		if flag.Name == "report" {
@@ -146,19 +173,19 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, err
 			return report.Projection{}, err
 		}
 	}
-	p, err := project(c.usage, c.region)
-	if err == nil {
-		p.Warn(s.Stats)
-	}
-	return p, err
+	s.Usage, s.Region = c.usage, c.region
+	return c.project(s)
 }
 
-// project prices a usage.
-func project(u cost.Usage, region string) (report.Projection, error) {
-	book, err := cost.Prices(region)
+// project prices what was saved.
+func (c *bill) project(s report.Saved) (report.Projection, error) {
+	book, err := cost.Prices(s.Region)
 	if err != nil {
 		return report.Projection{}, err
 	}
-	p := report.Project(book, report.OnProvisioned(u))
+	p := report.Project(book, report.OnProvisioned(s.Usage))
+	p.Index = s.Index
+	c.weighed(&p, book)
+	p.Warn(s.Stats)
 	return p, report.Explain(p.Err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,9 +41,15 @@ func (i *indexFlags) open() (*index.Index, error) {
 	return x, nil
 }
 
+// tableScheme begins the name of an index that is a DynamoDB table's.
+const tableScheme = "dynamodb://"
+
+// shared reports whether the index is in a table, which charges for its use.
+func (i *indexFlags) shared() bool { return strings.HasPrefix(i.name, tableScheme) }
+
 func (i *indexFlags) store() (index.Store, error) {
-	if table, ok := strings.CutPrefix(i.name, "dynamodb://"); ok {
-		return dynamodb.Open(table)
+	if i.shared() {
+		return dynamodb.Open(strings.TrimPrefix(i.name, tableScheme))
 	}
 	if i.name != "auto" {
 		return index.OpenLog(i.name)
@@ -115,7 +122,7 @@ func plural(n int64, noun string) string {
 
 // withIndex calls do with an index that is there.
 func withIndex(i indexFlags, do func(*index.Index) error) error {
-	if i.name != "auto" {
+	if i.name != "auto" && !i.shared() { // a table says itself when it is not there
 		if _, err := os.Stat(i.name); err != nil {
 			return fmt.Errorf("there is no index to look at: %w", err)
 		}
@@ -230,6 +237,9 @@ func (p *share) Set(s string) error {
 	*p = share(v / 100)
 	return nil
 }
+
+// ofMillion is the share of a million, rounded to whole ones.
+func (p share) ofMillion() int64 { return int64(math.Round(float64(p) * 1e6)) }
 
 func (p *share) String() string { return strconv.FormatFloat(float64(*p)*100, 'g', -1, 64) + "%" }
 

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/index/dynamodb"
 	"efsdedupe/dedupe/report"
 )
 
@@ -46,7 +50,8 @@ the root. An excluded directory is not entered.
 
 With --index, the digests of files are remembered, and what has not changed since
 is not read: same inode, size, mtime and ctime. A scan that was interrupted goes
-on where it was. auto is a file of your own in the cache directory.
+on where it was. auto is a file of your own in the cache directory. With --churn
+too, there are two bills: calls with the index, and calls that read all.
 
 Exit codes: 0 all was read; 1 there were problems; 2 no answer: bad use, a root
 that does not exist, or an output that can't be written; 3 duplicates were found
@@ -55,9 +60,11 @@ and --fail-on-duplicates was given; 130 interrupted.`,
   dedupe scan --mode processes --workers 100 --format json /mnt/efs
   dedupe scan --min-size 1MiB --exclude '**/cache/**' --output report.json --format json /mnt/efs
   dedupe scan --index auto /mnt/efs
+  dedupe scan --index dynamodb://digests --index-id fs-0123abcd --churn 1% /mnt/efs
   dedupe scan --format fdupes . | less`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.opts.Roots = roots
+			c.bill.weigh = cmd.Flags().Changed("churn")
 			return c.run(cmd.Context())
 		},
 	}
@@ -88,7 +95,14 @@ func (c *scan) run(ctx context.Context) error {
 	if c.opts.HashAll && c.index.name != "" {
 		return errors.New("--hash-all reads every file, and --index spares that: choose one")
 	}
-	book, err := report.CheckBill(c.bill.region, c.bill.usage)
+	if c.bill.weigh && c.index.name == "" {
+		return errors.New("--churn is about what an index spares: choose an --index too")
+	}
+	usage := c.bill.usage
+	if c.index.shared() {
+		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
+	}
+	book, err := report.CheckBill(c.bill.region, usage)
 	if err != nil {
 		return err
 	}
@@ -108,13 +122,12 @@ func (c *scan) run(ctx context.Context) error {
 	if bar != nil {
 		c.opts.Read = bar.read
 	}
-	r, err := c.scan(ctx)
+	r, use, err := c.scan(ctx)
 	bar.end()
 	if err != nil {
 		return err
 	}
-	p := report.Project(book, report.Measured(c.bill.usage, r, reads))
-	p.Warn(r.Stats)
+	p := c.project(book, r, reads, use)
 	if err := report.Write(out, c.format, r, &p, out.path == "" && inColour(out.Writer)); err != nil {
 		return out.failed(err)
 	}
@@ -125,15 +138,36 @@ func (c *scan) run(ctx context.Context) error {
 	return c.exit(ctx, r)
 }
 
-// scan scans, with the index if there is one. An index that fails only makes the
-// scan read more.
-func (c *scan) scan(ctx context.Context) (dedupe.Report, error) {
+// project prices such scans, and what the index that was used charges for them.
+func (c *scan) project(book *cost.Book, r dedupe.Report, reads report.Reads, use *index.Scan) report.Projection {
+	u := report.Measured(c.bill.usage, r, reads)
+	var items cost.Items
+	if c.index.shared() {
+		items = cost.ItemsOf(dynamodb.Items(use.Blocks()))
+		charged := use.Units()
+		u.DynamoDB = cost.DynamoDB{ReadUnits: millionths(charged.Read), WriteUnits: millionths(charged.Write), StoredBytes: items.Bytes}
+	}
+	p := report.Project(book, u)
+	if use != nil {
+		p.Index = report.IndexOf(r, reads, items)
+		c.bill.weighed(&p, book)
+	}
+	p.Warn(r.Stats)
+	return p
+}
+
+func millionths(units float64) int64 { return int64(math.Round(units * 1e6)) }
+
+// scan scans, with the index if there is one, and returns how it was used. An index
+// that fails only makes the scan read more.
+func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 	if c.index.name == "" {
-		return dedupe.Scan(ctx, c.opts)
+		r, err := dedupe.Scan(ctx, c.opts)
+		return r, nil, err
 	}
 	x, err := c.index.open()
 	if err != nil {
-		return dedupe.Report{}, err
+		return dedupe.Report{}, nil, err
 	}
 	defer x.Store.Close()
 	use := x.Scan(c.opts)
@@ -142,7 +176,7 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, error) {
 	if failed := use.Flush(context.WithoutCancel(ctx)); failed != nil && err == nil {
 		fmt.Fprintf(c.err, "dedupe: %s; what it did not answer was read\n", oneLine(advise(failed).Error()))
 	}
-	return r, err
+	return r, use, err
 }
 
 // tell says on standard error what the reader of the report may not see.

@@ -67,6 +67,9 @@ func TestScripts(t *testing.T) {
 				return os.Geteuid() == 0, nil
 			case "boxes":
 				return box.Available() == nil, nil
+			case "dynamodb":
+				_, err := os.Stat(dynalite)
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
@@ -82,6 +85,7 @@ func TestScripts(t *testing.T) {
 			"hardlink":   hardLink,
 			"special":    special,
 			"touch":      touch,
+			"table":      table,
 		},
 	})
 }

@@ -15,7 +15,7 @@ type Bill struct {
 	Region   string
 	Currency string
 	Date     string // of the price book, see [Book]
-	Items    []Item // in a fixed order: Lambda, API, EFS
+	Items    []Item // in a fixed order: Lambda, API, EFS, DynamoDB
 
 	// Total is the exact sum of the items' costs. Rounded, it can differ by a
 	// cent or two from the sum of the rounded items, and is the nearer one.
@@ -52,6 +52,7 @@ func (b *Book) Bill(u Usage) (*Bill, error) {
 	t.lambda(u)
 	t.api(u)
 	t.efs(u)
+	t.dynamoDB(u)
 	if len(t.errs) > 0 {
 		return nil, errors.Join(t.errs...)
 	}

@@ -9,9 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// million makes the quantities of the examples readable.
-const million = 1_000_000
-
 // TestExamples holds the package to bills that others worked out.
 func TestExamples(t *testing.T) {
 	const (
@@ -68,6 +65,11 @@ func TestExamples(t *testing.T) {
 		infracost + "EFS Provisioned, 100 MiBps with 230 GB",
 		Usage{EFS: EFS{Throughput: Provisioned, ProvisionedMiBps: 100, StorageClass: Standard, StoredBytes: 230 * gib}},
 		[]string{"efs.provisioned 531.00", "efs.storage.standard 69.00", "total 600.00"},
+	}, {
+		// 3 million write units and 8 million read units, since the prices of 2024-11.
+		infracost + "DynamoDB on demand",
+		Usage{Calls: million, DynamoDB: DynamoDB{ReadUnits: 8 * million, WriteUnits: 3 * million, StoredBytes: 230 * gib}},
+		[]string{"dynamodb.read 1.00", "dynamodb.write 1.88", "dynamodb.storage 57.50", "total 60.38"},
 	}}
 	book := prices(t, "us-east-1")
 	for _, test := range tests {
@@ -277,11 +279,11 @@ func TestUnknownMeter(t *testing.T) {
 // FuzzBill checks what holds for every bill: each item multiplies out, the total
 // is their sum, and one call more never costs less.
 func FuzzBill(f *testing.F) {
-	f.Add(int64(50*million), uint16(1641), uint32(1000), uint16(0), uint8(0b1001), int64(100*mib), int64(0), int64(300), int64(gib), uint16(7))
-	f.Add(int64(300*million), uint16(0), uint32(0), uint16(9000), uint8(0xff), int64(1), int64(1), int64(1), int64(1), uint16(0))
-	f.Add(int64(-1), uint16(0), uint32(0), uint16(0), uint8(0), int64(0), int64(0), int64(0), int64(0), uint16(0))
+	f.Add(int64(50*million), uint16(1641), uint32(1000), uint16(0), uint8(0b1001), int64(100*mib), int64(0), int64(300), int64(gib), uint16(7), uint32(10_000), int64(500_000))
+	f.Add(int64(300*million), uint16(0), uint32(0), uint16(9000), uint8(0xff), int64(1), int64(1), int64(1), int64(1), uint16(0), uint32(million), int64(1))
+	f.Add(int64(-1), uint16(0), uint32(0), uint16(0), uint8(0), int64(0), int64(0), int64(0), int64(0), uint16(0), uint32(0), int64(0))
 	book := prices(f, "us-east-1")
-	f.Fuzz(func(t *testing.T, calls int64, memory uint16, ms uint32, tmp uint16, kinds uint8, read, write, ops, stored int64, provisioned uint16) {
+	f.Fuzz(func(t *testing.T, calls int64, memory uint16, ms uint32, tmp uint16, kinds uint8, read, write, ops, stored int64, provisioned uint16, churn uint32, units int64) {
 		usage := Usage{
 			Calls: calls,
 			Lambda: Lambda{
@@ -298,10 +300,12 @@ func FuzzBill(f *testing.F) {
 				StorageClass: pick(kinds>>5, Standard, OneZone),
 				StoredBytes:  stored, ReclaimableBytes: stored / 3,
 			},
+			Index:    Index{Known: million - int64(churn)%(million+1), OpenOperations: ops / 2},
+			DynamoDB: DynamoDB{ReadUnits: units, WriteUnits: units / 2, StoredBytes: stored},
 			FreeTier: kinds>>7 == 1,
 		}
 		bill, err := book.Bill(usage)
-		if (err == nil) != (min(calls, read, write, ops, stored) >= 0) {
+		if (err == nil) != (min(calls, read, write, ops, stored, units) >= 0 && units <= maxUnits) {
 			t.Fatalf("error %v for %+v", err, usage)
 		}
 		if err != nil {

@@ -1,8 +1,9 @@
 // Package cost says what a month of calls costs on AWS: a Lambda function
-// behind API Gateway that reads files from Amazon EFS. It is arithmetic only.
+// behind API Gateway that reads files from Amazon EFS, and perhaps asks an index of
+// digests in DynamoDB before it does. It is arithmetic only.
 // It knows prices, usage and bills; it reads no files, no clock and no network.
 //
-// Three types make a bill:
+// These types make a bill:
 //
 //   - [Book], the price book of one region, from [Prices]: prices/REGION.json,
 //     where each figure carries its source and the month in which it was
@@ -11,6 +12,8 @@
 //   - [Usage], one month of calls: what a call runs, reads and sends.
 //     [MeteredRead], [MeteredMetadata], [MeteredAccess] and [BilledDuration]
 //     turn what a program does into what AWS counts.
+//   - [Choice], calls with an index and without: both usages, and the churn of files
+//     at which they cost the same, from [Book.Weigh].
 //   - [Bill], from [Book.Bill]: one item for each tier of each meter used, their
 //     total, and warnings about what the total does not show.
 //

@@ -22,9 +22,9 @@ func (t *tally) efs(u Usage) {
 	e := u.EFS
 	switch e.Throughput {
 	case Elastic:
-		t.charge("efs.read", ratio(gib, u.Calls, e.ReadBytes))
+		t.charge("efs.read", u.unknown(gib, e.ReadBytes))
 		t.charge("efs.write", ratio(gib, u.Calls, e.WriteBytes))
-		t.charge("efs.metadata", ratio(gib, u.Calls, e.MetadataOperations, metadataBytes))
+		t.charge("efs.metadata", u.metadata(gib))
 	case Provisioned:
 		t.provisioned(e, neededMiBps(u))
 	case Bursting:
@@ -34,9 +34,9 @@ func (t *tally) efs(u Usage) {
 
 	switch e.StorageClass {
 	case IA, OneZoneIA:
-		t.charge("efs.access.ia", ratio(gib, u.Calls, e.AccessBytes))
+		t.charge("efs.access.ia", u.unknown(gib, e.AccessBytes))
 	case Archive:
-		t.charge("efs.access.archive", ratio(gib, u.Calls, e.AccessBytes))
+		t.charge("efs.access.archive", u.unknown(gib, e.AccessBytes))
 	}
 	if e.StorageClass != NoStorage {
 		t.charge(storageMeter(e), ratio(gib, e.StoredBytes))
@@ -68,9 +68,9 @@ func (t *tally) reclaimable(e EFS) *big.Rat {
 func neededMiBps(u Usage) *big.Rat {
 	const month = mib * monthSeconds
 	return sum(
-		ratio(3*month, u.Calls, u.EFS.ReadBytes),
+		u.unknown(3*month, u.EFS.ReadBytes),
 		ratio(month, u.Calls, u.EFS.WriteBytes),
-		ratio(month, u.Calls, u.EFS.MetadataOperations, metadataBytes))
+		u.metadata(month))
 }
 
 // includedMiBps is the throughput that comes with storage: the baseline of
@@ -121,7 +121,7 @@ func (t *tally) checkClient(u Usage) {
 		return
 	}
 	rate := sum(
-		ratio(ms*mib, 1000, u.EFS.ReadBytes),
+		ratio(ms*mib*million, 1000, u.EFS.ReadBytes, million-u.Index.Known),
 		ratio(ms*mib, 1000, u.EFS.WriteBytes))
 	if rate.Cmp(ratio(1, clientMiBps)) > 0 {
 		t.warn("a call of %v moves %s MiBps, more than the %d that one environment can: calls will last longer", u.Lambda.Duration, Decimal(rate, 3), clientMiBps)

@@ -19,6 +19,8 @@ type Usage struct {
 	API          API
 	RequestBytes int64 // of one call, as API Gateway meters it; at most 10 MB
 	EFS          EFS
+	Index        Index
+	DynamoDB     DynamoDB
 	FreeTier     bool // apply Lambda's monthly free tier
 }
 
@@ -111,6 +113,9 @@ func (c StorageClass) cold() bool {
 	return c == IA || c == OneZoneIA || c == Archive
 }
 
+// maxUnits is a thousand million units, in millionths: no call takes as many.
+const maxUnits = 1e9 * million
+
 // Validate returns one error for each figure that is out of range, joined; each
 // names the figure and what is allowed.
 func (u Usage) Validate() error {
@@ -126,6 +131,11 @@ func (u Usage) Validate() error {
 	if u.EFS != (EFS{}) {
 		c.efs(u.EFS)
 	}
+	c.within("known files of a million", u.Index.Known, 0, million)
+	c.within("metadata operations that open files", u.Index.OpenOperations, 0, max(u.EFS.MetadataOperations, 0))
+	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
+	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
+	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)
 	return errors.Join(c...)
 }
 

@@ -11,6 +11,7 @@
 //	block.go   entries in bytes: the blocks that a store keeps
 //	mount.go   which file system a directory is on, and where in it
 //	log.go     the store in one local file
+//	size.go    how large the blocks are, which is what a store charges for
 //	care.go    what an index has, what of it is wrong, what can go
 //
 // # Every defect is a miss
@@ -128,6 +129,9 @@ type directory struct {
 	known      [][]entry // by part, those of a part by inode
 	fresh      []encoded // entries that are not yet in the store, by part; nil if there are none
 	wanted     bool      // to be looked up
+
+	first int32   // bytes of its first block, as it was last read or written; 0 if it was not there
+	parts []int32 // bytes of those of its parts, if it is split
 }
 
 // recall is Store.Get for blocks that may be old, in memory.
@@ -247,7 +251,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 	for _, d := range s.dirs {
 		if d.wanted && d.fileSystem != "" {
 			d.known, d.level = make([][]entry, 1), 0
-			blocks[d.key(0, 0)] = piece{d, 0}
+			blocks[d.key(0, 0)] = piece{d, 0, 0}
 		}
 	}
 	s.read(ctx, blocks, get)
@@ -271,7 +275,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 	for d, parts := range parts {
 		for i, wanted := range parts {
 			if wanted {
-				blocks[d.key(d.level, i)] = piece{d, i}
+				blocks[d.key(d.level, i)] = piece{d, d.level, i}
 			}
 		}
 	}
@@ -284,7 +288,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 // piece is what a block is of a directory.
 type piece struct {
 	*directory
-	part int
+	level, part int
 }
 
 // read puts the entries of blocks into their directories.
@@ -305,7 +309,8 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 		if !asked || !ok || b.place != d.place {
 			continue
 		}
-		d.level = max(d.level, b.level)
+		*d.size(d.level, d.part) = int32(len(data))
+		d.directory.level = max(d.directory.level, b.level)
 		d.known[d.part] = b.entries
 		d.stale = d.stale || s.today-b.written >= refreshAfter
 	}
@@ -315,7 +320,7 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 func (s *Scan) Hash(ctx context.Context, f dedupe.File, n int64) (dedupe.Digest, dedupe.Work, error) {
 	d := s.knows(f)
 	if digest, ok := s.answer(ctx, d, f, n); ok {
-		return digest, known(n), nil
+		return digest, known(f, n), nil
 	}
 	begun := s.index.Now()
 	digest, work, err := s.inner.Hash(ctx, f, n)
@@ -332,7 +337,7 @@ func (s *Scan) HashInStep(ctx context.Context, files []dedupe.File) []dedupe.Has
 	var at []int // of others in files
 	for i, f := range files {
 		if digest, ok := s.answer(ctx, s.knows(f), f, dedupe.Whole); ok {
-			answers[i] = dedupe.Hashed{Digest: digest, Work: known(dedupe.Whole)}
+			answers[i] = dedupe.Hashed{Digest: digest, Work: known(f, dedupe.Whole)}
 			continue
 		}
 		others, at = append(others, f), append(at, i)
@@ -385,13 +390,15 @@ func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, n int64, 
 	}
 }
 
-// known is the work of an answer from the index. Files are counted as they are
-// when they are read: when their whole content is known.
-func known(n int64) dedupe.Work {
+// known is the work of an answer from the index: what a hasher would have done is
+// spared. Files are counted as they are when they are read: when their whole content
+// is known.
+func known(f dedupe.File, n int64) dedupe.Work {
+	w := dedupe.Work{OpensSpared: 1, BytesSpared: f.Part(n)}
 	if n == dedupe.Whole {
-		return dedupe.Work{FilesKnown: 1}
+		w.FilesKnown = 1
 	}
-	return dedupe.Work{}
+	return w
 }
 
 const (
@@ -509,6 +516,7 @@ func (s *Scan) flush(ctx context.Context) {
 type change struct {
 	block
 	fresh encoded
+	size  *int32 // of the block, to be known
 }
 
 // scratch is room for the entries of one change.
@@ -527,7 +535,9 @@ func (s *Scan) change(c change, key Key, old []byte) []byte {
 	slices.SortStableFunc(c.entries, byInode) // of one inode, the latest comes last
 	merged := b.merge(c.block, s.today, room.merged)
 	*room = scratch{b.entries, c.entries, merged.entries}
-	return merged.append(key)
+	out := merged.append(key)
+	*c.size = int32(len(out))
+	return out
 }
 
 // take returns what is to be written, a change for each key, and begins anew.
@@ -541,11 +551,11 @@ func (s *Scan) take() map[Key]change {
 		}
 		b := block{place: d.place, level: d.level}
 		if d.level > 0 && d.stale {
-			changes[d.key(0, 0)] = change{b, nil}
+			changes[d.key(0, 0)] = change{b, nil, d.size(0, 0)}
 		}
 		for i, fresh := range d.fresh {
 			if len(fresh) > 0 {
-				changes[d.key(d.level, i)] = change{b, fresh}
+				changes[d.key(d.level, i)] = change{b, fresh, d.size(d.level, i)}
 			}
 		}
 		d.fresh, d.stale, d.moves = nil, false, false

@@ -43,7 +43,11 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	row("files known", func(c Comparison) string { return humanize.Comma(c.Stats.FilesKnown) })
 	row("opens", func(c Comparison) string { return humanize.Comma(c.Stats.Opens) })
 	row("read", func(c Comparison) string { return size(c.Stats.BytesRead) })
-	for _, meter := range meters(scans) {
+	bills := make([]*cost.Bill, len(scans))
+	for i, c := range scans {
+		bills[i] = c.Bill
+	}
+	for _, meter := range meters(bills...) {
 		row(meter, func(c Comparison) string { return money(meterCost(c.Bill, meter)) })
 	}
 	row(fmt.Sprintf("total, %s", scans[0].Bill.Currency), func(c Comparison) string { return money(c.Bill.Total) })
@@ -91,10 +95,10 @@ func label(c Comparison) string {
 func ratio[N ~int64](a, b N) float64 { return float64(a) / float64(max(b, 1)) }
 
 // meters lists the meters of all bills, in the order of bills.
-func meters(scans []Comparison) []string {
+func meters(bills ...*cost.Bill) []string {
 	var names []string
-	for _, c := range scans {
-		for _, item := range c.Bill.Items {
+	for _, b := range bills {
+		for _, item := range b.Items {
 			if !slices.Contains(names, item.Meter) {
 				names = append(names, item.Meter)
 			}

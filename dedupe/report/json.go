@@ -49,6 +49,8 @@ type statsJSON struct {
 	FilesHashed      int64   `json:"files_hashed"`
 	FilesCompared    int64   `json:"files_compared"`
 	FilesKnown       int64   `json:"files_known"`
+	OpensSpared      int64   `json:"opens_spared"`
+	BytesSpared      int64   `json:"bytes_spared"`
 	BytesRead        int64   `json:"bytes_read"`
 	DuplicateGroups  int64   `json:"duplicate_groups"`
 	DuplicateFiles   int64   `json:"duplicate_files"`
@@ -98,6 +100,46 @@ type projectionJSON struct {
 	Total           json.Number `json:"total"`
 	ReclaimableCost json.Number `json:"reclaimable_cost"`
 	Warnings        []string    `json:"warnings,omitempty"`
+	Index           *indexJSON  `json:"index,omitempty"`
+}
+
+// indexJSON is an Index and, if a churn was asked for, what it comes to.
+type indexJSON struct {
+	ReadBytes          int64        `json:"metered_read_bytes"`
+	AccessBytes        int64        `json:"metered_access_bytes"`
+	MetadataOperations int64        `json:"metadata_operations"`
+	OpenOperations     int64        `json:"open_operations"`
+	Table              *tableJSON   `json:"table,omitempty"`
+	AtChurn            *weighedJSON `json:"at_churn,omitempty"`
+}
+
+type tableJSON struct {
+	LookUp  millionths `json:"look_up_read_units"`
+	Reread  millionths `json:"rewrite_read_units"`
+	Rewrite millionths `json:"rewrite_write_units"`
+	Files   int64      `json:"files_per_item"`
+	Bytes   int64      `json:"stored_bytes"`
+}
+
+type weighedJSON struct {
+	Churn     millionths     `json:"churn"`
+	All       projectionJSON `json:"every_call_reads_all"`
+	With      projectionJSON `json:"with_index"`
+	BreakEven millionths     `json:"break_even_churn"`
+	Repaid    int64          `json:"calls_to_repay"`
+}
+
+// millionths is a number that is counted in millionths. Up to a thousand million it
+// is written and read without loss.
+type millionths int64
+
+func (m millionths) MarshalJSON() ([]byte, error) { return json.Marshal(float64(m) / 1e6) }
+
+func (m *millionths) UnmarshalJSON(b []byte) error {
+	var v float64
+	err := json.Unmarshal(b, &v)
+	*m = millionths(math.Round(v * 1e6))
+	return err
 }
 
 type itemJSON struct {
@@ -238,6 +280,8 @@ func statsOf(s dedupe.Stats) statsJSON {
 		FilesHashed:      s.FilesHashed,
 		FilesCompared:    s.FilesCompared,
 		FilesKnown:       s.FilesKnown,
+		OpensSpared:      s.OpensSpared,
+		BytesSpared:      s.BytesSpared,
 		BytesRead:        s.BytesRead,
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
@@ -251,10 +295,11 @@ func statsOf(s dedupe.Stats) statsJSON {
 
 func (s statsJSON) stats() dedupe.Stats {
 	return dedupe.Stats{
-		Files:            s.Files,
-		Bytes:            s.Bytes,
-		Directories:      s.Directories,
-		Work:             dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed, FilesCompared: s.FilesCompared, FilesKnown: s.FilesKnown},
+		Files:       s.Files,
+		Bytes:       s.Bytes,
+		Directories: s.Directories,
+		Work: dedupe.Work{Opens: s.Opens, BytesRead: s.BytesRead, FilesHashed: s.FilesHashed, FilesCompared: s.FilesCompared,
+			FilesKnown: s.FilesKnown, OpensSpared: s.OpensSpared, BytesSpared: s.BytesSpared},
 		DuplicateGroups:  s.DuplicateGroups,
 		DuplicateFiles:   s.DuplicateFiles,
 		ReclaimableBytes: s.ReclaimableBytes,
@@ -318,7 +363,34 @@ func projectionOf(p *Projection) projectionJSON {
 			Source:    item.Source + ", " + item.Checked,
 		}
 	}
+	if p.Index != nil {
+		doc.Index = indexOf(p)
+	}
 	return doc
+}
+
+func indexOf(p *Projection) *indexJSON {
+	x := p.Index
+	doc := &indexJSON{x.ReadBytes, x.AccessBytes, x.MetadataOperations, x.OpenOperations, nil, nil}
+	if i := x.Items; i != (cost.Items{}) {
+		doc.Table = &tableJSON{millionths(i.LookUp), millionths(i.Reread), millionths(i.Rewrite), i.Files, i.Bytes}
+	}
+	if w := p.Weighed; w != nil {
+		doc.AtChurn = &weighedJSON{millionths(w.Churn), projectionOf(w.all()), projectionOf(w.with()), millionths(w.BreakEven), w.Repaid}
+	}
+	return doc
+}
+
+// index is the Index that x was made of.
+func (x *indexJSON) index() *Index {
+	if x == nil {
+		return nil
+	}
+	index := &Index{x.ReadBytes, x.AccessBytes, x.MetadataOperations, x.OpenOperations, cost.Items{}}
+	if t := x.Table; t != nil {
+		index.Items = cost.Items{LookUp: int64(t.LookUp), Reread: int64(t.Reread), Rewrite: int64(t.Rewrite), Files: t.Files, Bytes: t.Bytes}
+	}
+	return index
 }
 
 func cents(amount *big.Rat) json.Number { return json.Number(cost.Cents(amount)) }
@@ -340,6 +412,11 @@ type usageJSON struct {
 	StorageClass       cost.StorageClass `json:"storage_class"`
 	StoredBytes        int64             `json:"stored_bytes"`
 	ReclaimableBytes   int64             `json:"reclaimable_bytes"`
+	Known              millionths        `json:"known_share,omitempty"`
+	OpenOperations     int64             `json:"open_operations,omitempty"`
+	ReadUnits          millionths        `json:"dynamodb_read_units,omitempty"`
+	WriteUnits         millionths        `json:"dynamodb_write_units,omitempty"`
+	TableBytes         int64             `json:"dynamodb_stored_bytes,omitempty"`
 	FreeTier           bool              `json:"free_tier"`
 }
 
@@ -360,6 +437,11 @@ func usageOf(u cost.Usage) usageJSON {
 		StorageClass:       u.EFS.StorageClass,
 		StoredBytes:        u.EFS.StoredBytes,
 		ReclaimableBytes:   u.EFS.ReclaimableBytes,
+		Known:              millionths(u.Index.Known),
+		OpenOperations:     u.Index.OpenOperations,
+		ReadUnits:          millionths(u.DynamoDB.ReadUnits),
+		WriteUnits:         millionths(u.DynamoDB.WriteUnits),
+		TableBytes:         u.DynamoDB.StoredBytes,
 		FreeTier:           u.FreeTier,
 	}
 }
@@ -387,6 +469,8 @@ func (u usageJSON) usage(calls int64) cost.Usage {
 			StoredBytes:        u.StoredBytes,
 			ReclaimableBytes:   u.ReclaimableBytes,
 		},
+		Index:    cost.Index{Known: int64(u.Known), OpenOperations: u.OpenOperations},
+		DynamoDB: cost.DynamoDB{ReadUnits: int64(u.ReadUnits), WriteUnits: int64(u.WriteUnits), StoredBytes: u.TableBytes},
 		FreeTier: u.FreeTier,
 	})
 }
@@ -400,6 +484,7 @@ type Saved struct {
 	Groups  json.RawMessage // as they are written; nil in a projection
 	Usage   cost.Usage
 	Region  string // whose prices the projection was made with
+	Index   *Index // nil: the scan had none
 }
 
 // document is either of the JSON documents, as far as Read reads it.
@@ -438,5 +523,5 @@ func Read(r io.Reader) (Saved, error) {
 	if err := usage.Validate(); err != nil {
 		return Saved{}, fmt.Errorf("no report has such a usage: %w", err)
 	}
-	return Saved{doc.Mode, doc.Workers, doc.Stats.stats(), doc.Groups, usage, p.Region}, nil
+	return Saved{doc.Mode, doc.Workers, doc.Stats.stats(), doc.Groups, usage, p.Region, p.Index.index()}, nil
 }

@@ -13,15 +13,17 @@ import (
 // Projection is what a month of calls costs, and the usage it was priced from.
 // Where that can't be priced, Err says why and Bill is nil.
 type Projection struct {
-	Usage cost.Usage
-	Bill  *cost.Bill
-	Err   error
+	Usage   cost.Usage
+	Bill    *cost.Bill
+	Err     error
+	Index   *Index   // nil: there is none
+	Weighed *Weighed // nil: nobody asked whether an index pays
 }
 
 // Project prices usage from a price book.
 func Project(book *cost.Book, u cost.Usage) Projection {
 	bill, err := book.Bill(u)
-	return Projection{u, bill, err}
+	return Projection{Usage: u, Bill: bill, Err: err}
 }
 
 const (
@@ -63,23 +65,30 @@ func CheckBill(region string, u cost.Usage) (*cost.Book, error) {
 
 // Explain adds to a price that is not known how to do without.
 func Explain(err error) error {
-	if err != nil && strings.Contains(err.Error(), "no price for") {
-		return fmt.Errorf("%w; leave the gateway out with the api none, and storage with the storage class none", err)
+	switch {
+	case err == nil || !strings.Contains(err.Error(), "no price for"):
+		return err
+	case strings.Contains(err.Error(), "dynamodb."):
+		return fmt.Errorf("%w; choose the prices of a region that is known", err)
 	}
-	return err
+	return fmt.Errorf("%w; leave the gateway out with the api none, and storage with the storage class none", err)
 }
 
 // maxMemoryMB is the most that a Lambda function can have.
 const maxMemoryMB = 10240
 
-// Reads adds up what EFS counts of what a scan reads.
+// Reads adds up what EFS counts of what a scan reads, and of what an index spares
+// it to read.
 type Reads struct {
-	read, access int64
+	read, access             int64
+	sparedRead, sparedAccess int64
 }
 
-// Observe counts the file that a step of a scan has read; it is made for
-// dedupe.Options.
+// Observe counts the file that a step of a scan has read, or needed not to; it is
+// made for dedupe.Options.
 func (m *Reads) Observe(e dedupe.Event) {
+	m.sparedRead += cost.MeteredRead(e.Work.BytesSpared)
+	m.sparedAccess += cost.MeteredAccess(e.Work.BytesSpared)
 	m.read += cost.MeteredRead(e.Work.BytesRead)
 	m.access += cost.MeteredAccess(e.Work.BytesRead)
 }
@@ -132,11 +141,19 @@ func (m Reads) meter(u cost.Usage) cost.Usage {
 	return u
 }
 
-// Warn adds to the bill what it can't know of the scan: a function too small for
+// Warn adds to the bills what they can't know of the scan: a function too small for
 // the memory that it took.
 func (p *Projection) Warn(s dedupe.Stats) {
-	if took := megabytes(s.PeakMemory); p.Bill != nil && took > p.Usage.Lambda.MemoryMB {
-		p.Bill.Warnings = append(p.Bill.Warnings, fmt.Sprintf(
+	took := megabytes(s.PeakMemory)
+	if p.Bill == nil || took <= p.Usage.Lambda.MemoryMB {
+		return
+	}
+	bills := []*cost.Bill{p.Bill}
+	if w := p.Weighed; w != nil {
+		bills = append(bills, w.AllBill, w.IndexBill)
+	}
+	for _, b := range bills {
+		b.Warnings = append(b.Warnings, fmt.Sprintf(
 			"the scan took %d MB of memory: a function of %d MB would be killed", took, p.Usage.Lambda.MemoryMB))
 	}
 }

@@ -3,6 +3,7 @@
 //
 //	report.go      the formats
 //	projection.go  what a month of such scans costs: a report's usage, priced
+//	index.go       the same with an index and without, side by side
 //	json.go        the JSON contract, written and read; report.schema.json describes it
 //	page.go        a part of a report in JSON, and where the next one begins
 //	request.go     a projection asked for in JSON

@@ -45,8 +45,13 @@ func samples() []sample {
 	return []sample{
 		{"everything", everything(), priced()},
 		{"nothing", nothing(), nil},
-		{"no-bill", unpriced(), &Projection{Err: errors.New("duration is 1h0m0s, allowed: above 0, at most 15m")}},
+		{"no-bill", unpriced(), unpayable()},
+		{"indexed", indexed(), weighed()},
 	}
+}
+
+func unpayable() *Projection {
+	return &Projection{Err: errors.New("duration is 1h0m0s, allowed: above 0, at most 15m")}
 }
 
 func TestGolden(t *testing.T) {
@@ -59,7 +64,7 @@ func TestGolden(t *testing.T) {
 	for _, f := range []Format{Text, JSON} {
 		golden(t, "projection."+string(f), writeProjection(t, f, priced()))
 	}
-	golden(t, "projection-no-bill.text", writeProjection(t, Text, samples()[2].projection))
+	golden(t, "projection-no-bill.text", writeProjection(t, Text, unpayable()))
 }
 
 // golden compares with testdata/name.golden. JSON is there indented, for those
@@ -205,7 +210,7 @@ func everything() dedupe.Report {
 		},
 		Stats: dedupe.Stats{
 			Files: 12345, Bytes: 5 << 30, Directories: 1,
-			Work:            dedupe.Work{Opens: 1234, BytesRead: 1<<30 + 1, FilesHashed: 1100, FilesCompared: 100, FilesKnown: 34},
+			Work:            dedupe.Work{Opens: 1234, BytesRead: 1<<30 + 1, FilesHashed: 1100, FilesCompared: 100, FilesKnown: 34, OpensSpared: 35, BytesSpared: 34 * mib},
 			DuplicateGroups: 4, DuplicateFiles: 22, ReclaimableBytes: 10*mib + 30720 + 100,
 			Elapsed: 1234567891 * time.Nanosecond, CPU: 90 * time.Second, PeakMemory: 300 * mib, WorkerProcesses: 101,
 		},
@@ -276,6 +281,36 @@ func priced() *Projection {
 			Warnings:    []string{"one without a full stop", "one with one."},
 		},
 	}
+}
+
+// indexed read one of two files; the index knew the other.
+func indexed() dedupe.Report {
+	r := nothing()
+	r.Stats = dedupe.Stats{Files: 2, Bytes: 2 * mib, Directories: 1, Elapsed: 40 * time.Millisecond,
+		Work: dedupe.Work{Opens: 1, BytesRead: mib, FilesHashed: 1, FilesKnown: 1, OpensSpared: 1, BytesSpared: mib}}
+	return r
+}
+
+// weighed has bills of round figures: with the index one has half the reads, and a
+// table.
+func weighed() *Projection {
+	p := priced()
+	p.Usage.DynamoDB = cost.DynamoDB{ReadUnits: 1_500_000, WriteUnits: 1, StoredBytes: 301}
+	p.Index = &Index{ReadBytes: 2 * mib, AccessBytes: 2 * mib, MetadataOperations: 7, OpenOperations: 4,
+		Items: cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
+	item := func(meter, usd string) cost.Item {
+		return cost.Item{Meter: meter, Quantity: rat(usd), Unit: "GB", UnitPrice: rat("1"), Cost: rat(usd), Source: "a page", Checked: "2026-11"}
+	}
+	all, index := *p.Bill, *p.Bill
+	all.Items, all.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "5000")}, rat("5010")
+	index.Items, index.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "2500"), item("dynamodb.read", "0.125")}, rat("2510.125")
+	all.Warnings, index.Warnings = []string{"of both", "of one"}, []string{"of both", "of the other."}
+	p.Weighed = &Weighed{
+		Churn:   500_000,
+		Choice:  cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items},
+		Weighed: cost.Weighed{AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7},
+	}
+	return p
 }
 
 func group(size, reclaimable int64) dedupe.Group {

@@ -110,9 +110,13 @@ func writeFound(w io.Writer, r dedupe.Report, s Style) {
 		size(t.BytesRead), count(t.Opens, "open", "opens"), known, count(t.Directories, "directory", "directories"),
 		count(t.FilesHashed, "file", "files"), humanize.Comma(t.FilesCompared),
 		elapsed(t.Elapsed), elapsed(t.CPU), size(t.PeakMemory), r.Mode, count(int64(r.Workers), "worker", "workers"))
+	if t.OpensSpared > 0 {
+		fmt.Fprintf(w, "The index spared %s and %s.\n", count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
+	}
 }
 
-// writeBill writes the items of a bill as a table, and what decides it.
+// writeBill writes a bill, or that with an index beside that without, and what is to
+// be known of it.
 func writeBill(w io.Writer, p *Projection, s Style) error {
 	u, b := p.Usage, p.Bill
 	if p.Err != nil {
@@ -121,6 +125,22 @@ func writeBill(w io.Writer, p *Projection, s Style) error {
 	}
 	fmt.Fprintf(w, "%s in %s, prices of %s\n", s.Strong("A month of ", humanize.Comma(u.Calls), " such calls"), b.Region, b.Date)
 	fmt.Fprintf(w, "%s\n\n", s.Faint(basis(u)))
+	write := writeItems
+	if p.Weighed != nil {
+		write = writeWeighed
+	}
+	if err := write(w, p, s); err != nil {
+		return err
+	}
+	for _, warning := range p.notes() {
+		fmt.Fprintf(w, "Note: %s.\n", strings.TrimSuffix(warning, "."))
+	}
+	return nil
+}
+
+// writeItems writes the items of a bill as a table, and which of them is most.
+func writeItems(w io.Writer, p *Projection, _ Style) error {
+	b := p.Bill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, item := range b.Items {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
@@ -133,13 +153,10 @@ func writeBill(w io.Writer, p *Projection, s Style) error {
 	fmt.Fprintln(w)
 	if most, share := largest(b); share > 0 {
 		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
-		if u.EFS.ReclaimableBytes > 0 {
+		if p.Usage.EFS.ReclaimableBytes > 0 {
 			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", money(b.Reclaimable), b.Currency)
 		}
 		fmt.Fprintln(w)
-	}
-	for _, warning := range b.Warnings {
-		fmt.Fprintf(w, "Note: %s.\n", strings.TrimSuffix(warning, "."))
 	}
 	return nil
 }

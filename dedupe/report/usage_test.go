@@ -42,6 +42,10 @@ func usages() map[string]cost.Usage {
 		"provisioned throughput": with(func(u *cost.Usage) { u.EFS.Throughput, u.EFS.ProvisionedMiBps = cost.Provisioned, 100 }),
 		"bursting, no API":       with(func(u *cost.Usage) { u.EFS.Throughput, u.API = cost.Bursting, cost.NoAPI }),
 		"infrequent access":      with(func(u *cost.Usage) { u.EFS.StorageClass, u.EFS.AccessBytes = cost.IA, 128*mib }),
+		"an index in a table": with(func(u *cost.Usage) {
+			u.Index = cost.Index{Known: 990_000, OpenOperations: 200}
+			u.DynamoDB = cost.DynamoDB{ReadUnits: 1_633_968, WriteUnits: 999_999_999_999_999, StoredBytes: 6800}
+		}),
 		"no storage": with(func(u *cost.Usage) {
 			u.EFS.StorageClass, u.EFS.StoredBytes, u.EFS.ReclaimableBytes = cost.NoStorage, 0, 0
 		}),
@@ -144,6 +148,10 @@ func randomUsage(r *rand.Rand) cost.Usage {
 		u.Lambda.Provisioned.Environments = number(math.MaxInt64-1) + 1
 		u.Lambda.Provisioned.Calls = u.Calls
 	}
+	if r.IntN(4) == 0 {
+		u.Index = cost.Index{Known: number(1e6), OpenOperations: number(u.EFS.MetadataOperations)}
+		u.DynamoDB = cost.DynamoDB{ReadUnits: number(1e15), WriteUnits: number(1e15), StoredBytes: number(math.MaxInt64)}
+	}
 	if u.EFS.Throughput == cost.Provisioned {
 		u.EFS.ProvisionedMiBps = number(math.MaxInt64)
 	}
@@ -231,8 +239,10 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"schema":"dedupe.report/v1","projection":{"region":"us-east-1","calls":1,"usage":{"duration_ms":1e-9,"free_tier":true}}}`))
 	f.Add([]byte(`{"schema":"dedupe.projection/v1","usage":{"memory_mb":128,"arch":"arm64","duration_ms":1e300}}`))
 	f.Add([]byte(`{"schema":"dedupe.report/v1","Schema":"dedupe.projection/v1"}[`))
+	f.Add(writeProjection(f, JSON, weighed()))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		u, region, err := readUsage(bytes.NewReader(doc))
+		saved, err := Read(bytes.NewReader(doc))
+		u, region := saved.Usage, saved.Region
 		if err != nil {
 			if u != (cost.Usage{}) || region != "" || err.Error() == "" {
 				t.Errorf("%q beside %+v of %q", err, u, region)
@@ -245,6 +255,13 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("read, but it can't be priced: %v", p.Err)
 			}
 			return
+		}
+		if p.Index = saved.Index; p.Index != nil {
+			p.Weigh(book, 10_000)
+			if (p.Err == nil) != (p.Weighed != nil) {
+				t.Errorf("error %v, weighed %+v", p.Err, p.Weighed)
+			}
+			p = Project(book, u)
 		}
 		again, _, err := readUsage(bytes.NewReader(writeProjection(t, JSON, &p)))
 		if err != nil || again != u {

@@ -21,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -82,6 +83,21 @@ const (
 	blockName   = "block"
 	expiresName = "expires"
 )
+
+// Items calls yield with the size of each block's item, as DynamoDB counts it, for
+// Blocks of an index.Scan: with the names of its attributes, and with when it
+// expires, a number of ten digits in 6 bytes. Source: Amazon DynamoDB Developer
+// Guide, item sizes and formats.
+func Items(blocks iter.Seq2[int64, int64]) iter.Seq2[int64, int64] {
+	const others = len(keyName+blockName+expiresName) + len(index.Key{}) + 6
+	return func(yield func(bytes, files int64) bool) {
+		for bytes, files := range blocks {
+			if !yield(bytes+int64(others), files) {
+				return
+			}
+		}
+	}
+}
 
 func itemOf(key index.Key) item { return item{keyName: {B: key[:]}} }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
 )
 
@@ -183,8 +184,8 @@ func tree(t *testing.T) (root string) {
 	return root
 }
 
-// scan scans with an index in a table, on a machine whose clock trusts all files.
-func scan(t *testing.T, store index.Store, root string) (dedupe.Report, index.Units, error) {
+// use scans with an index in a table, on a machine whose clock trusts all files.
+func use(t *testing.T, store index.Store, root string) (dedupe.Report, *index.Scan, error) {
 	t.Helper()
 	x := index.New(store)
 	x.Now = func() time.Time { return time.Now().Add(time.Hour) }
@@ -195,7 +196,13 @@ func scan(t *testing.T, store index.Store, root string) (dedupe.Report, index.Un
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = use.Flush(t.Context())
+	return r, use, use.Flush(t.Context())
+}
+
+// scan scans a tree.
+func scan(t *testing.T, store index.Store, root string) (dedupe.Report, index.Units, error) {
+	t.Helper()
+	r, use, err := use(t, store, root)
 	if !r.Complete || len(r.Groups) != 2 || r.Stats.FilesKnown+r.Stats.FilesHashed != 100 {
 		t.Errorf("%+v", r.Stats)
 	}
@@ -222,6 +229,57 @@ func TestScan(t *testing.T) {
 	if err != nil || r.Stats.Opens != 1 || units.Read != 1+2 || units.Write == 0 || units.Write > 8 {
 		t.Errorf("after a change: %+v, %+v, %v", r.Stats, units, err)
 	}
+}
+
+// TestItems holds what the items of an index are said to be charged to what a table
+// charges: for looking all up, and for rewriting all.
+func TestItems(t *testing.T) {
+	table, _ := newTable(t)
+	root := t.TempDir()
+	for dir, files := range map[string]int{"one": 1, "hundred": 100, "most": 128, "split": 1000} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for i := range files {
+			if err := os.WriteFile(filepath.Join(root, dir, fmt.Sprint("f", i)), []byte("same"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	check := func(what string, rewritten int64) {
+		t.Helper()
+		_, use, err := use(t, table, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items := cost.ItemsOf(Items(use.Blocks()))
+		got := use.Units()
+		want := index.Units{Read: float64(items.LookUp+rewritten*items.Reread) / 1e6, Write: float64(rewritten*items.Rewrite) / 1e6}
+		// Parts of a directory count as the average, if they hold less.
+		if got.Read > want.Read || got.Read < want.Read-2 || got.Write > want.Write || got.Write < want.Write-2 || want.Read < 9 {
+			t.Errorf("%s: charged %+v, want %+v", what, got, want)
+		}
+	}
+	touch := func(at time.Time) { // entries stay as large as they were
+		t.Helper()
+		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			return os.Chtimes(path, at, at)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	touch(time.Unix(1e9, 1))
+	if _, _, err := use(t, table, root); err != nil {
+		t.Fatal(err)
+	}
+	check("nothing changed", 0)
+	touch(time.Unix(1e9, 2))
+	check("all changed", 1)
+	check("nothing changed since", 0)
 }
 
 // proxy is in front of a server, and does to each request what do does, which

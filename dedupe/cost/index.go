@@ -1,0 +1,91 @@
+package cost
+
+import (
+	"cmp"
+	"math/big"
+	"sort"
+)
+
+// Index is an index of digests, which calls ask before they read. With one, what
+// [EFS] says of a call is what it takes when the index knows nothing: of reads,
+// accesses and the operations that open and close files, a call is spared the known
+// share. The zero value is no index.
+type Index struct {
+	Known          int64 // of a million files, those that did not change since the call before
+	OpenOperations int64 // of [EFS.MetadataOperations], those that open and close files
+}
+
+// unknown is n of each call of a month, in units of den, less what an index spares.
+func (u Usage) unknown(den int64, n int64) *big.Rat {
+	all := ratio(den, u.Calls, n)
+	return all.Mul(all, ratio(million, million-u.Index.Known))
+}
+
+// metadata is the bytes of all metadata operations of a month, in units of den.
+func (u Usage) metadata(den int64) *big.Rat {
+	operations := sum(
+		ratio(den, u.Calls, u.EFS.MetadataOperations-u.Index.OpenOperations),
+		u.unknown(den, u.Index.OpenOperations))
+	return operations.Mul(operations, ratio(1, metadataBytes))
+}
+
+// Choice is calls that can have an index, or read all that they need.
+type Choice struct {
+	All            Usage // each call reads all: there is no index, and no table
+	OpenOperations int64 // see [Index]
+	Items          Items // of the table that the index is in; zero where it costs nothing
+}
+
+// AtChurn is the usage with the index when that many files in a million change
+// between two calls. The duration of a call is the same as without: what the index
+// spares of that, or adds to it, is not known.
+func (c Choice) AtChurn(churn int64) Usage {
+	u := c.All
+	u.Index = Index{Known: million - churn, OpenOperations: c.OpenOperations}
+	u.DynamoDB = c.Items.AtChurn(churn)
+	return u
+}
+
+// Weighed is what a [Choice] comes to at one churn.
+type Weighed struct {
+	AllBill   *Bill
+	IndexBill *Bill
+
+	// BreakEven is the churn, in files of a million, below which a month with the
+	// index costs less than one without: 0 if it never does, a million if it does
+	// unless all files change.
+	BreakEven int64
+
+	// Repaid is after how many calls, at the churn that was asked for, the index has
+	// spared more than its first filling cost. It is 0 where that costs nothing, and
+	// where nothing is spared: at [Weighed.BreakEven] and above.
+	Repaid int64
+}
+
+// Weigh prices both usages at a churn, in files of a million.
+func (b *Book) Weigh(c Choice, churn int64) (w Weighed, err error) {
+	if err := c.Items.validate(); err != nil {
+		return Weighed{}, err
+	}
+	if w.AllBill, err = b.Bill(c.All); err != nil {
+		return Weighed{}, err
+	}
+	if w.IndexBill, err = b.Bill(c.AtChurn(churn)); err != nil {
+		return Weighed{}, err
+	}
+	filling, err := b.Bill(Usage{Calls: 1, DynamoDB: c.Items.filling()})
+	if err != nil {
+		return Weighed{}, err
+	}
+	// What a call takes only grows with the churn, so there is one such point.
+	w.BreakEven = int64(sort.Search(million, func(churn int) bool {
+		bill, failed := b.Bill(c.AtChurn(int64(churn)))
+		err = cmp.Or(err, failed)
+		return failed != nil || bill.Total.Cmp(w.AllBill.Total) >= 0
+	}))
+	if spared := excess(w.AllBill.Total, w.IndexBill.Total); spared.Sign() > 0 {
+		needed := new(big.Rat).Mul(filling.Total, ratio(1, c.All.Calls))
+		w.Repaid = ceil(needed.Quo(needed, spared))
+	}
+	return w, err
+}

@@ -1,0 +1,131 @@
+package index
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"efsdedupe/dedupe"
+)
+
+// TestSpared is that what an index spares is what a scan without it reads, but for
+// what has changed.
+func TestSpared(t *testing.T) {
+	root := tree(t)
+	_, all := scan(t, nil, options(root))
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	check := func(opens int64) {
+		t.Helper()
+		_, work := scan(t, x, options(root))
+		if work.Opens != opens || work.Opens+work.OpensSpared != all.Opens || work.BytesRead+work.BytesSpared != all.BytesRead {
+			t.Errorf("%+v, want %d opens, and with what is spared %+v", work, opens, all)
+		}
+	}
+	check(all.Opens)
+	check(0)
+	write(t, random(5000), filepath.Join(root, "a1"))
+	check(1)
+}
+
+// blocks are the bytes of a scan's blocks and the files in them, from the least,
+// and those that its index has.
+func blocks(t *testing.T, x *Index, opts dedupe.Options) (got, want []int64, files int64) {
+	t.Helper()
+	use := x.Scan(opts)
+	opts.Wrap = use.Wrap
+	if _, err := dedupe.Scan(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	if err := use.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for bytes, n := range use.Blocks() {
+		got = append(got, bytes)
+		files += n
+	}
+	err := x.Store.All(t.Context(), func(key Key, block []byte) bool {
+		want = append(want, int64(len(block)))
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	return got, want, files
+}
+
+// TestBlocks holds the sizes of blocks to those in the store, of a directory that
+// is split in the end: when they are written, and when they are only read. Parts
+// that hold less than the average count as the average.
+func TestBlocks(t *testing.T) {
+	root := t.TempDir()
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	for i := range 100 {
+		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)), filepath.Join(root, "below", fmt.Sprint("f", i)))
+	}
+	for range 2 {
+		got, want, files := blocks(t, x, options(root))
+		if !slices.Equal(got, want) || len(got) != 2 || files != 200 {
+			t.Errorf("blocks of %d bytes with %d files, want %d", got, files, want)
+		}
+	}
+	for i := range 1000 {
+		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)))
+	}
+	for range 2 {
+		got, want, files := blocks(t, x, options(root))
+		if ratio := sum(got) / sum(want); ratio < 1 || ratio > 1.02 || len(got) != len(want) || len(got) != 2+8 || files < 1100 || files >= 1100+8 {
+			t.Errorf("blocks of %d bytes with %d files, want %d", got, files, want)
+		}
+	}
+	few := options(root) // the parts that hold none of these are not asked for
+	few.Filter.Include = []string{"f90?"}
+	if got, _, files := blocks(t, x, few); len(got) < 2 || len(got) > 9 || files < 10 {
+		t.Errorf("blocks of %d bytes with %d files", got, files)
+	}
+}
+
+func sum(sizes []int64) (n float64) {
+	for _, size := range sizes {
+		n += float64(size)
+	}
+	return n
+}
+
+// TestBlocksToCome is that blocks which are not there yet count as if they were.
+func TestBlocksToCome(t *testing.T) {
+	root := t.TempDir()
+	for i := range 300 {
+		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)))
+	}
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	x.Now = func() time.Time { return time.Unix(0, 0) } // trusts nothing
+	expected, none, files := blocks(t, x, options(root))
+	x.Now = later
+	_, there, _ := blocks(t, x, options(root))
+	if len(none) > 0 || len(expected) != len(there) || files < 300 {
+		t.Fatalf("blocks of %d bytes expected, with %d files, %d there", expected, files, there)
+	}
+	if ratio := sum(expected) / sum(there); ratio < 1 || ratio > 1.2 {
+		t.Errorf("%.2f times the bytes were expected: %d, are %d", ratio, expected, there)
+	}
+}
+
+// TestBlocksStop is that who has seen enough gets no more.
+func TestBlocksStop(t *testing.T) {
+	root := tree(t)
+	use := open(t, filepath.Join(t.TempDir(), "index")).Scan(options(root))
+	use.Wrap(t.Context(), maps.Keys(map[dedupe.File]bool{{Path: root + "/a0"}: true, {Path: root + "/below/b0"}: true}), nil)
+	n := 0
+	for range use.Blocks() {
+		n++
+		break
+	}
+	if n != 1 {
+		t.Errorf("%d blocks", n)
+	}
+}

@@ -1,0 +1,136 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+)
+
+// half is a scan of 100 files of 1 MiB in one directory, of which an index knew 60.
+func half(items cost.Items) (dedupe.Report, *Index, cost.Usage) {
+	var m Reads
+	for i := range 100 {
+		work := dedupe.Work{Opens: 1, BytesRead: mib}
+		if i < 60 {
+			work = dedupe.Work{FilesKnown: 1, OpensSpared: 1, BytesSpared: mib}
+		}
+		m.Observe(dedupe.Event{Stage: dedupe.StageWhole, Work: work})
+	}
+	r := dedupe.Report{Stats: dedupe.Stats{
+		Files: 100, Directories: 1, Bytes: 100 * mib, Elapsed: 300 * time.Millisecond,
+		Work: dedupe.Work{Opens: 40, BytesRead: 40 * mib, FilesKnown: 60, OpensSpared: 60, BytesSpared: 60 * mib},
+	}}
+	return r, IndexOf(r, m, items), Measured(DefaultUsage(), r, m)
+}
+
+// inTable is one item of 100 files.
+var inTable = cost.Items{LookUp: 1_000_000, Reread: 2_000_000, Rewrite: 7_000_000, Files: 100, Bytes: 6800}
+
+func TestIndexOf(t *testing.T) {
+	_, got, measured := half(inTable)
+	want := &Index{ReadBytes: 100 * mib, AccessBytes: 100 * mib, MetadataOperations: 301, OpenOperations: 200, Items: inTable}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("index (-want +got):\n%s", diff)
+	}
+	if measured.EFS.ReadBytes != 40*mib || measured.EFS.MetadataOperations != 181 {
+		t.Errorf("measured %+v", measured.EFS)
+	}
+}
+
+// TestWeigh is that the bills are those of the choice, whatever of it the scan read
+// and was charged, and that it says what to make of them.
+func TestWeigh(t *testing.T) {
+	book := prices(t, "us-east-1")
+	for _, test := range []struct {
+		name       string
+		items      cost.Items
+		churn      int64
+		throughput cost.Throughput
+		want       []string // in the text
+	}{
+		{"in a table", inTable, 10_000, cost.Elastic, []string{
+			"every call reads all  with the index, 1% churn",
+			"efs.read                                    146,484.38                  1,464.84",
+			"dynamodb.write                                    0.00                    138.68",
+			"The index pays while less than 99.8392% of the files change between two calls; at 1% its first filling is paid for after 1 call.",
+			"Both columns take the duration of this scan",
+		}},
+		{"all changes", inTable, 1_000_000, cost.Elastic, []string{
+			"of the files change between two calls; at 100% it does not.",
+		}},
+		{"in a file", cost.Items{}, 333_333, cost.Elastic, []string{
+			"with the index, 33.3333% churn",
+			"The index pays unless all files change between two calls, and being in a file it costs nothing.",
+		}},
+		{"reads cost nothing", inTable, 0, cost.Bursting, []string{
+			"with the index, 0% churn",
+			"The index does not pay, even if no file changes between two calls.",
+			"Note: the calls need 665.685 MiBps",
+			"Note: with the index, the calls need 7.611 MiBps",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, index, u := half(test.items)
+			u.EFS.Throughput, u.DynamoDB = test.throughput, cost.DynamoDB{ReadUnits: 1, WriteUnits: 1}
+			p := Project(book, u)
+			p.Index = index
+			p.Weigh(book, test.churn)
+			if p.Err != nil {
+				t.Fatal(p.Err)
+			}
+			if all := p.Weighed.All; all.DynamoDB != (cost.DynamoDB{}) || all.Index != (cost.Index{}) || all.Lambda != u.Lambda {
+				t.Errorf("every call reads all: %+v", all)
+			}
+			text := string(write(t, Text, sample{report: r, projection: &p}, false))
+			for _, want := range append(test.want, "The index spared 60 opens and 60 MiB.") {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q in:\n%s", want, text)
+				}
+			}
+			saved, err := Read(bytes.NewReader(write(t, JSON, sample{report: r, projection: &p}, false)))
+			if diff := cmp.Diff(index, saved.Index); err != nil || diff != "" {
+				t.Errorf("%v, index (-written +read):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+// TestWeighFails is that what can't be priced has no bill at all.
+func TestWeighFails(t *testing.T) {
+	book := prices(t, "us-east-1")
+	for name, spoil := range map[string]func(*Index){
+		"negative":       func(x *Index) { x.Items.LookUp = -1 },
+		"too many files": func(x *Index) { x.Items.Files = cost.MaxItemFiles + 1 },
+		"too many opens": func(x *Index) { x.OpenOperations = x.MetadataOperations + 1 },
+	} {
+		_, index, u := half(inTable)
+		p := Project(book, u)
+		p.Index = index
+		spoil(index)
+		if p.Weigh(book, 10_000); p.Err == nil || p.Bill != nil || p.Weighed != nil {
+			t.Errorf("%s: %+v", name, p)
+		}
+		p.Weigh(book, 10_000)
+		p.Warn(dedupe.Stats{PeakMemory: 1 << 40}) // nothing to add to
+	}
+}
+
+// TestWarnWeighed is that all bills have the warning.
+func TestWarnWeighed(t *testing.T) {
+	p := weighed()
+	p.Warn(dedupe.Stats{PeakMemory: 1 << 40})
+	for _, b := range []*cost.Bill{p.Bill, p.Weighed.AllBill, p.Weighed.IndexBill} {
+		if last := b.Warnings[len(b.Warnings)-1]; !strings.Contains(last, "would be killed") {
+			t.Errorf("warnings %q", b.Warnings)
+		}
+	}
+	if n := strings.Count(string(writeProjection(t, Text, p)), "would be killed"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
