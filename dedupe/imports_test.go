@@ -19,7 +19,7 @@ func TestImports(t *testing.T) {
 		"dedupe/index":          {"dedupe"},
 		"dedupe/index/dynamodb": {"dedupe/index"},
 		"dedupe/report":         {"dedupe", "dedupe/cost"},
-		"dedupe/service":        {"dedupe", "dedupe/cost", "dedupe/report"},
+		"dedupe/service":        {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/report"},
 		"dedupe/runtimeapi":     nil,
 		"dedupe/bench": {"dedupe/bench/box", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/runtimeapi",
 			"fixtures", "fixtures/contenders", "fixtures/efs"},
@@ -34,7 +34,7 @@ func TestImports(t *testing.T) {
 		"fixtures/peers/launch": nil,
 		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
 			"dedupe/report", "dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/contenders", "fixtures/efs"},
-		"cmd/lambda": {"dedupe", "dedupe/bench/task", "dedupe/service"},
+		"cmd/lambda": {"dedupe", "dedupe/bench/task", "dedupe/index", "dedupe/index/dynamodb", "dedupe/service"},
 	}
 	forbidden := map[string][]string{ // what a package must not know, though others may
 		"dedupe":        {"net", "net/http"},

@@ -86,9 +86,11 @@ type Index struct {
 	// KeepBytes is how many bytes of blocks to keep in memory for further scans.
 	KeepBytes int
 
-	mu   sync.Mutex
-	kept map[Key][]byte
-	size int
+	mu     sync.Mutex
+	kept   map[Key][]byte
+	size   int
+	failed error     // the store's latest
+	rests  time.Time // until when it is left alone for that
 }
 
 // New returns the index in a store. Its file systems are identified by their
@@ -186,13 +188,32 @@ func (x *Index) keep(key Key, b []byte) {
 
 // Scan begins the use of the index by a scan with these options.
 func (x *Index) Scan(opts dedupe.Options) *Scan {
+	now := x.Now()
 	return &Scan{
 		index:   x,
 		where:   newLocator(opts, x.FileSystem),
-		today:   dayOf(x.Now()),
+		today:   dayOf(now),
 		dirs:    make(map[string]*directory),
+		err:     x.failure(now),
 		writing: make(chan struct{}, 1),
 	}
+}
+
+// fail takes note of an error of the store.
+func (x *Index) fail(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.failed, x.rests = err, x.Now().Add(rest)
+}
+
+// failure is the error for which the store is left alone; nil if it is not.
+func (x *Index) failure(now time.Time) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if now.Before(x.rests) {
+		return x.failed
+	}
+	return nil
 }
 
 // Wrap returns a Hasher that answers from the index, and asks h for what is not
@@ -292,13 +313,16 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 	if len(of) == 0 || s.failed() {
 		return
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, patienceOf(ctx))
 	defer cancel()
 	blocks, units, err := get(waiting, slices.Collect(maps.Keys(of)))
 	if ctx.Err() != nil {
 		err = nil // nobody waits any more
 	}
 	s.charge(units, err)
+	if err != nil {
+		s.index.fail(err)
+	}
 	for key, data := range blocks {
 		d, asked := of[key]
 		b, ok := parseBlock(key, data)
@@ -387,7 +411,20 @@ const (
 	// patience is how long a scan waits for the store. What has not come by then is
 	// a miss.
 	patience = 10 * time.Second
+
+	// rest is how long a store that failed is left alone by further scans: each would
+	// wait for it again.
+	rest = time.Minute
 )
+
+// patienceOf is patience, but no more than a quarter of what a scan has left: in the
+// rest it can read what is not known.
+func patienceOf(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return min(patience, time.Until(deadline)/4)
+	}
+	return patience
+}
 
 // remember puts an entry among those that the next flush writes, and begins that
 // flush when it is due. It waits where entries come faster than they are written.
@@ -428,11 +465,16 @@ func (s *Scan) remember(ctx context.Context, d *directory, e entry, now time.Tim
 
 // Flush writes what is not yet in the store. Call it when the scan has ended; its
 // error is the first that the store had, if it had any: then files were read that
-// it may know, or what was read may not be in it.
+// it may know, or what was read may not be in it. It is a *PlaceError if there are
+// directories that the index keeps out of.
 func (s *Scan) Flush(ctx context.Context) error {
-	s.writing <- struct{}{}
-	defer func() { <-s.writing }()
-	s.flush(ctx)
+	select {
+	case s.writing <- struct{}{}:
+		defer func() { <-s.writing }()
+		s.flush(ctx)
+	case <-ctx.Done():
+		s.charge(Units{}, ctx.Err())
+	}
 	return cmp.Or(s.failure(), s.where.err)
 }
 
@@ -442,13 +484,16 @@ func (s *Scan) flush(ctx context.Context) {
 	if len(changes) == 0 || s.failed() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	start := s.index.Now()
-	units, err := s.index.update(ctx, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
+	units, err := s.index.update(waiting, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
 		return s.change(changes[key], key, old)
 	})
 	s.charge(units, err)
+	if err != nil && ctx.Err() == nil {
+		s.index.fail(err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := s.index.Now()
