@@ -28,6 +28,7 @@ func TestImports(t *testing.T) {
 		"dedupe/bench/task":     {"dedupe", "dedupe/pool"},
 		"fixtures":              nil,
 		"fixtures/contenders":   nil,
+		"fixtures/dynalite":     nil,
 		"fixtures/efs":          nil,
 		"fixtures/peers":        {"fixtures", "fixtures/efs"},
 		"fixtures/peers/empty":  nil,
