@@ -132,34 +132,17 @@ type directory struct {
 	wanted     bool      // to be looked up
 }
 
-// recall is Store.Get for blocks that may be old, in memory.
-func (x *Index) recall(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
-	blocks := make(map[Key][]byte, len(keys))
-	var others []Key
+// recall is a getter of blocks that are kept in memory, which may be old.
+func (x *Index) recall(_ context.Context, keys []Key) map[Key][]byte {
 	x.mu.Lock()
+	defer x.mu.Unlock()
+	blocks := make(map[Key][]byte)
 	for _, key := range keys {
 		if b, ok := x.kept[key]; ok {
 			blocks[key] = b
-		} else {
-			others = append(others, key)
 		}
 	}
-	x.mu.Unlock()
-	more, units, err := x.refresh(ctx, others)
-	maps.Copy(blocks, more)
-	return blocks, units, err
-}
-
-// refresh is Store.Get, and keeps what it got.
-func (x *Index) refresh(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
-	if len(keys) == 0 {
-		return nil, Units{}, nil
-	}
-	blocks, units, err := x.Store.Get(ctx, keys)
-	for key, b := range blocks {
-		x.keep(key, b)
-	}
-	return blocks, units, err
+	return blocks
 }
 
 // update is Store.Update, and keeps what it wrote.
@@ -217,23 +200,24 @@ func (x *Index) failure(now time.Time) error {
 }
 
 // Wrap returns a Hasher that answers from the index, and asks h for what is not
-// in it. It looks all candidates up at once: these are few reads of the store.
+// in it. It looks all candidates up at once: these are few reads of the store, and
+// none of what is kept in memory and known there.
 func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h dedupe.Hasher) dedupe.Hasher {
 	s.inner = h
 	for f := range candidates {
 		s.directory(f.Path).candidates++
 	}
-	get := s.index.Store.Get
 	if s.index.KeepBytes > 0 {
 		s.look(ctx, candidates, s.index.recall)
-		get = s.index.refresh
 		for f := range candidates {
 			if d := s.directory(f.Path); d.find(f) == nil {
-				d.wanted = true // what is in memory may be old
+				d.wanted = true
 			}
 		}
 	}
-	s.look(ctx, candidates, get)
+	if !s.failed() {
+		s.look(ctx, candidates, s.fetch)
+	}
 	for _, d := range s.dirs {
 		if level := levelFor(d.candidates); level > d.level {
 			d.level, d.stale, d.moves = level, true, true
@@ -259,7 +243,29 @@ func (s *Scan) directory(path string) *directory {
 	return d
 }
 
-type getter func(ctx context.Context, keys []Key) (map[Key][]byte, Units, error)
+// getter returns those of the blocks that it has.
+type getter func(ctx context.Context, keys []Key) map[Key][]byte
+
+// fetch is the getter of the store's blocks. It keeps them.
+func (s *Scan) fetch(ctx context.Context, keys []Key) map[Key][]byte {
+	if s.failed() {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, patienceOf(ctx))
+	defer cancel()
+	blocks, units, err := s.index.Store.Get(waiting, keys)
+	if ctx.Err() != nil {
+		err = nil // nobody waits any more
+	}
+	s.charge(units, err)
+	if err != nil {
+		s.index.fail(err)
+	}
+	for key, b := range blocks {
+		s.index.keep(key, b)
+	}
+	return blocks
+}
 
 // look reads the blocks of the directories that are wanted: the first of each,
 // then, of those that are split, the parts that hold candidates.
@@ -310,20 +316,10 @@ type piece struct {
 
 // read puts the entries of blocks into their directories.
 func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
-	if len(of) == 0 || s.failed() {
+	if len(of) == 0 {
 		return
 	}
-	waiting, cancel := context.WithTimeout(ctx, patienceOf(ctx))
-	defer cancel()
-	blocks, units, err := get(waiting, slices.Collect(maps.Keys(of)))
-	if ctx.Err() != nil {
-		err = nil // nobody waits any more
-	}
-	s.charge(units, err)
-	if err != nil {
-		s.index.fail(err)
-	}
-	for key, data := range blocks {
+	for key, data := range get(ctx, slices.Collect(maps.Keys(of))) {
 		d, asked := of[key]
 		b, ok := parseBlock(key, data)
 		if !asked || !ok || b.place != d.place {

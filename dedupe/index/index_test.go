@@ -414,6 +414,26 @@ func TestKeep(t *testing.T) {
 	}
 	x.KeepBytes = 1 // too little for anything: still right
 	same(t, x, options(root), 0, 8)
+
+	// What is not kept is asked for once, and what is kept is known though the store
+	// fails.
+	x = open(t, filepath.Join(t.TempDir(), "index"))
+	asked, x.Store, x.KeepBytes = 0, counted{x.Store, &asked}, 1<<20
+	if scan(t, x, options(root)); asked != 2 {
+		t.Errorf("%d blocks asked for, of two directories", asked)
+	}
+	write(t, random(5000), filepath.Join(root, "a1"))
+	gone := errors.New("the table is gone")
+	x.fail(gone)
+	opts := options(root)
+	use := x.Scan(opts)
+	opts.Wrap = use.Wrap
+	if r, err := dedupe.Scan(t.Context(), opts); err != nil || r.Stats.FilesKnown != 7 {
+		t.Errorf("%+v, %v", r.Stats, err)
+	}
+	if err := use.Flush(t.Context()); !errors.Is(err, gone) {
+		t.Errorf("it is not told: %v", err)
+	}
 }
 
 func TestPrune(t *testing.T) {
@@ -574,7 +594,7 @@ func TestRest(t *testing.T) {
 		opts := options(root)
 		use := x.Scan(opts)
 		opts.Wrap = use.Wrap
-		if r, err := scanWith(t, opts); err != nil || !r.Complete || r.Stats.FilesKnown > 0 {
+		if r, err := dedupe.Scan(t.Context(), opts); err != nil || !r.Complete || r.Stats.FilesKnown > 0 {
 			t.Errorf("%+v, %v", r.Stats, err)
 		}
 		return use.Flush(t.Context())
