@@ -375,48 +375,55 @@ func table(t *testing.T) (endpoint string) {
 
 // What one environment has read, neither it nor another reads again.
 func TestBootstrapIndex(t *testing.T) {
-	root := tree(t)
-	path := bootstrap(t)
-	endpoint := table(t)
-	environment := func() *runtimeapi.Function {
-		f, err := start(t, path, root, indexed(endpoint)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(f.Close)
-		return f
-	}
-	var want [][]string
-	check := func(name string, f *runtimeapi.Function, mode string, opens, bytes int64) {
-		t.Helper()
-		a := invoke(t, f, inMode(t, readEvent(t, "http-api-scan.json"), mode))
-		got := figuresOf(t, a)
-		if got.Stats.Opens != opens || got.Stats.BytesRead != bytes || got.Stats.Known != 100-opens {
-			t.Errorf("%s: %+v", name, got)
-		}
-		found := groups(t, []byte(a.Body))
-		if want == nil {
-			want = found
-		}
-		if diff := cmp.Diff(want, found); diff != "" {
-			t.Errorf("%s: %s", name, diff)
-		}
-	}
-	first := environment()
-	check("cold", first, "goroutines", 100, 100*64<<10)
-	check("warm", first, "goroutines", 0, 0)
-	second := environment()
-	check("another environment", second, "processes", 0, 0)
+	for name, variables := range map[string]func(*testing.T) []string{
+		"table": func(t *testing.T) []string { return indexed(table(t)) },
+		"file":  func(t *testing.T) []string { return []string{"DEDUPE_INDEX=" + filepath.Join(t.TempDir(), "index.db")} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := tree(t)
+			path := bootstrap(t)
+			env := variables(t)
+			environment := func() *runtimeapi.Function {
+				f, err := start(t, path, root, env...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(f.Close)
+				return f
+			}
+			var want [][]string
+			check := func(name string, f *runtimeapi.Function, mode string, opens, bytes int64) {
+				t.Helper()
+				a := invoke(t, f, inMode(t, readEvent(t, "http-api-scan.json"), mode))
+				got := figuresOf(t, a)
+				if got.Stats.Opens != opens || got.Stats.BytesRead != bytes || got.Stats.Known != 100-opens {
+					t.Errorf("%s: %+v", name, got)
+				}
+				found := groups(t, []byte(a.Body))
+				if want == nil {
+					want = found
+				}
+				if diff := cmp.Diff(want, found); diff != "" {
+					t.Errorf("%s: %s", name, diff)
+				}
+			}
+			first := environment()
+			check("cold", first, "goroutines", 100, 100*64<<10)
+			check("warm", first, "goroutines", 0, 0)
+			second := environment()
+			check("another environment", second, "processes", 0, 0)
 
-	file := filepath.Join(root, want[0][0])
-	content, err := os.ReadFile(file)
-	if err == nil {
-		err = os.WriteFile(file, content, 0o666) // which changes its times
+			file := filepath.Join(root, want[0][0])
+			content, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(file, content, 0o666) // which changes its times
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			check("one changed", second, "goroutines", 1, 64<<10)
+		})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	check("one changed", second, "goroutines", 1, 64<<10)
 }
 
 // A scan that the deadline has ended is gone on with, by another environment.
@@ -435,7 +442,7 @@ func TestBootstrapResumes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := f.Invoke(t.Context(), readEvent(t, "http-api-scan.json"), 4*time.Second)
+		r, err := f.Invoke(t.Context(), readEvent(t, "http-api-scan.json"), 6*time.Second)
 		f.Close()
 		var a answered
 		if err != nil || json.Unmarshal(r.Body, &a) != nil {

@@ -43,9 +43,8 @@ func newLocator(opts dedupe.Options, fileSystem string) *locator {
 	return l
 }
 
-// placeOf returns the path of an open directory. That names what is mounted there
-// now: it fails where this is no longer the directory, which was moved, removed or
-// mounted over.
+// placeOf returns the path of an open directory, where it is now. It fails where that
+// path leads to another: one is mounted over it, or it was removed.
 func placeOf(dir *os.File) (string, error) {
 	path, err := pathOf(dir)
 	if err != nil {
@@ -56,12 +55,12 @@ func placeOf(dir *os.File) (string, error) {
 		return "", err
 	}
 	if now, err := os.Stat(path); err != nil || !os.SameFile(opened, now) {
-		return "", errMoved
+		return "", errHidden
 	}
 	return path, nil
 }
 
-var errMoved = errors.New("the directory is no longer where it was opened")
+var errHidden = errors.New("the directory is gone, or another is mounted over it")
 
 func realPath(path string) (string, error) {
 	path, err := filepath.Abs(path)
@@ -114,7 +113,7 @@ func (e *PlaceError) Unwrap() error { return e.Err }
 func (l *locator) resolve(dir string) (string, error) {
 	if l.confined {
 		if l.within == "" {
-			return "", errMoved
+			return "", errHidden
 		}
 		return filepath.Join(l.within, dir), nil
 	}

@@ -201,7 +201,7 @@ func TestWithin(t *testing.T) {
 		t.Errorf("%+v, %v", r.Stats, err)
 	}
 	var place *PlaceError
-	if err := use.Flush(t.Context()); !errors.As(err, &place) || !errors.Is(err, errMoved) {
+	if err := use.Flush(t.Context()); !errors.As(err, &place) || !errors.Is(err, errHidden) {
 		t.Errorf("%v", err)
 	}
 }
