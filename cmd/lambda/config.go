@@ -96,7 +96,7 @@ func openStore(name string) (index.Store, error) {
 	case scheme == "dynamodb":
 		return dynamodb.Open(table)
 	}
-	return nil, fmt.Errorf("%q is none: it must be dynamodb://TABLE or a file", name)
+	return nil, fmt.Errorf("%q is no index: it must be dynamodb://TABLE or a file", name)
 }
 
 func (v *variables) fail(name, value, want string) {
