@@ -20,7 +20,11 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 from samtranslator.translator.transform import transform  # noqa: E402
 from samtranslator.yaml_helper import yaml_parse  # noqa: E402
 
-VPC = {"VpcId": "vpc-0123456789abcdef0", "SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1"}
+VPC = {
+    "VpcId": "vpc-0123456789abcdef0",
+    "SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
+    "DynamoDbPrefixListId": "pl-02cd2c6b",
+}
 FILE_SYSTEM = {
     "FileSystemId": "fs-0123456789abcdef0",
     "AccessPointArn": "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0",
@@ -34,7 +38,10 @@ CASES = {
     "provisioned": {"ThroughputMode": "provisioned", "ProvisionedMibps": 100, "TransitionToIA": "AFTER_30_DAYS"},
     "bursting": {"ThroughputMode": "bursting", "RootDirectory": "/data/shared", "PosixUid": 1000, "PosixGid": 1000},
     "jwt-tenants": {**JWT, "TenantClaim": "tenant", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms"},
+    "no-index": {"Index": "off"},
+    "prefix-list": {"DynamoDbPrefixListId": VPC["DynamoDbPrefixListId"]},
     "vpc": VPC,
+    "vpc-no-index": {**VPC, "Index": "off", "DynamoDbPrefixListId": ""},
     "vpc-and-group": {**VPC, "MountTargetSecurityGroupId": "sg-0123456789abcdef0"},
     "file-system": {**VPC, **FILE_SYSTEM},
     "file-system-jwt": {**VPC, **FILE_SYSTEM, **JWT, "ReservedConcurrency": 0},
@@ -42,6 +49,7 @@ CASES = {
 REFUSED = [
     {"VpcId": VPC["VpcId"]},
     {"SubnetIds": VPC["SubnetIds"]},
+    {**VPC, "DynamoDbPrefixListId": ""},
     {**FILE_SYSTEM},
     {**VPC, "FileSystemId": FILE_SYSTEM["FileSystemId"]},
     {**VPC, "AccessPointArn": FILE_SYSTEM["AccessPointArn"]},
@@ -103,7 +111,8 @@ def deploy(template, params, seen):
     for name, r in template["Resources"].items():
         if "Condition" not in r or condition(r.pop("Condition")):
             resources[name] = evaluate(r, params, condition)
-    outputs = evaluate(template["Outputs"], params, condition)
+    outputs = {k: o for k, o in template["Outputs"].items() if "Condition" not in o or condition(o.pop("Condition"))}
+    outputs = evaluate(outputs, params, condition)
     return {"Mappings": template["Mappings"], "Resources": resources, "Outputs": outputs}
 
 
@@ -151,9 +160,25 @@ def promises(params, resources):
     yield "what is open is throttled harder", stage["RouteSettings"].keys() == {"GET /v1/healthz"}
     yield "no other way in", not of("AWS::Lambda::Url") and len(of("AWS::Lambda::Permission")) == 1
 
+    indexed = params["Index"] == "on"
+    table = {"Fn::GetAtt": ["IndexTable", "Arn"]}
+    batches = {"dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"}
     ways_out = {"NatGateway", "InternetGateway", "EgressOnlyInternetGateway", "VPCGatewayAttachment", "EIP", "Route",
-                "VPCEndpoint", "VPCPeeringConnection", "TransitGatewayAttachment"}
-    yield "no way out", not any(of("AWS::EC2::" + w) for w in ways_out)
+                "VPCPeeringConnection", "TransitGatewayAttachment"}
+    yield "no way out but to the index", not any(of("AWS::EC2::" + w) for w in ways_out)
+    endpoints = of("AWS::EC2::VPCEndpoint")
+    yield "a gateway to the index in a VPC that is made, none in another", len(endpoints) == (
+        indexed and not params["VpcId"])
+    yield "routes only for that", len(of("AWS::EC2::RouteTable")) == len(endpoints)
+    for e in endpoints:
+        yield "a gateway to DynamoDB", (e["VpcEndpointType"], e["ServiceName"], e["RouteTableIds"]) == (
+            "Gateway", {"Fn::Sub": "com.amazonaws.${AWS::Region}.dynamodb"}, [{"Ref": "RouteTable"}])
+        yield "which both subnets have", [(a["RouteTableId"], a["SubnetId"]) for a in of(
+            "AWS::EC2::SubnetRouteTableAssociation")] == [({"Ref": "RouteTable"}, {"Ref": s}) for s in ("SubnetA", "SubnetB")]
+        through, = e["PolicyDocument"]["Statement"]
+        yield "through it the function reaches its table, and nobody anything else", (
+            through["Effect"] == "Allow" and set(through["Action"]) == batches and through["Resource"] == table
+            and through["Condition"] == {"ArnEquals": {"aws:PrincipalArn": {"Fn::GetAtt": ["FunctionRole", "Arn"]}}})
     yield "no public addresses", not any(s["MapPublicIpOnLaunch"] for s in of("AWS::EC2::Subnet"))
     into = of("AWS::EC2::SecurityGroupIngress") + [
         i for g in of("AWS::EC2::SecurityGroup") for i in g.get("SecurityGroupIngress", [])]
@@ -161,8 +186,14 @@ def promises(params, resources):
         (i["FromPort"], i["ToPort"], i["IpProtocol"], i["SourceSecurityGroupId"]) for i in into
     ] == [(2049, 2049, "tcp", {"Ref": "FunctionSecurityGroup"})]
     out = resources["FunctionSecurityGroup"]["Properties"]["SecurityGroupEgress"]
-    yield "NFS to the mount targets is all that goes out", [
-        (e["FromPort"], e["ToPort"], "DestinationSecurityGroupId" in e) for e in out] == [(2049, 2049, True)]
+    nfs, *https = out
+    yield "NFS to the mount targets goes out", (nfs["FromPort"], nfs["ToPort"], nfs["IpProtocol"]) == (
+        2049, 2049, "tcp") and "DestinationSecurityGroupId" in nfs
+    yield "besides, HTTPS to the index, and nothing else", [
+        (e["FromPort"], e["ToPort"], e["IpProtocol"]) for e in https] == [(443, 443, "tcp")] * indexed
+    yield "in a VPC with routes of its own only to DynamoDB", all(
+        e.get("DestinationPrefixListId") == params["DynamoDbPrefixListId"] and "CidrIp" not in e
+        for e in https if params["VpcId"] or params["DynamoDbPrefixListId"])
     yield "security groups say what goes out", all(g["SecurityGroupEgress"] for g in of("AWS::EC2::SecurityGroup"))
 
     policies = [p["PolicyDocument"] for r in of("AWS::IAM::Role") for p in r["Policies"]]
@@ -174,6 +205,11 @@ def promises(params, resources):
         a.startswith("ec2:") for s in allowed if s["Resource"] == "*" for a in listed(s["Action"]))
     mount, = (s for s in allowed if any(a.startswith("elasticfilesystem:") for a in listed(s["Action"])))
     yield "the function only mounts", mount["Action"] == "elasticfilesystem:ClientMount"
+    index = [s for s in allowed if any(a.startswith("dynamodb:") for a in listed(s["Action"]))]
+    yield "and asks and tells its index, if it has one", len(index) == indexed and all(
+        set(s["Action"]) == batches and s["Resource"] == table for s in index)
+    yield "it may do nothing besides", {a.split(":")[0] for s in allowed for a in listed(s["Action"])} == {
+        "logs", "ec2", "elasticfilesystem"} | ({"dynamodb"} if indexed else set())
     yield "one access point of one file system", (
         isinstance(mount["Resource"], dict) and "elasticfilesystem:AccessPointArn" in mount["Condition"]["StringEquals"])
 
@@ -193,6 +229,17 @@ def promises(params, resources):
         yield "kept when the stack goes", r["DeletionPolicy"] == r["UpdateReplacePolicy"] == "Retain"
         yield "two mount targets", len(of("AWS::EFS::MountTarget")) == 2
 
+    tables = [r for r in resources.values() if r["Type"] == "AWS::DynamoDB::Table"]
+    yield "a table if there is an index", len(tables) == indexed
+    for r in tables:
+        p = r["Properties"]
+        yield "paid by the request", p["BillingMode"] == "PAY_PER_REQUEST" and "ProvisionedThroughput" not in p
+        yield "as the program expects it", (p["AttributeDefinitions"], p["KeySchema"], p["TimeToLiveSpecification"]) == (
+            [{"AttributeName": "key", "AttributeType": "B"}], [{"AttributeName": "key", "KeyType": "HASH"}],
+            {"AttributeName": "expires", "Enabled": True})
+        yield "no key that is paid for", "SSESpecification" not in p
+        yield "it goes with the stack", r["DeletionPolicy"] == r["UpdateReplacePolicy"] == "Delete"
+
     function, = of("AWS::Lambda::Function")
     yield "the function's shape", (function["Architectures"], function["Runtime"], function["Timeout"]) == (
         [params["Architecture"]], "provided.al2023", params["Timeout"])
@@ -201,7 +248,9 @@ def promises(params, resources):
     yield "it is made after what its mount needs", first <= needed_by("Function", resources)
     yield "the mount", [c["LocalMountPath"] for c in function["FileSystemConfigs"]] == ["/mnt/efs"]
     yield "the environment", function["Environment"]["Variables"] == {
-        "DEDUPE_ROOT": "/mnt/efs", **({"DEDUPE_TENANT_CLAIM": "tenant"} if params["TenantClaim"] else {})}
+        "DEDUPE_ROOT": "/mnt/efs", **({"DEDUPE_TENANT_CLAIM": "tenant"} if params["TenantClaim"] else {}),
+        **({"DEDUPE_INDEX": {"Fn::Sub": "dynamodb://${IndexTable}"},
+            "DEDUPE_INDEX_ID": params["FileSystemId"] or {"Ref": "FileSystem"}} if indexed else {})}
     yield "logs", function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionLogs"}}
     yield "logs end", all("RetentionInDays" in g for g in of("AWS::Logs::LogGroup"))
     alarms = of("AWS::CloudWatch::Alarm")

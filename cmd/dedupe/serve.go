@@ -18,6 +18,7 @@ import (
 type serve struct {
 	std
 	config service.Config
+	index  indexFlags
 	listen string
 }
 
@@ -43,12 +44,22 @@ way are answered.`,
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on")
 	f.IntVar(&c.config.MaxScans, "max-scans", 2, "scans at once; more wait for their turn")
 	f.BoolVar(&c.config.LogPaths, "log-paths", false, "write the paths of requests to the log")
+	f.StringVar(&c.index.name, "index", "", "remember digests in this `index`, auto, FILE or dynamodb://TABLE, and don't read what has not changed")
+	c.index.identity(f)
 	cmd.MarkFlagRequired("root")
 	return cmd
 }
 
 func (c *serve) run(ctx context.Context) error {
 	c.config.Log = slog.New(slog.NewJSONHandler(c.err, nil))
+	if c.index.name != "" {
+		x, err := c.index.open()
+		if err != nil {
+			return err
+		}
+		defer x.Store.Close()
+		c.config.Index = x
+	}
 	handler, err := service.New(c.config)
 	if err != nil {
 		return err

@@ -18,13 +18,13 @@ import (
 
 // startServer serves a standard set, a small one, on a free port, and returns
 // its process and URL, and what it logs.
-func startServer(t *testing.T, listen string) (server *exec.Cmd, url string, log *bufio.Scanner) {
+func startServer(t *testing.T, listen string, flags ...string) (server *exec.Cmd, url string, log *bufio.Scanner) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "efs")
 	if out, err := exec.Command(binary, "fixtures", dir, "--files", "20", "--size", "10KiB").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	server = exec.Command(binary, "serve", "--root", dir, "--listen", listen)
+	server = exec.Command(binary, append([]string{"serve", "--root", dir, "--listen", listen}, flags...)...)
 	stderr, err := server.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +121,40 @@ func TestServeLoad(t *testing.T) {
 	server.Process.Signal(syscall.SIGTERM)
 	if err := server.Wait(); err != nil {
 		t.Errorf("it did not end well: %v", err)
+	}
+}
+
+// TestServeIndex asks until all is known: what was just written is not remembered. The
+// server leaves an index that others can read.
+func TestServeIndex(t *testing.T) {
+	index := filepath.Join(t.TempDir(), "index.db")
+	server, url, log := startServer(t, "127.0.0.1:0", "--index", index, "--index-id", "fs-0123abcd")
+	for deadline := time.Now().Add(time.Minute); ; {
+		if code, err := post(url, `{}`); code != 200 || err != nil || !log.Scan() {
+			t.Fatalf("%d, %v", code, err)
+		}
+		var line struct {
+			Known int      `json:"files_known"`
+			Opens *int     `json:"opens"`
+			Read  *float64 `json:"index_read_units"`
+		}
+		if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Opens == nil || line.Read == nil || *line.Opens+line.Known != 20 {
+			t.Fatalf("%v: %s", err, log.Text())
+		}
+		if line.Known == 20 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after a minute: %s", log.Text())
+		}
+	}
+	server.Process.Signal(syscall.SIGTERM)
+	if err := server.Wait(); err != nil {
+		t.Errorf("it did not end well: %v", err)
+	}
+	out, err := exec.Command(binary, "index", "stats", index).Output()
+	if err != nil || !strings.HasPrefix(string(out), "20 entries in 1 block") || !strings.Contains(string(out), "fs-0123abcd") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"efsdedupe/dedupe/runtimeapi"
 	"efsdedupe/fixtures"
+	"efsdedupe/fixtures/dynalite"
 )
 
 // bootstrap builds the program as it is deployed.
@@ -336,6 +338,164 @@ func TestBootstrapDeadline(t *testing.T) {
 	}
 }
 
+// figures are those of a scan's answer that tell what was read.
+type figures struct {
+	Complete bool
+	Stats    struct {
+		Opens     int64 `json:"opens"`
+		BytesRead int64 `json:"bytes_read"`
+		Hashed    int64 `json:"files_hashed"`
+		Compared  int64 `json:"files_compared"`
+		Known     int64 `json:"files_known"`
+	}
+}
+
+func figuresOf(t *testing.T, a answered) (f figures) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(a.Body), &f); err != nil || a.StatusCode != 200 {
+		t.Fatalf("%v: %d %.200s", err, a.StatusCode, a.Body)
+	}
+	return f
+}
+
+// indexed are the variables of a function with an index in a table.
+func indexed(endpoint string) []string {
+	return []string{"DEDUPE_INDEX=dynamodb://digests", "DEDUPE_INDEX_ID=fs-0123abcd", "AWS_ENDPOINT_URL_DYNAMODB=" + endpoint,
+		"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI", "AWS_SESSION_TOKEN=IQoJb3JpZ2lu"}
+}
+
+// table makes a table on a DynamoDB of its own. With the building of a bootstrap that
+// takes longer than files must be old to be remembered.
+func table(t *testing.T) (endpoint string) {
+	t.Helper()
+	endpoint = dynalite.Start(t)
+	dynalite.CreateTable(t, endpoint, "digests")
+	return endpoint
+}
+
+// What one environment has read, neither it nor another reads again.
+func TestBootstrapIndex(t *testing.T) {
+	for name, variables := range map[string]func(*testing.T) []string{
+		"table": func(t *testing.T) []string { return indexed(table(t)) },
+		"file":  func(t *testing.T) []string { return []string{"DEDUPE_INDEX=" + filepath.Join(t.TempDir(), "index.db")} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := tree(t)
+			path := bootstrap(t)
+			env := variables(t)
+			environment := func() *runtimeapi.Function {
+				f, err := start(t, path, root, env...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(f.Close)
+				return f
+			}
+			var want [][]string
+			check := func(name string, f *runtimeapi.Function, mode string, opens, bytes int64) {
+				t.Helper()
+				a := invoke(t, f, inMode(t, readEvent(t, "http-api-scan.json"), mode))
+				got := figuresOf(t, a)
+				if got.Stats.Opens != opens || got.Stats.BytesRead != bytes || got.Stats.Known != 100-opens {
+					t.Errorf("%s: %+v", name, got)
+				}
+				found := groups(t, []byte(a.Body))
+				if want == nil {
+					want = found
+				}
+				if diff := cmp.Diff(want, found); diff != "" {
+					t.Errorf("%s: %s", name, diff)
+				}
+			}
+			first := environment()
+			check("cold", first, "goroutines", 100, 100*64<<10)
+			check("warm", first, "goroutines", 0, 0)
+			second := environment()
+			check("another environment", second, "processes", 0, 0)
+
+			file := filepath.Join(root, want[0][0])
+			content, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(file, content, 0o666) // which changes its times
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			check("one changed", second, "goroutines", 1, 64<<10)
+		})
+	}
+}
+
+// A scan that the deadline has ended is gone on with, by another environment.
+func TestBootstrapResumes(t *testing.T) {
+	root := tree(t)
+	for _, name := range []string{"x", "y"} { // minutes to read
+		if err := errors.Join(os.WriteFile(filepath.Join(root, name), nil, 0o666), os.Truncate(filepath.Join(root, name), 1<<40)); err != nil {
+			t.Skip("this file system holds no file of 1 TiB: ", err)
+		}
+	}
+	path := bootstrap(t)
+	endpoint := table(t)
+	var read int64
+	for i := range 2 {
+		f, err := start(t, path, root, indexed(endpoint)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.Invoke(t.Context(), readEvent(t, "http-api-scan.json"), 6*time.Second)
+		f.Close()
+		var a answered
+		if err != nil || json.Unmarshal(r.Body, &a) != nil {
+			t.Fatalf("%s, error %v", r.Body, err)
+		}
+		got := figuresOf(t, a)
+		if got.Complete || got.Stats.Known != read || i == 1 && got.Stats.Opens > 100-read+2*3 { // of the two: prefix, suffix, whole
+			t.Errorf("environment %d, after %d files: %+v", i, read, got)
+		}
+		if read += got.Stats.Hashed + got.Stats.Compared; read == 0 {
+			t.Errorf("environment %d has read nothing", i)
+		}
+	}
+}
+
+// An index that can't be reached is a line in the log, without paths and secrets.
+func TestBootstrapWithoutItsIndex(t *testing.T) {
+	root := tree(t)
+	path := bootstrap(t)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	var log bytes.Buffer
+	f, err := runtimeapi.Start(t.Context(), func() *exec.Cmd {
+		cmd := exec.Command(path)
+		cmd.Env = append(append(os.Environ(), "DEDUPE_ROOT="+root), indexed(gone.URL)...)
+		cmd.Stderr = &log
+		return cmd
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := invoke(t, f, readEvent(t, "http-api-scan.json"))
+	f.Close()
+	if got := figuresOf(t, a); !got.Complete || got.Stats.Opens != 100 || len(groups(t, []byte(a.Body))) != 2 {
+		t.Errorf("%+v", got)
+	}
+	var levels []any
+	for _, line := range lines(t, &log) {
+		levels = append(levels, line["level"])
+	}
+	if diff := cmp.Diff([]any{"WARN", "INFO"}, levels); diff != "" {
+		t.Errorf("%s\n%s", &log, diff)
+	}
+	for _, told := range []string{root, "AKIDEXAMPLE", "wJalrXUtnFEMI", "IQoJb3JpZ2lu"} {
+		if strings.Contains(log.String(), told) {
+			t.Errorf("the log has %s: %s", told, &log)
+		}
+	}
+	if !strings.Contains(log.String(), "connection refused") || !strings.Contains(log.String(), "digests") {
+		t.Errorf("the log does not say what is wrong: %s", &log)
+	}
+}
+
 func TestBootstrapDoesNotStart(t *testing.T) {
 	path := bootstrap(t)
 	var log bytes.Buffer
@@ -343,6 +503,7 @@ func TestBootstrapDoesNotStart(t *testing.T) {
 		"no such root":   {"DEDUPE_ROOT=/no/such/root"},
 		"no number":      {"DEDUPE_ROOT=" + t.TempDir(), "DEDUPE_MAX_WORKERS=many"},
 		"root no folder": {"DEDUPE_ROOT=" + path},
+		"no index":       {"DEDUPE_ROOT=" + t.TempDir(), "DEDUPE_INDEX=s3://digests"},
 	} {
 		log.Reset()
 		f, err := runtimeapi.Start(t.Context(), func() *exec.Cmd {

@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
 
+	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/index/dynamodb"
 	"efsdedupe/dedupe/service"
 )
 
@@ -15,6 +19,8 @@ import (
 //	DEDUPE_MAX_WORKERS   of one scan; the service's default
 //	DEDUPE_MAX_FILES     of one scan; the service's default
 //	DEDUPE_LOG_PATHS     whether paths are logged; false
+//	DEDUPE_INDEX         the index of digests, dynamodb://TABLE or a file, such as one in /tmp; none
+//	DEDUPE_INDEX_ID      the identity of the file system in it, such as fs-0123abcd; what its mount says
 //
 // and from AWS_LAMBDA_FUNCTION_MEMORY_SIZE what a call costs.
 func configFrom(getenv func(string) string) (service.Config, error) {
@@ -27,11 +33,12 @@ func configFrom(getenv func(string) string) (service.Config, error) {
 		MemoryMB:    v.count("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
 		MaxDuration: functionTime,
 		LogPaths:    v.flag("DEDUPE_LOG_PATHS"),
+		Index:       v.index("DEDUPE_INDEX", "DEDUPE_INDEX_ID"),
 	}
 	return c, v.err
 }
 
-// variables reads numbers and flags, and remembers the first that is none.
+// variables reads values, and remembers the first that is wrong.
 type variables struct {
 	getenv func(string) string
 	err    error
@@ -59,6 +66,37 @@ func (v *variables) flag(name string) bool {
 		v.fail(name, value, "true or false")
 	}
 	return b
+}
+
+// index opens an index, or makes it. It does not find out whether a table can be
+// reached: the scans do.
+func (v *variables) index(name, id string) *index.Index {
+	value, fileSystem := v.getenv(name), v.getenv(id)
+	if strings.ContainsFunc(fileSystem, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		v.fail(id, fileSystem, "the identity of a file system, such as fs-0123abcd")
+	}
+	if value == "" || v.err != nil {
+		return nil
+	}
+	store, err := openStore(value)
+	if err != nil {
+		v.err = fmt.Errorf("%s: %w", name, err)
+		return nil
+	}
+	x := index.New(store)
+	x.FileSystem = fileSystem
+	return x
+}
+
+func openStore(name string) (index.Store, error) {
+	scheme, table, ok := strings.Cut(name, "://")
+	switch {
+	case !ok:
+		return index.OpenLog(name)
+	case scheme == "dynamodb":
+		return dynamodb.Open(table)
+	}
+	return nil, fmt.Errorf("%q is no index: it must be dynamodb://TABLE or a file", name)
 }
 
 func (v *variables) fail(name, value, want string) {

@@ -542,6 +542,43 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// An index is a table or a file; whatever is wrong with it is said in one line that
+// names the variable.
+func TestConfigIndex(t *testing.T) {
+	t.Setenv("AWS_REGION", "us-east-1")
+	read := func(index, id string) (service.Config, error) {
+		env := map[string]string{"DEDUPE_INDEX": index, "DEDUPE_INDEX_ID": id}
+		return configFrom(func(name string) string { return env[name] })
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"dynamodb://digests", filepath.Join(dir, "below", "index.db")} {
+		c, err := read(name, "fs-0123abcd")
+		if err != nil || c.Index == nil || c.Index.FileSystem != "fs-0123abcd" {
+			t.Errorf("%s: %+v, error %v", name, c, err)
+		}
+	}
+	if c, err := read("", "fs-0123abcd"); err != nil || c.Index != nil {
+		t.Errorf("none: %+v, error %v", c, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "text"), []byte("this is no index, but a text"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range [][3]string{
+		{"dynamodb://", "", "DEDUPE_INDEX: "}, {"dynamodb://a/b", "", "DEDUPE_INDEX: "}, {"s3://digests", "", "dynamodb://TABLE or a file"},
+		{dir, "", "DEDUPE_INDEX: "}, {filepath.Join(dir, "text"), "", "is no index"}, {filepath.Join(dir, "text", "index.db"), "", "DEDUPE_INDEX: "},
+		{"dynamodb://digests", "fs-0123abcd\n", "DEDUPE_INDEX_ID is"}, {"dynamodb://digests", "my files", "DEDUPE_INDEX_ID is"},
+	} {
+		if c, err := read(test[0], test[1]); err == nil || c.Index != nil || !strings.Contains(err.Error(), test[2]) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: error %v", test, err)
+		}
+	}
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	if _, err := read("dynamodb://digests", ""); err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
+		t.Errorf("no region: error %v", err)
+	}
+}
+
 // No event makes it panic, and what it answers is what Lambda takes.
 func FuzzEvent(f *testing.F) {
 	for _, file := range eventFiles(f) {

@@ -87,9 +87,11 @@ type Index struct {
 	// KeepBytes is how many bytes of blocks to keep in memory for further scans.
 	KeepBytes int
 
-	mu   sync.Mutex
-	kept map[Key][]byte
-	size int
+	mu     sync.Mutex
+	kept   map[Key][]byte
+	size   int
+	failed error     // the store's latest
+	rests  time.Time // until when it is left alone for that
 }
 
 // New returns the index in a store. Its file systems are identified by their
@@ -134,34 +136,17 @@ type directory struct {
 	parts []int32 // bytes of those of its parts, if it is split
 }
 
-// recall is Store.Get for blocks that may be old, in memory.
-func (x *Index) recall(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
-	blocks := make(map[Key][]byte, len(keys))
-	var others []Key
+// recall is a getter of blocks that are kept in memory, which may be old.
+func (x *Index) recall(_ context.Context, keys []Key) map[Key][]byte {
 	x.mu.Lock()
+	defer x.mu.Unlock()
+	blocks := make(map[Key][]byte)
 	for _, key := range keys {
 		if b, ok := x.kept[key]; ok {
 			blocks[key] = b
-		} else {
-			others = append(others, key)
 		}
 	}
-	x.mu.Unlock()
-	more, units, err := x.refresh(ctx, others)
-	maps.Copy(blocks, more)
-	return blocks, units, err
-}
-
-// refresh is Store.Get, and keeps what it got.
-func (x *Index) refresh(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
-	if len(keys) == 0 {
-		return nil, Units{}, nil
-	}
-	blocks, units, err := x.Store.Get(ctx, keys)
-	for key, b := range blocks {
-		x.keep(key, b)
-	}
-	return blocks, units, err
+	return blocks
 }
 
 // update is Store.Update, and keeps what it wrote.
@@ -190,33 +175,53 @@ func (x *Index) keep(key Key, b []byte) {
 
 // Scan begins the use of the index by a scan with these options.
 func (x *Index) Scan(opts dedupe.Options) *Scan {
+	now := x.Now()
 	return &Scan{
 		index:   x,
 		where:   newLocator(opts, x.FileSystem),
-		today:   dayOf(x.Now()),
+		today:   dayOf(now),
 		dirs:    make(map[string]*directory),
+		err:     x.failure(now),
 		writing: make(chan struct{}, 1),
 	}
 }
 
+// fail takes note of an error of the store.
+func (x *Index) fail(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.failed, x.rests = err, x.Now().Add(rest)
+}
+
+// failure is the error for which the store is left alone; nil if it is not.
+func (x *Index) failure(now time.Time) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if now.Before(x.rests) {
+		return x.failed
+	}
+	return nil
+}
+
 // Wrap returns a Hasher that answers from the index, and asks h for what is not
-// in it. It looks all candidates up at once: these are few reads of the store.
+// in it. It looks all candidates up at once: these are few reads of the store, and
+// none of what is kept in memory and known there.
 func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h dedupe.Hasher) dedupe.Hasher {
 	s.inner = h
 	for f := range candidates {
 		s.directory(f.Path).candidates++
 	}
-	get := s.index.Store.Get
 	if s.index.KeepBytes > 0 {
 		s.look(ctx, candidates, s.index.recall)
-		get = s.index.refresh
 		for f := range candidates {
 			if d := s.directory(f.Path); d.find(f) == nil {
-				d.wanted = true // what is in memory may be old
+				d.wanted = true
 			}
 		}
 	}
-	s.look(ctx, candidates, get)
+	if !s.failed() {
+		s.look(ctx, candidates, s.fetch)
+	}
 	for _, d := range s.dirs {
 		if level := levelFor(d.candidates); level > d.level {
 			d.level, d.stale, d.moves = level, true, true
@@ -242,7 +247,29 @@ func (s *Scan) directory(path string) *directory {
 	return d
 }
 
-type getter func(ctx context.Context, keys []Key) (map[Key][]byte, Units, error)
+// getter returns those of the blocks that it has.
+type getter func(ctx context.Context, keys []Key) map[Key][]byte
+
+// fetch is the getter of the store's blocks. It keeps them.
+func (s *Scan) fetch(ctx context.Context, keys []Key) map[Key][]byte {
+	if s.failed() {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, patienceOf(ctx))
+	defer cancel()
+	blocks, units, err := s.index.Store.Get(waiting, keys)
+	if ctx.Err() != nil {
+		err = nil // nobody waits any more
+	}
+	s.charge(units, err)
+	if err != nil {
+		s.index.fail(err)
+	}
+	for key, b := range blocks {
+		s.index.keep(key, b)
+	}
+	return blocks
+}
 
 // look reads the blocks of the directories that are wanted: the first of each,
 // then, of those that are split, the parts that hold candidates.
@@ -293,17 +320,10 @@ type piece struct {
 
 // read puts the entries of blocks into their directories.
 func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
-	if len(of) == 0 || s.failed() {
+	if len(of) == 0 {
 		return
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	blocks, units, err := get(waiting, slices.Collect(maps.Keys(of)))
-	if ctx.Err() != nil {
-		err = nil // nobody waits any more
-	}
-	s.charge(units, err)
-	for key, data := range blocks {
+	for key, data := range get(ctx, slices.Collect(maps.Keys(of))) {
 		d, asked := of[key]
 		b, ok := parseBlock(key, data)
 		if !asked || !ok || b.place != d.place {
@@ -444,7 +464,20 @@ const (
 	// patience is how long a scan waits for the store. What has not come by then is
 	// a miss.
 	patience = 10 * time.Second
+
+	// rest is how long a store that failed is left alone by further scans: each would
+	// wait for it again.
+	rest = time.Minute
 )
+
+// patienceOf is patience, but no more than a quarter of what a scan has left: in the
+// rest it can read what is not known.
+func patienceOf(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return min(patience, time.Until(deadline)/4)
+	}
+	return patience
+}
 
 // remember puts an entry among those that the next flush writes, and begins that
 // flush when it is due. It waits where entries come faster than they are written.
@@ -485,11 +518,16 @@ func (s *Scan) remember(ctx context.Context, d *directory, e entry, now time.Tim
 
 // Flush writes what is not yet in the store. Call it when the scan has ended; its
 // error is the first that the store had, if it had any: then files were read that
-// it may know, or what was read may not be in it.
+// it may know, or what was read may not be in it. It is a *PlaceError if there are
+// directories that the index keeps out of.
 func (s *Scan) Flush(ctx context.Context) error {
-	s.writing <- struct{}{}
-	defer func() { <-s.writing }()
-	s.flush(ctx)
+	select {
+	case s.writing <- struct{}{}:
+		defer func() { <-s.writing }()
+		s.flush(ctx)
+	case <-ctx.Done():
+		s.charge(Units{}, ctx.Err())
+	}
 	return cmp.Or(s.failure(), s.where.err)
 }
 
@@ -499,13 +537,16 @@ func (s *Scan) flush(ctx context.Context) {
 	if len(changes) == 0 || s.failed() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	start := s.index.Now()
-	units, err := s.index.update(ctx, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
+	units, err := s.index.update(waiting, slices.Collect(maps.Keys(changes)), func(key Key, old []byte) []byte {
 		return s.change(changes[key], key, old)
 	})
 	s.charge(units, err)
+	if err != nil && ctx.Err() == nil {
+		s.index.fail(err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := s.index.Now()

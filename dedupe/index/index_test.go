@@ -422,6 +422,26 @@ func TestKeep(t *testing.T) {
 	}
 	x.KeepBytes = 1 // too little for anything: still right
 	same(t, x, options(root), 0, 8)
+
+	// What is not kept is asked for once, and what is kept is known though the store
+	// fails.
+	x = open(t, filepath.Join(t.TempDir(), "index"))
+	asked, x.Store, x.KeepBytes = 0, counted{x.Store, &asked}, 1<<20
+	if scan(t, x, options(root)); asked != 2 {
+		t.Errorf("%d blocks asked for, of two directories", asked)
+	}
+	write(t, random(5000), filepath.Join(root, "a1"))
+	gone := errors.New("the table is gone")
+	x.fail(gone)
+	opts := options(root)
+	use := x.Scan(opts)
+	opts.Wrap = use.Wrap
+	if r, err := dedupe.Scan(t.Context(), opts); err != nil || r.Stats.FilesKnown != 7 {
+		t.Errorf("%+v, %v", r.Stats, err)
+	}
+	if err := use.Flush(t.Context()); !errors.Is(err, gone) {
+		t.Errorf("it is not told: %v", err)
+	}
 }
 
 func TestPrune(t *testing.T) {
@@ -566,4 +586,87 @@ func FuzzBlock(f *testing.F) {
 			t.Error(diff)
 		}
 	})
+}
+
+// TestRest is that a store which failed is left alone by the scans of a minute, each
+// of which is told of it, and asked again after that.
+func TestRest(t *testing.T) {
+	root := tree(t)
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	scan(t, x, options(root))
+	now := later()
+	x.Now = func() time.Time { return now }
+	well, gone, asked := x.Store, errors.New("the table is gone"), 0
+	x.Store = flaky{well, func() error { asked++; return gone }, func() error { t.Error("it is asked to write"); return nil }}
+	use := func() error {
+		opts := options(root)
+		use := x.Scan(opts)
+		opts.Wrap = use.Wrap
+		if r, err := dedupe.Scan(t.Context(), opts); err != nil || !r.Complete || r.Stats.FilesKnown > 0 {
+			t.Errorf("%+v, %v", r.Stats, err)
+		}
+		return use.Flush(t.Context())
+	}
+	for i := range 3 {
+		if err := use(); !errors.Is(err, gone) || asked != 1 {
+			t.Errorf("scan %d: asked %d times, %v", i, asked, err)
+		}
+		now = now.Add(rest / 3)
+	}
+	if err := use(); !errors.Is(err, gone) || asked != 2 {
+		t.Errorf("after a minute: asked %d times, %v", asked, err)
+	}
+	now, x.Store = now.Add(rest), well
+	same(t, x, options(root), 0, 8)
+}
+
+// TestPatience is that the store has no more of a scan's time than a quarter, and
+// that what it does not answer by then is read.
+func TestPatience(t *testing.T) {
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	x.Store = silent{x.Store, func(store context.Context) {
+		end, _ := ctx.Deadline()
+		if deadline, _ := store.Deadline(); end.Sub(deadline) < 14*time.Second {
+			t.Errorf("%v are left for the scan", end.Sub(deadline))
+		}
+	}}
+	opts := options(tree(t))
+	use := x.Scan(opts)
+	opts.Wrap = use.Wrap
+	if r, err := dedupe.Scan(ctx, opts); err != nil || !r.Complete || len(r.Groups) == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := use.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it is not told: %v", err)
+	}
+}
+
+// silent is a Store that does not answer in time.
+type silent struct {
+	Store
+	waits func(context.Context)
+}
+
+func (s silent) Get(ctx context.Context, _ []Key) (map[Key][]byte, Units, error) {
+	s.waits(ctx)
+	return nil, Units{}, context.DeadlineExceeded
+}
+
+// TestFlushEnds is that Flush waits for a flush that is under way only as long as it
+// may.
+func TestFlushEnds(t *testing.T) {
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	use := x.Scan(options(tree(t)))
+	use.writing <- struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := use.Flush(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	<-use.writing
+	if err := x.Scan(options()).Flush(t.Context()); err != nil {
+		t.Errorf("the index is blamed: %v", err)
+	}
 }

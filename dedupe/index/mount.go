@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -15,7 +16,8 @@ import (
 type locator struct {
 	roots      []string // as they begin the paths of files
 	real       []string // the same without links, absolute
-	within     string   // the same of the directory that all paths are relative to; empty if there is none
+	confined   bool     // all paths are relative to one directory
+	within     string   // the same of that
 	fileSystem string   // given by the user; empty if the mount is to say it
 	mounts     *mounts
 	named      map[string]string // the identity of the file system at a mount point
@@ -25,7 +27,11 @@ type locator struct {
 func newLocator(opts dedupe.Options, fileSystem string) *locator {
 	l := &locator{fileSystem: fileSystem, mounts: readMounts(), named: make(map[string]string)}
 	if opts.Within != nil {
-		l.within, l.err = pathOf(opts.Within)
+		l.confined = true
+		var err error
+		if l.within, err = placeOf(opts.Within); err != nil {
+			l.err = &PlaceError{opts.Within.Name(), err}
+		}
 		return l
 	}
 	for _, root := range opts.Roots {
@@ -36,6 +42,25 @@ func newLocator(opts dedupe.Options, fileSystem string) *locator {
 	}
 	return l
 }
+
+// placeOf returns the path of an open directory, where it is now. It fails where that
+// path leads to another: one is mounted over it, or it was removed.
+func placeOf(dir *os.File) (string, error) {
+	path, err := pathOf(dir)
+	if err != nil {
+		return "", err
+	}
+	opened, err := dir.Stat()
+	if err != nil {
+		return "", err
+	}
+	if now, err := os.Stat(path); err != nil || !os.SameFile(opened, now) {
+		return "", errHidden
+	}
+	return path, nil
+}
+
+var errHidden = errors.New("the directory is gone, or another is mounted over it")
 
 func realPath(path string) (string, error) {
 	path, err := filepath.Abs(path)
@@ -65,15 +90,31 @@ func (l *locator) of(dir string) location {
 		}
 	}
 	if l.err == nil {
-		l.err = fmt.Errorf("the place of %q is not known to the index: %w", dir, err)
+		l.err = &PlaceError{dir, err}
 	}
 	return location{}
 }
 
+// PlaceError is that of a directory whose place in a file system can't be known. The
+// index keeps out of it.
+type PlaceError struct {
+	Path string
+	Err  error
+}
+
+func (e *PlaceError) Error() string {
+	return fmt.Sprintf("the place of %q is not known to the index: %v", e.Path, e.Err)
+}
+
+func (e *PlaceError) Unwrap() error { return e.Err }
+
 // resolve returns the real path of a directory. Below a root no link is followed,
 // so that only the root's has to be looked up.
 func (l *locator) resolve(dir string) (string, error) {
-	if l.within != "" {
+	if l.confined {
+		if l.within == "" {
+			return "", errHidden
+		}
 		return filepath.Join(l.within, dir), nil
 	}
 	i := slices.IndexFunc(l.roots, func(root string) bool { return strings.HasPrefix(dir, root) })

@@ -166,3 +166,42 @@ func TestTunnel(t *testing.T) {
 func scanWith(t *testing.T, opts dedupe.Options) (dedupe.Report, error) {
 	return dedupe.Scan(t.Context(), opts)
 }
+
+// TestWithin is that a directory which a scan is confined to has the place where it
+// is, whatever it is called by, and none where another is mounted over it.
+func TestWithin(t *testing.T) {
+	top := t.TempDir()
+	root := filepath.Join(top, "root")
+	write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "sub", "b"))
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	same(t, x, options(root), 2, 0)
+
+	dir, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	within := options(".")
+	within.Within = dir
+	same(t, x, within, 0, 2)
+	if err := os.Rename(root, filepath.Join(top, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	same(t, x, within, 2, 0) // now of another place, which is remembered, too
+	same(t, x, within, 0, 2)
+	same(t, x, options(filepath.Join(top, "moved")), 0, 2)
+
+	if err := unix.Mount("none", filepath.Join(top, "moved"), "tmpfs", 0, ""); err != nil {
+		t.Skip("this user can't mount: ", err)
+	}
+	t.Cleanup(func() { unix.Unmount(filepath.Join(top, "moved"), unix.MNT_DETACH) })
+	use := x.Scan(within)
+	within.Wrap = use.Wrap
+	if r, err := scanWith(t, within); err != nil || !r.Complete || r.Stats.FilesKnown != 0 || r.Stats.Opens != 2 {
+		t.Errorf("%+v, %v", r.Stats, err)
+	}
+	var place *PlaceError
+	if err := use.Flush(t.Context()); !errors.As(err, &place) || !errors.Is(err, errHidden) {
+		t.Errorf("%v", err)
+	}
+}

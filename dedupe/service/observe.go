@@ -9,11 +9,12 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/report"
 )
 
 // record logs a scan and writes its metrics: how much it did, and what it cost.
-func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, p report.Projection) {
+func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, charged index.Units, p report.Projection) {
 	t := found.Stats
 	price := callCost(p)
 	attributes := []slog.Attr{
@@ -24,6 +25,7 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 		slog.Bool("complete", found.Complete),
 		slog.Int64("files", t.Files),
 		slog.Int64("bytes", t.Bytes),
+		slog.Int64("files_known", t.FilesKnown),
 		slog.Int64("opens", t.Opens),
 		slog.Int64("bytes_read", t.BytesRead),
 		slog.Int("problems", len(found.Problems)),
@@ -33,6 +35,9 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 		slog.Float64("cpu_ms", report.Milliseconds(t.CPU)),
 		slog.Int64("peak_memory_bytes", t.PeakMemory),
 		slog.String("cost_usd", price),
+	}
+	if s.Index != nil {
+		attributes = append(attributes, slog.Float64("index_read_units", charged.Read), slog.Float64("index_write_units", charged.Write))
 	}
 	if s.LogPaths {
 		attributes = append(attributes, slog.String("path", q.Path))

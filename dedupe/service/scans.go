@@ -63,13 +63,15 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	var reads report.Reads
 	opts.Observe = reads.Observe
+	remember := s.recall(&opts)
 	found, err := dedupe.Scan(ctx, opts)
 	if err != nil {
 		return refusal(err)
 	}
+	charged := remember(r.Context(), ctx)
 	p := report.Project(book, report.Measured(usage, found, reads))
 	p.Warn(found.Stats)
-	s.record(r, q, tenant, found, p)
+	s.record(r, q, tenant, found, charged, p)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(found.Stats.Elapsed), report.Milliseconds(time.Since(start))))
 	return report.WritePage(w, found, &p, page)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -28,8 +29,16 @@ type client struct {
 	http             *http.Client
 }
 
-// attemptTime is how long one attempt may take.
-const attemptTime = 3 * time.Second
+const (
+	// attemptTime is how long one attempt may take, dialTime how long of that to
+	// wait for a connection: where no route leads to DynamoDB, nobody refuses one.
+	attemptTime = 3 * time.Second
+	dialTime    = time.Second
+
+	// idleTime is how long a connection is kept. A frozen environment of Lambda is
+	// not told when the other end closes one.
+	idleTime = 30 * time.Second
+)
 
 func newClient(getenv func(string) string) (client, error) {
 	region := cmp.Or(getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"))
@@ -50,7 +59,13 @@ func newClient(getenv func(string) string) (client, error) {
 		credentials: aws.NewCredentialsCache(credentials),
 		signer:      v4.NewSigner(),
 		retries:     retry.NewStandard(),
-		http:        &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: atOnce, ForceAttemptHTTP2: true}},
+		http: &http.Client{Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: dialTime}).DialContext,
+			IdleConnTimeout:     idleTime,
+			MaxIdleConnsPerHost: atOnce,
+			ForceAttemptHTTP2:   true,
+		}},
 	}, nil
 }
 
@@ -159,5 +174,8 @@ func errorOf(status int, answer []byte) error {
 	if !found {
 		code = cmp.Or(doc.Type, http.StatusText(status))
 	}
-	return &apiError{status, code, doc.Message}
+	// What follows the first line is, of a signature that does not match, the request
+	// as it should have been signed, with the token of the session.
+	message, _, _ := strings.Cut(doc.Message, "\n")
+	return &apiError{status, code, message}
 }

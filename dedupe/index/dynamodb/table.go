@@ -25,6 +25,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,11 +48,23 @@ type Table struct {
 // AWS_ACCESS_KEY_ID and the like, or the role of the container or the machine.
 // Nothing is sent yet.
 func Open(name string) (*Table, error) {
+	if !isName(name) {
+		return nil, fmt.Errorf("%q is no name of a table: that has 3 to 255 letters, digits, dots, dashes and underscores", name)
+	}
 	client, err := newClient(os.Getenv)
 	if err != nil {
 		return nil, fmt.Errorf("can't use the index in the table %q: %w", name, err)
 	}
 	return &Table{client, name, time.Now}, nil
+}
+
+// isName reports whether a table can have a name. Source: Amazon DynamoDB, naming
+// rules.
+func isName(name string) bool {
+	odd := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-.", r))
+	}
+	return len(name) >= 3 && len(name) <= 255 && !strings.ContainsFunc(name, odd)
 }
 
 // The limits of an operation. Source: Amazon DynamoDB, service quotas, and the API

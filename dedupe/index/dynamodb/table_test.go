@@ -1,7 +1,6 @@
 package dynamodb
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,46 +24,8 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
+	"efsdedupe/fixtures/dynalite"
 )
-
-// startDynamoDB starts a server that is compatible with DynamoDB, and returns its
-// URL; it ends with the test.
-func startDynamoDB(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs("../../../build/dynalite")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skip("no DynamoDB to test with: make build/dynalite installs one, with npm")
-	}
-	cmd := exec.Command("node", "-e", `
-		const server = require("dynalite")({createTableMs: 0, deleteTableMs: 0})
-		server.listen(0, "127.0.0.1", () => console.log(server.address().port))
-		process.stdin.on("end", () => process.exit(0)).resume()`)
-	cmd.Dir = dir
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe() // it ends when this does
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stdin.Close()
-		cmd.Wait()
-	})
-	port, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "http://127.0.0.1:" + strings.TrimSpace(port)
-}
 
 const tableName = "digests"
 
@@ -89,31 +49,9 @@ func open(t *testing.T, endpoint string) *Table {
 // newTable returns a table that is there, and its server's URL.
 func newTable(t *testing.T) (*Table, string) {
 	t.Helper()
-	endpoint := startDynamoDB(t)
-	table := open(t, endpoint)
-	for wait, in := range map[string]any{"CreateTable": map[string]any{
-		"TableName":            tableName,
-		"AttributeDefinitions": []any{map[string]string{"AttributeName": "key", "AttributeType": "B"}},
-		"KeySchema":            []any{map[string]string{"AttributeName": "key", "KeyType": "HASH"}},
-		"BillingMode":          "PAY_PER_REQUEST",
-	}} {
-		if err := table.call(t.Context(), wait, in, new(any)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	deadline := time.Now().Add(time.Minute)
-	for {
-		var out struct{ Table struct{ TableStatus string } }
-		if err := table.call(t.Context(), "DescribeTable", map[string]string{"TableName": tableName}, &out); err != nil {
-			t.Fatal(err)
-		}
-		if out.Table.TableStatus == "ACTIVE" {
-			return table, endpoint
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the table is %s", out.Table.TableStatus)
-		}
-	}
+	endpoint := dynalite.Start(t)
+	dynalite.CreateTable(t, endpoint, tableName)
+	return open(t, endpoint), endpoint
 }
 
 func keys(n int) []index.Key {
@@ -482,6 +420,28 @@ func TestEnvironment(t *testing.T) {
 		got, err := c.credentials.Retrieve(t.Context())
 		if err != nil || got.AccessKeyID != test.id || c.endpoint != test.endpoint {
 			t.Errorf("%v: %s, %s, %v", test.env, got.AccessKeyID, c.endpoint, err)
+		}
+	}
+}
+
+// TestErrorIsOneLine is that nobody is told the request that a signature did not
+// match, which has the token of the session.
+func TestErrorIsOneLine(t *testing.T) {
+	answer := `{"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "The request signature we calculated does not match.\n\nThe Canonical String for this request should have been\n'POST\n/\n\nx-amz-security-token:SECRET\n'"}`
+	if got, want := errorOf(400, []byte(answer)).Error(), "InvalidSignatureException: The request signature we calculated does not match."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_PROFILE", "")
+	for name, ok := range map[string]bool{
+		"digests": true, "a-b_c.D9": true, strings.Repeat("x", 255): true,
+		"": false, "ab": false, strings.Repeat("x", 256): false, "a/b": false, "digests ": false, "täble": false, "arn:aws:dynamodb:us-east-1:1:table/x": false,
+	} {
+		if _, err := Open(name); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }
