@@ -67,6 +67,7 @@ type stage struct {
 	jobs     []job // in the order of groups
 	links    [][]uint32
 	taken    int // jobs
+	workers  int // that were started
 	work     Work
 	problems []*Problem
 	left     bool // nobody waits for what is found now
@@ -146,6 +147,9 @@ func (s *stage) run(ctx context.Context) {
 		return nil
 	}
 	for more := range crew(min(s.opts.Workers, len(s.jobs)), s.opts.Mode, taken) {
+		s.mu.Lock()
+		s.workers += more
+		s.mu.Unlock()
 		for range more {
 			group.Go(work)
 		}
@@ -165,7 +169,7 @@ func (s *stage) take(jobs []job) (int, []job) {
 	group := s.jobs[first].group
 	most := 1
 	if size := s.groups[group].Size; s.n == Whole && size > recentMax {
-		most = s.inStep
+		most = max(1, min(s.inStep, (len(s.jobs)-first)/s.workers)) // all workers have their share
 	}
 	for ; s.taken < len(s.jobs) && s.jobs[s.taken].group == group && len(jobs) < most; s.taken++ {
 		jobs = append(jobs, s.jobs[s.taken])
