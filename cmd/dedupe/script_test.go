@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"efsdedupe/dedupe/bench/box"
+	"efsdedupe/fixtures/dynalite"
 )
 
 var update = flag.Bool("update", false, "rewrite the scripts' expected output")
@@ -68,7 +69,7 @@ func TestScripts(t *testing.T) {
 			case "boxes":
 				return box.Available() == nil, nil
 			case "dynamodb":
-				_, err := os.Stat(dynalite)
+				_, err := dynalite.Installed()
 				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
@@ -88,6 +89,18 @@ func TestScripts(t *testing.T) {
 			"table":      table,
 		},
 	})
+}
+
+// table NAME starts a server that is compatible with DynamoDB and has a table, and
+// sets the environment to lead to it. It ends with the script.
+func table(ts *testscript.TestScript, neg bool, args []string) {
+	endpoint, stop, err := dynalite.Start(args[0])
+	ts.Check(err)
+	ts.Defer(stop)
+	ts.Setenv("AWS_ENDPOINT_URL", endpoint)
+	ts.Setenv("AWS_REGION", "us-east-1")
+	ts.Setenv("AWS_ACCESS_KEY_ID", "id")
+	ts.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 }
 
 // exits CODE PROGRAM ARG... runs a program and checks its exit code. On 2, the

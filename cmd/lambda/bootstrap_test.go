@@ -364,23 +364,33 @@ func indexed(endpoint string) []string {
 		"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI", "AWS_SESSION_TOKEN=IQoJb3JpZ2lu"}
 }
 
-// table makes a table on a DynamoDB of its own. With the building of a bootstrap that
-// takes longer than files must be old to be remembered.
-func table(t *testing.T) (endpoint string) {
+// settle waits until the files in root are so old that an index remembers them.
+func settle(t *testing.T, root string) {
 	t.Helper()
-	endpoint = dynalite.Start(t)
-	dynalite.CreateTable(t, endpoint, "digests")
-	return endpoint
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		made, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for time.Since(made.ModTime()) < 200*time.Millisecond {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 // What one environment has read, neither it nor another reads again.
 func TestBootstrapIndex(t *testing.T) {
 	for name, variables := range map[string]func(*testing.T) []string{
-		"table": func(t *testing.T) []string { return indexed(table(t)) },
+		"table": func(t *testing.T) []string { return indexed(dynalite.ForTest(t, "digests")) },
 		"file":  func(t *testing.T) []string { return []string{"DEDUPE_INDEX=" + filepath.Join(t.TempDir(), "index.db")} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := tree(t)
+			settle(t, root)
 			path := bootstrap(t)
 			env := variables(t)
 			environment := func() *runtimeapi.Function {
@@ -434,8 +444,9 @@ func TestBootstrapResumes(t *testing.T) {
 			t.Skip("this file system holds no file of 1 TiB: ", err)
 		}
 	}
+	settle(t, root)
 	path := bootstrap(t)
-	endpoint := table(t)
+	endpoint := dynalite.ForTest(t, "digests")
 	var read int64
 	for i := range 2 {
 		f, err := start(t, path, root, indexed(endpoint)...)

@@ -49,8 +49,7 @@ func open(t *testing.T, endpoint string) *Table {
 // newTable returns a table that is there, and its server's URL.
 func newTable(t *testing.T) (*Table, string) {
 	t.Helper()
-	endpoint := dynalite.Start(t)
-	dynalite.CreateTable(t, endpoint, tableName)
+	endpoint := dynalite.ForTest(t, tableName)
 	return open(t, endpoint), endpoint
 }
 
