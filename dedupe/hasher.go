@@ -58,33 +58,38 @@ type LocalHasher struct {
 }
 
 // Hash implements Hasher: one open, and each byte read once.
+//
+// Before a file is read that takes more than one read, it must be as it was found.
+// One read is hardly more than to ask: then all is asked after it.
 func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Work, err error) {
 	at := place{h.Within}
-	fd, w, err := f.open(at)
+	fd, err := f.open(at)
 	if err != nil {
 		return d, w, err
 	}
 	defer unix.Close(fd)
+	w.Opens = 1
 
-	total := f.Part(n)
+	total, op := f.Part(n), "open"
+	if total > bufferSize {
+		if err := f.stayed(at, fd, op); err != nil {
+			return d, w, err
+		}
+		op = "read"
+	}
 	whole := total == f.Size
 	if !whole {
 		onlyEnds(fd)
 	}
 	in := h.recent.begin(f.Size, whole && !h.HashAll)
 	defer func() { h.recent.end(in, d, err == nil) }()
-	for w.BytesRead < total {
-		if err := ctx.Err(); err != nil {
-			return d, w, err
+	err = h.read(ctx, f, fd, n, in, &w)
+	if err == nil || op == "open" {
+		if changed := f.stayed(at, fd, op); changed != nil {
+			err = changed
 		}
-		k, err := f.read(fd, in, w.BytesRead, n)
-		if err != nil {
-			return d, w, problem("read", f.Path, err)
-		}
-		w.BytesRead += int64(k)
-		h.told(k)
 	}
-	if err := f.stayed(at, fd); err != nil {
+	if err != nil {
 		return d, w, err
 	}
 	d, hashed := in.digest()
@@ -97,35 +102,40 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	return d, w, nil
 }
 
+// read reads the ends of n bytes of a file, or all of it.
+func (h *LocalHasher) read(ctx context.Context, f File, fd int, n int64, in *reading, w *Work) error {
+	for w.BytesRead < f.Part(n) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		k, err := f.read(fd, in, w.BytesRead, n)
+		if err != nil {
+			return problem("read", f.Path, err)
+		}
+		w.BytesRead += int64(k)
+		h.told(k)
+	}
+	return nil
+}
+
 func (h *LocalHasher) told(bytes int) {
 	if h.Read != nil {
 		h.Read(int64(bytes))
 	}
 }
 
-// open opens the file, if it is still as it was found.
-func (f File) open(at place) (fd int, w Work, err error) {
+func (f File) open(at place) (fd int, err error) {
 	fd, err = at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
 	if err != nil {
-		return fd, w, problem("open", f.Path, err)
+		return fd, problem("open", f.Path, err)
 	}
-	w.Opens = 1
-	var now unix.Stat_t
-	if err := unix.Fstat(fd, &now); err != nil {
-		unix.Close(fd)
-		return fd, w, problem("stat", f.Path, err)
-	}
-	if err := f.unchanged(&now); err != nil {
-		unix.Close(fd)
-		return fd, w, problem("open", f.Path, err)
-	}
-	return fd, w, nil
+	return fd, nil
 }
 
-// stayed returns how the file, which was read, is not what was found any more. It
-// asks by descriptor, which is cheaper than by path: that a file was removed or
-// replaced, too, shows in its ctime. Only then its path tells more.
-func (f File) stayed(at place, fd int) error {
+// stayed returns how the file, which was opened or read, is not what was found any
+// more. It asks by descriptor, which is cheaper than by path: that a file was removed
+// or replaced, too, shows in its ctime. Only then its path tells more.
+func (f File) stayed(at place, fd int, op string) error {
 	var now unix.Stat_t
 	if err := unix.Fstat(fd, &now); err != nil {
 		return problem("stat", f.Path, err)
@@ -140,7 +150,7 @@ func (f File) stayed(at place, fd int) error {
 	if err := f.unchanged(&now); err != nil {
 		why = err
 	}
-	return problem("read", f.Path, why)
+	return problem(op, f.Path, why)
 }
 
 // read reads on in f, of whose ends of n bytes pos bytes were read, and returns

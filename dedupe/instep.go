@@ -55,9 +55,15 @@ type branch struct {
 // open returns the files that can be opened, and are as they were found.
 func (s *inStep) open(files []File, answers []Hashed) (all []*member) {
 	for i, f := range files {
-		m := &member{File: f, answer: &answers[i]}
-		if m.fd, m.answer.Work, m.answer.Err = f.open(s.at); m.answer.Err == nil {
-			all = append(all, m)
+		fd, err := f.open(s.at)
+		if err == nil {
+			answers[i].Work.Opens = 1
+			if err = f.stayed(s.at, fd, "open"); err != nil {
+				unix.Close(fd)
+			}
+		}
+		if answers[i].Err = err; err == nil {
+			all = append(all, &member{f, fd, &answers[i]})
 		}
 	}
 	return all
@@ -143,7 +149,7 @@ func (s *inStep) finish(b branch) {
 	b.blake3.Sum(d[:0])
 	hashed := false
 	for _, m := range b.members {
-		if m.answer.Err = m.stayed(s.at, m.fd); m.answer.Err != nil {
+		if m.answer.Err = m.stayed(s.at, m.fd, "read"); m.answer.Err != nil {
 			continue
 		}
 		m.answer.Digest = d

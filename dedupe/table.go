@@ -9,6 +9,7 @@ import (
 const (
 	recordsAtOnce = 4 << 10
 	namesAtOnce   = 64 << 10
+	pathsAtOnce   = 64 << 10
 )
 
 // table is the files that a walk found, in few bytes each: most of a million
@@ -78,13 +79,11 @@ func (t *table) device(number uint64) uint32 {
 
 func (t *table) at(i uint32) *record { return &t.records[i/recordsAtOnce][i%recordsAtOnce] }
 
-func (t *table) file(i uint32) File {
+func (t *table) name(r *record) []byte { return t.names[r.chunk][r.offset:][:r.length] }
+
+func (t *table) path(i uint32) string {
 	r := t.at(i)
-	name := t.names[r.chunk][r.offset:][:r.length]
-	return File{
-		Path: join(t.directories[r.directory], string(name)), Size: r.size,
-		Device: t.devices[r.device], Inode: r.inode, ModTime: r.modTime, ChangeTime: r.changeTime,
-	}
+	return join(t.directories[r.directory], string(t.name(r)))
 }
 
 // sized is a file by what classes sorts them by.
@@ -99,15 +98,19 @@ type sized struct {
 func (t *table) classes() []Group {
 	files := t.shared()
 	slices.SortFunc(files, func(a, b sized) int {
-		if a.size != b.size || a.inode != b.inode {
-			return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.inode, b.inode))
+		if a.size != b.size {
+			return cmp.Compare(b.size, a.size)
+		}
+		if a.inode != b.inode {
+			return cmp.Compare(a.inode, b.inode)
 		}
 		if c := t.compareInodes(a.at, b.at); c != 0 {
 			return c
 		}
-		return strings.Compare(t.file(a.at).Path, t.file(b.at).Path) // names of one inode
+		return strings.Compare(t.path(a.at), t.path(b.at)) // names of one inode
 	})
 	var groups []Group
+	var paths paths
 	for len(files) > 0 {
 		n, inodes := 1, 1
 		for ; n < len(files) && files[n].size == files[0].size; n++ {
@@ -116,7 +119,7 @@ func (t *table) classes() []Group {
 			}
 		}
 		if inodes > 1 {
-			groups = append(groups, t.group(files[:n], inodes))
+			groups = append(groups, t.group(files[:n], inodes, &paths))
 		}
 		files = files[n:]
 	}
@@ -130,12 +133,35 @@ func (t *table) compareInodes(a, b uint32) int {
 	return cmp.Or(cmp.Compare(ra.device, rb.device), cmp.Compare(ra.modTime, rb.modTime), cmp.Compare(ra.changeTime, rb.changeTime))
 }
 
-func (t *table) group(files []sized, inodes int) Group {
+func (t *table) group(files []sized, inodes int, paths *paths) Group {
 	g := Group{Size: files[0].size, Files: make([]File, len(files)), inodes: inodes}
 	for i, f := range files {
-		g.Files[i] = t.file(f.at)
+		r := t.at(f.at)
+		g.Files[i] = File{
+			Path: paths.join(t.directories[r.directory], t.name(r)), Size: r.size,
+			Device: t.devices[r.device], Inode: r.inode, ModTime: r.modTime, ChangeTime: r.changeTime,
+		}
 	}
 	return g
+}
+
+// paths makes paths that are parts of larger strings, so that memory is taken for
+// many at once.
+type paths struct{ strings.Builder }
+
+// join is join.
+func (p *paths) join(dir string, name []byte) string {
+	if need := len(dir) + len("/") + len(name); p.Cap()-p.Len() < need {
+		p.Reset()
+		p.Grow(max(need, pathsAtOnce))
+	}
+	start := p.Len()
+	p.WriteString(dir)
+	if dir != "" && dir[len(dir)-1] != '/' {
+		p.WriteByte('/')
+	}
+	p.Write(name)
+	return p.String()[start:]
 }
 
 // shared returns all files of a size that another has, and a few more.
