@@ -454,7 +454,7 @@ func settled(f dedupe.File, begun time.Time, remote bool) bool {
 const (
 	// flushEntries and flushEvery bound what a scan that is killed has read for
 	// nothing, and how much waits in memory.
-	flushEntries = 1 << 17
+	flushEntries = 1 << 18
 	flushEvery   = 5 * time.Second
 
 	// flushShare keeps flushes to a tenth of the time: each rewrites blocks that
@@ -494,6 +494,9 @@ func (s *Scan) remember(ctx context.Context, d *directory, e entry, now time.Tim
 		s.dirty = append(s.dirty, d)
 	}
 	i := part(e.inode, d.level)
+	if d.fresh[i] == nil {
+		d.fresh[i] = make(encoded, 0, usualSize*(1+d.candidates>>d.level))
+	}
 	d.fresh[i] = append(d.fresh[i], b...)
 	s.fresh++
 	full := s.fresh >= flushEntries
@@ -562,7 +565,25 @@ type change struct {
 
 // scratch is room for the entries of one change.
 type scratch struct {
-	old, fresh, merged []entry
+	old, unsorted, fresh, merged []entry
+	order                        []int32 // of unsorted in fresh
+}
+
+// sort has fresh be the entries by inode; of one inode, the latest comes last. Entries
+// are large: what is sorted is where they are.
+func (r *scratch) sort(entries encoded) {
+	r.unsorted = entries.appendTo(r.unsorted[:0])
+	r.order = r.order[:0]
+	for i := range r.unsorted {
+		r.order = append(r.order, int32(i))
+	}
+	slices.SortFunc(r.order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(r.unsorted[a].inode, r.unsorted[b].inode), cmp.Compare(a, b))
+	})
+	r.fresh = r.fresh[:0]
+	for _, i := range r.order {
+		r.fresh = append(r.fresh, r.unsorted[i])
+	}
 }
 
 func (s *Scan) change(c change, key Key, old []byte) []byte {
@@ -572,10 +593,10 @@ func (s *Scan) change(c change, key Key, old []byte) []byte {
 	}
 	defer s.scratch.Put(room)
 	b, _ := parseBlockInto(key, old, room.old)
-	c.entries = c.fresh.appendTo(room.fresh[:0])
-	slices.SortStableFunc(c.entries, byInode) // of one inode, the latest comes last
+	room.sort(c.fresh)
+	c.entries = room.fresh
 	merged := b.merge(c.block, s.today, room.merged)
-	*room = scratch{b.entries, c.entries, merged.entries}
+	room.old, room.merged = b.entries, merged.entries
 	out := merged.append(key)
 	*c.size = int32(len(out))
 	return out

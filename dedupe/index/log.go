@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ type Log struct {
 	live int64          // bytes of it that count
 	at   map[Key]stored // where the last block of each key is
 
-	old, records []byte // for append, to be used again
+	records []byte // for write, to be used again
 }
 
 // stored is a block in the file.
@@ -57,8 +58,8 @@ const (
 	// slack is how many bytes that no longer count are not worth a new file.
 	slack = 1 << 20
 
-	// writeSize is how much is written at once.
-	writeSize = 1 << 18
+	// blocksAtOnce is how many blocks are written at once, most often some 8 KiB each.
+	blocksAtOnce = 64
 )
 
 // OpenLog opens the store in a file, or makes one. A file on a network file system
@@ -196,7 +197,7 @@ func (l *Log) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error
 		if ctx.Err() != nil {
 			return blocks, Units{}, ctx.Err()
 		}
-		if b := l.read(key, nil); b != nil {
+		if b := l.read(key); b != nil {
 			blocks[key] = b
 		}
 	}
@@ -216,14 +217,13 @@ func (l *Log) inOrder(keys iter.Seq[Key]) []Key {
 	return there
 }
 
-// read returns the block of a key, in b if there is room; nil if there is none or
-// it can't be read.
-func (l *Log) read(key Key, b []byte) []byte {
+// read returns the block of a key; nil if there is none or it can't be read.
+func (l *Log) read(key Key) []byte {
 	s := l.at[key]
 	if s.size == 0 {
 		return nil
 	}
-	b = slices.Grow(b[:0], int(s.size))[:s.size]
+	b := make([]byte, s.size)
 	if _, err := l.file.ReadAt(b, s.offset); err != nil {
 		return nil
 	}
@@ -254,43 +254,49 @@ func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old [
 	return Units{}, nil
 }
 
-// append changes blocks in a file that is locked.
+// append changes blocks in a file that is locked. It holds a few of them in memory,
+// and makes as many at once as there are processors.
 func (l *Log) append(keys []Key, change func(key Key, old []byte) []byte) error {
-	l.records = l.records[:0]
-	type added struct {
-		key  Key
-		size uint32
-	}
-	var pending []added
-	write := func() error {
-		if _, err := l.file.WriteAt(l.records, l.end); err != nil {
-			l.file.Truncate(l.end)
+	processors := runtime.GOMAXPROCS(0)
+	for some := range slices.Chunk(keys, blocksAtOnce) {
+		blocks := make([][]byte, len(some))
+		changed := make([]bool, len(some))
+		var all sync.WaitGroup
+		for p := range processors {
+			all.Go(func() {
+				for i := p; i < len(some); i += processors {
+					old := l.read(some[i])
+					blocks[i] = change(some[i], old)
+					changed[i] = !bytes.Equal(blocks[i], old)
+				}
+			})
+		}
+		all.Wait()
+		if err := l.write(some, blocks, changed); err != nil {
 			return err
 		}
-		for _, r := range pending {
-			l.add(r.key, r.size)
-		}
-		l.records, pending = l.records[:0], pending[:0]
-		return nil
 	}
-	for _, key := range keys {
-		old := l.read(key, l.old)
-		if old != nil {
-			l.old = old
-		}
-		block := change(key, old)
-		if bytes.Equal(block, old) {
-			continue
-		}
-		l.records = appendRecord(l.records, key, block)
-		pending = append(pending, added{key, uint32(len(block))})
-		if len(l.records) >= writeSize {
-			if err := write(); err != nil {
-				return err
-			}
+	return nil
+}
+
+// write appends those blocks that changed.
+func (l *Log) write(keys []Key, blocks [][]byte, changed []bool) error {
+	l.records = l.records[:0]
+	for i, key := range keys {
+		if changed[i] {
+			l.records = appendRecord(l.records, key, blocks[i])
 		}
 	}
-	return write()
+	if _, err := l.file.WriteAt(l.records, l.end); err != nil {
+		l.file.Truncate(l.end)
+		return err
+	}
+	for i, key := range keys {
+		if changed[i] {
+			l.add(key, uint32(len(blocks[i])))
+		}
+	}
+	return nil
 }
 
 // expired returns which of n blocks have expired. A map is ranged over from a
@@ -301,7 +307,7 @@ func (l *Log) expired(n int) (keys []Key) {
 		if n--; n < 0 {
 			break
 		}
-		if b, ok := parseBlock(key, l.read(key, nil)); !ok || today-b.written >= expireAfter {
+		if b, ok := parseBlock(key, l.read(key)); !ok || today-b.written >= expireAfter {
 			keys = append(keys, key)
 		}
 	}
@@ -320,8 +326,7 @@ func (l *Log) compact() error {
 	keys := l.inOrder(maps.Keys(l.at))
 	if err == nil {
 		err = smaller.append(keys, func(key Key, _ []byte) []byte {
-			l.old = l.read(key, l.old)
-			return l.old
+			return l.read(key)
 		})
 	}
 	if err == nil {
@@ -409,7 +414,7 @@ func (l *Log) All(ctx context.Context, yield func(key Key, block []byte) bool) e
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if b := l.read(key, nil); b != nil && !yield(key, b) {
+		if b := l.read(key); b != nil && !yield(key, b) {
 			break
 		}
 	}
