@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/spf13/cobra"
 
@@ -145,7 +144,8 @@ func (c *scan) project(book *cost.Book, r dedupe.Report, reads report.Reads, use
 	if c.index.shared() {
 		items = cost.ItemsOf(dynamodb.Items(use.Blocks()))
 		charged := use.Units()
-		u.DynamoDB = cost.DynamoDB{ReadUnits: millionths(charged.Read), WriteUnits: millionths(charged.Write), StoredBytes: items.Bytes}
+		u = report.Charged(u, charged.Read, charged.Write)
+		u.DynamoDB.StoredBytes = items.Bytes
 	}
 	p := report.Project(book, u)
 	if use != nil {
@@ -155,8 +155,6 @@ func (c *scan) project(book *cost.Book, r dedupe.Report, reads report.Reads, use
 	p.Warn(r.Stats)
 	return p
 }
-
-func millionths(units float64) int64 { return int64(math.Round(units * 1e6)) }
 
 // scan scans, with the index if there is one, and returns how it was used. An index
 // that fails only makes the scan read more.

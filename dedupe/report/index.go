@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"text/tabwriter"
 
@@ -33,6 +34,13 @@ func IndexOf(r dedupe.Report, m Reads, items cost.Items) *Index {
 		OpenOperations:     opens,
 		Items:              items,
 	}
+}
+
+// Charged returns u with what a table of DynamoDB charged for a call, in units.
+func Charged(u cost.Usage, readUnits, writeUnits float64) cost.Usage {
+	millionths := func(units float64) int64 { return int64(math.Round(units * 1e6)) }
+	u.DynamoDB.ReadUnits, u.DynamoDB.WriteUnits = millionths(readUnits), millionths(writeUnits)
+	return u
 }
 
 // Weighed is a month of calls that read all beside one of calls with the index, at

@@ -284,8 +284,8 @@ func (c charging) Update(ctx context.Context, keys []index.Key, change func(inde
 	return index.Units{Write: 2}, err
 }
 
-// TestRecallObserved is that the log has what was known, and what the index charged;
-// and nothing of an index where there is none.
+// TestRecallObserved is that the log has what was known, and the log and the bill what
+// the index charged; and nothing of an index where there is none.
 func TestRecallObserved(t *testing.T) {
 	root := tenants(t)
 	x := newIndex(t, filepath.Join(t.TempDir(), "index"))
@@ -293,8 +293,30 @@ func TestRecallObserved(t *testing.T) {
 	for _, x := range []*index.Index{nil, x} {
 		var log bytes.Buffer
 		h := newService(t, Config{Root: root, Index: x, Log: slog.New(slog.NewJSONHandler(&log, nil))})
-		for range 2 {
-			ask(t, h, Caller{}, "POST", "/v1/scans", `{}`)
+		for _, written := range []float64{100e6, 0} { // units a month
+			var doc struct {
+				Projection struct {
+					Items []struct {
+						Meter    string
+						Quantity float64
+					}
+				}
+			}
+			if err := json.Unmarshal(ask(t, h, Caller{}, "POST", "/v1/scans", `{}`).body, &doc); err != nil {
+				t.Fatal(err)
+			}
+			var billed float64
+			for _, item := range doc.Projection.Items {
+				if item.Meter == "dynamodb.write" {
+					billed = item.Quantity
+				}
+			}
+			if x == nil {
+				written = 0
+			}
+			if billed != written {
+				t.Errorf("%v write units are on the bill, want %v", billed, written)
+			}
 		}
 		var lines []map[string]any
 		for line := range bytes.Lines(log.Bytes()) {

@@ -69,7 +69,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return refusal(err)
 	}
 	charged := remember(r.Context(), ctx)
-	p := report.Project(book, report.Measured(usage, found, reads))
+	p := report.Project(book, report.Charged(report.Measured(usage, found, reads), charged.Read, charged.Write))
 	p.Warn(found.Stats)
 	s.record(r, q, tenant, found, charged, p)
 	w.Header().Set("Content-Type", "application/json")
