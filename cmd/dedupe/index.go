@@ -41,18 +41,12 @@ func (i *indexFlags) open() (*index.Index, error) {
 	return x, nil
 }
 
-// tableScheme begins the name of an index that is a DynamoDB table's.
-const tableScheme = "dynamodb://"
-
 // shared reports whether the index is in a table, which charges for its use.
-func (i *indexFlags) shared() bool { return strings.HasPrefix(i.name, tableScheme) }
+func (i *indexFlags) shared() bool { return strings.HasPrefix(i.name, dynamodb.Scheme) }
 
 func (i *indexFlags) store() (index.Store, error) {
-	if i.shared() {
-		return dynamodb.Open(strings.TrimPrefix(i.name, tableScheme))
-	}
 	if i.name != "auto" {
-		return index.OpenLog(i.name)
+		return dynamodb.OpenNamed(i.name)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -78,7 +78,7 @@ func (v *variables) index(name, id string) *index.Index {
 	if value == "" || v.err != nil {
 		return nil
 	}
-	store, err := openStore(value)
+	store, err := dynamodb.OpenNamed(value)
 	if err != nil {
 		v.err = fmt.Errorf("%s: %w", name, err)
 		return nil
@@ -86,17 +86,6 @@ func (v *variables) index(name, id string) *index.Index {
 	x := index.New(store)
 	x.FileSystem = fileSystem
 	return x
-}
-
-func openStore(name string) (index.Store, error) {
-	scheme, table, ok := strings.Cut(name, "://")
-	switch {
-	case !ok:
-		return index.OpenLog(name)
-	case scheme == "dynamodb":
-		return dynamodb.Open(table)
-	}
-	return nil, fmt.Errorf("%q is no index: it must be dynamodb://TABLE or a file", name)
 }
 
 func (v *variables) fail(name, value, want string) {

@@ -67,6 +67,21 @@ func isName(name string) bool {
 	return len(name) >= 3 && len(name) <= 255 && !strings.ContainsFunc(name, odd)
 }
 
+// Scheme begins the name of an index that is in a table.
+const Scheme = "dynamodb://"
+
+// OpenNamed opens the store of the index of that name: Scheme and the name of a table,
+// or a file.
+func OpenNamed(name string) (index.Store, error) {
+	if table, ok := strings.CutPrefix(name, Scheme); ok {
+		return Open(table)
+	}
+	if strings.Contains(name, "://") {
+		return nil, fmt.Errorf("%q is no index: it must be %sTABLE or a file", name, Scheme)
+	}
+	return index.OpenLog(name)
+}
+
 // The limits of an operation. Source: Amazon DynamoDB, service quotas, and the API
 // reference of BatchGetItem and BatchWriteItem. 16 MB is not reached by 100 blocks,
 // of at most some 100 KB.
