@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +56,7 @@ type LocalHasher struct {
 	HashAll bool
 
 	recent recent
+	blocks sync.Pool // of *block, for files that are read in step
 }
 
 // Hash implements Hasher: one open, and each byte read once.

@@ -36,7 +36,6 @@ func (h *LocalHasher) HashInStep(ctx context.Context, files []File) []Hashed {
 type inStep struct {
 	hasher *LocalHasher
 	at     place
-	free   []*block
 }
 
 // member is a file that is open, and what becomes of it.
@@ -92,7 +91,7 @@ func (s *inStep) advance(ctx context.Context, b branch, pos, n int64) []branch {
 	for _, m := range b.members {
 		read := s.block()
 		if m.answer.Err = s.fill(ctx, m, read[:n], pos); m.answer.Err != nil {
-			s.free = append(s.free, read)
+			s.hasher.blocks.Put(read)
 			continue
 		}
 		i := slices.IndexFunc(blocks, func(other *block) bool { return bytes.Equal(other[:n], read[:n]) })
@@ -101,26 +100,23 @@ func (s *inStep) advance(ctx context.Context, b branch, pos, n int64) []branch {
 			continue
 		}
 		next[i].members = append(next[i].members, m)
-		s.free = append(s.free, read)
+		s.hasher.blocks.Put(read)
 	}
 	for i := range next {
 		if i < len(next)-1 {
 			next[i].blake3 = b.blake3.Clone()
 		}
 		next[i].blake3.Write(blocks[i][:n])
+		s.hasher.blocks.Put(blocks[i])
 	}
-	s.free = append(s.free, blocks...)
 	return next
 }
 
 func (s *inStep) block() *block {
-	n := len(s.free)
-	if n == 0 {
-		return new(block)
+	if b, _ := s.hasher.blocks.Get().(*block); b != nil {
+		return b
 	}
-	b := s.free[n-1]
-	s.free = s.free[:n-1]
-	return b
+	return new(block)
 }
 
 // fill reads what a file has at pos.
