@@ -14,13 +14,10 @@ import (
 // compared with the first. So what is hashed is what differs, whatever the size of
 // the files; in memory there is a block of those that differ at the same place.
 func (h *LocalHasher) HashInStep(ctx context.Context, files []File) []Hashed {
-	answers := make([]Hashed, len(files))
 	if h.HashAll {
-		for i, f := range files {
-			answers[i].Digest, answers[i].Work, answers[i].Err = h.Hash(ctx, f, Whole)
-		}
-		return answers
+		return oneByOne(ctx, h, files)
 	}
+	answers := make([]Hashed, len(files))
 	s := inStep{hasher: h, at: place{h.Within}}
 	all := s.open(files, answers)
 	defer func() {
@@ -29,6 +26,15 @@ func (h *LocalHasher) HashInStep(ctx context.Context, files []File) []Hashed {
 		}
 	}()
 	s.read(ctx, all, files[0].Size)
+	return answers
+}
+
+// oneByOne is HashInStep without what it spares.
+func oneByOne(ctx context.Context, h Hasher, files []File) []Hashed {
+	answers := make([]Hashed, len(files))
+	for i, f := range files {
+		answers[i].Digest, answers[i].Work, answers[i].Err = h.Hash(ctx, f, Whole)
+	}
 	return answers
 }
 

@@ -42,10 +42,7 @@ func (h *PoolHasher) HashInStep(ctx context.Context, files []File) []Hashed {
 	}
 	answers, err := h.call(ctx, requests)
 	if err != nil {
-		answers = make([]Hashed, len(files))
-		for i, f := range files {
-			answers[i].Digest, answers[i].Work, answers[i].Err = h.Hash(ctx, f, Whole)
-		}
+		return oneByOne(ctx, h, files)
 	}
 	return answers
 }
@@ -159,15 +156,23 @@ func (h *LocalHasher) answer(requests []request) []Hashed {
 	return h.HashInStep(context.Background(), files)
 }
 
+// parseRequests reads the requests of a frame: one, or several that are done in step.
 func parseRequests(frame []byte) ([]request, error) {
 	parts, err := parseParts(frame)
+	if err != nil {
+		return nil, err
+	}
 	requests := make([]request, len(parts))
 	for i, part := range parts {
-		if err == nil {
-			err = requests[i].parse(part)
+		q := &requests[i]
+		if err := q.parse(part); err != nil {
+			return nil, err
+		}
+		if len(parts) > 1 && (q.n != Whole || q.file.Size != requests[0].file.Size) {
+			return nil, errors.New("requests in one frame that can't be done in step")
 		}
 	}
-	return requests, err
+	return requests, nil
 }
 
 // A frame is one or more parts: a length of four bytes, and so many bytes.

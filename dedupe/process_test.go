@@ -332,6 +332,31 @@ func FuzzParts(f *testing.F) {
 	})
 }
 
+// TestRequestsInStep refuses frames whose requests don't fit each other: files that
+// are not of one size would get digests of less than they have.
+func TestRequestsInStep(t *testing.T) {
+	whole := func(size int64) []byte { return request{File{Path: "/f", Size: size}, Whole}.append(nil) }
+	ends := request{File{Path: "/f", Size: 1}, endSize}.append(nil)
+	for _, test := range []struct {
+		parts [][]byte
+		good  bool
+	}{
+		{[][]byte{ends}, true},
+		{[][]byte{whole(1), whole(1), whole(1)}, true},
+		{[][]byte{whole(1), whole(1), whole(2)}, false},
+		{[][]byte{whole(1), ends}, false},
+		{[][]byte{ends, whole(1)}, false},
+	} {
+		var frame []byte
+		for _, part := range test.parts {
+			frame = appendPart(frame, part)
+		}
+		if _, err := parseRequests(frame); (err == nil) != test.good {
+			t.Errorf("%q: error %v", frame, err)
+		}
+	}
+}
+
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte{})
 	for _, q := range requests {

@@ -403,11 +403,7 @@ func (h hasherFunc) Hash(ctx context.Context, f File, n int64) (Digest, Work, er
 }
 
 func (h hasherFunc) HashInStep(ctx context.Context, files []File) []Hashed {
-	answers := make([]Hashed, len(files))
-	for i, f := range files {
-		answers[i].Digest, answers[i].Work, answers[i].Err = h(ctx, f, Whole)
-	}
-	return answers
+	return oneByOne(ctx, h, files)
 }
 
 // TestCrew checks that all workers get to work where files are waited for, also
