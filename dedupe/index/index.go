@@ -398,7 +398,7 @@ func (s *Scan) answer(ctx context.Context, d *directory, f dedupe.File, n int64)
 	if ok && s.today-e.seen >= refreshAfter {
 		again := *e
 		again.seen = s.today
-		s.remember(ctx, d, again, s.index.Now())
+		s.remember(ctx, d, &again, s.index.Now())
 	}
 	return digest, ok
 }
@@ -406,7 +406,8 @@ func (s *Scan) answer(ctx context.Context, d *directory, f dedupe.File, n int64)
 // learn remembers the digest of a file in d that was read from begun on.
 func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, n int64, digest dedupe.Digest, begun time.Time) {
 	if d != nil && settled(f, begun, d.remote) {
-		s.remember(ctx, d, newEntry(f, n, digest, s.today), begun)
+		e := newEntry(f, n, digest, s.today)
+		s.remember(ctx, d, &e, begun)
 	}
 }
 
@@ -481,7 +482,7 @@ func patienceOf(ctx context.Context) time.Duration {
 
 // remember puts an entry among those that the next flush writes, and begins that
 // flush when it is due. It waits where entries come faster than they are written.
-func (s *Scan) remember(ctx context.Context, d *directory, e entry, now time.Time) {
+func (s *Scan) remember(ctx context.Context, d *directory, e *entry, now time.Time) {
 	var room [maxEntry]byte
 	b := e.append(room[:0])
 	s.mu.Lock()
