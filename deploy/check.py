@@ -254,7 +254,11 @@ def promises(params, resources):
     yield "logs", function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionLogs"}}
     yield "logs end", all("RetentionInDays" in g for g in of("AWS::Logs::LogGroup"))
     alarms = of("AWS::CloudWatch::Alarm")
-    yield "alarms", {a["MetricName"] for a in alarms} == {"Errors", "Throttles", "Duration", "5xx"}
+    failures = {"IndexFailures"} if indexed else set()
+    yield "alarms", {a["MetricName"] for a in alarms} == {"Errors", "Throttles", "Duration", "5xx"} | failures
+    counted = {(t["MetricNamespace"]["Ref"], t["MetricName"]) for f in of("AWS::Logs::MetricFilter") for t in f["MetricTransformations"]}
+    yield "failures of the index are counted", counted == {("AWS::StackName", name) for name in failures}
+    yield "as the function logs them", all(f["FilterPattern"] == '{ $.msg = "the index failed*" }' for f in of("AWS::Logs::MetricFilter"))
     yield "alarms tell", all(("AlarmActions" in a) == bool(params["AlarmTopicArn"]) for a in alarms)
 
 

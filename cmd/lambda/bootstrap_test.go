@@ -494,6 +494,9 @@ func TestBootstrapWithoutItsIndex(t *testing.T) {
 	for _, line := range lines(t, &log) {
 		levels = append(levels, line["level"])
 	}
+	if said, _ := lines(t, &log)[0]["msg"].(string); !strings.HasPrefix(said, "the index failed") {
+		t.Errorf("the template's alarm is for another message: %s", &log)
+	}
 	if diff := cmp.Diff([]any{"WARN", "INFO"}, levels); diff != "" {
 		t.Errorf("%s\n%s", &log, diff)
 	}
