@@ -61,8 +61,8 @@ type LocalHasher struct {
 
 // Hash implements Hasher: one open, and each byte read once.
 //
-// Before a file is read that takes more than one read, it must be as it was found.
-// One read is hardly more than to ask: then all is asked after it.
+// Before more than one buffer full is read, the file must be as it was found. To read
+// less is hardly more than to ask: then all is asked after it.
 func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Work, err error) {
 	at := place{h.Within}
 	fd, err := f.open(at)

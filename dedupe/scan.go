@@ -154,13 +154,13 @@ func (o *Options) descriptors() (each, all int) {
 // inStep is how many files a worker may have open at once.
 func (o *Options) inStep() int {
 	const enough = 8 // then an eighth of what is equal is hashed, the rest compared
-	each, all := o.descriptors()
-	if o.HashAll {
+	switch {
+	case o.HashAll:
 		return 1
+	case o.Mode == Processes:
+		return enough // in a process of its own
 	}
-	if o.Mode == Processes {
-		return enough
-	}
+	each, all := o.descriptors()
 	return min(max(all/max(o.Workers*each, 1), 1), enough)
 }
 

@@ -3,8 +3,8 @@ package dedupe
 import "math/bits"
 
 // sieve tells which of many keys may have been added twice, and is right of those
-// that were: so only what may have an equal need be sorted. It has eight buckets,
-// of two bits, for each key.
+// that were: so only what may have an equal need be sorted. It has eight buckets
+// or more, of two bits, for each key.
 type sieve struct {
 	once, again []uint64
 	shift       int

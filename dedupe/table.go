@@ -149,7 +149,7 @@ func (t *table) group(files []sized, inodes int, paths *paths) Group {
 // many at once.
 type paths struct{ strings.Builder }
 
-// join is join.
+// join is the function join, of a name that is not empty.
 func (p *paths) join(dir string, name []byte) string {
 	if need := len(dir) + len("/") + len(name); p.Cap()-p.Len() < need {
 		p.Reset()
@@ -157,9 +157,7 @@ func (p *paths) join(dir string, name []byte) string {
 	}
 	start := p.Len()
 	p.WriteString(dir)
-	if dir != "" && dir[len(dir)-1] != '/' {
-		p.WriteByte('/')
-	}
+	p.WriteString(separator(dir))
 	p.Write(name)
 	return p.String()[start:]
 }

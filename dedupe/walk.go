@@ -411,13 +411,16 @@ func (w *walker) problem(p *Problem) {
 // join is filepath.Join without its cleaning, which would cost more than the
 // rest of a path's way.
 func join(dir, name string) string {
-	switch {
-	case dir == "":
-		return name
-	case name == "":
+	if name == "" {
 		return dir
-	case dir[len(dir)-1] == '/':
-		return dir + name
 	}
-	return dir + "/" + name
+	return dir + separator(dir) + name
+}
+
+// separator is what is to be between a directory and a name in it.
+func separator(dir string) string {
+	if dir == "" || dir[len(dir)-1] == '/' {
+		return ""
+	}
+	return "/"
 }

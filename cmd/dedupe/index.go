@@ -26,6 +26,11 @@ type indexFlags struct {
 	fileSystem string
 }
 
+func (i *indexFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&i.name, "index", "", "remember digests in this `index`, auto, FILE or dynamodb://TABLE, and don't read what has not changed")
+	i.identity(f)
+}
+
 func (i *indexFlags) identity(f *pflag.FlagSet) {
 	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the file system in the index, such as fs-0123abcd, where its mount does not tell")
 }

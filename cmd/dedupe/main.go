@@ -64,7 +64,6 @@ func run(args []string, s std) int {
 	if isChild, err := bench.RunChild(args, s.in, s.out); isChild {
 		return s.exit(err)
 	}
-	collectLater()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends it at once
 	defer stop()
@@ -72,18 +71,6 @@ func run(args []string, s std) int {
 	root := commands(s)
 	root.SetArgs(args)
 	return s.exit(root.ExecuteContext(ctx))
-}
-
-// collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are
-// over by then, and collections cost them up to a tenth of their time. From the first
-// one on it is as ever.
-func collectLater() {
-	if os.Getenv("GOGC") != "" {
-		return // somebody knows better
-	}
-	usual := debug.SetGCPercent(400)
-	type object struct{ _ *object }
-	runtime.SetFinalizer(new(object), func(*object) { debug.SetGCPercent(usual) })
 }
 
 // exit says what is to be said of an error and returns its exit code.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -79,8 +82,7 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 	f.Var(choice[report.Format]{&c.format, []report.Format{report.Text, report.JSON, report.CSV, report.Fdupes}}, "format", "how to write the report")
 	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
-	f.StringVar(&c.index.name, "index", "", "remember digests in this `index`, auto, FILE or dynamodb://TABLE, and don't read what has not changed")
-	c.index.identity(f)
+	c.index.flags(f)
 	f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are any")
 	c.bill.flags(f, 0, "MB of the Lambda function; 0 for 1769, or what the scan took if that is more")
 	return cmd
@@ -112,6 +114,7 @@ func (c *scan) run(ctx context.Context) error {
 	defer out.discard()
 	c.opts.Ignore = out.info
 
+	collectLater()
 	var reads report.Reads
 	bar := newProgress(c.err, c.quiet)
 	c.opts.Observe = func(e dedupe.Event) {
@@ -135,6 +138,18 @@ func (c *scan) run(ctx context.Context) error {
 	}
 	c.tell(r, out)
 	return c.exit(ctx, r)
+}
+
+// collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are
+// over by then, and collections cost them up to a tenth of their time. From the first
+// one on, which frees an object that nobody needs, it is as ever.
+func collectLater() {
+	if os.Getenv("GOGC") != "" {
+		return // somebody knows better
+	}
+	usual := debug.SetGCPercent(400)
+	object := new(*int) // a pointer: what has none may share its memory, and stay
+	runtime.AddCleanup(object, func(percent int) { debug.SetGCPercent(percent) }, usual)
 }
 
 // project prices such scans, and what the index that was used charges for them.

@@ -44,8 +44,7 @@ way are answered.`,
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on")
 	f.IntVar(&c.config.MaxScans, "max-scans", 2, "scans at once; more wait for their turn")
 	f.BoolVar(&c.config.LogPaths, "log-paths", false, "write the paths of requests to the log")
-	f.StringVar(&c.index.name, "index", "", "remember digests in this `index`, auto, FILE or dynamodb://TABLE, and don't read what has not changed")
-	c.index.identity(f)
+	c.index.flags(f)
 	cmd.MarkFlagRequired("root")
 	return cmd
 }
