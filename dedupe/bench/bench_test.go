@@ -155,9 +155,9 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(behaviour, func(t *testing.T) {
 			o := options(t, behaviour)
-			o.Timeout = time.Second
-			if behaviour == "allocates" {
-				o.Timeout = time.Minute
+			o.Timeout = time.Minute
+			if behaviour == "hangs" {
+				o.Timeout = time.Second
 			}
 			e, err := Run(t.Context(), o)
 			if err != nil {

@@ -331,7 +331,7 @@ func TestEndsAfterItsAnswer(t *testing.T) {
 	for _, event := range []string{"hang-after", "exit-after"} {
 		f := start(t)
 		first := invoke(t, f, event)
-		r, err := f.Invoke(t.Context(), []byte("pid"), 5*time.Second)
+		r, err := f.Invoke(t.Context(), []byte("pid"), 10*time.Second)
 		if err != nil || bytes.Equal(r.Body, first.Body) || r.Init == 0 {
 			t.Errorf("after %s: %q, error %v", event, r.Body, err)
 		}
