@@ -79,6 +79,10 @@ type Group struct {
 	Reclaimable int64
 
 	inodes int // how many inodes the files are; 0 if they were not counted
+
+	// wholes is the digest of all of each inode, in their order, zero where it is not
+	// known; nil if none is.
+	wholes []Digest
 }
 
 // HardLinks tells for each of Files whether it is a further link to the inode

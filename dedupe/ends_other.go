@@ -2,5 +2,8 @@
 
 package dedupe
 
-// onlyEnds is of use on network mounts that meter reads, which Linux has.
+// Advice is of use on network mounts that meter reads, which Linux has.
+
 func onlyEnds(int) {}
+
+func moreThanEnds(int) {}

@@ -44,22 +44,33 @@ func mounted(t *testing.T, src string, o efs.Options) (dst string, mount *efs.Fi
 }
 
 // TestEndsMetered has EFS count what reading the ends of files takes: not a byte
-// beside them, and the least that is metered.
+// beside them, and the least that is metered. What is read on in is read once.
 func TestEndsMetered(t *testing.T) {
-	src := t.TempDir()
-	const files, size = 5, 4 << 20
-	for i := range files {
-		content := random(size)
-		content[size-1] = byte(i)
-		write(t, content, filepath.Join(src, "in", string(rune('a'+i))))
-	}
-	dst, fs := mounted(t, src, efs.Options{})
-	r := scan(t, Options{Roots: []string{filepath.Join(dst, "in")}})
-	want := efs.Counters{Opens: files, Reads: 2 * files, BytesRead: 2 * endSize * files, MeteredReadBytes: 2 * endSize * files}
-	got := fs.Counters()
-	got = efs.Counters{Opens: got.Opens, Reads: got.Reads, BytesRead: got.BytesRead, MeteredReadBytes: got.MeteredReadBytes}
-	if got != want || r.Stats.Opens != want.Opens || r.Stats.BytesRead != want.BytesRead || len(r.Groups) != 0 {
-		t.Errorf("EFS counts %+v, want %+v; the scan %+v", got, want, r.Stats.Work)
+	const files = 5
+	for name, test := range map[string]struct {
+		size, differ int   // where
+		reads, bytes int64 // of each file
+	}{
+		"large files that differ at the end":    {4 << 20, 4<<20 - 1, 2, 2 * endSize},
+		"medium files that differ at the start": {300 << 10, 0, 1, endSize},
+		"medium files that differ at the end":   {300 << 10, 300<<10 - 1, 2, 300 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := t.TempDir()
+			for i := range files {
+				content := random(test.size)
+				content[test.differ] = byte(i)
+				write(t, content, filepath.Join(src, "in", string(rune('a'+i))))
+			}
+			dst, fs := mounted(t, src, efs.Options{})
+			r := scan(t, Options{Roots: []string{filepath.Join(dst, "in")}})
+			want := efs.Counters{Opens: files, Reads: test.reads * files, BytesRead: test.bytes * files, MeteredReadBytes: test.bytes * files}
+			got := fs.Counters()
+			got = efs.Counters{Opens: got.Opens, Reads: got.Reads, BytesRead: got.BytesRead, MeteredReadBytes: got.MeteredReadBytes}
+			if got != want || r.Stats.Opens != want.Opens || r.Stats.BytesRead != want.BytesRead || len(r.Groups) != 0 {
+				t.Errorf("EFS counts %+v, want %+v; the scan %+v", got, want, r.Stats.Work)
+			}
+		})
 	}
 }
 

@@ -10,8 +10,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whole asks a Hasher for the whole content of a file.
-const Whole int64 = -1
+// Extent is what of a file a digest is of.
+type Extent byte
+
+const (
+	// Whole is all of a file.
+	Whole Extent = iota
+
+	// Ends is the first 32 KiB, and of a large file, of more than 2 MiB, its last
+	// 32 KiB, too: files that share one often differ in the other. A file of up to
+	// 64 KiB is all ends.
+	//
+	// Digests of ends are cut to eight bytes, the others are zero: they tell files
+	// apart, and prove nothing.
+	Ends
+)
+
+// DigestSize returns how many bytes a digest to this extent has.
+func (x Extent) DigestSize() int {
+	if x == Ends {
+		return 8
+	}
+	return len(Digest{})
+}
+
+func (d Digest) ofEnds() Digest {
+	clear(d[Ends.DigestSize():])
+	return d
+}
 
 // Hasher returns digests of files, and what finding them took, also on error.
 //
@@ -21,9 +47,13 @@ const Whole int64 = -1
 //
 // Its methods may be called from many goroutines.
 type Hasher interface {
-	// Hash returns the digest of the ends of a file, its first n bytes followed by
-	// its last n, or of all of it if it is no longer than both or n is Whole.
-	Hash(ctx context.Context, f File, n int64) (Digest, Work, error)
+	// Hash returns the digest of a file to an extent.
+	Hash(ctx context.Context, f File, x Extent) (Digest, Work, error)
+
+	// HashEnds returns the digest of the ends of each of some files, which are of one
+	// size, more than 64 KiB and up to 2 MiB. Of those with the same ends as another
+	// it returns that of the whole, too: so each is opened once.
+	HashEnds(ctx context.Context, files []File, others Others) []Hashed
 
 	// HashInStep returns the digest of all of each of some files, which are of one
 	// size: for large files, where they may be equal, it is cheaper than Hash.
@@ -32,9 +62,16 @@ type Hasher interface {
 
 // Hashed is what a Hasher returns of one of several files.
 type Hashed struct {
-	Digest Digest
+	Digest Digest // of all of it; zero if that is not known
+	Ends   Digest // zero if it was not asked for
 	Work   Work
 	Err    error
+}
+
+// Others is the files of a size besides those that a Hasher is asked for.
+type Others struct {
+	Exist bool
+	Ends  []Digest // of some of them, as far as they are known
 }
 
 // ErrChanged is wrapped by the Problem of a file that did not stay as it was
@@ -55,44 +92,57 @@ type LocalHasher struct {
 	// was hashed lately, byte for byte, has its digest by that.
 	HashAll bool
 
-	recent recent
-	blocks sync.Pool // of *block, for files that are read in step
+	recent     recent
+	blocks     sync.Pool // of *block, for files that are read in step
+	candidates sync.Pool // of *candidate
 }
 
 // Hash implements Hasher: one open, and each byte read once.
 //
 // Before more than one buffer full is read, the file must be as it was found. To read
 // less is hardly more than to ask: then all is asked after it.
-func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Work, err error) {
-	at := place{h.Within}
-	fd, err := f.open(at)
+func (h *LocalHasher) Hash(ctx context.Context, f File, x Extent) (d Digest, w Work, err error) {
+	o, err := h.open(f)
 	if err != nil {
 		return d, w, err
 	}
-	defer unix.Close(fd)
+	defer o.close()
 	w.Opens = 1
 
-	total, op := f.Part(n), "open"
-	if total > bufferSize {
-		if err := f.stayed(at, fd, op); err != nil {
+	op := "open"
+	if f.Length(x) > bufferSize {
+		if err := o.stayed(op); err != nil {
 			return d, w, err
 		}
 		op = "read"
 	}
-	whole := total == f.Size
-	if !whole {
-		onlyEnds(fd)
+	if f.Length(x) < f.Size {
+		onlyEnds(o.fd)
 	}
-	in := h.recent.begin(f.Size, whole && !h.HashAll)
+	d, err = h.digest(ctx, o, x, nil, op, &w)
+	if x == Ends {
+		d = d.ofEnds()
+	}
+	return d, w, err
+}
+
+// digest reads what follows begun of an extent, and returns the digest of it. Op is
+// what is told to have failed if the file is not what was found.
+func (h *LocalHasher) digest(ctx context.Context, o opened, x Extent, begun []byte, op string, w *Work) (d Digest, err error) {
+	whole := o.Length(x) == o.Size
+	in := h.recent.begin(o.Size, whole && !h.HashAll)
 	defer func() { h.recent.end(in, d, err == nil) }()
-	err = h.read(ctx, f, fd, n, in, &w)
+	if len(begun) > 0 {
+		in.add(0, copy(in.space(0), begun))
+	}
+	err = h.read(ctx, o, x, in, w)
 	if err == nil || op == "open" {
-		if changed := f.stayed(at, fd, op); changed != nil {
+		if changed := o.stayed(op); changed != nil {
 			err = changed
 		}
 	}
 	if err != nil {
-		return d, w, err
+		return Digest{}, err
 	}
 	d, hashed := in.digest()
 	switch {
@@ -101,18 +151,18 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, n int64) (d Digest, w Wo
 	case whole:
 		w.FilesHashed = 1
 	}
-	return d, w, nil
+	return d, nil
 }
 
-// read reads the ends of n bytes of a file, or all of it.
-func (h *LocalHasher) read(ctx context.Context, f File, fd int, n int64, in *reading, w *Work) error {
-	for w.BytesRead < f.Part(n) {
+// read reads what was not yet read of an extent.
+func (h *LocalHasher) read(ctx context.Context, o opened, x Extent, in *reading, w *Work) error {
+	for w.BytesRead < o.Length(x) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		k, err := f.read(fd, in, w.BytesRead, n)
+		k, err := o.read(in, w.BytesRead, x)
 		if err != nil {
-			return problem("read", f.Path, err)
+			return problem("read", o.Path, err)
 		}
 		w.BytesRead += int64(k)
 		h.told(k)
@@ -126,50 +176,60 @@ func (h *LocalHasher) told(bytes int) {
 	}
 }
 
-func (f File) open(at place) (fd int, err error) {
-	fd, err = at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
-	if err != nil {
-		return fd, problem("open", f.Path, err)
-	}
-	return fd, nil
+// opened is a file that is open, to be closed.
+type opened struct {
+	File
+	at place
+	fd int
 }
+
+func (h *LocalHasher) open(f File) (opened, error) {
+	at := place{h.Within}
+	fd, err := at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
+	if err != nil {
+		return opened{}, problem("open", f.Path, err)
+	}
+	return opened{f, at, fd}, nil
+}
+
+func (o opened) close() { unix.Close(o.fd) }
 
 // stayed returns how the file, which was opened or read, is not what was found any
 // more. It asks by descriptor, which is cheaper than by path: that a file was removed
 // or replaced, too, shows in its ctime. Only then its path tells more.
-func (f File) stayed(at place, fd int, op string) error {
+func (o opened) stayed(op string) error {
 	var now unix.Stat_t
-	if err := unix.Fstat(fd, &now); err != nil {
-		return problem("stat", f.Path, err)
+	if err := unix.Fstat(o.fd, &now); err != nil {
+		return problem("stat", o.Path, err)
 	}
-	why := f.unchanged(&now)
+	why := o.unchanged(&now)
 	if why == nil {
 		return nil
 	}
-	if err := at.lstat(f.Path, &now); err != nil {
-		return problem("stat", f.Path, err)
+	if err := o.at.lstat(o.Path, &now); err != nil {
+		return problem("stat", o.Path, err)
 	}
-	if err := f.unchanged(&now); err != nil {
+	if err := o.unchanged(&now); err != nil {
 		why = err
 	}
-	return problem(op, f.Path, why)
+	return problem(op, o.Path, why)
 }
 
-// read reads on in f, of whose ends of n bytes pos bytes were read, and returns
-// how many bytes it added.
-func (f File) read(fd int, in *reading, pos, n int64) (int, error) {
-	from, left := pos, f.Part(n)-pos
-	if f.Part(n) < f.Size {
-		if left > n {
-			left -= n // to the end of the prefix
+// read reads on in an extent, of which pos bytes were read, and returns how many bytes
+// it added.
+func (o opened) read(in *reading, pos int64, x Extent) (int, error) {
+	from, left := pos, o.Length(x)-pos
+	if o.Length(x) < o.Size {
+		if pos < endSize {
+			left = endSize - pos
 		} else {
-			from = f.Size - left
+			from = o.Size - left
 		}
 	}
 	space := in.space(pos)
-	k, err := read(fd, space[:min(left, int64(len(space)))], from)
+	k, err := read(o.fd, space[:min(left, int64(len(space)))], from)
 	if err == nil && k == 0 {
-		err = f.ended(from)
+		err = o.ended(from)
 	}
 	if err == nil {
 		in.add(pos, k)
@@ -181,13 +241,23 @@ func (f File) ended(pos int64) error {
 	return fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, pos, f.Size)
 }
 
-// Part returns how many bytes the ends of the file are, of n bytes each.
-func (f File) Part(n int64) int64 {
-	if n == Whole || n >= f.Size-n {
+// Length returns how many bytes of the file an extent is.
+func (f File) Length(x Extent) int64 {
+	switch {
+	case x == Whole || f.Size <= smallMax:
 		return f.Size
+	case f.large():
+		return 2 * endSize
 	}
-	return 2 * n
+	return endSize
 }
+
+// medium files are those for HashEnds.
+func (f File) medium() bool { return f.Size > smallMax && !f.large() }
+
+// large files have both their ends read, and are opened again where that does not
+// tell them apart; then some of one size are read in step.
+func (f File) large() bool { return f.Size > mediumMax }
 
 // unchanged compares a file with what the walk knew of it.
 func (f File) unchanged(now *unix.Stat_t) error {

@@ -34,17 +34,24 @@ func TestDigests(t *testing.T) {
 			t.Errorf("%d bytes: %v, %+v, %v; want %s", size, d, w, err, want)
 		}
 	}
-	for _, size := range []int{bufferSize - 1, bufferSize, bufferSize + 1, 3*bufferSize + 7} {
+	for _, size := range []int{bufferSize - 1, smallMax, smallMax + 1, 3*bufferSize + 7, mediumMax, mediumMax + 1} {
 		content := random(size)
 		write(t, content, path)
-		for _, n := range []int64{0, 1, int64(size)/2 - 1, int64(size) / 2, int64(size)/2 + 1, int64(size) - 1, int64(size), int64(size) + 1, Whole} {
-			ends := content
-			if n != Whole && 2*n < int64(size) {
-				ends = slices.Concat(content[:n], content[int64(size)-n:])
+		ends := content
+		switch {
+		case size > mediumMax:
+			ends = slices.Concat(content[:endSize], content[size-endSize:])
+		case size > smallMax:
+			ends = content[:endSize]
+		}
+		for x, read := range map[Extent][]byte{Whole: content, Ends: ends} {
+			want := Digest(blake3.Sum256(read))
+			if x == Ends {
+				want = Digest(slices.Concat(want[:8], make([]byte, 24)))
 			}
-			d, w, err := h.Hash(t.Context(), asFound(t, path), n)
-			if err != nil || d != blake3.Sum256(ends) || w.BytesRead != int64(len(ends)) {
-				t.Errorf("%d of %d bytes: %v, %+v, %v", n, size, d, w, err)
+			d, w, err := h.Hash(t.Context(), asFound(t, path), x)
+			if err != nil || d != want || w.BytesRead != int64(len(read)) {
+				t.Errorf("%d of %d bytes: %v, %+v, %v; want %v", len(read), size, d, w, err, want)
 			}
 		}
 	}

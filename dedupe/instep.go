@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/zeebo/blake3"
-	"golang.org/x/sys/unix"
 )
 
 // HashInStep implements Hasher. It goes through the files block by block: as long
@@ -18,14 +17,9 @@ func (h *LocalHasher) HashInStep(ctx context.Context, files []File) []Hashed {
 		return oneByOne(ctx, h, files)
 	}
 	answers := make([]Hashed, len(files))
-	s := inStep{hasher: h, at: place{h.Within}}
-	all := s.open(files, answers)
-	defer func() {
-		for _, m := range all {
-			unix.Close(m.fd)
-		}
-	}()
-	s.read(ctx, all, files[0].Size)
+	all := h.openAll(files, answers)
+	defer closeAll(all)
+	h.readInStep(ctx, all, files[0].Size)
 	return answers
 }
 
@@ -38,17 +32,16 @@ func oneByOne(ctx context.Context, h Hasher, files []File) []Hashed {
 	return answers
 }
 
-// inStep is files of one size that are read in step.
-type inStep struct {
-	hasher *LocalHasher
-	at     place
+// member is one of several files that are open, and what becomes of it.
+type member struct {
+	opened
+	answer *Hashed
 }
 
-// member is a file that is open, and what becomes of it.
-type member struct {
-	File
-	fd     int
-	answer *Hashed
+func closeAll(members []*member) {
+	for _, m := range members {
+		m.close()
+	}
 }
 
 // branch is files that are equal so far, and the state of hashing what they have.
@@ -57,47 +50,47 @@ type branch struct {
 	blake3  *blake3.Hasher
 }
 
-// open returns the files that can be opened, and are as they were found.
-func (s *inStep) open(files []File, answers []Hashed) (all []*member) {
+// openAll returns the files that can be opened, and are as they were found.
+func (h *LocalHasher) openAll(files []File, answers []Hashed) (all []*member) {
 	for i, f := range files {
-		fd, err := f.open(s.at)
+		o, err := h.open(f)
 		if err == nil {
 			answers[i].Work.Opens = 1
-			if err = f.stayed(s.at, fd, "open"); err != nil {
-				unix.Close(fd)
+			if err = o.stayed("open"); err != nil {
+				o.close()
 			}
 		}
 		if answers[i].Err = err; err == nil {
-			all = append(all, &member{f, fd, &answers[i]})
+			all = append(all, &member{o, &answers[i]})
 		}
 	}
 	return all
 }
 
-// read reads all of the files, block by block.
-func (s *inStep) read(ctx context.Context, all []*member, size int64) {
+// readInStep reads all of the files, block by block.
+func (h *LocalHasher) readInStep(ctx context.Context, all []*member, size int64) {
 	branches := []branch{{all, blake3.New()}}
 	for pos := int64(0); pos < size; pos += bufferSize {
 		var next []branch
 		for _, b := range branches {
-			next = append(next, s.advance(ctx, b, pos, min(bufferSize, size-pos))...)
+			next = append(next, h.advance(ctx, b, pos, min(bufferSize, size-pos))...)
 		}
 		branches = next
 	}
 	for _, b := range branches {
-		s.finish(b)
+		h.finish(b)
 	}
 }
 
 // advance reads the n bytes at pos of files that are equal before them, and returns
 // the branches in which they are equal after them.
-func (s *inStep) advance(ctx context.Context, b branch, pos, n int64) []branch {
+func (h *LocalHasher) advance(ctx context.Context, b branch, pos, n int64) []branch {
 	var next []branch
 	var blocks []*block // of each of next, what it has at pos
 	for _, m := range b.members {
-		read := s.block()
-		if m.answer.Err = s.fill(ctx, m, read[:n], pos); m.answer.Err != nil {
-			s.hasher.blocks.Put(read)
+		read := h.block()
+		if m.answer.Err = h.fill(ctx, m, read[:n], pos); m.answer.Err != nil {
+			h.blocks.Put(read)
 			continue
 		}
 		i := slices.IndexFunc(blocks, func(other *block) bool { return bytes.Equal(other[:n], read[:n]) })
@@ -106,27 +99,27 @@ func (s *inStep) advance(ctx context.Context, b branch, pos, n int64) []branch {
 			continue
 		}
 		next[i].members = append(next[i].members, m)
-		s.hasher.blocks.Put(read)
+		h.blocks.Put(read)
 	}
 	for i := range next {
 		if i < len(next)-1 {
 			next[i].blake3 = b.blake3.Clone()
 		}
 		next[i].blake3.Write(blocks[i][:n])
-		s.hasher.blocks.Put(blocks[i])
+		h.blocks.Put(blocks[i])
 	}
 	return next
 }
 
-func (s *inStep) block() *block {
-	if b, _ := s.hasher.blocks.Get().(*block); b != nil {
+func (h *LocalHasher) block() *block {
+	if b, _ := h.blocks.Get().(*block); b != nil {
 		return b
 	}
 	return new(block)
 }
 
 // fill reads what a file has at pos.
-func (s *inStep) fill(ctx context.Context, m *member, b []byte, pos int64) error {
+func (h *LocalHasher) fill(ctx context.Context, m *member, b []byte, pos int64) error {
 	for len(b) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -139,19 +132,19 @@ func (s *inStep) fill(ctx context.Context, m *member, b []byte, pos int64) error
 			return problem("read", m.Path, err)
 		}
 		m.answer.Work.BytesRead += int64(k)
-		s.hasher.told(k)
+		h.told(k)
 		b, pos = b[k:], pos+int64(k)
 	}
 	return nil
 }
 
 // finish gives files that are equal their digest. The first counts as hashed.
-func (s *inStep) finish(b branch) {
+func (h *LocalHasher) finish(b branch) {
 	var d Digest
 	b.blake3.Sum(d[:0])
 	hashed := false
 	for _, m := range b.members {
-		if m.answer.Err = m.stayed(s.at, m.fd, "read"); m.answer.Err != nil {
+		if m.answer.Err = m.stayed("read"); m.answer.Err != nil {
 			continue
 		}
 		m.answer.Digest = d

@@ -120,7 +120,7 @@ func TestHashInStepDeath(t *testing.T) {
 // TestLargeAlike scans more large files of one size than are read in step, in both
 // modes: it finds their groups, and reads each file once.
 func TestLargeAlike(t *testing.T) {
-	const size, copies, kinds = recentMax + 1, 6, 3
+	const size, copies, kinds = mediumMax + 1, 6, 3
 	dir := t.TempDir()
 	var want []group
 	for kind := range kinds {

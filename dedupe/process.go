@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"efsdedupe/dedupe/pool"
@@ -25,44 +26,54 @@ type PoolHasher struct {
 }
 
 // Hash implements Hasher.
-func (h *PoolHasher) Hash(ctx context.Context, f File, n int64) (Digest, Work, error) {
-	answers, err := h.call(ctx, []request{{f, n}})
-	if err != nil {
-		return Digest{}, Work{}, &Problem{Op: "hash", Path: f.Path, Err: err}
-	}
-	return answers[0].Digest, answers[0].Work, answers[0].Err
+func (h *PoolHasher) Hash(ctx context.Context, f File, x Extent) (Digest, Work, error) {
+	a := h.alone(ctx, request{task: taskHash + task(x), files: []File{f}})
+	return a.Digest, a.Work, a.Err
 }
 
-// HashInStep implements Hasher, by one worker. Where two died of it, it was one of
-// the files: so then each is asked for alone.
+// HashEnds implements Hasher, by one worker.
+func (h *PoolHasher) HashEnds(ctx context.Context, files []File, others Others) []Hashed {
+	return h.together(ctx, request{taskEnds, others, files}, taskEnds)
+}
+
+// HashInStep implements Hasher, by one worker.
 func (h *PoolHasher) HashInStep(ctx context.Context, files []File) []Hashed {
-	requests := make([]request, len(files))
-	for i, f := range files {
-		requests[i] = request{f, Whole}
-	}
-	answers, err := h.call(ctx, requests)
+	return h.together(ctx, request{task: taskInStep, files: files}, taskHash+task(Whole))
+}
+
+// together has one worker do a task. Where two died of it, it was one of the files:
+// so then each is asked for alone.
+func (h *PoolHasher) together(ctx context.Context, q request, alone task) []Hashed {
+	answers, err := h.call(ctx, q)
 	if err != nil {
-		return oneByOne(ctx, h, files)
+		answers = make([]Hashed, len(q.files))
+		for i, f := range q.files {
+			answers[i] = h.alone(ctx, request{alone, q.others, []File{f}})
+		}
 	}
 	return answers
 }
 
-// call has a worker answer requests in one frame.
-func (h *PoolHasher) call(ctx context.Context, requests []request) ([]Hashed, error) {
-	var frame []byte
-	for _, q := range requests {
-		frame = appendPart(frame, q.append(nil))
+func (h *PoolHasher) alone(ctx context.Context, q request) Hashed {
+	answers, err := h.call(ctx, q)
+	if err != nil {
+		return Hashed{Err: &Problem{Op: "hash", Path: q.files[0].Path, Err: err}}
 	}
-	frame, err := h.Pool.Call(ctx, frame)
+	return answers[0]
+}
+
+// call has a worker do what is requested.
+func (h *PoolHasher) call(ctx context.Context, q request) ([]Hashed, error) {
+	frame, err := h.Pool.Call(ctx, q.append(nil))
 	if err != nil {
 		return nil, err
 	}
 	parts, err := parseParts(frame)
-	if err == nil && len(parts) != len(requests) {
-		err = fmt.Errorf("a worker answered %d of %d requests", len(parts), len(requests))
+	if err == nil && len(parts) != len(q.files) {
+		err = fmt.Errorf("a worker answered for %d of %d files", len(parts), len(q.files))
 	}
-	answers := make([]Hashed, len(requests))
-	for i, q := range requests {
+	answers := make([]Hashed, len(q.files))
+	for i, f := range q.files {
 		var r response
 		if err == nil {
 			err = r.parse(parts[i])
@@ -70,7 +81,7 @@ func (h *PoolHasher) call(ctx context.Context, requests []request) ([]Hashed, er
 		if err != nil {
 			return nil, err
 		}
-		answers[i] = Hashed{r.digest, r.work, r.problem(q.file.Path)}
+		answers[i] = Hashed{r.digest, r.ends, r.work, r.problem(f.Path)}
 		if h.Read != nil {
 			h.Read(r.work.BytesRead)
 		}
@@ -132,54 +143,46 @@ func RunWorker(args []string, in io.Reader, out io.Writer) (isWorker bool, err e
 
 func serve(in io.Reader, out io.Writer, h *LocalHasher) error {
 	return pool.Serve(in, out, func(frame []byte) (answer []byte) {
-		requests, err := parseRequests(frame)
-		if err != nil {
+		var q request
+		if err := q.parse(frame); err != nil {
 			return appendPart(nil, response{op: "hash", err: err.Error()}.append(nil))
 		}
-		for _, a := range h.answer(requests) {
+		for _, a := range h.do(q) {
 			answer = appendPart(answer, responseTo(a).append(nil))
 		}
 		return answer
 	})
 }
 
-// answer does what a frame asks for: one file, or several in step.
-func (h *LocalHasher) answer(requests []request) []Hashed {
-	if len(requests) == 1 {
-		d, w, err := h.Hash(context.Background(), requests[0].file, requests[0].n)
-		return []Hashed{{d, w, err}}
+func (h *LocalHasher) do(q request) []Hashed {
+	ctx := context.Background()
+	switch q.task {
+	case taskInStep:
+		return h.HashInStep(ctx, q.files)
+	case taskEnds:
+		return h.HashEnds(ctx, q.files, q.others)
 	}
-	files := make([]File, len(requests))
-	for i, q := range requests {
-		files[i] = q.file
-	}
-	return h.HashInStep(context.Background(), files)
+	var a Hashed
+	a.Digest, a.Work, a.Err = h.Hash(ctx, q.files[0], Extent(q.task-taskHash))
+	return []Hashed{a}
 }
 
-// parseRequests reads the requests of a frame: one, or several that are done in step.
-func parseRequests(frame []byte) ([]request, error) {
-	parts, err := parseParts(frame)
-	if err != nil {
-		return nil, err
-	}
-	requests := make([]request, len(parts))
-	for i, part := range parts {
-		q := &requests[i]
-		if err := q.parse(part); err != nil {
-			return nil, err
-		}
-		if len(parts) > 1 && (q.n != Whole || q.file.Size != requests[0].file.Size) {
-			return nil, errors.New("requests in one frame that can't be done in step")
-		}
-	}
-	return requests, nil
-}
+// task is a method of Hasher.
+type task byte
 
-// A frame is one or more parts: a length of four bytes, and so many bytes.
+const (
+	taskInStep task = iota
+	taskEnds
+	taskHash // and an Extent
+	tasks    = taskHash + 2
+)
+
+// appendPart appends to a frame a length of four bytes, and so many bytes.
 func appendPart(frame, part []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(frame, uint32(len(part))), part...)
 }
 
+// parseParts takes a frame to pieces. There is one at least.
 func parseParts(frame []byte) (parts [][]byte, err error) {
 	for len(frame) > 0 || len(parts) == 0 {
 		if len(frame) < 4 || uint64(len(frame)-4) < uint64(binary.LittleEndian.Uint32(frame)) {
@@ -191,53 +194,103 @@ func parseParts(frame []byte) (parts [][]byte, err error) {
 	return parts, nil
 }
 
-// request is a file and how much of it to hash: six numbers of eight bytes,
-// then the path.
+// request is a task, of one byte, another that tells whether there are other files,
+// and parts: the digests of ends of these, and the files that are asked for: one, or
+// some of one size that are hashed together.
 type request struct {
-	file File
-	n    int64
+	task   task
+	others Others
+	files  []File
 }
 
 func (q request) append(b []byte) []byte {
-	f := q.file
-	for _, v := range [...]uint64{uint64(q.n), uint64(f.Size), f.Device, f.Inode, uint64(f.ModTime), uint64(f.ChangeTime)} {
+	exist := byte(0)
+	if q.others.Exist {
+		exist = 1
+	}
+	var ends []byte
+	for _, d := range q.others.Ends {
+		ends = append(ends, d[:]...)
+	}
+	b = appendPart(append(b, byte(q.task), exist), ends)
+	for _, f := range q.files {
+		b = appendPart(b, appendFile(nil, f))
+	}
+	return b
+}
+
+func (q *request) parse(b []byte) error {
+	if len(b) < 2 || task(b[0]) >= tasks || b[1] > 1 {
+		return errors.New("a request for no known task")
+	}
+	parts, err := parseParts(b[2:])
+	if err != nil {
+		return err
+	}
+	ends, files := parts[0], parts[1:]
+	if len(files) == 0 || len(ends)%len(Digest{}) != 0 {
+		return errors.New("a request is malformed")
+	}
+	*q = request{task(b[0]), Others{Exist: b[1] == 1}, make([]File, len(files))}
+	for d := range slices.Chunk(ends, len(Digest{})) {
+		q.others.Ends = append(q.others.Ends, Digest(d))
+	}
+	for i, part := range files {
+		f := &q.files[i]
+		if err := parseFile(f, part); err != nil {
+			return err
+		}
+		if f.Size != q.files[0].Size || i > 0 && q.task >= taskHash {
+			return errors.New("a request for files that can't be hashed together")
+		}
+	}
+	if q.task == taskEnds && !q.files[0].medium() {
+		return fmt.Errorf("a request for the ends of files of %d bytes", q.files[0].Size)
+	}
+	return nil
+}
+
+// A file is five numbers of eight bytes, and its path.
+const fileSize = 5 * 8
+
+func appendFile(b []byte, f File) []byte {
+	for _, v := range [...]uint64{uint64(f.Size), f.Device, f.Inode, uint64(f.ModTime), uint64(f.ChangeTime)} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return append(b, f.Path...)
 }
 
-func (q *request) parse(b []byte) error {
-	if len(b) < 48 {
-		return fmt.Errorf("a request of %d bytes is too short", len(b))
+func parseFile(f *File, b []byte) error {
+	if len(b) < fileSize {
+		return fmt.Errorf("a file of %d bytes is too short", len(b))
 	}
 	v := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	q.n = int64(v(0))
-	q.file = File{
-		Size:       int64(v(1)),
-		Device:     v(2),
-		Inode:      v(3),
-		ModTime:    int64(v(4)),
-		ChangeTime: int64(v(5)),
-		Path:       string(b[48:]),
+	*f = File{
+		Size:       int64(v(0)),
+		Device:     v(1),
+		Inode:      v(2),
+		ModTime:    int64(v(3)),
+		ChangeTime: int64(v(4)),
+		Path:       string(b[fileSize:]),
 	}
-	if q.n < Whole || q.file.Size < 0 {
-		return fmt.Errorf("a request for %d of %d bytes", q.n, q.file.Size)
+	if f.Size < 0 {
+		return fmt.Errorf("a request for %d bytes", f.Size)
 	}
 	return nil
 }
 
-// response is four numbers of eight bytes and a digest; then, if the file is a
+// response is four numbers of eight bytes and two digests; then, if the file is a
 // problem, whether it changed, the length of the operation's name, that name,
 // and the cause.
 type response struct {
-	work    Work
-	digest  Digest
-	changed bool
-	op, err string
+	work         Work
+	digest, ends Digest
+	changed      bool
+	op, err      string
 }
 
 func responseTo(a Hashed) response {
-	r := response{digest: a.Digest, work: a.Work, changed: errors.Is(a.Err, ErrChanged)}
+	r := response{digest: a.Digest, ends: a.Ends, work: a.Work, changed: errors.Is(a.Err, ErrChanged)}
 	if p := (*Problem)(nil); errors.As(a.Err, &p) {
 		r.op, r.err = p.Op, p.Err.Error()
 	} else if a.Err != nil {
@@ -246,13 +299,13 @@ func responseTo(a Hashed) response {
 	return r
 }
 
-const responseSize = 4*8 + len(Digest{})
+const responseSize = 4*8 + 2*len(Digest{})
 
 func (r response) append(b []byte) []byte {
 	for _, v := range [...]int64{r.work.Opens, r.work.BytesRead, r.work.FilesHashed, r.work.FilesCompared} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(v))
 	}
-	b = append(b, r.digest[:]...)
+	b = append(append(b, r.digest[:]...), r.ends[:]...)
 	if r.op == "" {
 		return b
 	}
@@ -269,7 +322,7 @@ func (r *response) parse(b []byte) error {
 		return fmt.Errorf("a worker's response of %d bytes is too short", len(b))
 	}
 	v := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
-	*r = response{work: Work{Opens: v(0), BytesRead: v(1), FilesHashed: v(2), FilesCompared: v(3)}, digest: Digest(b[4*8:])}
+	*r = response{work: Work{Opens: v(0), BytesRead: v(1), FilesHashed: v(2), FilesCompared: v(3)}, digest: Digest(b[4*8:]), ends: Digest(b[4*8+len(Digest{}):])}
 	rest := b[responseSize:]
 	if len(rest) == 0 {
 		return nil

@@ -20,7 +20,7 @@ const (
 	// remembered, in bytes. A shorter one is hashed as fast as it is looked up, a
 	// longer one would push out too many others.
 	recentMin = 1 << 10
-	recentMax = 2 << 20
+	recentMax = mediumMax
 
 	// recentAlike is how many contents of one size are remembered. Each costs the
 	// files of that size a comparison, which most often ends at the first byte.

@@ -15,59 +15,52 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	// endSize is how much of a file the first refinement reads at each end, its
-	// prefix and its suffix: files that share one often differ in the other. It is
-	// the least that EFS meters of a READ.
-	endSize = 32 << 10
-
-	// endsPay is how many times as long as its ends a file must be before they are
-	// read alone. That costs another open, a round trip for each end, and where it
-	// decides nothing they are read again: at most 1/16 of the bytes for nothing.
-	endsPay = 16
-)
-
-// Refine splits every group by the digest of its files' ends, their first and
-// their last n bytes, or of their whole content if n is Whole. It reads each
-// inode once, and drops what has no equal. It leaves groups alone whose files are
-// so small that to read their ends would not pay.
+// Refine splits every group by the digests of its files, to an extent. It reads each
+// inode once, and drops what has no equal. It leaves groups alone whose files are so
+// small that all of them is their ends.
 //
 // A file that can't be read as it was found is in no group but a problem of the
 // report. When ctx is cancelled the groups are those of the files read until
 // then, and the report is not complete.
-func Refine(ctx context.Context, r Report, h Hasher, n int64, opts Options) Report {
+func Refine(ctx context.Context, r Report, h Hasher, x Extent, opts Options) Report {
 	// The largest first: no worker is left alone with one at the end.
 	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(b.Size, a.Size) })
-	pay := len(r.Groups)
-	if n != Whole {
-		pay, _ = slices.BinarySearchFunc(r.Groups, endsPay*2*n, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
+	some := len(r.Groups)
+	if x == Ends {
+		some, _ = slices.BinarySearchFunc(r.Groups, smallMax, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
 	}
-	s := newStage(r.Groups[:pay], h, n, opts)
+	s := newStage(r.Groups[:some], h, x, opts)
 	await(ctx, func() { s.run(ctx) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left = true
 	r.Stats.Work.add(s.work)
 	r.Problems = append(r.Problems, s.problems...)
-	r.Groups = append(s.split(), r.Groups[pay:]...)
+	r.Groups = append(s.split(), r.Groups[some:]...)
 	r.Complete = r.Complete && ctx.Err() == nil && len(r.Problems) == 0
 	return r
 }
 
 // stage is a refinement on its way.
 type stage struct {
-	groups []Group
-	hasher Hasher
-	n      int64
-	opts   Options
-	name   Stage
-	inStep int // how many files are hashed in step, at most
+	groups   []Group
+	hasher   Hasher
+	extent   Extent
+	opts     Options
+	name     Stage
+	together int // how many files of a size are done together, at most
 
-	mu       sync.Mutex
-	jobs     []job // in the order of groups
-	links    [][]uint32
-	taken    int // jobs
-	workers  int // that were started
+	mu      sync.Mutex
+	jobs    []job // in the order of groups
+	links   [][]uint32
+	wholes  []Digest
+	next    int // the first job that was not taken
+	workers int // that were started
+
+	// Of the group that next is in, or was in: the first job of another, how many
+	// batches it is done in, and the job after those that these begin with.
+	groupEnd, batches, batchesEnd int
+
 	work     Work
 	problems []*Problem
 	left     bool // nobody waits for what is found now
@@ -78,39 +71,59 @@ type job struct {
 	group  uint32
 	file   uint32 // of the group, the first name
 	links  uint32 // where all names are in the stage's links, plus one; 0 if file is the only one
-	done   bool   // and digest is known
-	digest Digest
+	whole  uint32 // where the digest of all of it is in the stage's wholes, plus one; 0 if it is not known, or what was asked for
+	digest Digest // zero as long as it is not known
 }
 
-func newStage(groups []Group, h Hasher, n int64, opts Options) *stage {
-	s := &stage{groups: groups, hasher: h, n: n, opts: opts, name: StageWhole, inStep: opts.inStep()}
-	if n != Whole {
+func (j *job) done() bool { return j.digest != Digest{} }
+
+func newStage(groups []Group, h Hasher, x Extent, opts Options) *stage {
+	s := &stage{groups: groups, hasher: h, extent: x, opts: opts, name: StageWhole, together: opts.together()}
+	if x == Ends {
 		s.name = StageEnds
 	}
-	todo := Event{Stage: s.name}
+	copies := 0
 	for _, g := range groups {
-		copies := g.Copies()
-		todo.Files += copies
-		todo.Bytes += copies * g.Files[0].Part(n)
+		copies += int(g.Copies())
 	}
-	s.jobs = make([]job, 0, todo.Files)
+	s.jobs = make([]job, 0, copies)
+	todo := Event{Stage: s.name}
 	for i := range groups {
-		s.add(uint32(i))
+		s.add(uint32(i), &todo)
 	}
 	opts.observe(todo)
 	return s
 }
 
-// add makes a job of each inode of a group.
-func (s *stage) add(group uint32) {
-	files := s.groups[group].Files
-	for i := range files {
-		if i > 0 && files[i].inode() == files[i-1].inode() {
+// add makes a job of each inode of a group, and adds to todo what is not yet known.
+func (s *stage) add(group uint32, todo *Event) {
+	g := &s.groups[group]
+	inode := -1
+	for i := range g.Files {
+		if i > 0 && g.Files[i].inode() == g.Files[i-1].inode() {
 			s.link(&s.jobs[len(s.jobs)-1], uint32(i))
 			continue
 		}
-		s.jobs = append(s.jobs, job{group: group, file: uint32(i)})
+		inode++
+		j := job{group: group, file: uint32(i)}
+		if g.wholes != nil {
+			j.digest = g.wholes[inode]
+		}
+		if !j.done() {
+			todo.Files++
+			todo.Bytes += s.most(g.Files[i])
+		}
+		s.jobs = append(s.jobs, j)
 	}
+}
+
+// most is how much of a file may be read: all of those with equal ends, unless they
+// are large.
+func (s *stage) most(f File) int64 {
+	if f.large() {
+		return f.Length(s.extent)
+	}
+	return f.Size
 }
 
 func (s *stage) link(j *job, file uint32) {
@@ -136,13 +149,12 @@ func (s *stage) run(ctx context.Context) {
 	allTaken := sync.OnceFunc(func() { close(taken) })
 	work := func() error {
 		defer allTaken()
-		var jobs []job
+		var turns []turn
 		for ctx.Err() == nil {
-			var first int
-			if first, jobs = s.take(jobs[:0]); len(jobs) == 0 {
+			if turns = s.take(turns[:0]); len(turns) == 0 {
 				break
 			}
-			s.hash(ctx, first, jobs)
+			s.hash(ctx, turns)
 		}
 		return nil
 	}
@@ -157,24 +169,65 @@ func (s *stage) run(ctx context.Context) {
 	group.Wait() // every error is a problem
 }
 
-// take adds to jobs, which is empty, the next one, or some that can be done in step,
-// and returns the index of the first. It adds none if there are none left.
-func (s *stage) take(jobs []job) (int, []job) {
+// turn is a job, and where it is in the stage.
+type turn struct {
+	job
+	at int
+}
+
+// take appends to turns, which is empty, the next job, or some of one group that are
+// done together. It appends none if none is left.
+func (s *stage) take(turns []turn) []turn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	first := s.taken
-	if s.left || first == len(s.jobs) {
-		return first, jobs
+	for s.next < len(s.jobs) && s.jobs[s.next].done() {
+		s.next++
 	}
-	group := s.jobs[first].group
-	most := 1
-	if size := s.groups[group].Size; s.n == Whole && size > recentMax {
-		most = max(1, min(s.inStep, (len(s.jobs)-first)/s.workers)) // all workers have their share
+	if s.left || s.next == len(s.jobs) {
+		return turns
 	}
-	for ; s.taken < len(s.jobs) && s.jobs[s.taken].group == group && len(jobs) < most; s.taken++ {
-		jobs = append(jobs, s.jobs[s.taken])
+	if s.next >= s.groupEnd {
+		s.enter(s.next)
 	}
-	return first, jobs
+	large := s.groups[s.jobs[s.next].group].Files[0].large()
+	switch {
+	case large && s.extent == Whole: // and all workers have their share
+		end := s.next + max(1, min(s.groupEnd-s.next, s.together, (len(s.jobs)-s.next)/s.workers))
+		for ; s.next < end; s.next++ {
+			turns = append(turns, turn{s.jobs[s.next], s.next})
+		}
+	case !large && s.extent == Ends:
+		for i := s.next; i < s.groupEnd; i += s.batches {
+			turns = append(turns, turn{s.jobs[i], i})
+		}
+		if s.next++; s.next == s.batchesEnd {
+			s.next = s.groupEnd
+		}
+	default:
+		turns = append(turns, turn{s.jobs[s.next], s.next})
+		s.next++
+	}
+	return turns
+}
+
+// enter comes to a group, of which first is the first job, and divides it into
+// batches: one if it is small enough, otherwise of about half as many files as may be
+// open, for workers to end at the same time. Their number is not for the workers to
+// decide, because it decides what is opened again.
+//
+// A batch has jobs from all over the group: where a directory was copied, copies have
+// their inodes in the order of what they are copies of.
+func (s *stage) enter(first int) {
+	s.groupEnd = first + 1
+	for s.groupEnd < len(s.jobs) && s.jobs[s.groupEnd].group == s.jobs[first].group {
+		s.groupEnd++
+	}
+	n, most := s.groupEnd-first, s.together
+	if n > most {
+		most = (most + 1) / 2
+	}
+	s.batches = (n + most - 1) / most
+	s.batchesEnd = first + s.batches
 }
 
 // crew yields how many workers to start, and then how many more, up to most: in
@@ -212,18 +265,26 @@ func crew(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
 	}
 }
 
-// hash has jobs done, the first of which has the index first.
-func (s *stage) hash(ctx context.Context, first int, jobs []job) {
-	if len(jobs) == 1 {
-		s.settle(ctx, first, jobs[0], s.one(ctx, jobs[0], s.names(jobs[0])))
+// hash has jobs done.
+func (s *stage) hash(ctx context.Context, turns []turn) {
+	if len(turns) == 1 {
+		t := turns[0]
+		s.settle(ctx, t, s.one(ctx, t.job, s.names(t.job)))
 		return
 	}
-	files := make([]File, len(jobs))
-	for i, j := range jobs {
-		files[i] = s.file(j, s.names(j))
+	files := make([]File, len(turns))
+	for i, t := range turns {
+		files[i] = s.file(t.job, s.names(t.job))
 	}
-	for i, a := range s.hasher.HashInStep(ctx, files) {
-		s.settle(ctx, first+i, jobs[i], a)
+	var answers []Hashed
+	if s.extent == Ends {
+		more := int64(len(files)) < s.groups[turns[0].group].Copies()
+		answers = s.hasher.HashEnds(ctx, files, Others{Exist: more})
+	} else {
+		answers = s.hasher.HashInStep(ctx, files)
+	}
+	for i, a := range answers {
+		s.settle(ctx, turns[i], a)
 	}
 }
 
@@ -231,20 +292,24 @@ func (s *stage) hash(ctx context.Context, first int, jobs []job) {
 func (s *stage) file(j job, names []uint32) File { return s.groups[j.group].Files[names[0]] }
 
 func (s *stage) one(ctx context.Context, j job, names []uint32) (a Hashed) {
-	a.Digest, a.Work, a.Err = s.hasher.Hash(ctx, s.file(j, names), s.n)
+	f := s.file(j, names)
+	if s.extent == Ends {
+		a.Ends, a.Work, a.Err = s.hasher.Hash(ctx, f, Ends)
+	} else {
+		a.Digest, a.Work, a.Err = s.hasher.Hash(ctx, f, Whole)
+	}
 	return a
 }
 
 // settle takes what became of a job under its first name, and tries its others
 // until one can be read.
-func (s *stage) settle(ctx context.Context, i int, j job, a Hashed) {
-	names := s.names(j)
+func (s *stage) settle(ctx context.Context, t turn, a Hashed) {
+	j, names := t.job, s.names(t.job)
 	var work Work
 	var problems []*Problem
 	for {
 		work.add(a.Work)
 		if a.Err == nil {
-			j.digest, j.done = a.Digest, true
 			break
 		}
 		if ctx.Err() != nil {
@@ -261,12 +326,12 @@ func (s *stage) settle(ctx context.Context, i int, j job, a Hashed) {
 		}
 		a = s.one(ctx, j, names)
 	}
-	s.finish(i, j, names, work, problems)
+	s.finish(t.at, j, names, a, work, problems)
 }
 
-// finish takes what became of a job. Names are those that could be read, or
-// weren't needed.
-func (s *stage) finish(i int, j job, names []uint32, work Work, problems []*Problem) {
+// finish takes what became of a job, at last a. Names are those that could be read,
+// or weren't needed.
+func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, problems []*Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left {
@@ -274,6 +339,17 @@ func (s *stage) finish(i int, j job, names []uint32, work Work, problems []*Prob
 	}
 	if j.links > 0 {
 		s.links[j.links-1] = names
+	}
+	switch {
+	case a.Err != nil:
+	case s.extent == Whole:
+		j.digest = a.Digest
+	default:
+		j.digest = a.Ends
+		if a.Digest != (Digest{}) {
+			s.wholes = append(s.wholes, a.Digest)
+			j.whole = uint32(len(s.wholes))
+		}
 	}
 	s.jobs[i] = j
 	s.work.add(work)
@@ -287,7 +363,7 @@ func (s *stage) split() (finer []Group) {
 	for i := range s.jobs {
 		digests.add(s.jobs[i].key())
 	}
-	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done || !digests.twice(j.key()) })
+	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done() || !digests.twice(j.key()) })
 	slices.SortFunc(jobs, func(a, b job) int {
 		if a.group != b.group {
 			return cmp.Compare(a.group, b.group)
@@ -314,7 +390,13 @@ func (j *job) key() uint64 { return uint64(j.group) ^ binary.LittleEndian.Uint64
 func (s *stage) group(jobs []job) Group {
 	files := s.groups[jobs[0].group].Files
 	g := Group{Size: files[0].Size, Digest: jobs[0].digest, Files: make([]File, 0, len(jobs)), inodes: len(jobs)}
-	for _, j := range jobs {
+	if len(s.wholes) > 0 {
+		g.wholes = make([]Digest, len(jobs))
+	}
+	for n, j := range jobs {
+		if j.whole > 0 {
+			g.wholes[n] = s.wholes[j.whole-1]
+		}
 		for _, i := range s.names(j) {
 			g.Files = append(g.Files, files[i])
 		}

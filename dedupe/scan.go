@@ -151,17 +151,17 @@ func (o *Options) descriptors() (each, all int) {
 	return each, int(min(limit.Cur, 1<<20)) - otherDescriptors
 }
 
-// inStep is how many files a worker may have open at once.
-func (o *Options) inStep() int {
-	const enough = 8 // then an eighth of what is equal is hashed, the rest compared
-	switch {
-	case o.HashAll:
+// together is how many files of a size a worker may have open at once. It is the same
+// in both modes, because it decides which are opened again.
+func (o *Options) together() int {
+	const enough = 8 // of what is equal, an eighth is hashed at most, the rest compared
+	if o.HashAll {
 		return 1
-	case o.Mode == Processes:
-		return enough // in a process of its own
 	}
-	each, all := o.descriptors()
-	return min(max(all/max(o.Workers*each, 1), 1), enough)
+	local := *o
+	local.Mode = Goroutines
+	each, all := local.descriptors()
+	return min(max(all/max(o.Workers, 1)-each+1, 1), enough)
 }
 
 // Scan finds the groups of identical files below the roots. When ctx is
@@ -188,7 +188,7 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 		h = opts.Wrap(ctx, candidateFiles(r), h)
 	}
 	if !opts.HashAll {
-		r = Refine(ctx, r, h, endSize, opts)
+		r = Refine(ctx, r, h, Ends, opts)
 	}
 	r = Refine(ctx, r, h, Whole, opts)
 	r.Stats.Elapsed = time.Since(start)

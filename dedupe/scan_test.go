@@ -317,11 +317,14 @@ func TestVanishedDirectory(t *testing.T) {
 
 // TestWork checks how much is read, and that the counters say so.
 func TestWork(t *testing.T) {
-	const mib = 1 << 20
-	early, middle, late := random(mib+1), random(mib+1), random(mib+1)
-	early[0]++
-	middle[endSize]++
-	late[mib]++
+	const medium, large = smallMax + 1, mediumMax + 1
+	differing := func(size, at int) []byte {
+		content := random(size)
+		content[at]++
+		return content
+	}
+	early, middle, late := differing(large, 0), differing(large, endSize), differing(large, large-1)
+	first, last := differing(medium, 0), differing(medium, medium-1)
 	ends := int64(2 * 2 * endSize)
 	type work struct{ opens, bytes, proven int64 } // files hashed or compared as a whole
 	tests := []struct {
@@ -332,10 +335,14 @@ func TestWork(t *testing.T) {
 		{"unique sizes are not opened", [][]byte{random(1), random(2), random(3)}, work{}},
 		{"small files are read once", [][]byte{random(10), random(10)}, work{2, 20, 2}},
 		{"what is compared, too", [][]byte{random(9000), random(9000), random(9000)}, work{3, 27000, 3}},
-		{"so are files of 16 times their ends", [][]byte{random(mib), random(mib), random(mib)}, work{3, 3 * mib, 3}},
-		{"a difference in the prefix ends it", [][]byte{random(mib + 1), early}, work{2, ends, 0}},
-		{"one in the suffix, too", [][]byte{random(mib + 1), late}, work{2, ends, 0}},
-		{"one between them doesn't", [][]byte{random(mib + 1), middle}, work{4, ends + 2*(mib+1), 2}},
+		{"so are small files that differ", [][]byte{random(smallMax), differing(smallMax, 0)}, work{2, 2 * smallMax, 2}},
+		{"medium files are opened once", [][]byte{random(medium), random(medium), random(medium)}, work{3, 3 * medium, 3}},
+		{"a difference in their prefix ends it", [][]byte{random(medium), first}, work{2, 2 * endSize, 0}},
+		{"a later one doesn't", [][]byte{random(medium), last}, work{2, 2 * medium, 2}},
+		{"what is equal is read on, what differs is not", [][]byte{random(medium), first, random(medium)}, work{3, endSize + 2*medium, 2}},
+		{"of large files, a difference in the prefix ends it", [][]byte{random(large), early}, work{2, ends, 0}},
+		{"one in the suffix, too", [][]byte{random(large), late}, work{2, ends, 0}},
+		{"one between them doesn't", [][]byte{random(large), middle}, work{4, ends + 2*large, 2}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -380,12 +387,12 @@ func TestHangingHasher(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})
 	defer close(release)
-	h := hasherFunc(func(ctx context.Context, f File, n int64) (Digest, Work, error) {
+	h := hasherFunc(func(ctx context.Context, f File, x Extent) (Digest, Work, error) {
 		if f.Path == "./c" {
 			cancel()
 			<-release // it hears nothing of ctx
 		}
-		return new(LocalHasher).Hash(context.WithoutCancel(ctx), f, n)
+		return new(LocalHasher).Hash(context.WithoutCancel(ctx), f, x)
 	})
 	r = Refine(ctx, r, h, Whole, Options{Workers: 1})
 	if r.Complete {
@@ -396,10 +403,14 @@ func TestHangingHasher(t *testing.T) {
 	}
 }
 
-type hasherFunc func(ctx context.Context, f File, n int64) (Digest, Work, error)
+type hasherFunc func(ctx context.Context, f File, x Extent) (Digest, Work, error)
 
-func (h hasherFunc) Hash(ctx context.Context, f File, n int64) (Digest, Work, error) {
-	return h(ctx, f, n)
+func (h hasherFunc) Hash(ctx context.Context, f File, x Extent) (Digest, Work, error) {
+	return h(ctx, f, x)
+}
+
+func (h hasherFunc) HashEnds(ctx context.Context, files []File, _ Others) []Hashed {
+	return oneByOne(ctx, h, files)
 }
 
 func (h hasherFunc) HashInStep(ctx context.Context, files []File) []Hashed {
@@ -415,13 +426,13 @@ func TestCrew(t *testing.T) {
 		r.Groups[0].Files[i].Inode = uint64(i)
 	}
 	var inFlight, most atomic.Int64
-	waiting := hasherFunc(func(context.Context, File, int64) (Digest, Work, error) {
+	waiting := hasherFunc(func(context.Context, File, Extent) (Digest, Work, error) {
 		n := inFlight.Add(1)
 		defer inFlight.Add(-1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
 		time.Sleep(20 * time.Millisecond)
-		return Digest{}, Work{}, nil
+		return Digest{1}, Work{}, nil
 	})
 	r = Refine(t.Context(), r, waiting, Whole, Options{Workers: workers, Mode: Goroutines})
 	if len(r.Groups) != 1 || most.Load() != workers {
@@ -438,7 +449,7 @@ func TestDeadHasher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := hasherFunc(func(context.Context, File, int64) (Digest, Work, error) {
+	dead := hasherFunc(func(context.Context, File, Extent) (Digest, Work, error) {
 		return Digest{}, Work{}, errors.New("dead")
 	})
 	r = Refine(t.Context(), r, dead, Whole, Options{Workers: 4})

@@ -253,7 +253,7 @@ func TestLambdaLimits(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			script := `echo $$ > "$1" && ulimit -n 1024 && shift && exec "$@"`
 			out, err := exec.Command("sh", "-c", script, "sh", filepath.Join(group, "cgroup.procs"),
-				binary, "scan", "--mode", mode, "--workers", "100", "--format", "json", dir).Output()
+				binary, "scan", "--mode", mode, "--workers", "100", "--hash-all", "--format", "json", dir).Output()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}

@@ -14,8 +14,8 @@ import (
 )
 
 // version is the format's. Raise it when the bytes of a block change, and when a
-// dedupe.Hasher comes to digest other bytes of a file for the same n.
-const version = 1
+// dedupe.Hasher comes to digest other bytes of a file for the same extent.
+const version = 2
 
 // Key is the name of a block: a digest of where its directory is, and of the part
 // of the directory. It does not tell which; the block does.
@@ -94,21 +94,14 @@ func stateOf(f dedupe.File) state { return state{f.Size, f.ModTime, f.ChangeTime
 type entry struct {
 	inode uint64
 	state
-	seen        day   // when a scan asked for it, to the week
-	n           int64 // of what head is the digest; 0 if it isn't known
-	hasWhole    bool
-	head, whole dedupe.Digest
+	seen day // when a scan asked for it, to the week
+	digests
 }
 
-func newEntry(f dedupe.File, n int64, d dedupe.Digest, today day) entry {
-	e := entry{inode: f.Inode, state: stateOf(f), seen: today}
-	if n == dedupe.Whole {
-		e.hasWhole, e.whole = true, d
-	} else {
-		e.n, e.head = n, d
-	}
-	return e
-}
+// digests are those of an inode to each extent; zero where they are not known.
+type digests [2]dedupe.Digest
+
+func (d *digests) has(x dedupe.Extent) bool { return d[x] != dedupe.Digest{} }
 
 func byInode(a, b entry) int { return cmp.Compare(a.inode, b.inode) }
 
@@ -125,14 +118,6 @@ func (d *directory) find(f dedupe.File) *entry {
 		return nil
 	}
 	return &entries[i]
-}
-
-// digest is that of a file's first n bytes, if it is known.
-func (e *entry) digest(n int64) (d dedupe.Digest, ok bool) {
-	if n == dedupe.Whole {
-		return e.whole, e.hasWhole
-	}
-	return e.head, n > 0 && e.n == n
 }
 
 // merge returns the block with the entries and the level of a change, which are by
@@ -178,11 +163,10 @@ func (e entry) over(old entry) entry {
 	if old.state != e.state {
 		return e
 	}
-	if !e.hasWhole {
-		e.hasWhole, e.whole = old.hasWhole, old.whole
-	}
-	if e.n == 0 {
-		e.n, e.head = old.n, old.head
+	for x := range e.digests {
+		if !e.has(dedupe.Extent(x)) {
+			e.digests[x] = old.digests[x]
+		}
 	}
 	return e
 }
@@ -190,15 +174,12 @@ func (e entry) over(old entry) entry {
 // sumSize is that of the checksum: a BLAKE3 digest of what follows it, cut.
 const sumSize = 16
 
+// append returns the block in bytes; nil if there is nothing in it.
+//
 // A block begins with the version and the checksum. Then come its key, its day, its
 // level, its file system, its path and the number of its entries; numbers are
-// varints, but for inodes and times of change, which are large everywhere.
-const (
-	entryHasHead = 1 << iota
-	entryHasWhole
-)
-
-// append returns the block in bytes; nil if there is nothing in it.
+// varints, but for inodes and times of change, which are large everywhere. An entry
+// ends with a bit for each extent whose digest is known, and these digests.
 func (b block) append(key Key) []byte {
 	if len(b.entries) == 0 && b.level == 0 {
 		return nil
@@ -227,28 +208,25 @@ func seal(data []byte) []byte {
 }
 
 // maxEntry is how many bytes an entry takes at most.
-const maxEntry = 2*8 + 5*binary.MaxVarintLen64 + 2*len(dedupe.Digest{})
+const maxEntry = 2*8 + 4*binary.MaxVarintLen64 + len(digests{})*len(dedupe.Digest{})
 
 func (e *entry) append(out []byte) []byte {
-	flags := uint64(0)
-	if e.n > 0 {
-		flags |= entryHasHead
-	}
-	if e.hasWhole {
-		flags |= entryHasWhole
+	known := uint64(0)
+	for x := range e.digests {
+		if e.has(dedupe.Extent(x)) {
+			known |= 1 << x
+		}
 	}
 	out = binary.LittleEndian.AppendUint64(out, e.inode)
 	out = binary.LittleEndian.AppendUint64(out, uint64(e.changeTime))
 	out = binary.AppendVarint(out, e.changeTime-e.modTime)
 	out = binary.AppendUvarint(out, uint64(e.size))
 	out = binary.AppendUvarint(out, uint64(e.seen))
-	out = binary.AppendUvarint(out, flags)
-	if e.n > 0 {
-		out = binary.AppendUvarint(out, uint64(e.n))
-		out = append(out, e.head[:]...)
-	}
-	if e.hasWhole {
-		out = append(out, e.whole[:]...)
+	out = binary.AppendUvarint(out, known)
+	for x := range e.digests {
+		if known&(1<<x) != 0 {
+			out = append(out, e.digests[x][:dedupe.Extent(x).DigestSize()]...)
+		}
 	}
 	return out
 }
@@ -291,13 +269,11 @@ func (r *reader) entry() (e entry) {
 	e.modTime = e.changeTime - r.varint()
 	e.size = int64(r.uvarint())
 	e.seen = day(r.uvarint())
-	flags := r.uvarint()
-	if flags&entryHasHead != 0 {
-		e.n = int64(r.uvarint())
-		copy(e.head[:], r.bytes(uint64(len(e.head))))
-	}
-	if e.hasWhole = flags&entryHasWhole != 0; e.hasWhole {
-		copy(e.whole[:], r.bytes(uint64(len(e.whole))))
+	known := r.uvarint()
+	for x := range e.digests {
+		if known&(1<<x) != 0 {
+			copy(e.digests[x][:], r.bytes(uint64(dedupe.Extent(x).DigestSize())))
+		}
 	}
 	return e
 }

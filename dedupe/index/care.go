@@ -249,12 +249,11 @@ func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {
 
 // verify compares what is known of a file with what is in it.
 func (e *entry) verify(ctx context.Context, h dedupe.Hasher, f dedupe.File) (right bool, _ *dedupe.Problem) {
-	for _, n := range [...]int64{e.n, dedupe.Whole} {
-		want, known := e.digest(n)
-		if !known {
+	for x, want := range e.digests {
+		if !e.has(dedupe.Extent(x)) {
 			continue
 		}
-		got, _, err := h.Hash(ctx, f, n)
+		got, _, err := h.Hash(ctx, f, dedupe.Extent(x))
 		if p := (*dedupe.Problem)(nil); errors.As(err, &p) {
 			return false, p
 		} else if err != nil {

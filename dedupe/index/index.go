@@ -337,39 +337,69 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 }
 
 // Hash implements dedupe.Hasher.
-func (s *Scan) Hash(ctx context.Context, f dedupe.File, n int64) (dedupe.Digest, dedupe.Work, error) {
+func (s *Scan) Hash(ctx context.Context, f dedupe.File, x dedupe.Extent) (dedupe.Digest, dedupe.Work, error) {
 	d := s.knows(f)
-	if digest, ok := s.answer(ctx, d, f, n); ok {
-		return digest, known(f, n), nil
+	if e := s.remembered(ctx, d, f); e.has(x) {
+		return e[x], known(f, x), nil
 	}
 	begun := s.index.Now()
-	digest, work, err := s.inner.Hash(ctx, f, n)
+	digest, work, err := s.inner.Hash(ctx, f, x)
 	if err == nil {
-		s.learn(ctx, d, f, n, digest, begun)
+		var e digests
+		e[x] = digest
+		s.learn(ctx, d, f, e, begun)
 	}
 	return digest, work, err
 }
 
+// HashEnds implements dedupe.Hasher. What has the same ends as a file that is known
+// by these alone is not read on in: the scan asks for all of both.
+func (s *Scan) HashEnds(ctx context.Context, files []dedupe.File, others dedupe.Others) []dedupe.Hashed {
+	recall := func(e digests, f dedupe.File) (a dedupe.Hashed, ok bool) {
+		if !e.has(dedupe.Ends) {
+			return a, false
+		}
+		others.Exist, others.Ends = true, append(others.Ends, e[dedupe.Ends])
+		a = dedupe.Hashed{Ends: e[dedupe.Ends], Work: known(f, dedupe.Ends)}
+		if e.has(dedupe.Whole) {
+			a.Digest, a.Work = e[dedupe.Whole], known(f, dedupe.Whole)
+		}
+		return a, true
+	}
+	return s.together(ctx, files, recall, func(unknown []dedupe.File) []dedupe.Hashed {
+		return s.inner.HashEnds(ctx, unknown, others)
+	})
+}
+
 // HashInStep implements dedupe.Hasher.
 func (s *Scan) HashInStep(ctx context.Context, files []dedupe.File) []dedupe.Hashed {
-	answers := make([]dedupe.Hashed, len(files))
-	var others []dedupe.File
-	var at []int // of others in files
-	for i, f := range files {
-		if digest, ok := s.answer(ctx, s.knows(f), f, dedupe.Whole); ok {
-			answers[i] = dedupe.Hashed{Digest: digest, Work: known(f, dedupe.Whole)}
-			continue
-		}
-		others, at = append(others, f), append(at, i)
+	recall := func(e digests, f dedupe.File) (dedupe.Hashed, bool) {
+		return dedupe.Hashed{Digest: e[dedupe.Whole], Work: known(f, dedupe.Whole)}, e.has(dedupe.Whole)
 	}
-	if len(others) == 0 {
+	return s.together(ctx, files, recall, func(unknown []dedupe.File) []dedupe.Hashed {
+		return s.inner.HashInStep(ctx, unknown)
+	})
+}
+
+// together answers for files as far as recall can, and has hash answer for the others.
+func (s *Scan) together(ctx context.Context, files []dedupe.File, recall func(digests, dedupe.File) (dedupe.Hashed, bool), hash func([]dedupe.File) []dedupe.Hashed) []dedupe.Hashed {
+	answers := make([]dedupe.Hashed, len(files))
+	var unknown []dedupe.File
+	var at []int // of these in files
+	for i, f := range files {
+		var ok bool
+		if answers[i], ok = recall(s.remembered(ctx, s.knows(f), f), f); !ok {
+			unknown, at = append(unknown, f), append(at, i)
+		}
+	}
+	if len(unknown) == 0 {
 		return answers
 	}
 	begun := s.index.Now()
-	for i, a := range s.inner.HashInStep(ctx, others) {
+	for i, a := range hash(unknown) {
 		answers[at[i]] = a
 		if a.Err == nil {
-			s.learn(ctx, s.knows(others[i]), others[i], dedupe.Whole, a.Digest, begun)
+			s.learn(ctx, s.knows(unknown[i]), unknown[i], digests{dedupe.Whole: a.Digest, dedupe.Ends: a.Ends}, begun)
 		}
 	}
 	return answers
@@ -385,38 +415,36 @@ func (s *Scan) knows(f dedupe.File) *directory {
 	return d
 }
 
-// answer returns what is known of a file in d.
-func (s *Scan) answer(ctx context.Context, d *directory, f dedupe.File, n int64) (dedupe.Digest, bool) {
+// remembered returns what is known of a file in d.
+func (s *Scan) remembered(ctx context.Context, d *directory, f dedupe.File) digests {
 	if d == nil {
-		return dedupe.Digest{}, false
+		return digests{}
 	}
 	e := d.find(f)
 	if e == nil {
-		return dedupe.Digest{}, false
+		return digests{}
 	}
-	digest, ok := e.digest(n)
-	if ok && s.today-e.seen >= refreshAfter {
+	if s.today-e.seen >= refreshAfter {
 		again := *e
 		again.seen = s.today
 		s.remember(ctx, d, &again, s.index.Now())
 	}
-	return digest, ok
+	return e.digests
 }
 
-// learn remembers the digest of a file in d that was read from begun on.
-func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, n int64, digest dedupe.Digest, begun time.Time) {
+// learn remembers the digests of a file in d that was read from begun on.
+func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, known digests, begun time.Time) {
 	if d != nil && settled(f, begun, d.remote) {
-		e := newEntry(f, n, digest, s.today)
-		s.remember(ctx, d, &e, begun)
+		s.remember(ctx, d, &entry{inode: f.Inode, state: stateOf(f), seen: s.today, digests: known}, begun)
 	}
 }
 
 // known is the work of an answer from the index: what a hasher would have done is
 // spared. Files are counted as they are when they are read: when their whole content
 // is known.
-func known(f dedupe.File, n int64) dedupe.Work {
-	w := dedupe.Work{OpensSpared: 1, BytesSpared: f.Part(n)}
-	if n == dedupe.Whole {
+func known(f dedupe.File, x dedupe.Extent) dedupe.Work {
+	w := dedupe.Work{OpensSpared: 1, BytesSpared: f.Length(x)}
+	if x == dedupe.Whole {
 		w.FilesKnown = 1
 	}
 	return w

@@ -108,8 +108,8 @@ func same(t *testing.T, x *Index, opts dedupe.Options, opens, known int64) {
 	}
 }
 
-// tree makes four pairs of files, two of them large enough for heads, and one
-// large file whose head is like no other.
+// tree makes four pairs of files, one of each extent of which ends are read, and one
+// file whose ends are like no other's.
 func tree(t *testing.T) (root string) {
 	root = filepath.Join(t.TempDir(), "root")
 	for i, size := range []int{10, 5000, 2 << 20, 2<<20 + 1} {
@@ -123,7 +123,7 @@ func TestScan(t *testing.T) {
 	root := tree(t)
 	opts := options(root)
 	path := filepath.Join(t.TempDir(), "index")
-	same(t, open(t, path), opts, 8+5, 0) // and the heads of five
+	same(t, open(t, path), opts, 8+1+2, 0) // the large ones twice
 	x := open(t, path)
 	same(t, x, opts, 0, 8)
 
@@ -160,7 +160,7 @@ func TestReplaced(t *testing.T) {
 	root := tree(t)
 	opts := options(root)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
-	same(t, x, opts, 13, 0)
+	same(t, x, opts, 11, 0)
 
 	a := filepath.Join(root, "a1")
 	before, err := os.Stat(a)
@@ -193,15 +193,19 @@ func TestReplaced(t *testing.T) {
 	if err := os.Rename(restored, root); err != nil {
 		t.Fatal(err)
 	}
-	same(t, x, opts, 13, 0)
+	same(t, x, opts, 11, 0)
 	same(t, x, opts, 0, 8)
 }
 
 // answers is a Hasher with one answer.
 type answers dedupe.Digest
 
-func (a answers) Hash(context.Context, dedupe.File, int64) (dedupe.Digest, dedupe.Work, error) {
+func (a answers) Hash(context.Context, dedupe.File, dedupe.Extent) (dedupe.Digest, dedupe.Work, error) {
 	return dedupe.Digest(a), dedupe.Work{Opens: 1}, nil
+}
+
+func (a answers) HashEnds(ctx context.Context, files []dedupe.File, _ dedupe.Others) []dedupe.Hashed {
+	return a.HashInStep(ctx, files)
 }
 
 func (a answers) HashInStep(_ context.Context, files []dedupe.File) []dedupe.Hashed {
@@ -448,9 +452,9 @@ func TestPrune(t *testing.T) {
 	root := tree(t)
 	path := filepath.Join(t.TempDir(), "index")
 	x := open(t, path)
-	same(t, x, options(root), 13, 0)
+	same(t, x, options(root), 11, 0)
 	elsewhere := tree(t)
-	same(t, x, options(elsewhere), 13, 0)
+	same(t, x, options(elsewhere), 11, 0)
 	if n, err := x.Prune(t.Context(), []string{root}, 90); n != 0 || err != nil {
 		t.Errorf("%d removed, %v: all is there", n, err)
 	}
@@ -484,7 +488,7 @@ func TestPrune(t *testing.T) {
 func TestVerify(t *testing.T) {
 	root := tree(t)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
-	same(t, x, options(root), 13, 0)
+	same(t, x, options(root), 11, 0)
 	c, err := x.Verify(t.Context(), options(root), 1)
 	if err != nil || c.Known != 9 || c.Read != 9 || len(c.Wrong)+len(c.Unread) != 0 {
 		t.Errorf("%+v, %v", c, err)
@@ -521,8 +525,11 @@ func spoil(t *testing.T, x *Index, paths []string) {
 		b, _ := parseBlock(key, data)
 		for i := range b.entries {
 			if e := &b.entries[i]; inodes[e.inode] {
-				e.head[0] ^= 1
-				e.whole[0] ^= 1
+				for x := range e.digests {
+					if e.has(dedupe.Extent(x)) {
+						e.digests[x][0] ^= 1
+					}
+				}
 			}
 		}
 		blocks[key] = b
@@ -541,9 +548,9 @@ func spoil(t *testing.T, x *Index, paths []string) {
 func TestBlock(t *testing.T) {
 	p := place{"ext4:1", "/some/where"}
 	b := block{place: p, level: 3, written: 20000, entries: []entry{
-		{inode: 1, state: state{0, -1, 1 << 62}, seen: 20000, hasWhole: true, whole: dedupe.Digest{1}},
-		{inode: 1 << 63, state: state{1 << 50, 1 << 62, -1 << 62}, seen: 1, n: 65536, head: dedupe.Digest{2}},
-		{inode: 1<<64 - 1, state: state{1, 1, 1}, n: 1, head: dedupe.Digest{3}, hasWhole: true, whole: dedupe.Digest{4}},
+		{inode: 1, state: state{0, -1, 1 << 62}, seen: 20000, digests: digests{dedupe.Whole: {1}}},
+		{inode: 1 << 63, state: state{1 << 50, 1 << 62, -1 << 62}, seen: 1, digests: digests{dedupe.Ends: {2}}},
+		{inode: 1<<64 - 1, state: state{1, 1, 1}, digests: digests{dedupe.Whole: {4}, dedupe.Ends: {3}}},
 	}}
 	key := p.key(3, 5)
 	data := b.append(key)
@@ -571,7 +578,7 @@ func TestBlock(t *testing.T) {
 // FuzzBlock holds the parser, behind the checksum, to end well on any bytes.
 func FuzzBlock(f *testing.F) {
 	p := place{"nfs:fs-1.efs:/", "/"}
-	f.Add(block{place: p, entries: []entry{{inode: 1, hasWhole: true}}}.append(p.key(0, 0))[1+sumSize:])
+	f.Add(block{place: p, entries: []entry{{inode: 1, digests: digests{{1}}}}}.append(p.key(0, 0))[1+sumSize:])
 	f.Fuzz(func(t *testing.T, content []byte) {
 		if len(content) < 16 {
 			return

@@ -1,0 +1,207 @@
+package dedupe
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/zeebo/blake3"
+)
+
+// variant is content of a size that differs from that of other variants at one byte:
+// in its ends, right behind them, or at its end.
+func variant(size, kind int) []byte {
+	content := random(size)
+	if kind > 0 {
+		at := []int{0, endSize - 1, endSize, size - 1}[kind%4]
+		content[at] += byte(1 + kind/4)
+	}
+	return content
+}
+
+func cutDigest(content []byte) (d Digest) {
+	sum := blake3.Sum256(content)
+	copy(d[:8], sum[:])
+	return d
+}
+
+// TestHashEnds has some files of a size hashed together, in both modes, and knows
+// from their bytes which are alike.
+func TestHashEnds(t *testing.T) {
+	pooled := testPool(t, "hasher")
+	for seed := range uint64(16) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		size := []int{smallMax + 1, bufferSize, 3*bufferSize + 7, mediumMax}[seed%4]
+		others := Others{Exist: seed%3 > 0}
+		if seed%3 == 2 {
+			others.Ends = []Digest{cutDigest(variant(size, 0)[:endSize]), {1}}
+		}
+		dir := t.TempDir()
+		var files []File
+		var contents [][]byte
+		like := make(map[string]int) // how many have these ends
+		for i := range 1 + rnd.IntN(8) {
+			content := variant(size, rnd.IntN(6))
+			path := filepath.Join(dir, fmt.Sprint(i))
+			write(t, content, path)
+			files, contents = append(files, asFound(t, path)), append(contents, content)
+			like[string(content[:endSize])]++
+		}
+		alone := 0
+		for ends, n := range like {
+			if n == 1 && !slices.Contains(others.Ends, cutDigest([]byte(ends))) {
+				alone++
+			}
+		}
+		for _, h := range []Hasher{new(LocalHasher), pooled} {
+			for i, a := range h.HashEnds(t.Context(), files, others) {
+				ends := contents[i][:endSize]
+				want := Hashed{Ends: cutDigest(ends), Work: Work{Opens: 1, BytesRead: endSize}}
+				if like[string(ends)] > 1 || slices.Contains(others.Ends, want.Ends) || others.Exist && 2*alone < len(files) {
+					want.Digest = blake3.Sum256(contents[i])
+					want.Work = Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}
+				}
+				a.Work = proven(a.Work)
+				if diff := cmp.Diff(want, a); diff != "" {
+					t.Errorf("seed %d, %T, file %d of %d, %d alone, %+v:\n%s", seed, h, i, len(files), alone, others, diff)
+				}
+			}
+		}
+	}
+}
+
+// TestMediumAgainstBytes scans size classes of all the sizes at which something
+// changes, larger than are hashed together, and compares with what was written. What
+// is opened and read is the same in both modes, whatever the number of workers.
+func TestMediumAgainstBytes(t *testing.T) {
+	dir := t.TempDir()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i, size := range []int{smallMax, smallMax + 1, bufferSize + 1, 300_000, mediumMax, mediumMax + 1} {
+		for j := range []int{2, 8, 9, 30, 5, 11}[i] {
+			write(t, variant(size, rnd.IntN(7)), filepath.Join(dir, fmt.Sprint(size), fmt.Sprint(j)))
+		}
+	}
+	want, first := oracle(t, dir), ""
+	for _, mode := range []Mode{Goroutines, Processes} {
+		for _, workers := range []int{1, 3, 50} {
+			r := scan(t, Options{Roots: []string{dir}, Mode: mode, Workers: workers})
+			if diff := cmp.Diff(want, groups(r)); diff != "" || !r.Complete || r.Stats.Opens > 2*r.Stats.Files {
+				t.Errorf("%s, %d workers, %+v, %v (-bytes +scan):\n%s", mode, workers, r.Stats.Work, r.Problems, diff)
+			}
+			if first == "" {
+				first = answer(r)
+			}
+			if diff := cmp.Diff(first, answer(r)); diff != "" {
+				t.Errorf("%s, %d workers: the report differs:\n%s", mode, workers, diff)
+			}
+		}
+	}
+}
+
+// TestCopiedDirectory scans a directory and its copy: the two of each pair have their
+// ends compared with each other, so each is opened once.
+func TestCopiedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	const files, size = 40, smallMax + 1
+	for _, copied := range []string{"a", "b"} {
+		for i := range files {
+			content := random(size)
+			content[0] = byte(i)
+			write(t, content, filepath.Join(dir, copied, fmt.Sprint(i)))
+		}
+	}
+	w := scan(t, Options{Roots: []string{dir}}).Stats
+	if w.DuplicateGroups != files || w.Opens > 2*files*11/10 { // inodes may not come in order
+		t.Errorf("%+v", w)
+	}
+}
+
+// TestHashEndsProblems has files among alike ones that can't be read, before and after
+// their ends were; the others have their digest all the same.
+func TestHashEndsProblems(t *testing.T) {
+	content := random(2 * bufferSize)
+	for name, spoil := range map[string]func(path string) error{
+		"vanished":  os.Remove,
+		"shrunk":    func(path string) error { return os.Truncate(path, endSize/2) },
+		"rewritten": func(path string) error { return os.WriteFile(path, content, 0o666) },
+	} {
+		for bad := range 4 {
+			for after := range 6 { // looks between two reads
+				dir := t.TempDir()
+				var files []File
+				for i := range 4 {
+					path := filepath.Join(dir, fmt.Sprint(i))
+					write(t, content, path)
+					files = append(files, asFound(t, path))
+				}
+				spoiled := false
+				ctx := &midway{Context: t.Context(), looks: after, then: func() {
+					spoiled = true
+					if err := spoil(files[bad].Path); err != nil {
+						t.Fatal(err)
+					}
+				}}
+				if after == 0 {
+					ctx.then()
+				}
+				for i, a := range new(LocalHasher).HashEnds(ctx, files, Others{}) {
+					var p *Problem
+					changed := errors.As(a.Err, &p) && p.Path == files[i].Path && errors.Is(a.Err, ErrChanged) && a.Digest == Digest{} && a.Work.FilesHashed+a.Work.FilesCompared == 0
+					right := a.Err == nil && a.Digest == blake3.Sum256(content)
+					if i != bad && !right || i == bad && !changed && !right || after == 0 && i == bad && !changed {
+						t.Errorf("%s, file %d after %d looks: file %d: %+v", name, bad, after, i, a)
+					}
+				}
+				if !spoiled {
+					t.Errorf("%s, file %d: there were no %d looks", name, bad, after)
+				}
+			}
+		}
+	}
+}
+
+// TestHashEndsDeath checks that files are no problem because a worker died of one that
+// was asked for with them.
+func TestHashEndsDeath(t *testing.T) {
+	dir := t.TempDir()
+	var files []File
+	for _, name := range []string{"a", deadly, "c"} {
+		path := filepath.Join(dir, name)
+		write(t, random(bufferSize), path)
+		files = append(files, asFound(t, path))
+	}
+	for i, a := range testPool(t, "dies of one").HashEnds(t.Context(), files, Others{}) {
+		var p *Problem
+		if died := errors.As(a.Err, &p); died != (i == 1) || died && (p.Path != files[i].Path || p.Op != "hash") {
+			t.Errorf("%s: %+v", files[i].Path, a)
+		}
+	}
+}
+
+// BenchmarkEnds scans files of one size that differ in their first bytes, and pairs of
+// equal ones.
+func BenchmarkEnds(b *testing.B) {
+	const files, size = 200, 300 << 10
+	for name, kinds := range map[string]int{"differ": files, "pairs": files / 2} {
+		b.Run(name, func(b *testing.B) {
+			dir := b.TempDir()
+			for i := range files {
+				content := random(size)
+				content[0], content[1] = byte(i%kinds), byte(i%kinds>>8)
+				if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), content, 0o666); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.SetBytes(files * size)
+			b.ReportAllocs()
+			for b.Loop() {
+				scan(b, Options{Roots: []string{dir}, Mode: Goroutines, Workers: DefaultWorkers})
+			}
+		})
+	}
+}
