@@ -5,28 +5,49 @@ import (
 	"context"
 	"slices"
 
-	"github.com/zeebo/blake3"
+	"github.com/cespare/xxhash/v2"
 )
+
+// Ends is a checksum of the ends of a file: of its first 32 KiB, and of a large file's
+// last 32 KiB, too. Files with other ends differ; that these have the same proves
+// nothing. It is never zero.
+type Ends uint64
 
 const (
 	// endSize is how much is read of a file at an end: the least that EFS meters of
 	// a READ.
 	endSize = 32 << 10
 
-	// smallMax is how long a file is, at most, of which all is read at once: what
-	// follows its ends would be metered as much as they are.
+	// smallMax is how long a small file is, at most. All of it is its ends: what
+	// follows them would be metered as much as they are.
 	smallMax = 64 << 10
 
 	// mediumMax is how long a file is, at most, that is still open when its ends have
-	// been compared. To open a longer one again is next to nothing.
+	// been compared. To open a large one again is next to nothing.
 	mediumMax = 2 << 20
 )
+
+// Large tells of a file of more than 2 MiB. Both its ends are read, because files that
+// share one often differ in the other.
+func (f File) Large() bool { return f.Size > mediumMax }
+
+// EndsLength returns how many bytes the ends of a file are.
+func (f File) EndsLength() int64 {
+	switch {
+	case f.Size <= smallMax:
+		return f.Size
+	case f.Large():
+		return 2 * endSize
+	}
+	return endSize
+}
 
 // candidate is a file of which the ends were read.
 type candidate struct {
 	member
-	ends    [endSize]byte
-	waiting bool // for another with these ends, while it is open
+	room    [2 * endSize]byte
+	ends    []byte // in room
+	waiting bool   // for another with these ends, while it is open
 }
 
 // HashEnds implements Hasher. It reads on in a file as soon as there is another with
@@ -43,7 +64,7 @@ func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others)
 		if c == nil {
 			continue
 		}
-		if first := slices.IndexFunc(differing, func(d *candidate) bool { return bytes.Equal(d.ends[:], c.ends[:]) }); first >= 0 {
+		if first := slices.IndexFunc(differing, func(d *candidate) bool { return bytes.Equal(d.ends, c.ends) }); first >= 0 {
 			c.answer.Ends = differing[first].answer.Ends
 			if differing[first].waiting {
 				h.readOn(ctx, differing[first])
@@ -54,7 +75,7 @@ func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others)
 			continue
 		}
 		differing = append(differing, c)
-		if c.answer.Ends = Digest(blake3.Sum256(c.ends[:])).ofEnds(); slices.Contains(others.Ends, c.answer.Ends) {
+		if c.answer.Ends = endsOf(c.ends); slices.Contains(others.Ends, c.answer.Ends) {
 			h.readOn(ctx, c)
 		} else {
 			alone++
@@ -72,6 +93,9 @@ func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others)
 	return answers
 }
 
+// endsOf returns the checksum of ends.
+func endsOf(b []byte) Ends { return Ends(max(xxhash.Sum64(b), 1)) }
+
 // candidate opens a file and reads its ends; it returns nil if that failed.
 func (h *LocalHasher) candidate(ctx context.Context, f File, answer *Hashed) *candidate {
 	o, err := h.open(f)
@@ -85,7 +109,10 @@ func (h *LocalHasher) candidate(ctx context.Context, f File, answer *Hashed) *ca
 		c = new(candidate)
 	}
 	c.member, c.waiting = member{o, answer}, true
-	err = h.fill(ctx, &c.member, c.ends[:], 0)
+	c.ends = c.room[:f.EndsLength()]
+	if err = h.fill(ctx, &c.member, c.ends[:endSize], 0); err == nil && f.Large() {
+		err = h.fill(ctx, &c.member, c.ends[endSize:], f.Size-endSize)
+	}
 	if changed := o.stayed("open"); changed != nil {
 		err = changed
 	}
@@ -97,10 +124,12 @@ func (h *LocalHasher) candidate(ctx context.Context, f File, answer *Hashed) *ca
 	return c
 }
 
-// readOn reads what follows the ends of a file, and closes it.
+// readOn reads what follows the ends of a file, unless it is large, and closes it.
 func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
-	moreThanEnds(c.fd)
-	c.answer.Digest, c.answer.Err = h.digest(ctx, c.opened, Whole, c.ends[:], "read", &c.answer.Work)
+	if !c.Large() {
+		moreThanEnds(c.fd)
+		c.answer.Digest, c.answer.Err = h.digest(ctx, c.opened, c.ends, "read", &c.answer.Work)
+	}
 	c.close()
 	c.waiting = false
 }

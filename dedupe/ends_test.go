@@ -24,22 +24,22 @@ func variant(size, kind int) []byte {
 	return content
 }
 
-func cutDigest(content []byte) (d Digest) {
-	sum := blake3.Sum256(content)
-	copy(d[:8], sum[:])
-	return d
-}
-
 // TestHashEnds has some files of a size hashed together, in both modes, and knows
 // from their bytes which are alike.
 func TestHashEnds(t *testing.T) {
 	pooled := testPool(t, "hasher")
 	for seed := range uint64(16) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		size := []int{smallMax + 1, bufferSize, 3*bufferSize + 7, mediumMax}[seed%4]
+		size := []int{smallMax + 1, 3*bufferSize + 7, mediumMax, mediumMax + 1}[seed%4]
+		endsIn := func(content []byte) []byte {
+			if size > mediumMax {
+				return slices.Concat(content[:endSize], content[size-endSize:])
+			}
+			return content[:endSize]
+		}
 		others := Others{Exist: seed%3 > 0}
 		if seed%3 == 2 {
-			others.Ends = []Digest{cutDigest(variant(size, 0)[:endSize]), {1}}
+			others.Ends = []Ends{endsOf(endsIn(variant(size, 0))), 1}
 		}
 		dir := t.TempDir()
 		var files []File
@@ -50,19 +50,19 @@ func TestHashEnds(t *testing.T) {
 			path := filepath.Join(dir, fmt.Sprint(i))
 			write(t, content, path)
 			files, contents = append(files, asFound(t, path)), append(contents, content)
-			like[string(content[:endSize])]++
+			like[string(endsIn(content))]++
 		}
 		alone := 0
 		for ends, n := range like {
-			if n == 1 && !slices.Contains(others.Ends, cutDigest([]byte(ends))) {
+			if n == 1 && !slices.Contains(others.Ends, endsOf([]byte(ends))) {
 				alone++
 			}
 		}
 		for _, h := range []Hasher{new(LocalHasher), pooled} {
 			for i, a := range h.HashEnds(t.Context(), files, others) {
-				ends := contents[i][:endSize]
-				want := Hashed{Ends: cutDigest(ends), Work: Work{Opens: 1, BytesRead: endSize}}
-				if like[string(ends)] > 1 || slices.Contains(others.Ends, want.Ends) || others.Exist && 2*alone < len(files) {
+				ends := endsIn(contents[i])
+				want := Hashed{Ends: endsOf(ends), Work: Work{Opens: 1, BytesRead: int64(len(ends))}}
+				if size <= mediumMax && (like[string(ends)] > 1 || slices.Contains(others.Ends, want.Ends) || others.Exist && 2*alone < len(files)) {
 					want.Digest = blake3.Sum256(contents[i])
 					want.Work = Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}
 				}
@@ -103,21 +103,43 @@ func TestMediumAgainstBytes(t *testing.T) {
 	}
 }
 
-// TestCopiedDirectory scans a directory and its copy: the two of each pair have their
-// ends compared with each other, so each is opened once.
-func TestCopiedDirectory(t *testing.T) {
-	dir := t.TempDir()
-	const files, size = 40, smallMax + 1
-	for _, copied := range []string{"a", "b"} {
-		for i := range files {
-			content := random(size)
-			content[0] = byte(i)
-			write(t, content, filepath.Join(dir, copied, fmt.Sprint(i)))
+// TestBatches holds which files of a size have their ends compared: all of a few, and
+// of many each with its counterpart in a copied directory, where inodes come in the
+// same order. All workers together take every file once.
+func TestBatches(t *testing.T) {
+	for n := range 100 {
+		if n < 2 {
+			continue
 		}
-	}
-	w := scan(t, Options{Roots: []string{dir}}).Stats
-	if w.DuplicateGroups != files || w.Opens > 2*files*11/10 { // inodes may not come in order
-		t.Errorf("%+v", w)
+		g := Group{Size: smallMax + 1, Files: make([]File, n)}
+		for i := range g.Files {
+			g.Files[i] = File{Size: g.Size, Inode: uint64(i)}
+		}
+		s := newStage([]Group{g, g}, nil, StageEnds, Options{Workers: 1 + n%7})
+		batch := make(map[int]int)
+		for batches := 0; ; batches++ {
+			turns := s.take(nil)
+			if len(turns) == 0 {
+				break
+			}
+			if len(turns) > 8 || n <= 8 && len(turns) != n || n > 8 && len(turns) < 3 {
+				t.Errorf("%d of %d files in a batch", len(turns), n)
+			}
+			for _, turn := range turns {
+				if _, twice := batch[turn.at]; twice {
+					t.Errorf("file %d of %d twice", turn.at, n)
+				}
+				batch[turn.at] = batches
+			}
+		}
+		if len(batch) != 2*n {
+			t.Errorf("%d files of %d", len(batch), 2*n)
+		}
+		for i := range n / 2 {
+			if n%8 == 0 && batch[i] != batch[i+n/2] {
+				t.Errorf("files %d and %d of %d in batches %d and %d", i, i+n/2, n, batch[i], batch[i+n/2])
+			}
+		}
 	}
 }
 

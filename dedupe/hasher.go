@@ -10,35 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Extent is what of a file a digest is of.
-type Extent byte
-
-const (
-	// Whole is all of a file.
-	Whole Extent = iota
-
-	// Ends is the first 32 KiB, and of a large file, of more than 2 MiB, its last
-	// 32 KiB, too: files that share one often differ in the other. A file of up to
-	// 64 KiB is all ends.
-	//
-	// Digests of ends are cut to eight bytes, the others are zero: they tell files
-	// apart, and prove nothing.
-	Ends
-)
-
-// DigestSize returns how many bytes a digest to this extent has.
-func (x Extent) DigestSize() int {
-	if x == Ends {
-		return 8
-	}
-	return len(Digest{})
-}
-
-func (d Digest) ofEnds() Digest {
-	clear(d[Ends.DigestSize():])
-	return d
-}
-
 // Hasher returns digests of files, and what finding them took, also on error.
 //
 // A digest is that of the file as it was found: one that changed, shrank, grew,
@@ -47,23 +18,23 @@ func (d Digest) ofEnds() Digest {
 //
 // Its methods may be called from many goroutines.
 type Hasher interface {
-	// Hash returns the digest of a file to an extent.
-	Hash(ctx context.Context, f File, x Extent) (Digest, Work, error)
+	// Hash returns the digest of a file.
+	Hash(ctx context.Context, f File) (Digest, Work, error)
 
-	// HashEnds returns the digest of the ends of each of some files, which are of one
-	// size, more than 64 KiB and up to 2 MiB. Of those with the same ends as another
-	// it returns that of the whole, too: so each is opened once.
+	// HashEnds returns the checksum of the ends of each of some files, which are of
+	// one size and not small. Of those with the same ends as another it returns the
+	// digest, too, unless they are large: so each is opened once.
 	HashEnds(ctx context.Context, files []File, others Others) []Hashed
 
-	// HashInStep returns the digest of all of each of some files, which are of one
-	// size: for large files, where they may be equal, it is cheaper than Hash.
+	// HashInStep returns the digest of each of some files, which are of one size: for
+	// large files, where they may be equal, it is cheaper than Hash.
 	HashInStep(ctx context.Context, files []File) []Hashed
 }
 
 // Hashed is what a Hasher returns of one of several files.
 type Hashed struct {
-	Digest Digest // of all of it; zero if that is not known
-	Ends   Digest // zero if it was not asked for
+	Digest Digest // zero if it is not known
+	Ends   Ends   // zero if they were not asked for
 	Work   Work
 	Err    error
 }
@@ -71,7 +42,7 @@ type Hashed struct {
 // Others is the files of a size besides those that a Hasher is asked for.
 type Others struct {
 	Exist bool
-	Ends  []Digest // of some of them, as far as they are known
+	Ends  []Ends // of some of them, as far as they are known
 }
 
 // ErrChanged is wrapped by the Problem of a file that did not stay as it was
@@ -101,7 +72,7 @@ type LocalHasher struct {
 //
 // Before more than one buffer full is read, the file must be as it was found. To read
 // less is hardly more than to ask: then all is asked after it.
-func (h *LocalHasher) Hash(ctx context.Context, f File, x Extent) (d Digest, w Work, err error) {
+func (h *LocalHasher) Hash(ctx context.Context, f File) (d Digest, w Work, err error) {
 	o, err := h.open(f)
 	if err != nil {
 		return d, w, err
@@ -110,32 +81,25 @@ func (h *LocalHasher) Hash(ctx context.Context, f File, x Extent) (d Digest, w W
 	w.Opens = 1
 
 	op := "open"
-	if f.Length(x) > bufferSize {
+	if f.Size > bufferSize {
 		if err := o.stayed(op); err != nil {
 			return d, w, err
 		}
 		op = "read"
 	}
-	if f.Length(x) < f.Size {
-		onlyEnds(o.fd)
-	}
-	d, err = h.digest(ctx, o, x, nil, op, &w)
-	if x == Ends {
-		d = d.ofEnds()
-	}
+	d, err = h.digest(ctx, o, nil, op, &w)
 	return d, w, err
 }
 
-// digest reads what follows begun of an extent, and returns the digest of it. Op is
-// what is told to have failed if the file is not what was found.
-func (h *LocalHasher) digest(ctx context.Context, o opened, x Extent, begun []byte, op string, w *Work) (d Digest, err error) {
-	whole := o.Length(x) == o.Size
-	in := h.recent.begin(o.Size, whole && !h.HashAll)
+// digest reads what follows begun in a file, and returns the digest. Op is what is
+// told to have failed if the file is not what was found.
+func (h *LocalHasher) digest(ctx context.Context, o opened, begun []byte, op string, w *Work) (d Digest, err error) {
+	in := h.recent.begin(o.Size, h.HashAll)
 	defer func() { h.recent.end(in, d, err == nil) }()
 	if len(begun) > 0 {
 		in.add(0, copy(in.space(0), begun))
 	}
-	err = h.read(ctx, o, x, in, w)
+	err = h.read(ctx, o, in, w)
 	if err == nil || op == "open" {
 		if changed := o.stayed(op); changed != nil {
 			err = changed
@@ -145,22 +109,21 @@ func (h *LocalHasher) digest(ctx context.Context, o opened, x Extent, begun []by
 		return Digest{}, err
 	}
 	d, hashed := in.digest()
-	switch {
-	case !hashed:
-		w.FilesCompared = 1
-	case whole:
+	if hashed {
 		w.FilesHashed = 1
+	} else {
+		w.FilesCompared = 1
 	}
 	return d, nil
 }
 
-// read reads what was not yet read of an extent.
-func (h *LocalHasher) read(ctx context.Context, o opened, x Extent, in *reading, w *Work) error {
-	for w.BytesRead < o.Length(x) {
+// read reads what was not yet read of a file.
+func (h *LocalHasher) read(ctx context.Context, o opened, in *reading, w *Work) error {
+	for w.BytesRead < o.Size {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		k, err := o.read(in, w.BytesRead, x)
+		k, err := o.read(in, w.BytesRead)
 		if err != nil {
 			return problem("read", o.Path, err)
 		}
@@ -215,21 +178,13 @@ func (o opened) stayed(op string) error {
 	return problem(op, o.Path, why)
 }
 
-// read reads on in an extent, of which pos bytes were read, and returns how many bytes
-// it added.
-func (o opened) read(in *reading, pos int64, x Extent) (int, error) {
-	from, left := pos, o.Length(x)-pos
-	if o.Length(x) < o.Size {
-		if pos < endSize {
-			left = endSize - pos
-		} else {
-			from = o.Size - left
-		}
-	}
+// read reads on in a file, of which pos bytes were read, and returns how many bytes it
+// added.
+func (o opened) read(in *reading, pos int64) (int, error) {
 	space := in.space(pos)
-	k, err := read(o.fd, space[:min(left, int64(len(space)))], from)
+	k, err := read(o.fd, space[:min(o.Size-pos, int64(len(space)))], pos)
 	if err == nil && k == 0 {
-		err = o.ended(from)
+		err = o.ended(pos)
 	}
 	if err == nil {
 		in.add(pos, k)
@@ -240,24 +195,6 @@ func (o opened) read(in *reading, pos int64, x Extent) (int, error) {
 func (f File) ended(pos int64) error {
 	return fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, pos, f.Size)
 }
-
-// Length returns how many bytes of the file an extent is.
-func (f File) Length(x Extent) int64 {
-	switch {
-	case x == Whole || f.Size <= smallMax:
-		return f.Size
-	case f.large():
-		return 2 * endSize
-	}
-	return endSize
-}
-
-// medium files are those for HashEnds.
-func (f File) medium() bool { return f.Size > smallMax && !f.large() }
-
-// large files have both their ends read, and are opened again where that does not
-// tell them apart; then some of one size are read in step.
-func (f File) large() bool { return f.Size > mediumMax }
 
 // unchanged compares a file with what the walk knew of it.
 func (f File) unchanged(now *unix.Stat_t) error {

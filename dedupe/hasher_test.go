@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/zeebo/blake3"
@@ -29,30 +28,17 @@ func TestDigests(t *testing.T) {
 			content[i] = byte(i % 251)
 		}
 		write(t, content, path)
-		d, w, err := h.Hash(t.Context(), asFound(t, path), Whole)
+		d, w, err := h.Hash(t.Context(), asFound(t, path))
 		if err != nil || hex.EncodeToString(d[:]) != want || w != (Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}) {
 			t.Errorf("%d bytes: %v, %+v, %v; want %s", size, d, w, err, want)
 		}
 	}
-	for _, size := range []int{bufferSize - 1, smallMax, smallMax + 1, 3*bufferSize + 7, mediumMax, mediumMax + 1} {
+	for _, size := range []int{bufferSize - 1, bufferSize, bufferSize + 1, 3*bufferSize + 7} {
 		content := random(size)
 		write(t, content, path)
-		ends := content
-		switch {
-		case size > mediumMax:
-			ends = slices.Concat(content[:endSize], content[size-endSize:])
-		case size > smallMax:
-			ends = content[:endSize]
-		}
-		for x, read := range map[Extent][]byte{Whole: content, Ends: ends} {
-			want := Digest(blake3.Sum256(read))
-			if x == Ends {
-				want = Digest(slices.Concat(want[:8], make([]byte, 24)))
-			}
-			d, w, err := h.Hash(t.Context(), asFound(t, path), x)
-			if err != nil || d != want || w.BytesRead != int64(len(read)) {
-				t.Errorf("%d of %d bytes: %v, %+v, %v; want %v", len(read), size, d, w, err, want)
-			}
+		d, w, err := h.Hash(t.Context(), asFound(t, path))
+		if err != nil || d != blake3.Sum256(content) || w.BytesRead != int64(size) {
+			t.Errorf("%d bytes: %v, %+v, %v", size, d, w, err)
 		}
 	}
 }
@@ -112,7 +98,7 @@ func TestChangedWhileRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}}
-			_, w, err := new(LocalHasher).Hash(ctx, asFound(t, path), Whole)
+			_, w, err := new(LocalHasher).Hash(ctx, asFound(t, path))
 			var p *Problem
 			if !errors.As(err, &p) || p.Path != path || p.Err.Error() != test.want || !errors.Is(err, ErrChanged) {
 				t.Errorf("%v, want %s", err, test.want)
@@ -136,7 +122,7 @@ func BenchmarkHash(b *testing.B) {
 			b.SetBytes(size)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := h.Hash(b.Context(), f, Whole); err != nil {
+				if _, _, err := h.Hash(b.Context(), f); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -27,7 +27,7 @@ func (h *LocalHasher) HashInStep(ctx context.Context, files []File) []Hashed {
 func oneByOne(ctx context.Context, h Hasher, files []File) []Hashed {
 	answers := make([]Hashed, len(files))
 	for i, f := range files {
-		answers[i].Digest, answers[i].Work, answers[i].Err = h.Hash(ctx, f, Whole)
+		answers[i].Digest, answers[i].Work, answers[i].Err = h.Hash(ctx, f)
 	}
 	return answers
 }

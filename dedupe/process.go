@@ -26,8 +26,8 @@ type PoolHasher struct {
 }
 
 // Hash implements Hasher.
-func (h *PoolHasher) Hash(ctx context.Context, f File, x Extent) (Digest, Work, error) {
-	a := h.alone(ctx, request{task: taskHash + task(x), files: []File{f}})
+func (h *PoolHasher) Hash(ctx context.Context, f File) (Digest, Work, error) {
+	a := h.alone(ctx, request{task: taskHash, files: []File{f}})
 	return a.Digest, a.Work, a.Err
 }
 
@@ -38,7 +38,7 @@ func (h *PoolHasher) HashEnds(ctx context.Context, files []File, others Others) 
 
 // HashInStep implements Hasher, by one worker.
 func (h *PoolHasher) HashInStep(ctx context.Context, files []File) []Hashed {
-	return h.together(ctx, request{task: taskInStep, files: files}, taskHash+task(Whole))
+	return h.together(ctx, request{task: taskInStep, files: files}, taskHash)
 }
 
 // together has one worker do a task. Where two died of it, it was one of the files:
@@ -163,7 +163,7 @@ func (h *LocalHasher) do(q request) []Hashed {
 		return h.HashEnds(ctx, q.files, q.others)
 	}
 	var a Hashed
-	a.Digest, a.Work, a.Err = h.Hash(ctx, q.files[0], Extent(q.task-taskHash))
+	a.Digest, a.Work, a.Err = h.Hash(ctx, q.files[0])
 	return []Hashed{a}
 }
 
@@ -171,10 +171,10 @@ func (h *LocalHasher) do(q request) []Hashed {
 type task byte
 
 const (
-	taskInStep task = iota
+	taskHash task = iota
 	taskEnds
-	taskHash // and an Extent
-	tasks    = taskHash + 2
+	taskInStep
+	tasks
 )
 
 // appendPart appends to a frame a length of four bytes, and so many bytes.
@@ -195,7 +195,7 @@ func parseParts(frame []byte) (parts [][]byte, err error) {
 }
 
 // request is a task, of one byte, another that tells whether there are other files,
-// and parts: the digests of ends of these, and the files that are asked for: one, or
+// and parts: the ends of these, of eight bytes each, and the files that are asked for: one, or
 // some of one size that are hashed together.
 type request struct {
 	task   task
@@ -209,8 +209,8 @@ func (q request) append(b []byte) []byte {
 		exist = 1
 	}
 	var ends []byte
-	for _, d := range q.others.Ends {
-		ends = append(ends, d[:]...)
+	for _, e := range q.others.Ends {
+		ends = binary.LittleEndian.AppendUint64(ends, uint64(e))
 	}
 	b = appendPart(append(b, byte(q.task), exist), ends)
 	for _, f := range q.files {
@@ -228,23 +228,23 @@ func (q *request) parse(b []byte) error {
 		return err
 	}
 	ends, files := parts[0], parts[1:]
-	if len(files) == 0 || len(ends)%len(Digest{}) != 0 {
+	if len(files) == 0 || len(ends)%8 != 0 {
 		return errors.New("a request is malformed")
 	}
 	*q = request{task(b[0]), Others{Exist: b[1] == 1}, make([]File, len(files))}
-	for d := range slices.Chunk(ends, len(Digest{})) {
-		q.others.Ends = append(q.others.Ends, Digest(d))
+	for e := range slices.Chunk(ends, 8) {
+		q.others.Ends = append(q.others.Ends, Ends(binary.LittleEndian.Uint64(e)))
 	}
 	for i, part := range files {
 		f := &q.files[i]
 		if err := parseFile(f, part); err != nil {
 			return err
 		}
-		if f.Size != q.files[0].Size || i > 0 && q.task >= taskHash {
+		if f.Size != q.files[0].Size || i > 0 && q.task == taskHash {
 			return errors.New("a request for files that can't be hashed together")
 		}
 	}
-	if q.task == taskEnds && !q.files[0].medium() {
+	if q.task == taskEnds && q.files[0].Size <= smallMax {
 		return fmt.Errorf("a request for the ends of files of %d bytes", q.files[0].Size)
 	}
 	return nil
@@ -279,14 +279,15 @@ func parseFile(f *File, b []byte) error {
 	return nil
 }
 
-// response is four numbers of eight bytes and two digests; then, if the file is a
+// response is four numbers of eight bytes, the ends and the digest; then, if the file is a
 // problem, whether it changed, the length of the operation's name, that name,
 // and the cause.
 type response struct {
-	work         Work
-	digest, ends Digest
-	changed      bool
-	op, err      string
+	work    Work
+	ends    Ends
+	digest  Digest
+	changed bool
+	op, err string
 }
 
 func responseTo(a Hashed) response {
@@ -299,13 +300,13 @@ func responseTo(a Hashed) response {
 	return r
 }
 
-const responseSize = 4*8 + 2*len(Digest{})
+const responseSize = 5*8 + len(Digest{})
 
 func (r response) append(b []byte) []byte {
-	for _, v := range [...]int64{r.work.Opens, r.work.BytesRead, r.work.FilesHashed, r.work.FilesCompared} {
+	for _, v := range [...]int64{r.work.Opens, r.work.BytesRead, r.work.FilesHashed, r.work.FilesCompared, int64(r.ends)} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(v))
 	}
-	b = append(append(b, r.digest[:]...), r.ends[:]...)
+	b = append(b, r.digest[:]...)
 	if r.op == "" {
 		return b
 	}
@@ -322,7 +323,7 @@ func (r *response) parse(b []byte) error {
 		return fmt.Errorf("a worker's response of %d bytes is too short", len(b))
 	}
 	v := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
-	*r = response{work: Work{Opens: v(0), BytesRead: v(1), FilesHashed: v(2), FilesCompared: v(3)}, digest: Digest(b[4*8:]), ends: Digest(b[4*8+len(Digest{}):])}
+	*r = response{work: Work{Opens: v(0), BytesRead: v(1), FilesHashed: v(2), FilesCompared: v(3)}, ends: Ends(v(4)), digest: Digest(b[5*8:])}
 	rest := b[responseSize:]
 	if len(rest) == 0 {
 		return nil

@@ -162,36 +162,34 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(path)
 			}
-			for _, x := range []Extent{Whole, Ends} {
-				digest, work, err := local.Hash(t.Context(), f, x)
-				var p *Problem
-				if errors.As(err, &p) != (test.wantOp != "") || p != nil && p.Op != test.wantOp || errors.Is(err, ErrChanged) != test.changed {
-					t.Errorf("extent %d: error %v, want operation %q, changed %t", x, err, test.wantOp, test.changed)
-				}
+			digest, work, err := local.Hash(t.Context(), f)
+			var p *Problem
+			if errors.As(err, &p) != (test.wantOp != "") || p != nil && p.Op != test.wantOp || errors.Is(err, ErrChanged) != test.changed {
+				t.Errorf("error %v, want operation %q, changed %t", err, test.wantOp, test.changed)
+			}
 
-				pooledDigest, pooledWork, pooledErr := pooled.Hash(t.Context(), f, x)
-				if pooledDigest != digest {
-					t.Errorf("extent %d: digest %s, want %s", x, pooledDigest, digest)
+			pooledDigest, pooledWork, pooledErr := pooled.Hash(t.Context(), f)
+			if pooledDigest != digest {
+				t.Errorf("digest %s, want %s", pooledDigest, digest)
+			}
+			if diff := cmp.Diff(proven(work), proven(pooledWork)); diff != "" {
+				t.Errorf("work differs:\n%s", diff)
+			}
+			if err == nil {
+				if pooledErr != nil {
+					t.Errorf("error %v", pooledErr)
 				}
-				if diff := cmp.Diff(proven(work), proven(pooledWork)); diff != "" {
-					t.Errorf("extent %d: work differs:\n%s", x, diff)
-				}
-				if err == nil {
-					if pooledErr != nil {
-						t.Errorf("extent %d: error %v", x, pooledErr)
-					}
-					continue
-				}
-				var q *Problem
-				if !errors.As(pooledErr, &q) {
-					t.Fatalf("extent %d: error %v, want %v", x, pooledErr, err)
-				}
-				if q.Op != p.Op || q.Path != p.Path || q.Err.Error() != p.Err.Error() {
-					t.Errorf("extent %d: problem %q, want %q", x, q, p)
-				}
-				if errors.Is(pooledErr, ErrChanged) != test.changed {
-					t.Errorf("extent %d: changed is %t", x, !test.changed)
-				}
+				return
+			}
+			var q *Problem
+			if !errors.As(pooledErr, &q) {
+				t.Fatalf("error %v, want %v", pooledErr, err)
+			}
+			if q.Op != p.Op || q.Path != p.Path || q.Err.Error() != p.Err.Error() {
+				t.Errorf("problem %q, want %q", q, p)
+			}
+			if errors.Is(pooledErr, ErrChanged) != test.changed {
+				t.Errorf("changed is %t", !test.changed)
 			}
 		})
 	}
@@ -216,7 +214,7 @@ func TestPoolHasherWorkerFails(t *testing.T) {
 		"dies":     "exit status 3",
 		"nonsense": "too short",
 	} {
-		digest, work, err := testPool(t, role).Hash(t.Context(), f, Whole)
+		digest, work, err := testPool(t, role).Hash(t.Context(), f)
 		var p *Problem
 		if !errors.As(err, &p) || p.Op != "hash" || p.Path != path || !strings.Contains(p.Err.Error(), want) {
 			t.Errorf("a worker that %s: error %v, want a problem that names %q", role, err, want)
@@ -230,7 +228,7 @@ func TestPoolHasherWorkerFails(t *testing.T) {
 func TestPoolHasherCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := testPool(t, "hasher").Hash(ctx, File{}, Whole); !errors.Is(err, context.Canceled) {
+	if _, _, err := testPool(t, "hasher").Hash(ctx, File{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -261,10 +259,10 @@ var (
 		{task: taskInStep, files: []File{{}}},
 		{task: taskInStep, files: []File{odd, odd, {Size: odd.Size}}},
 		{task: taskHash, files: []File{odd}},
-		{task: taskHash + task(Ends), files: []File{odd}},
+		{task: taskEnds, files: []File{odd}},
 		{task: taskEnds, files: []File{medium}},
 		{task: taskEnds, others: Others{Exist: true}, files: []File{medium, medium}},
-		{task: taskEnds, others: Others{true, []Digest{{1}, {31: 2}}}, files: []File{{Size: smallMax + 1}}},
+		{task: taskEnds, others: Others{true, []Ends{1, 1<<64 - 1}}, files: []File{{Size: smallMax + 1}}},
 	}
 
 	// Files that are not of one size would get digests of less than they have, or of
@@ -276,13 +274,12 @@ var (
 		{task: taskHash, files: []File{{Size: -1}}},
 		{task: taskInStep, files: []File{{Size: 1}, {Size: 1}, {Size: 2}}},
 		{task: taskEnds, files: []File{{Size: smallMax}}},
-		{task: taskEnds, files: []File{{Size: mediumMax + 1}}},
 	}
 )
 
 var responses = []response{
 	{},
-	{work: Work{Opens: 1, BytesRead: 1 << 40, FilesHashed: 1, FilesCompared: 2}, digest: Digest{1, 31: 2}, ends: Digest{3}},
+	{work: Work{Opens: 1, BytesRead: 1 << 40, FilesHashed: 1, FilesCompared: 2}, digest: Digest{1, 31: 2}, ends: 3},
 	{work: Work{Opens: 1}, op: "open", err: "permission denied"},
 	{work: Work{Opens: 1, BytesRead: 5}, op: "read", err: ErrChanged.Error() + ": it ended", changed: true},
 	{op: "x", err: ""},

@@ -57,13 +57,12 @@ type recent struct {
 	lastSize int64
 }
 
-// begin returns a reading, to be ended, of a file of which the whole content is
-// wanted, or else only to be hashed.
-func (r *recent) begin(size int64, whole bool) *reading {
+// begin returns a reading, to be ended, of a file, or one that is only to be hashed.
+func (r *recent) begin(size int64, onlyHash bool) *reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	in := r.take()
-	if !whole || size < recentMin || size > recentMax {
+	if onlyHash || size < recentMin || size > recentMax {
 		return in
 	}
 	for _, c := range r.contents {

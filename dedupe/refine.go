@@ -15,21 +15,20 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Refine splits every group by the digests of its files, to an extent. It reads each
-// inode once, and drops what has no equal. It leaves groups alone whose files are so
-// small that all of them is their ends.
+// Refine splits every group by the ends of its files, or by their digests. It reads
+// each inode once, and drops what has no equal. Small files have no ends to split by.
 //
 // A file that can't be read as it was found is in no group but a problem of the
 // report. When ctx is cancelled the groups are those of the files read until
 // then, and the report is not complete.
-func Refine(ctx context.Context, r Report, h Hasher, x Extent, opts Options) Report {
+func Refine(ctx context.Context, r Report, h Hasher, by Stage, opts Options) Report {
 	// The largest first: no worker is left alone with one at the end.
 	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(b.Size, a.Size) })
 	some := len(r.Groups)
-	if x == Ends {
+	if by == StageEnds {
 		some, _ = slices.BinarySearchFunc(r.Groups, smallMax, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
 	}
-	s := newStage(r.Groups[:some], h, x, opts)
+	s := newStage(r.Groups[:some], h, by, opts)
 	await(ctx, func() { s.run(ctx) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,9 +44,8 @@ func Refine(ctx context.Context, r Report, h Hasher, x Extent, opts Options) Rep
 type stage struct {
 	groups   []Group
 	hasher   Hasher
-	extent   Extent
 	opts     Options
-	name     Stage
+	by       Stage
 	together int // how many files of a size are done together, at most
 
 	mu      sync.Mutex
@@ -72,22 +70,19 @@ type job struct {
 	file   uint32 // of the group, the first name
 	links  uint32 // where all names are in the stage's links, plus one; 0 if file is the only one
 	whole  uint32 // where the digest of all of it is in the stage's wholes, plus one; 0 if it is not known, or what was asked for
-	digest Digest // zero as long as it is not known
+	digest Digest // zero as long as it is not known; the ends, if these were asked for
 }
 
 func (j *job) done() bool { return j.digest != Digest{} }
 
-func newStage(groups []Group, h Hasher, x Extent, opts Options) *stage {
-	s := &stage{groups: groups, hasher: h, extent: x, opts: opts, name: StageWhole, together: opts.together()}
-	if x == Ends {
-		s.name = StageEnds
-	}
+func newStage(groups []Group, h Hasher, by Stage, opts Options) *stage {
+	s := &stage{groups: groups, hasher: h, opts: opts, by: by, together: opts.together()}
 	copies := 0
 	for _, g := range groups {
 		copies += int(g.Copies())
 	}
 	s.jobs = make([]job, 0, copies)
-	todo := Event{Stage: s.name}
+	todo := Event{Stage: s.by}
 	for i := range groups {
 		s.add(uint32(i), &todo)
 	}
@@ -120,8 +115,8 @@ func (s *stage) add(group uint32, todo *Event) {
 // most is how much of a file may be read: all of those with equal ends, unless they
 // are large.
 func (s *stage) most(f File) int64 {
-	if f.large() {
-		return f.Length(s.extent)
+	if s.by == StageEnds && f.Large() {
+		return f.EndsLength()
 	}
 	return f.Size
 }
@@ -189,14 +184,14 @@ func (s *stage) take(turns []turn) []turn {
 	if s.next >= s.groupEnd {
 		s.enter(s.next)
 	}
-	large := s.groups[s.jobs[s.next].group].Files[0].large()
+	large := s.groups[s.jobs[s.next].group].Files[0].Large()
 	switch {
-	case large && s.extent == Whole: // and all workers have their share
+	case large && s.by == StageWhole: // and all workers have their share
 		end := s.next + max(1, min(s.groupEnd-s.next, s.together, (len(s.jobs)-s.next)/s.workers))
 		for ; s.next < end; s.next++ {
 			turns = append(turns, turn{s.jobs[s.next], s.next})
 		}
-	case !large && s.extent == Ends:
+	case !large && s.by == StageEnds:
 		for i := s.next; i < s.groupEnd; i += s.batches {
 			turns = append(turns, turn{s.jobs[i], i})
 		}
@@ -277,7 +272,7 @@ func (s *stage) hash(ctx context.Context, turns []turn) {
 		files[i] = s.file(t.job, s.names(t.job))
 	}
 	var answers []Hashed
-	if s.extent == Ends {
+	if s.by == StageEnds {
 		more := int64(len(files)) < s.groups[turns[0].group].Copies()
 		answers = s.hasher.HashEnds(ctx, files, Others{Exist: more})
 	} else {
@@ -293,11 +288,10 @@ func (s *stage) file(j job, names []uint32) File { return s.groups[j.group].File
 
 func (s *stage) one(ctx context.Context, j job, names []uint32) (a Hashed) {
 	f := s.file(j, names)
-	if s.extent == Ends {
-		a.Ends, a.Work, a.Err = s.hasher.Hash(ctx, f, Ends)
-	} else {
-		a.Digest, a.Work, a.Err = s.hasher.Hash(ctx, f, Whole)
+	if s.by == StageEnds {
+		return s.hasher.HashEnds(ctx, []File{f}, Others{Exist: true})[0]
 	}
+	a.Digest, a.Work, a.Err = s.hasher.Hash(ctx, f)
 	return a
 }
 
@@ -342,10 +336,10 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 	}
 	switch {
 	case a.Err != nil:
-	case s.extent == Whole:
+	case s.by == StageWhole:
 		j.digest = a.Digest
 	default:
-		j.digest = a.Ends
+		binary.LittleEndian.PutUint64(j.digest[:], uint64(a.Ends))
 		if a.Digest != (Digest{}) {
 			s.wholes = append(s.wholes, a.Digest)
 			j.whole = uint32(len(s.wholes))
@@ -354,7 +348,7 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 	s.jobs[i] = j
 	s.work.add(work)
 	s.problems = append(s.problems, problems...)
-	s.opts.observe(Event{Stage: s.name, Work: work})
+	s.opts.observe(Event{Stage: s.by, Work: work})
 }
 
 // split makes a group of each digest that two inodes of a group share.

@@ -188,9 +188,9 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 		h = opts.Wrap(ctx, candidateFiles(r), h)
 	}
 	if !opts.HashAll {
-		r = Refine(ctx, r, h, Ends, opts)
+		r = Refine(ctx, r, h, StageEnds, opts)
 	}
-	r = Refine(ctx, r, h, Whole, opts)
+	r = Refine(ctx, r, h, StageWhole, opts)
 	r.Stats.Elapsed = time.Since(start)
 
 	r.Stats.PeakMemory = pool.PeakMemory(os.Getpid(), workers == nil)

@@ -387,14 +387,14 @@ func TestHangingHasher(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})
 	defer close(release)
-	h := hasherFunc(func(ctx context.Context, f File, x Extent) (Digest, Work, error) {
+	h := hasherFunc(func(ctx context.Context, f File) (Digest, Work, error) {
 		if f.Path == "./c" {
 			cancel()
 			<-release // it hears nothing of ctx
 		}
-		return new(LocalHasher).Hash(context.WithoutCancel(ctx), f, x)
+		return new(LocalHasher).Hash(context.WithoutCancel(ctx), f)
 	})
-	r = Refine(ctx, r, h, Whole, Options{Workers: 1})
+	r = Refine(ctx, r, h, StageWhole, Options{Workers: 1})
 	if r.Complete {
 		t.Error("a cancelled report can't be complete")
 	}
@@ -403,10 +403,10 @@ func TestHangingHasher(t *testing.T) {
 	}
 }
 
-type hasherFunc func(ctx context.Context, f File, x Extent) (Digest, Work, error)
+type hasherFunc func(ctx context.Context, f File) (Digest, Work, error)
 
-func (h hasherFunc) Hash(ctx context.Context, f File, x Extent) (Digest, Work, error) {
-	return h(ctx, f, x)
+func (h hasherFunc) Hash(ctx context.Context, f File) (Digest, Work, error) {
+	return h(ctx, f)
 }
 
 func (h hasherFunc) HashEnds(ctx context.Context, files []File, _ Others) []Hashed {
@@ -426,7 +426,7 @@ func TestCrew(t *testing.T) {
 		r.Groups[0].Files[i].Inode = uint64(i)
 	}
 	var inFlight, most atomic.Int64
-	waiting := hasherFunc(func(context.Context, File, Extent) (Digest, Work, error) {
+	waiting := hasherFunc(func(context.Context, File) (Digest, Work, error) {
 		n := inFlight.Add(1)
 		defer inFlight.Add(-1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
@@ -434,7 +434,7 @@ func TestCrew(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		return Digest{1}, Work{}, nil
 	})
-	r = Refine(t.Context(), r, waiting, Whole, Options{Workers: workers, Mode: Goroutines})
+	r = Refine(t.Context(), r, waiting, StageWhole, Options{Workers: workers, Mode: Goroutines})
 	if len(r.Groups) != 1 || most.Load() != workers {
 		t.Errorf("%d files were in flight, want %d; %v", most.Load(), workers, r.Problems)
 	}
@@ -449,10 +449,10 @@ func TestDeadHasher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := hasherFunc(func(context.Context, File, Extent) (Digest, Work, error) {
+	dead := hasherFunc(func(context.Context, File) (Digest, Work, error) {
 		return Digest{}, Work{}, errors.New("dead")
 	})
-	r = Refine(t.Context(), r, dead, Whole, Options{Workers: 4})
+	r = Refine(t.Context(), r, dead, StageWhole, Options{Workers: 4})
 	if r.Complete || len(r.Problems) != 2 {
 		t.Errorf("complete: %v, problems: %v", r.Complete, r.Problems)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // version is the format's. Raise it when the bytes of a block change, and when a
-// dedupe.Hasher comes to digest other bytes of a file for the same extent.
+// dedupe.Hasher comes to find other ends of a file.
 const version = 2
 
 // Key is the name of a block: a digest of where its directory is, and of the part
@@ -95,13 +95,16 @@ type entry struct {
 	inode uint64
 	state
 	seen day // when a scan asked for it, to the week
-	digests
+	knowledge
 }
 
-// digests are those of an inode to each extent; zero where they are not known.
-type digests [2]dedupe.Digest
+// knowledge is what was found out of a file by reading it; zero is not known.
+type knowledge struct {
+	ends   dedupe.Ends
+	digest dedupe.Digest
+}
 
-func (d *digests) has(x dedupe.Extent) bool { return d[x] != dedupe.Digest{} }
+func (k *knowledge) whole() bool { return k.digest != dedupe.Digest{} }
 
 func byInode(a, b entry) int { return cmp.Compare(a.inode, b.inode) }
 
@@ -163,10 +166,11 @@ func (e entry) over(old entry) entry {
 	if old.state != e.state {
 		return e
 	}
-	for x := range e.digests {
-		if !e.has(dedupe.Extent(x)) {
-			e.digests[x] = old.digests[x]
-		}
+	if e.ends == 0 {
+		e.ends = old.ends
+	}
+	if !e.whole() {
+		e.digest = old.digest
 	}
 	return e
 }
@@ -178,8 +182,7 @@ const sumSize = 16
 //
 // A block begins with the version and the checksum. Then come its key, its day, its
 // level, its file system, its path and the number of its entries; numbers are
-// varints, but for inodes and times of change, which are large everywhere. An entry
-// ends with a bit for each extent whose digest is known, and these digests.
+// varints, but for inodes and times of change, which are large everywhere.
 func (b block) append(key Key) []byte {
 	if len(b.entries) == 0 && b.level == 0 {
 		return nil
@@ -208,25 +211,32 @@ func seal(data []byte) []byte {
 }
 
 // maxEntry is how many bytes an entry takes at most.
-const maxEntry = 2*8 + 4*binary.MaxVarintLen64 + len(digests{})*len(dedupe.Digest{})
+const maxEntry = 3*8 + 4*binary.MaxVarintLen64 + len(dedupe.Digest{})
+
+const (
+	entryHasEnds = 1 << iota
+	entryHasDigest
+)
 
 func (e *entry) append(out []byte) []byte {
-	known := uint64(0)
-	for x := range e.digests {
-		if e.has(dedupe.Extent(x)) {
-			known |= 1 << x
-		}
+	flags := uint64(0)
+	if e.ends != 0 {
+		flags |= entryHasEnds
+	}
+	if e.whole() {
+		flags |= entryHasDigest
 	}
 	out = binary.LittleEndian.AppendUint64(out, e.inode)
 	out = binary.LittleEndian.AppendUint64(out, uint64(e.changeTime))
 	out = binary.AppendVarint(out, e.changeTime-e.modTime)
 	out = binary.AppendUvarint(out, uint64(e.size))
 	out = binary.AppendUvarint(out, uint64(e.seen))
-	out = binary.AppendUvarint(out, known)
-	for x := range e.digests {
-		if known&(1<<x) != 0 {
-			out = append(out, e.digests[x][:dedupe.Extent(x).DigestSize()]...)
-		}
+	out = binary.AppendUvarint(out, flags)
+	if e.ends != 0 {
+		out = binary.LittleEndian.AppendUint64(out, uint64(e.ends))
+	}
+	if e.whole() {
+		out = append(out, e.digest[:]...)
 	}
 	return out
 }
@@ -269,11 +279,12 @@ func (r *reader) entry() (e entry) {
 	e.modTime = e.changeTime - r.varint()
 	e.size = int64(r.uvarint())
 	e.seen = day(r.uvarint())
-	known := r.uvarint()
-	for x := range e.digests {
-		if known&(1<<x) != 0 {
-			copy(e.digests[x][:], r.bytes(uint64(dedupe.Extent(x).DigestSize())))
-		}
+	flags := r.uvarint()
+	if flags&entryHasEnds != 0 {
+		e.ends = dedupe.Ends(r.uint64())
+	}
+	if flags&entryHasDigest != 0 {
+		copy(e.digest[:], r.bytes(uint64(len(e.digest))))
 	}
 	return e
 }

@@ -249,19 +249,17 @@ func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {
 
 // verify compares what is known of a file with what is in it.
 func (e *entry) verify(ctx context.Context, h dedupe.Hasher, f dedupe.File) (right bool, _ *dedupe.Problem) {
-	for x, want := range e.digests {
-		if !e.has(dedupe.Extent(x)) {
-			continue
-		}
-		got, _, err := h.Hash(ctx, f, dedupe.Extent(x))
-		if p := (*dedupe.Problem)(nil); errors.As(err, &p) {
-			return false, p
-		} else if err != nil {
-			return false, &dedupe.Problem{Op: "hash", Path: f.Path, Err: err}
-		}
-		if got != want {
-			return false, nil
-		}
+	var is dedupe.Hashed
+	if e.ends != 0 {
+		is = h.HashEnds(ctx, []dedupe.File{f}, dedupe.Others{})[0]
 	}
-	return true, nil
+	if is.Err == nil && e.whole() {
+		is.Digest, _, is.Err = h.Hash(ctx, f)
+	}
+	if p := (*dedupe.Problem)(nil); errors.As(is.Err, &p) {
+		return false, p
+	} else if is.Err != nil {
+		return false, &dedupe.Problem{Op: "hash", Path: f.Path, Err: is.Err}
+	}
+	return is.Ends == e.ends && is.Digest == e.digest, nil
 }

@@ -337,17 +337,15 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 }
 
 // Hash implements dedupe.Hasher.
-func (s *Scan) Hash(ctx context.Context, f dedupe.File, x dedupe.Extent) (dedupe.Digest, dedupe.Work, error) {
+func (s *Scan) Hash(ctx context.Context, f dedupe.File) (dedupe.Digest, dedupe.Work, error) {
 	d := s.knows(f)
-	if e := s.remembered(ctx, d, f); e.has(x) {
-		return e[x], known(f, x), nil
+	if k := s.remembered(ctx, d, f); k.whole() {
+		return k.digest, spared(f.Size, 1), nil
 	}
 	begun := s.index.Now()
-	digest, work, err := s.inner.Hash(ctx, f, x)
+	digest, work, err := s.inner.Hash(ctx, f)
 	if err == nil {
-		var e digests
-		e[x] = digest
-		s.learn(ctx, d, f, e, begun)
+		s.learn(ctx, d, f, knowledge{digest: digest}, begun)
 	}
 	return digest, work, err
 }
@@ -355,16 +353,15 @@ func (s *Scan) Hash(ctx context.Context, f dedupe.File, x dedupe.Extent) (dedupe
 // HashEnds implements dedupe.Hasher. What has the same ends as a file that is known
 // by these alone is not read on in: the scan asks for all of both.
 func (s *Scan) HashEnds(ctx context.Context, files []dedupe.File, others dedupe.Others) []dedupe.Hashed {
-	recall := func(e digests, f dedupe.File) (a dedupe.Hashed, ok bool) {
-		if !e.has(dedupe.Ends) {
+	recall := func(f dedupe.File, k knowledge) (a dedupe.Hashed, ok bool) {
+		if k.ends == 0 {
 			return a, false
 		}
-		others.Exist, others.Ends = true, append(others.Ends, e[dedupe.Ends])
-		a = dedupe.Hashed{Ends: e[dedupe.Ends], Work: known(f, dedupe.Ends)}
-		if e.has(dedupe.Whole) {
-			a.Digest, a.Work = e[dedupe.Whole], known(f, dedupe.Whole)
+		others.Exist, others.Ends = true, append(others.Ends, k.ends)
+		if k.whole() && !f.Large() {
+			return dedupe.Hashed{Ends: k.ends, Digest: k.digest, Work: spared(f.Size, 1)}, true
 		}
-		return a, true
+		return dedupe.Hashed{Ends: k.ends, Work: spared(f.EndsLength(), 0)}, true
 	}
 	return s.together(ctx, files, recall, func(unknown []dedupe.File) []dedupe.Hashed {
 		return s.inner.HashEnds(ctx, unknown, others)
@@ -373,8 +370,8 @@ func (s *Scan) HashEnds(ctx context.Context, files []dedupe.File, others dedupe.
 
 // HashInStep implements dedupe.Hasher.
 func (s *Scan) HashInStep(ctx context.Context, files []dedupe.File) []dedupe.Hashed {
-	recall := func(e digests, f dedupe.File) (dedupe.Hashed, bool) {
-		return dedupe.Hashed{Digest: e[dedupe.Whole], Work: known(f, dedupe.Whole)}, e.has(dedupe.Whole)
+	recall := func(f dedupe.File, k knowledge) (dedupe.Hashed, bool) {
+		return dedupe.Hashed{Digest: k.digest, Work: spared(f.Size, 1)}, k.whole()
 	}
 	return s.together(ctx, files, recall, func(unknown []dedupe.File) []dedupe.Hashed {
 		return s.inner.HashInStep(ctx, unknown)
@@ -382,13 +379,13 @@ func (s *Scan) HashInStep(ctx context.Context, files []dedupe.File) []dedupe.Has
 }
 
 // together answers for files as far as recall can, and has hash answer for the others.
-func (s *Scan) together(ctx context.Context, files []dedupe.File, recall func(digests, dedupe.File) (dedupe.Hashed, bool), hash func([]dedupe.File) []dedupe.Hashed) []dedupe.Hashed {
+func (s *Scan) together(ctx context.Context, files []dedupe.File, recall func(dedupe.File, knowledge) (dedupe.Hashed, bool), hash func([]dedupe.File) []dedupe.Hashed) []dedupe.Hashed {
 	answers := make([]dedupe.Hashed, len(files))
 	var unknown []dedupe.File
 	var at []int // of these in files
 	for i, f := range files {
-		var ok bool
-		if answers[i], ok = recall(s.remembered(ctx, s.knows(f), f), f); !ok {
+		a, ok := recall(f, s.remembered(ctx, s.knows(f), f))
+		if answers[i] = a; !ok {
 			unknown, at = append(unknown, f), append(at, i)
 		}
 	}
@@ -399,7 +396,7 @@ func (s *Scan) together(ctx context.Context, files []dedupe.File, recall func(di
 	for i, a := range hash(unknown) {
 		answers[at[i]] = a
 		if a.Err == nil {
-			s.learn(ctx, s.knows(unknown[i]), unknown[i], digests{dedupe.Whole: a.Digest, dedupe.Ends: a.Ends}, begun)
+			s.learn(ctx, s.knows(unknown[i]), unknown[i], knowledge{a.Ends, a.Digest}, begun)
 		}
 	}
 	return answers
@@ -416,38 +413,33 @@ func (s *Scan) knows(f dedupe.File) *directory {
 }
 
 // remembered returns what is known of a file in d.
-func (s *Scan) remembered(ctx context.Context, d *directory, f dedupe.File) digests {
+func (s *Scan) remembered(ctx context.Context, d *directory, f dedupe.File) knowledge {
 	if d == nil {
-		return digests{}
+		return knowledge{}
 	}
 	e := d.find(f)
 	if e == nil {
-		return digests{}
+		return knowledge{}
 	}
 	if s.today-e.seen >= refreshAfter {
 		again := *e
 		again.seen = s.today
 		s.remember(ctx, d, &again, s.index.Now())
 	}
-	return e.digests
+	return e.knowledge
 }
 
-// learn remembers the digests of a file in d that was read from begun on.
-func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, known digests, begun time.Time) {
+// learn remembers what was found out of a file in d that was read from begun on.
+func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, k knowledge, begun time.Time) {
 	if d != nil && settled(f, begun, d.remote) {
-		s.remember(ctx, d, &entry{inode: f.Inode, state: stateOf(f), seen: s.today, digests: known}, begun)
+		s.remember(ctx, d, &entry{inode: f.Inode, state: stateOf(f), seen: s.today, knowledge: k}, begun)
 	}
 }
 
-// known is the work of an answer from the index: what a hasher would have done is
-// spared. Files are counted as they are when they are read: when their whole content
-// is known.
-func known(f dedupe.File, x dedupe.Extent) dedupe.Work {
-	w := dedupe.Work{OpensSpared: 1, BytesSpared: f.Length(x)}
-	if x == dedupe.Whole {
-		w.FilesKnown = 1
-	}
-	return w
+// spared is the work of an answer from the index, which a hasher would have opened a
+// file for. Files are counted as they are when they are read: with their digest.
+func spared(bytes, files int64) dedupe.Work {
+	return dedupe.Work{OpensSpared: 1, BytesSpared: bytes, FilesKnown: files}
 }
 
 const (

@@ -200,7 +200,7 @@ func TestReplaced(t *testing.T) {
 // answers is a Hasher with one answer.
 type answers dedupe.Digest
 
-func (a answers) Hash(context.Context, dedupe.File, dedupe.Extent) (dedupe.Digest, dedupe.Work, error) {
+func (a answers) Hash(context.Context, dedupe.File) (dedupe.Digest, dedupe.Work, error) {
 	return dedupe.Digest(a), dedupe.Work{Opens: 1}, nil
 }
 
@@ -251,7 +251,7 @@ func TestRacy(t *testing.T) {
 				for _, d := range s.dirs {
 					d.remote = test.remote
 				}
-				d, w, err := h.Hash(t.Context(), f, dedupe.Whole)
+				d, w, err := h.Hash(t.Context(), f)
 				if err != nil || s.Flush(t.Context()) != nil {
 					t.Fatal(err)
 				}
@@ -525,10 +525,9 @@ func spoil(t *testing.T, x *Index, paths []string) {
 		b, _ := parseBlock(key, data)
 		for i := range b.entries {
 			if e := &b.entries[i]; inodes[e.inode] {
-				for x := range e.digests {
-					if e.has(dedupe.Extent(x)) {
-						e.digests[x][0] ^= 1
-					}
+				e.digest[0] ^= 1
+				if e.ends != 0 {
+					e.ends ^= 1 << 63
 				}
 			}
 		}
@@ -548,14 +547,14 @@ func spoil(t *testing.T, x *Index, paths []string) {
 func TestBlock(t *testing.T) {
 	p := place{"ext4:1", "/some/where"}
 	b := block{place: p, level: 3, written: 20000, entries: []entry{
-		{inode: 1, state: state{0, -1, 1 << 62}, seen: 20000, digests: digests{dedupe.Whole: {1}}},
-		{inode: 1 << 63, state: state{1 << 50, 1 << 62, -1 << 62}, seen: 1, digests: digests{dedupe.Ends: {2}}},
-		{inode: 1<<64 - 1, state: state{1, 1, 1}, digests: digests{dedupe.Whole: {4}, dedupe.Ends: {3}}},
+		{inode: 1, state: state{0, -1, 1 << 62}, seen: 20000, knowledge: knowledge{digest: dedupe.Digest{1}}},
+		{inode: 1 << 63, state: state{1 << 50, 1 << 62, -1 << 62}, seen: 1, knowledge: knowledge{ends: 2}},
+		{inode: 1<<64 - 1, state: state{1, 1, 1}, knowledge: knowledge{1<<64 - 1, dedupe.Digest{4}}},
 	}}
 	key := p.key(3, 5)
 	data := b.append(key)
 	got, ok := parseBlock(key, data)
-	if diff := cmp.Diff(b, got, cmp.AllowUnexported(block{}, place{}, entry{}, state{})); !ok || diff != "" {
+	if diff := cmp.Diff(b, got, cmp.AllowUnexported(block{}, place{}, entry{}, state{}, knowledge{})); !ok || diff != "" {
 		t.Error(diff)
 	}
 	if _, ok := parseBlock(p.key(3, 4), data); ok {
@@ -578,7 +577,7 @@ func TestBlock(t *testing.T) {
 // FuzzBlock holds the parser, behind the checksum, to end well on any bytes.
 func FuzzBlock(f *testing.F) {
 	p := place{"nfs:fs-1.efs:/", "/"}
-	f.Add(block{place: p, entries: []entry{{inode: 1, digests: digests{{1}}}}}.append(p.key(0, 0))[1+sumSize:])
+	f.Add(block{place: p, entries: []entry{{inode: 1, knowledge: knowledge{ends: 1}}}}.append(p.key(0, 0))[1+sumSize:])
 	f.Fuzz(func(t *testing.T, content []byte) {
 		if len(content) < 16 {
 			return
@@ -589,7 +588,7 @@ func FuzzBlock(f *testing.F) {
 			return
 		}
 		again, ok := parseBlock(key, b.append(key))
-		if diff := cmp.Diff(b, again, cmp.AllowUnexported(block{}, place{}, entry{}, state{})); !ok || diff != "" {
+		if diff := cmp.Diff(b, again, cmp.AllowUnexported(block{}, place{}, entry{}, state{}, knowledge{})); !ok || diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -322,7 +322,7 @@ func TestSize(t *testing.T) {
 		s := x.Scan(opts)
 		h := s.Wrap(t.Context(), slices.Values(part), answers{1})
 		for _, f := range part {
-			if _, _, err := h.Hash(t.Context(), f, dedupe.Whole); err != nil {
+			if _, _, err := h.Hash(t.Context(), f); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -352,7 +352,7 @@ func TestExpire(t *testing.T) {
 	old := make(map[Key]block)
 	for i := range 1000 {
 		p := place{"test", fmt.Sprint("/", i)}
-		old[p.key(0, 0)] = block{place: p, entries: []entry{{inode: 1, digests: digests{{1}}}}}
+		old[p.key(0, 0)] = block{place: p, entries: []entry{{inode: 1, knowledge: knowledge{ends: 1}}}}
 	}
 	var keys []Key
 	for key := range old {
@@ -371,7 +371,7 @@ func TestExpire(t *testing.T) {
 	for i := range 2000 {
 		p := place{"test", fmt.Sprint(root, i)}
 		_, err := x.Store.Update(t.Context(), []Key{p.key(0, 0)}, func(key Key, _ []byte) []byte {
-			return block{place: p, written: dayOf(time.Now()), entries: []entry{{inode: 1, seen: dayOf(time.Now()), digests: digests{{1}}}}}.append(key)
+			return block{place: p, written: dayOf(time.Now()), entries: []entry{{inode: 1, seen: dayOf(time.Now()), knowledge: knowledge{ends: 1}}}}.append(key)
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -57,7 +57,7 @@ func (r *runner) scan(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	digest, _, err := r.hasher.Hash(ctx, f, dedupe.Whole)
+	digest, _, err := r.hasher.Hash(ctx, f)
 	return digest.String(), err
 }
 
