@@ -3,8 +3,8 @@
 //
 // Everything is a [Report]. [Walk] makes one, its groups the size classes of
 // the files it found. [Refine] makes a finer one of it: it splits every group
-// by the digest of the files' ends, or of their whole content. [Scan] is Walk
-// and both refinements, measured.
+// by the ends of its files, then by their digests. [Scan] is Walk and both
+// refinements, measured.
 //
 // Reading is the work of a [Hasher], and the two modes are two of them:
 // [LocalHasher] reads in this process, [PoolHasher] hands each file to a pool
@@ -16,11 +16,13 @@
 //	table.go    all files that were found, in few bytes each
 //	sieve.go    what of many may have an equal
 //	filter.go   which of the files count: sizes and globs
-//	refine.go   groups → finer groups, by digest
+//	refine.go   groups → finer groups, by ends or digests
+//	schedule.go who reads which files, and together with which others
 //	hasher.go   one file → its digest, and proof that it did not change
 //	recent.go   what was hashed lately, for others to be compared with
+//	ends.go     files of one size: their ends, and more only where these are alike
+//	ends_*.go   nothing read ahead of ends
 //	instep.go   large files of one size, block by block
-//	ends_*.go   of large files only the ends, and nothing ahead of that
 //	place.go    where paths begin, and what keeps them inside it
 //	process.go  the same in worker processes, over package pool
 //	scan.go     the stages in order, what they used
@@ -39,7 +41,7 @@ import (
 	"time"
 )
 
-// Digest is the BLAKE3-256 digest of a file's content, or of its ends.
+// Digest is the BLAKE3-256 digest of a file's content.
 type Digest [32]byte
 
 // String returns the digest as 64 hexadecimal digits.
@@ -72,7 +74,7 @@ func (f File) inode() inode {
 // after Walk, a duplicate group after Scan. It has at least two copies.
 type Group struct {
 	Size   int64  // bytes of each file
-	Digest Digest // of the whole content, of the ends, or zero in a size class
+	Digest Digest // after Scan; before it, what its files have in common so far
 	Files  []File // hard links included; after Scan in the order of their paths, before it one inode's together
 
 	// Reclaimable is the bytes that deleting all copies but one would free.

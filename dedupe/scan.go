@@ -82,7 +82,7 @@ type Stage string
 
 const (
 	StageWalk  Stage = "walk"
-	StageEnds  Stage = "ends" // the prefix and the suffix of large files
+	StageEnds  Stage = "ends" // of files that are not small; all of those with equal ends, unless they are large
 	StageWhole Stage = "whole"
 )
 

@@ -73,7 +73,7 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 	f := cmd.Flags()
 	f.Var(choice[dedupe.Mode]{&c.opts.Mode, []dedupe.Mode{dedupe.Goroutines, dedupe.Processes}}, "mode", "read and hash files in goroutines, or in a pool of worker processes")
 	f.IntVar(&c.opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
-	f.BoolVar(&c.opts.HashAll, "hash-all", false, "hash the whole of every file that shares its size, instead of comparing, or looking at prefix and suffix first")
+	f.BoolVar(&c.opts.HashAll, "hash-all", false, "hash the whole of every file that shares its size, instead of comparing, or looking at its ends first")
 	f.Var(&c.minSize, "min-size", "leave out smaller files; 0 counts empty files too")
 	f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
 	f.StringArrayVar(&c.opts.Filter.Include, "include", nil, "only files that match this `glob` (may repeat)")
