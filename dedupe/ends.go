@@ -8,10 +8,27 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Ends is a checksum of the ends of a file: of its first 32 KiB, and of a large file's
-// last 32 KiB, too. Files with other ends differ; that these have the same proves
-// nothing. It is never zero.
+// Ends is checksums of the ends of a file: of its first 32 KiB, and of its last, which
+// are zero if they were not read. Files whose ends differ differ; that they have the
+// same proves nothing.
 type Ends uint64
+
+func endsOf(first, last []byte) Ends { return Ends(checksum(first))<<32 | Ends(checksum(last)) }
+
+func checksum(b []byte) uint32 {
+	if len(b) == 0 {
+		return 0
+	}
+	return max(uint32(xxhash.Sum64(b)), 1)
+}
+
+func (e Ends) first() uint32 { return uint32(e >> 32) }
+func (e Ends) last() uint32  { return uint32(e) }
+
+// Like reports whether files of one size with these ends may be equal.
+func (e Ends) Like(other Ends) bool {
+	return e.first() == other.first() && (e.last() == other.last() || e.last() == 0 || other.last() == 0)
+}
 
 const (
 	// endSize is how much is read of a file at an end: the least that EFS meters of
@@ -25,13 +42,17 @@ const (
 	// mediumMax is how long a file is, at most, that is still open when its ends have
 	// been compared. To open a large one again is next to nothing.
 	mediumMax = 2 << 20
+
+	// lastFrom is how long a file is, at least, whose last bytes are looked at before
+	// what is between them and its first ones: then nothing is metered twice.
+	lastFrom = 3 * endSize
 )
 
-// Large tells of a file of more than 2 MiB. Both its ends are read, because files that
-// share one often differ in the other.
+// Large tells of a file of more than 2 MiB. Both its ends are read in any case, because
+// files that share one often differ in the other.
 func (f File) Large() bool { return f.Size > mediumMax }
 
-// EndsLength returns how many bytes the ends of a file are.
+// EndsLength returns how many bytes are read of the ends of a file, at least.
 func (f File) EndsLength() int64 {
 	switch {
 	case f.Size <= smallMax:
@@ -42,94 +63,142 @@ func (f File) EndsLength() int64 {
 	return endSize
 }
 
-// candidate is a file of which the ends were read.
+// candidate is a file of which the first bytes were read, or both ends.
 type candidate struct {
 	member
 	room    [2 * endSize]byte
-	ends    []byte // in room
-	waiting bool   // for another with these ends, while it is open
+	ends    int  // bytes of room that were read
+	waiting bool // for another with these ends, while it is open
 }
 
+func (c *candidate) first() []byte { return c.room[:endSize] }
+func (c *candidate) last() []byte  { return c.room[endSize:c.ends] }
+
 // HashEnds implements Hasher. It reads on in a file as soon as there is another with
-// its ends; until then it waits, open.
+// its ends; until then it waits, open. Of those with the same first bytes the last
+// ones are compared, too, before what is between.
 //
 // Where most have one, those that are left over are likely to have theirs among the
 // others of their size: it reads on in them, too, which spares opening them again.
 func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others) []Hashed {
 	answers := make([]Hashed, len(files))
-	var differing []*candidate
-	alone := 0
+	var seen []*candidate // with ends that differ
 	for i, f := range files {
 		c := h.candidate(ctx, f, &answers[i])
-		if c == nil {
-			continue
-		}
-		if first := slices.IndexFunc(differing, func(d *candidate) bool { return bytes.Equal(d.ends, c.ends) }); first >= 0 {
-			c.answer.Ends = differing[first].answer.Ends
-			if differing[first].waiting {
-				h.readOn(ctx, differing[first])
-				alone--
-			}
+		like := h.meet(ctx, c, seen)
+		switch {
+		case !c.waiting: // it can't be read
+			h.candidates.Put(c)
+		case like != nil:
+			h.readOn(ctx, like)
 			h.readOn(ctx, c)
 			h.candidates.Put(c)
-			continue
+		default:
+			if seen = append(seen, c); h.known(ctx, c, others.Ends) {
+				h.readOn(ctx, c)
+			}
 		}
-		differing = append(differing, c)
-		if c.answer.Ends = endsOf(c.ends); slices.Contains(others.Ends, c.answer.Ends) {
-			h.readOn(ctx, c)
-		} else {
+	}
+	alone := 0
+	for _, c := range seen {
+		if c.waiting {
 			alone++
 		}
 	}
-	for _, c := range differing {
-		switch {
-		case c.waiting && others.Exist && 2*alone < len(files):
+	for _, c := range seen {
+		if others.Exist && 2*alone < len(files) {
 			h.readOn(ctx, c)
-		case c.waiting:
-			c.close()
 		}
+		c.leave()
 		h.candidates.Put(c)
 	}
 	return answers
 }
 
-// endsOf returns the checksum of ends.
-func endsOf(b []byte) Ends { return Ends(max(xxhash.Sum64(b), 1)) }
-
-// candidate opens a file and reads its ends; it returns nil if that failed.
+// candidate opens a file and reads its ends, or the first. If that fails, it does not
+// wait.
 func (h *LocalHasher) candidate(ctx context.Context, f File, answer *Hashed) *candidate {
-	o, err := h.open(f)
-	if answer.Err = err; err != nil {
-		return nil
-	}
-	answer.Work.Opens = 1
-	onlyEnds(o.fd)
 	c, _ := h.candidates.Get().(*candidate)
 	if c == nil {
 		c = new(candidate)
 	}
-	c.member, c.waiting = member{o, answer}, true
-	c.ends = c.room[:f.EndsLength()]
-	if err = h.fill(ctx, &c.member, c.ends[:endSize], 0); err == nil && f.Large() {
-		err = h.fill(ctx, &c.member, c.ends[endSize:], f.Size-endSize)
-	}
-	if changed := o.stayed("open"); changed != nil {
-		err = changed
-	}
+	c.ends, c.waiting = 0, false
+	o, err := h.open(f)
+	c.member = member{o, answer}
 	if answer.Err = err; err != nil {
-		o.close()
-		h.candidates.Put(c)
-		return nil
+		return c
+	}
+	answer.Work.Opens = 1
+	c.waiting = true
+	onlyEnds(o.fd)
+	if h.readEnd(ctx, c, 0, "open") && f.Large() {
+		h.readEnd(ctx, c, f.Size-endSize, "read")
 	}
 	return c
 }
 
-// readOn reads what follows the ends of a file, unless it is large, and closes it.
-func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
-	if !c.Large() {
-		moreThanEnds(c.fd)
-		c.answer.Digest, c.answer.Err = h.digest(ctx, c.opened, c.ends, "read", &c.answer.Work)
+// readEnd reads the end at pos, and reports whether it could. If not, the file waits
+// no more.
+func (h *LocalHasher) readEnd(ctx context.Context, c *candidate, pos int64, op string) bool {
+	err := h.fill(ctx, &c.member, c.room[c.ends:c.ends+endSize], pos)
+	if changed := c.stayed(op); changed != nil {
+		err = changed
 	}
-	c.close()
-	c.waiting = false
+	if c.answer.Err = err; err != nil {
+		c.close()
+		c.waiting = false
+		return false
+	}
+	c.ends += endSize
+	return true
+}
+
+// last reads the last bytes of a file, if it waits and they are worth it.
+func (h *LocalHasher) last(ctx context.Context, c *candidate) {
+	if c.waiting && c.ends == endSize && c.Size >= lastFrom {
+		h.readEnd(ctx, c, c.Size-endSize, "read")
+	}
+}
+
+// meet returns the one of seen that has the ends of c.
+func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate) *candidate {
+	for _, d := range seen {
+		if c.answer.Err != nil || d.answer.Err != nil || !bytes.Equal(c.first(), d.first()) {
+			continue
+		}
+		h.last(ctx, c)
+		h.last(ctx, d)
+		if c.answer.Err == nil && d.answer.Err == nil && bytes.Equal(c.last(), d.last()) {
+			return d
+		}
+	}
+	return nil
+}
+
+// known reports whether one of others may have the ends of c.
+func (h *LocalHasher) known(ctx context.Context, c *candidate, others []Ends) bool {
+	like := func(e Ends) bool { return e.Like(endsOf(c.first(), c.last())) }
+	if !slices.ContainsFunc(others, like) {
+		return false
+	}
+	h.last(ctx, c)
+	return slices.ContainsFunc(others, like)
+}
+
+// readOn reads what of a waiting file is not its ends, unless it is large.
+func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
+	if c.waiting && !c.Large() {
+		moreThanEnds(c.fd)
+		c.answer.Digest, c.answer.Err = h.digest(ctx, c.opened, c.first(), c.last(), "read", &c.answer.Work)
+	}
+	c.leave()
+}
+
+// leave closes a file that waits.
+func (c *candidate) leave() {
+	if c.waiting {
+		c.close()
+		c.waiting = false
+		c.answer.Ends = endsOf(c.first(), c.last())
+	}
 }

@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,7 +15,7 @@ import (
 )
 
 // variant is content of a size that differs from that of other variants at one byte:
-// in its ends, right behind them, or at its end.
+// the first, or the last of its first ones, the one behind it, or the last.
 func variant(size, kind int) []byte {
 	content := random(size)
 	if kind > 0 {
@@ -25,44 +26,59 @@ func variant(size, kind int) []byte {
 }
 
 // TestHashEnds has some files of a size hashed together, in both modes, and knows
-// from their bytes which are alike.
+// from their bytes which are alike, and how far they are read.
 func TestHashEnds(t *testing.T) {
 	pooled := testPool(t, "hasher")
-	for seed := range uint64(16) {
+	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		size := []int{smallMax + 1, 3*bufferSize + 7, mediumMax, mediumMax + 1}[seed%4]
-		endsIn := func(content []byte) []byte {
-			if size > mediumMax {
-				return slices.Concat(content[:endSize], content[size-endSize:])
+		size := []int{smallMax + 1, lastFrom, 3*bufferSize + 7, mediumMax, mediumMax + 1}[seed%5]
+		first := func(content []byte) []byte { return content[:endSize] }
+		last := func(content []byte) []byte {
+			if size < lastFrom {
+				return nil
 			}
-			return content[:endSize]
+			return content[size-endSize:]
 		}
 		others := Others{Exist: seed%3 > 0}
-		if seed%3 == 2 {
-			others.Ends = []Ends{endsOf(endsIn(variant(size, 0))), 1}
+		if known := variant(size, 0); seed%3 == 2 {
+			others.Ends = []Ends{1<<32 | 1, endsOf(first(known), last(known))}
 		}
 		dir := t.TempDir()
 		var files []File
 		var contents [][]byte
-		like := make(map[string]int) // how many have these ends
 		for i := range 1 + rnd.IntN(8) {
-			content := variant(size, rnd.IntN(6))
 			path := filepath.Join(dir, fmt.Sprint(i))
-			write(t, content, path)
-			files, contents = append(files, asFound(t, path)), append(contents, content)
-			like[string(endsIn(content))]++
+			contents = append(contents, variant(size, rnd.IntN(6)))
+			write(t, contents[i], path)
+			files = append(files, asFound(t, path))
 		}
+		ends := make([]Ends, len(files))
+		alike := make([]bool, len(files))
 		alone := 0
-		for ends, n := range like {
-			if n == 1 && !slices.Contains(others.Ends, endsOf([]byte(ends))) {
+		for i, content := range contents {
+			ends[i] = endsOf(first(content), nil)
+			known := slices.ContainsFunc(others.Ends, ends[i].Like)
+			for j, other := range contents {
+				known = known || j != i && bytes.Equal(first(content), first(other))
+			}
+			if known || size > mediumMax {
+				ends[i] = endsOf(first(content), last(content))
+			}
+			alike[i] = slices.ContainsFunc(others.Ends, ends[i].Like)
+			for j, other := range contents {
+				alike[i] = alike[i] || j != i && bytes.Equal(first(content), first(other)) && bytes.Equal(last(content), last(other))
+			}
+			if !alike[i] {
 				alone++
 			}
 		}
 		for _, h := range []Hasher{new(LocalHasher), pooled} {
 			for i, a := range h.HashEnds(t.Context(), files, others) {
-				ends := endsIn(contents[i])
-				want := Hashed{Ends: endsOf(ends), Work: Work{Opens: 1, BytesRead: int64(len(ends))}}
-				if size <= mediumMax && (like[string(ends)] > 1 || slices.Contains(others.Ends, want.Ends) || others.Exist && 2*alone < len(files)) {
+				want := Hashed{Ends: ends[i], Work: Work{Opens: 1, BytesRead: endSize}}
+				if ends[i].last() != 0 {
+					want.Work.BytesRead = 2 * endSize
+				}
+				if size <= mediumMax && (alike[i] || others.Exist && 2*alone < len(files)) {
 					want.Digest = blake3.Sum256(contents[i])
 					want.Work = Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}
 				}
@@ -81,8 +97,8 @@ func TestHashEnds(t *testing.T) {
 func TestMediumAgainstBytes(t *testing.T) {
 	dir := t.TempDir()
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for i, size := range []int{smallMax, smallMax + 1, bufferSize + 1, 300_000, mediumMax, mediumMax + 1} {
-		for j := range []int{2, 8, 9, 30, 5, 11}[i] {
+	for i, size := range []int{smallMax, smallMax + 1, lastFrom - 1, lastFrom, bufferSize + 1, 300_000, mediumMax, mediumMax + 1} {
+		for j := range []int{2, 8, 9, 20, 40, 30, 5, 11}[i] {
 			write(t, variant(size, rnd.IntN(7)), filepath.Join(dir, fmt.Sprint(size), fmt.Sprint(j)))
 		}
 	}

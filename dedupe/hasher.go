@@ -87,19 +87,17 @@ func (h *LocalHasher) Hash(ctx context.Context, f File) (d Digest, w Work, err e
 		}
 		op = "read"
 	}
-	d, err = h.digest(ctx, o, nil, op, &w)
+	d, err = h.digest(ctx, o, nil, nil, op, &w)
 	return d, w, err
 }
 
-// digest reads what follows begun in a file, and returns the digest. Op is what is
-// told to have failed if the file is not what was found.
-func (h *LocalHasher) digest(ctx context.Context, o opened, begun []byte, op string, w *Work) (d Digest, err error) {
+// digest reads what is between the first and the last bytes of a file, and returns the
+// digest. Op is what is told to have failed if the file is not what was found.
+func (h *LocalHasher) digest(ctx context.Context, o opened, first, last []byte, op string, w *Work) (d Digest, err error) {
 	in := h.recent.begin(o.Size, h.HashAll)
 	defer func() { h.recent.end(in, d, err == nil) }()
-	if len(begun) > 0 {
-		in.add(0, copy(in.space(0), begun))
-	}
-	err = h.read(ctx, o, in, w)
+	in.put(0, first)
+	err = h.read(ctx, o, in, int64(len(first)), o.Size-int64(len(last)), w)
 	if err == nil || op == "open" {
 		if changed := o.stayed(op); changed != nil {
 			err = changed
@@ -108,6 +106,7 @@ func (h *LocalHasher) digest(ctx context.Context, o opened, begun []byte, op str
 	if err != nil {
 		return Digest{}, err
 	}
+	in.put(o.Size-int64(len(last)), last)
 	d, hashed := in.digest()
 	if hashed {
 		w.FilesHashed = 1
@@ -117,16 +116,17 @@ func (h *LocalHasher) digest(ctx context.Context, o opened, begun []byte, op str
 	return d, nil
 }
 
-// read reads what was not yet read of a file.
-func (h *LocalHasher) read(ctx context.Context, o opened, in *reading, w *Work) error {
-	for w.BytesRead < o.Size {
+// read reads a file from pos to end.
+func (h *LocalHasher) read(ctx context.Context, o opened, in *reading, pos, end int64, w *Work) error {
+	for pos < end {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		k, err := o.read(in, w.BytesRead)
+		k, err := o.read(in, pos, end)
 		if err != nil {
 			return problem("read", o.Path, err)
 		}
+		pos += int64(k)
 		w.BytesRead += int64(k)
 		h.told(k)
 	}
@@ -178,11 +178,10 @@ func (o opened) stayed(op string) error {
 	return problem(op, o.Path, why)
 }
 
-// read reads on in a file, of which pos bytes were read, and returns how many bytes it
-// added.
-func (o opened) read(in *reading, pos int64) (int, error) {
+// read adds what is at pos in a file, not beyond end, and returns how many bytes.
+func (o opened) read(in *reading, pos, end int64) (int, error) {
 	space := in.space(pos)
-	k, err := read(o.fd, space[:min(o.Size-pos, int64(len(space)))], pos)
+	k, err := read(o.fd, space[:min(end-pos, int64(len(space)))], pos)
 	if err == nil && k == 0 {
 		err = o.ended(pos)
 	}

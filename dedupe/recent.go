@@ -203,6 +203,15 @@ func (in *reading) add(pos int64, n int) {
 	}
 }
 
+// put adds bytes that were read before, after the first pos.
+func (in *reading) put(pos int64, b []byte) {
+	for len(b) > 0 {
+		n := copy(in.space(pos), b)
+		in.add(pos, n)
+		pos, b = pos+int64(n), b[n:]
+	}
+}
+
 // compare drops the contents that do not have read at pos.
 func (in *reading) compare(pos int64, read []byte) {
 	for i := 0; i < in.equal; {

@@ -71,6 +71,8 @@ type job struct {
 
 func (j *job) done() bool { return j.digest != Digest{} }
 
+func (j *job) ends() Ends { return Ends(binary.BigEndian.Uint64(j.digest[:])) }
+
 func newStage(groups []Group, h Hasher, by Stage, opts Options) *stage {
 	s := &stage{groups: groups, hasher: h, opts: opts, by: by, together: opts.together()}
 	copies := 0
@@ -212,7 +214,7 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 	case s.by == StageWhole:
 		j.digest = a.Digest
 	default:
-		binary.LittleEndian.PutUint64(j.digest[:], uint64(a.Ends))
+		binary.BigEndian.PutUint64(j.digest[:], uint64(a.Ends)) // which is in order
 		if a.Digest != (Digest{}) {
 			s.wholes = append(s.wholes, a.Digest)
 			j.whole = uint32(len(s.wholes))
@@ -224,13 +226,13 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 	s.opts.observe(Event{Stage: s.by, Work: work})
 }
 
-// split makes a group of each digest that two inodes of a group share.
+// split makes a group of what inodes of a group share, each of them with another.
 func (s *stage) split() (finer []Group) {
-	digests := newSieve(len(s.jobs))
+	keys := newSieve(len(s.jobs))
 	for i := range s.jobs {
-		digests.add(s.jobs[i].key())
+		keys.add(s.key(&s.jobs[i]))
 	}
-	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done() || !digests.twice(j.key()) })
+	jobs := slices.DeleteFunc(s.jobs, func(j job) bool { return !j.done() || !keys.twice(s.key(&j)) })
 	slices.SortFunc(jobs, func(a, b job) int {
 		if a.group != b.group {
 			return cmp.Compare(a.group, b.group)
@@ -239,7 +241,7 @@ func (s *stage) split() (finer []Group) {
 	})
 	for len(jobs) > 0 {
 		n := 1
-		for n < len(jobs) && jobs[n].group == jobs[0].group && jobs[n].digest == jobs[0].digest {
+		for n < len(jobs) && jobs[n].group == jobs[0].group && s.alike(&jobs[0], &jobs[n]) {
 			n++
 		}
 		if n > 1 {
@@ -250,8 +252,23 @@ func (s *stage) split() (finer []Group) {
 	return finer
 }
 
-// key is the same for what has one group and one digest.
-func (j *job) key() uint64 { return uint64(j.group) ^ binary.LittleEndian.Uint64(j.digest[:]) }
+// alike reports whether two jobs of a group may be of equal files. The first comes
+// before the other by its digest: of the same first bytes, if these are what is asked
+// for, one whose last are not known comes before all others.
+func (s *stage) alike(a, b *job) bool {
+	if s.by == StageEnds {
+		return a.ends().Like(b.ends())
+	}
+	return a.digest == b.digest
+}
+
+// key is the same for jobs of one group that are alike.
+func (s *stage) key(j *job) uint64 {
+	if s.by == StageEnds {
+		return uint64(j.group) ^ uint64(j.ends().first())<<32
+	}
+	return uint64(j.group) ^ binary.LittleEndian.Uint64(j.digest[:])
+}
 
 // group makes a group of jobs that have one digest.
 func (s *stage) group(jobs []job) Group {

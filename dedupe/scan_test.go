@@ -339,6 +339,8 @@ func TestWork(t *testing.T) {
 		{"medium files are opened once", [][]byte{random(medium), random(medium), random(medium)}, work{3, 3 * medium, 3}},
 		{"a difference in their prefix ends it", [][]byte{random(medium), first}, work{2, 2 * endSize, 0}},
 		{"a later one doesn't", [][]byte{random(medium), last}, work{2, 2 * medium, 2}},
+		{"one in the suffix does, if it is no part of it", [][]byte{random(300_000), differing(300_000, 299_999)}, work{2, ends, 0}},
+		{"one between them doesn't, too", [][]byte{random(300_000), differing(300_000, 150_000)}, work{2, 600_000, 2}},
 		{"what is equal is read on, what differs is not", [][]byte{random(medium), first, random(medium)}, work{3, endSize + 2*medium, 2}},
 		{"of large files, a difference in the prefix ends it", [][]byte{random(large), early}, work{2, ends, 0}},
 		{"one in the suffix, too", [][]byte{random(large), late}, work{2, ends, 0}},
