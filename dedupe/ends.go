@@ -91,6 +91,7 @@ func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others)
 			h.candidates.Put(c)
 		case like != nil:
 			h.readOn(ctx, like)
+			c.answer.Ends = like.answer.Ends
 			h.readOn(ctx, c)
 			h.candidates.Put(c)
 		default:
@@ -194,11 +195,14 @@ func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
 	c.leave()
 }
 
-// leave closes a file that waits.
+// leave closes a file that waits, and says what its ends are.
 func (c *candidate) leave() {
-	if c.waiting {
-		c.close()
-		c.waiting = false
+	if !c.waiting {
+		return
+	}
+	c.close()
+	c.waiting = false
+	if c.answer.Ends == 0 {
 		c.answer.Ends = endsOf(c.first(), c.last())
 	}
 }
