@@ -53,7 +53,7 @@ func (p *progress) begin(e dedupe.Event) {
 		p.bar.Store(p.bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Any(files))))
 		return
 	}
-	names := map[dedupe.Stage]string{dedupe.StageEnds: "reading ends ", dedupe.StageWhole: "reading "}
+	names := map[dedupe.Stage]string{dedupe.StageEnds: "reading, ends first ", dedupe.StageWhole: "reading "}
 	eta := decor.AverageETA(decor.ET_STYLE_GO)
 	left := func(s decor.Statistics) string {
 		if s.Current == 0 {
