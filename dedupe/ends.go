@@ -124,12 +124,11 @@ func (h *LocalHasher) candidate(ctx context.Context, f File, answer *Hashed) *ca
 		c = new(candidate)
 	}
 	c.ends, c.waiting = 0, false
-	o, err := h.open(f)
+	o, err := h.open(f, &answer.Work)
 	c.member = member{o, answer}
 	if answer.Err = err; err != nil {
 		return c
 	}
-	answer.Work.Opens = 1
 	c.waiting = true
 	onlyEnds(o.fd)
 	if h.readEnd(ctx, c, 0, "open") && f.Large() {
@@ -178,12 +177,11 @@ func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate)
 
 // known reports whether one of others may have the ends of c.
 func (h *LocalHasher) known(ctx context.Context, c *candidate, others []Ends) bool {
-	like := func(e Ends) bool { return e.Like(endsOf(c.first(), c.last())) }
-	if !slices.ContainsFunc(others, like) {
+	if len(others) == 0 || !slices.ContainsFunc(others, endsOf(c.first(), c.last()).Like) {
 		return false
 	}
 	h.last(ctx, c)
-	return slices.ContainsFunc(others, like)
+	return slices.ContainsFunc(others, endsOf(c.first(), c.last()).Like)
 }
 
 // readOn reads what of a waiting file is not its ends, unless it is large.

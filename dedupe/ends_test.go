@@ -203,21 +203,26 @@ func TestHashEndsProblems(t *testing.T) {
 	}
 }
 
-// TestHashEndsDeath checks that files are no problem because a worker died of one that
-// was asked for with them.
-func TestHashEndsDeath(t *testing.T) {
-	dir := t.TempDir()
-	var files []File
-	for _, name := range []string{"a", deadly, "c"} {
-		path := filepath.Join(dir, name)
-		write(t, random(bufferSize), path)
-		files = append(files, asFound(t, path))
-	}
-	for i, a := range testPool(t, "dies of one").HashEnds(t.Context(), files, Others{}) {
-		var p *Problem
-		if died := errors.As(a.Err, &p); died != (i == 1) || died && (p.Path != files[i].Path || p.Op != "hash") {
-			t.Errorf("%s: %+v", files[i].Path, a)
+// TestKnownTakesNoShare holds that files of which all is known leave the others to all
+// workers.
+func TestKnownTakesNoShare(t *testing.T) {
+	group := func(n int, size int64) Group {
+		g := Group{Size: size}
+		for i := range n {
+			g.Files = append(g.Files, File{Size: size, Inode: uint64(i)})
 		}
+		return g
+	}
+	known := group(1000, mediumMax)
+	known.wholes = slices.Repeat([]Digest{{1}}, 1000)
+	s := newStage([]Group{group(8, mediumMax+1), known}, nil, StageWhole, Options{Workers: 2})
+	s.workers = 2
+	var taken []int
+	for turns := s.take(nil); len(turns) > 0; turns = s.take(nil) {
+		taken = append(taken, len(turns))
+	}
+	if want := []int{4, 2, 1, 1}; !slices.Equal(taken, want) {
+		t.Errorf("%v files are read in step, want %v", taken, want)
 	}
 }
 

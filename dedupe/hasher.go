@@ -73,12 +73,11 @@ type LocalHasher struct {
 // Before more than one buffer full is read, the file must be as it was found. To read
 // less is hardly more than to ask: then all is asked after it.
 func (h *LocalHasher) Hash(ctx context.Context, f File) (d Digest, w Work, err error) {
-	o, err := h.open(f)
+	o, err := h.open(f, &w)
 	if err != nil {
 		return d, w, err
 	}
 	defer o.close()
-	w.Opens = 1
 
 	op := "open"
 	if f.Size > bufferSize {
@@ -146,12 +145,13 @@ type opened struct {
 	fd int
 }
 
-func (h *LocalHasher) open(f File) (opened, error) {
+func (h *LocalHasher) open(f File, w *Work) (opened, error) {
 	at := place{h.Within}
 	fd, err := at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
 	if err != nil {
 		return opened{}, problem("open", f.Path, err)
 	}
+	w.Opens++
 	return opened{f, at, fd}, nil
 }
 

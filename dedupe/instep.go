@@ -53,9 +53,8 @@ type branch struct {
 // openAll returns the files that can be opened, and are as they were found.
 func (h *LocalHasher) openAll(files []File, answers []Hashed) (all []*member) {
 	for i, f := range files {
-		o, err := h.open(f)
+		o, err := h.open(f, &answers[i].Work)
 		if err == nil {
-			answers[i].Work.Opens = 1
 			if err = o.stayed("open"); err != nil {
 				o.close()
 			}

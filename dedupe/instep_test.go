@@ -98,9 +98,9 @@ func TestHashInStepProblems(t *testing.T) {
 	}
 }
 
-// TestHashInStepDeath checks that files are no problem because a worker died of one
-// that was asked for with them.
-func TestHashInStepDeath(t *testing.T) {
+// TestDeathOfSome checks that files are no problem because a worker died of one that
+// was asked for with them.
+func TestDeathOfSome(t *testing.T) {
 	dir := t.TempDir()
 	var files []File
 	for _, name := range []string{"a", deadly, "c"} {
@@ -108,11 +108,16 @@ func TestHashInStepDeath(t *testing.T) {
 		write(t, random(bufferSize), path)
 		files = append(files, asFound(t, path))
 	}
-	answers := testPool(t, "dies of one").HashInStep(t.Context(), files)
-	for i, a := range answers {
-		var p *Problem
-		if died := errors.As(a.Err, &p); died != (i == 1) || died && (p.Path != files[i].Path || p.Op != "hash") {
-			t.Errorf("%s: %+v", files[i].Path, a)
+	h := testPool(t, "dies of one")
+	for method, answers := range map[string][]Hashed{
+		"HashInStep": h.HashInStep(t.Context(), files),
+		"HashEnds":   h.HashEnds(t.Context(), files, Others{}),
+	} {
+		for i, a := range answers {
+			var p *Problem
+			if died := errors.As(a.Err, &p); died != (i == 1) || died && (p.Path != files[i].Path || p.Op != "hash") {
+				t.Errorf("%s: %s: %+v", method, files[i].Path, a)
+			}
 		}
 	}
 }

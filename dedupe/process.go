@@ -195,8 +195,8 @@ func parseParts(frame []byte) (parts [][]byte, err error) {
 }
 
 // request is a task, of one byte, another that tells whether there are other files,
-// and parts: the ends of these, of eight bytes each, and the files that are asked for: one, or
-// some of one size that are hashed together.
+// and parts: the ends of these, of eight bytes each, and the files that are asked for,
+// one or some of one size.
 type request struct {
 	task   task
 	others Others
@@ -279,8 +279,8 @@ func parseFile(f *File, b []byte) error {
 	return nil
 }
 
-// response is four numbers of eight bytes, the ends and the digest; then, if the file is a
-// problem, whether it changed, the length of the operation's name, that name,
+// response is four numbers of eight bytes, the ends and the digest; then, if the file
+// is a problem, whether it changed, the length of the operation's name, that name,
 // and the cause.
 type response struct {
 	work    Work

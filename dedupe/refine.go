@@ -49,6 +49,7 @@ type stage struct {
 	links   [][]uint32
 	wholes  []Digest
 	next    int // the first job that was not taken
+	waiting int // jobs that were not taken, and whose digest is not known
 	workers int // that were started
 
 	// Of the group that next is in, or was in: the first job of another, how many
@@ -84,6 +85,7 @@ func newStage(groups []Group, h Hasher, by Stage, opts Options) *stage {
 	for i := range groups {
 		s.add(uint32(i), &todo)
 	}
+	s.waiting = int(todo.Files)
 	opts.observe(todo)
 	return s
 }

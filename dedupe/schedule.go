@@ -26,7 +26,7 @@ func (s *stage) run(ctx context.Context) {
 		}
 		return nil
 	}
-	for more := range crew(min(s.opts.Workers, len(s.jobs)), s.opts.Mode, taken) {
+	for more := range crew(min(s.opts.Workers, s.waiting), s.opts.Mode, taken) {
 		s.mu.Lock()
 		s.workers += more
 		s.mu.Unlock()
@@ -60,7 +60,7 @@ func (s *stage) take(turns []turn) []turn {
 	large := s.groups[s.jobs[s.next].group].Files[0].Large()
 	switch {
 	case large && s.by == StageWhole: // and all workers have their share
-		end := s.next + max(1, min(s.groupEnd-s.next, s.together, (len(s.jobs)-s.next)/s.workers))
+		end := s.next + max(1, min(s.groupEnd-s.next, s.together, s.waiting/s.workers))
 		for ; s.next < end; s.next++ {
 			turns = append(turns, turn{s.jobs[s.next], s.next})
 		}
@@ -75,6 +75,7 @@ func (s *stage) take(turns []turn) []turn {
 		turns = append(turns, turn{s.jobs[s.next], s.next})
 		s.next++
 	}
+	s.waiting -= len(turns)
 	return turns
 }
 

@@ -250,7 +250,7 @@ func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {
 // verify compares what is known of a file with what is in it.
 func (e *entry) verify(ctx context.Context, h dedupe.Hasher, f dedupe.File) (right bool, _ *dedupe.Problem) {
 	is := dedupe.Hashed{Ends: e.ends}
-	if e.ends != 0 { // as of the like of this one, all is read but of large files
+	if e.ends != 0 { // given as what another file has, so that all is read, but of large files
 		is = h.HashEnds(ctx, []dedupe.File{f}, dedupe.Others{Ends: []dedupe.Ends{e.ends}})[0]
 	}
 	if is.Err == nil && e.whole() && is.Digest == (dedupe.Digest{}) {
