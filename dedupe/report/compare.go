@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 )
 
@@ -88,6 +89,9 @@ func compare(w io.Writer, first, c Comparison, s Style) {
 func label(c Comparison) string {
 	if c.Mode == "" {
 		return "the projection"
+	}
+	if c.Mode == dedupe.Processes { // as many as were needed
+		return fmt.Sprintf("%d %s", c.Stats.WorkerProcesses, c.Mode)
 	}
 	return fmt.Sprintf("%d %s", c.Workers, c.Mode)
 }
