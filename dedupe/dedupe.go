@@ -175,6 +175,16 @@ type Report struct {
 	Problems []*Problem
 	Stats    Stats
 	Complete bool // all was read: no problem, no interruption
+
+	// Index is how an index of digests was used; nil for a scan without one. Whoever
+	// wraps the hasher sets it.
+	Index *IndexUse
+}
+
+// IndexUse tells whether a scan used an index.
+type IndexUse struct {
+	Used bool   // for some of the directories at least
+	Why  string // it was not used for all of them; empty if it was
 }
 
 // sort puts the report in the one order that it has whatever the mode, the

@@ -186,9 +186,12 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 	use := x.Scan(c.opts)
 	c.opts.Wrap = use.Wrap
 	r, err := dedupe.Scan(ctx, c.opts)
+	why := ""
 	if failed := use.Flush(context.WithoutCancel(ctx)); failed != nil && err == nil {
-		fmt.Fprintf(c.err, "dedupe: %s; what it did not answer was read\n", oneLine(advise(failed).Error()))
+		why = oneLine(advise(failed).Error())
+		fmt.Fprintf(c.err, "dedupe: %s; what it did not answer was read\n", why)
 	}
+	use.Describe(&r, why)
 	return r, use, err
 }
 

@@ -565,7 +565,7 @@ func TestConfigIndex(t *testing.T) {
 	}
 	for _, test := range [][3]string{
 		{"dynamodb://", "", "DEDUPE_INDEX: "}, {"dynamodb://a/b", "", "DEDUPE_INDEX: "}, {"s3://digests", "", "dynamodb://TABLE or a file"},
-		{dir, "", "DEDUPE_INDEX: "}, {filepath.Join(dir, "text"), "", "is no index"}, {filepath.Join(dir, "text", "index.db"), "", "DEDUPE_INDEX: "},
+		{dir, "", "DEDUPE_INDEX: "}, {filepath.Join(dir, "text"), "", "is not an index"}, {filepath.Join(dir, "text", "index.db"), "", "DEDUPE_INDEX: "},
 		{"dynamodb://digests", "fs-0123abcd\n", "DEDUPE_INDEX_ID is"}, {"dynamodb://digests", "my files", "DEDUPE_INDEX_ID is"},
 	} {
 		if c, err := read(test[0], test[1]); err == nil || c.Index != nil || !strings.Contains(err.Error(), test[2]) || strings.Contains(err.Error(), "\n") {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 	"time"
@@ -60,6 +61,9 @@ const (
 	maxEntries = 1024
 
 	maxLevel = 24
+
+	// maxDay is the last day that a block may have.
+	maxDay = math.MaxInt32
 )
 
 // levelFor is into how many parts, as a power of two, so many files are split.
@@ -110,10 +114,7 @@ func byInode(a, b entry) int { return cmp.Compare(a.inode, b.inode) }
 
 // find returns what is known of a file as it is.
 func (d *directory) find(f dedupe.File) *entry {
-	if len(d.known) == 0 {
-		return nil
-	}
-	entries := d.known[part(f.Inode, bits.TrailingZeros(uint(len(d.known))))]
+	entries := d.known[part(f.Inode, d.knownLevel)]
 	i, found := slices.BinarySearchFunc(entries, f.Inode, func(e entry, inode uint64) int {
 		return cmp.Compare(e.inode, inode)
 	})
@@ -210,8 +211,12 @@ func seal(data []byte) []byte {
 	return data
 }
 
-// maxEntry is how many bytes an entry takes at most.
-const maxEntry = 3*8 + 4*binary.MaxVarintLen64 + len(dedupe.Digest{})
+// minEntry and maxEntry bound how many bytes an entry takes: three numbers of eight,
+// four varints, a digest; the least has neither ends nor digest.
+const (
+	minEntry = 2*8 + 4
+	maxEntry = 3*8 + 4*binary.MaxVarintLen64 + len(dedupe.Digest{})
+)
 
 const (
 	entryHasEnds = 1 << iota
@@ -255,12 +260,12 @@ func parseBlockInto(key Key, data []byte, room []entry) (b block, ok bool) {
 	if !bytes.Equal(data[1:1+sumSize], sum[:sumSize]) || !bytes.Equal(r.bytes(uint64(len(key))), key[:]) {
 		return block{}, false
 	}
-	b.written = day(r.uvarint())
-	b.level = int(r.uvarint())
+	b.written = day(r.atMost(maxDay))
+	b.level = int(r.atMost(maxLevel))
 	b.fileSystem = string(r.bytes(r.uvarint()))
 	b.path = string(r.bytes(r.uvarint()))
-	n := r.uvarint()
-	if !r.ok || n > uint64(len(r.left)) || b.level > maxLevel {
+	n := r.atMost(uint64(len(r.left) / minEntry))
+	if !r.ok {
 		return block{}, false
 	}
 	b.entries = slices.Grow(room[:0], int(n))[:n]
@@ -277,8 +282,8 @@ func (r *reader) entry() (e entry) {
 	e.inode = r.uint64()
 	e.changeTime = int64(r.uint64())
 	e.modTime = e.changeTime - r.varint()
-	e.size = int64(r.uvarint())
-	e.seen = day(r.uvarint())
+	e.size = int64(r.atMost(math.MaxInt64))
+	e.seen = day(r.atMost(maxDay))
 	flags := r.uvarint()
 	if flags&entryHasEnds != 0 {
 		e.ends = dedupe.Ends(r.uint64())
@@ -327,6 +332,18 @@ func (r *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.left)
 	if r.bytes(uint64(max(n, 0))); n <= 0 {
 		r.ok = false
+	}
+	return v
+}
+
+// atMost is uvarint for a number that is wrong above a limit: then it is 0.
+func (r *reader) atMost(limit uint64) uint64 {
+	v := r.uvarint()
+	if v > limit {
+		r.ok = false
+	}
+	if !r.ok {
+		return 0
 	}
 	return v
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -184,36 +185,77 @@ func listDirectory(dir string) (files map[uint64]state, below []string) {
 // Checked is what Verify found out.
 type Checked struct {
 	Known  int64 // files that the index answers for
-	Read   int64 // of them, those that were read again
+	Read   int64 // of them, those that were read again: at least one
 	Wrong  []dedupe.File
 	Unread []*dedupe.Problem // files that could not be read, or changed meanwhile
+
+	// Refused is why the index answers for nothing in some directories, the first one
+	// of them; nil if there are none.
+	Refused error
+}
+
+// WrongShare is the share of the known files that may be wrong: as many or fewer are,
+// with a confidence of 95%. It is 1 if none was read.
+//
+// A sample of n files without a wrong one is seen with a probability of (1-p)^n where
+// a share of p is wrong; this is the p for which that is 5%. With wrong ones it is the
+// upper bound of Clopper and Pearson, as the root of a binomial sum.
+func (c Checked) WrongShare() float64 {
+	if c.Read == c.Known {
+		return float64(len(c.Wrong)) / float64(max(c.Known, 1))
+	}
+	low, high := float64(len(c.Wrong))/float64(max(c.Read, 1)), 1.0
+	for range 60 { // bits
+		middle := (low + high) / 2
+		if atMost(len(c.Wrong), c.Read, middle) > 0.05 {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return high
+}
+
+// atMost is the probability of k or fewer wrong files among n, if a share of p is
+// wrong.
+func atMost(k int, n int64, p float64) float64 {
+	sum, logChoose := 0.0, 0.0
+	for i := range k + 1 {
+		if i > 0 {
+			logChoose += math.Log(float64(n)-float64(i)+1) - math.Log(float64(i))
+		}
+		sum += math.Exp(logChoose + float64(i)*math.Log(p) + (float64(n)-float64(i))*math.Log1p(-p))
+	}
+	return sum
 }
 
 // Verify reads a share of the files again that a scan with these options would
-// find in the index, and names those whose digests are not what the index says.
+// find in the index, at least one, and names those whose digests are not what the
+// index says.
 func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) (Checked, error) {
-	var c Checked
 	r, err := dedupe.Walk(ctx, opts)
 	if err != nil {
-		return c, err
+		return Checked{}, err
 	}
 	h := &dedupe.LocalHasher{}
 	s := x.Scan(opts)
 	s.Wrap(ctx, filesOf(r), h)
+	known := s.knownOf(filesOf(r))
+	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
+	sample := known[:int(math.Ceil(share*float64(len(known))))]
+	if len(sample) == 0 && len(known) > 0 {
+		sample = known[:1]
+	}
+	c := Checked{Known: int64(len(known)), Refused: s.where.err}
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(opts.Workers)
-	for f := range filesOf(r) {
-		e := s.dirs[dirOf(f.Path)].find(f)
-		if e == nil || ctx.Err() != nil {
-			continue
-		}
-		c.Known++
-		if rand.Float64() >= share {
-			continue
+	for _, f := range sample {
+		if ctx.Err() != nil {
+			break
 		}
 		group.Go(func() error {
-			right, problem := e.verify(ctx, h, f)
+			right, problem := s.dirs[dirOf(f.Path)].find(f).verify(ctx, h, f)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -233,6 +275,16 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 		return c, err
 	}
 	return c, ctx.Err()
+}
+
+// knownOf returns those of the files that the index answers for.
+func (s *Scan) knownOf(files iter.Seq[dedupe.File]) (known []dedupe.File) {
+	for f := range files {
+		if d := s.knows(f); d != nil && d.find(f) != nil {
+			known = append(known, f)
+		}
+	}
+	return known
 }
 
 func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {

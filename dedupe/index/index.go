@@ -20,11 +20,19 @@
 // What is truncated, corrupt, of another version or can't be read in time is not
 // there, and its files are read. Nothing here fails a scan.
 //
+// # Trust
+//
+// An entry proves something only where an inode keeps its number and a clock alone
+// sets its ctime. The index is used on file system types that keep these promises,
+// and on no other; see mount.isTrusted and README.md. A file whose ctime was not set
+// by a clock, or whose device is not that of its directory, is read all the same; see
+// directory.vouchesFor.
+//
 // # Racy times
 //
 // A file that is written twice within one tick of its file system's clock has the
-// same times after both. So, as in git's index, what was read while its times
-// were not yet older than a tick is not remembered; see settled.
+// same ctime after both. So, as in git's index, a file that was read while its ctime
+// was not yet older than a tick is not remembered; see settled.
 package index
 
 import (
@@ -76,9 +84,9 @@ func (u *Units) add(v Units) {
 type Index struct {
 	Store Store
 
-	// FileSystem, if it is set, identifies the file system of everything that is
-	// scanned, in place of what the mount says: for EFS behind a tunnel on the
-	// loopback address, as in Lambda functions and with the mount helper's TLS.
+	// FileSystem, if it is set, identifies the NFS mount that is scanned, in place of
+	// what the mount table says: for EFS behind a tunnel on the loopback address, as in
+	// Lambda functions and with the mount helper's TLS.
 	FileSystem string
 
 	// Now is the clock that times of files are compared with.
@@ -121,19 +129,21 @@ type Scan struct {
 	writing chan struct{} // holds one while there is a flush
 }
 
-// directory is what is known of the files in a directory.
+// directory is what is known of the files in a directory. Its maps are by part: they
+// have those that hold candidates, however many parts its first block speaks of.
 type directory struct {
 	location
-	candidates int       // files that may be asked for
-	level      int       // of the blocks that are written
-	stale      bool      // its first block has to be written again, or it expires
-	moves      bool      // what is known has to be written to the blocks of that level
-	known      [][]entry // by part, those of a part by inode
-	fresh      []encoded // entries that are not yet in the store, by part; nil if there are none
-	wanted     bool      // to be looked up
+	candidates int             // files that may be asked for
+	level      int             // of the blocks that are written
+	stale      bool            // its first block has to be written again, or it expires
+	moves      bool            // what is known has to be written to the blocks of that level
+	knownLevel int             // of known
+	known      map[int][]entry // those of a part by inode
+	fresh      map[int]encoded // entries that are not yet in the store; nil if there are none
+	wanted     bool            // to be looked up
 
-	first int32   // bytes of its first block, as it was last read or written; 0 if it was not there
-	parts []int32 // bytes of those of its parts, if it is split
+	first int32         // bytes of its first block, as it was last read or written; 0 if it was not there
+	parts map[int]int32 // bytes of those of its parts, if it is split
 }
 
 // recall is a getter of blocks that are kept in memory, which may be old.
@@ -184,6 +194,12 @@ func (x *Index) Scan(opts dedupe.Options) *Scan {
 		err:     x.failure(now),
 		writing: make(chan struct{}, 1),
 	}
+}
+
+// Describe has the report of this scan tell whether the index was used, and if it was
+// not used for all of it, why. Call it after Flush, with what Flush returned.
+func (s *Scan) Describe(r *dedupe.Report, why string) {
+	r.Index = &dedupe.IndexUse{Used: s.where.located && (!s.failed() || r.Stats.FilesKnown > 0), Why: why}
 }
 
 // fail takes note of an error of the store.
@@ -277,33 +293,25 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 	blocks := make(map[Key]piece)
 	for _, d := range s.dirs {
 		if d.wanted && d.fileSystem != "" {
-			d.known, d.level = make([][]entry, 1), 0
+			d.known, d.level, d.knownLevel = make(map[int][]entry), 0, 0
 			blocks[d.key(0, 0)] = piece{d, 0, 0}
 		}
 	}
 	s.read(ctx, blocks, get)
 
 	clear(blocks)
-	parts := make(map[*directory][]bool)
+	split := false
 	for _, d := range s.dirs {
-		if d.wanted && d.level > 0 {
-			d.known = make([][]entry, 1<<d.level)
-			parts[d] = make([]bool, 1<<d.level)
-		}
+		d.wanted = d.wanted && d.level > 0
+		split = split || d.wanted
 	}
-	if len(parts) > 0 {
-		for f := range candidates {
-			d := s.directory(f.Path)
-			if parts := parts[d]; parts != nil {
-				parts[part(f.Inode, d.level)] = true
-			}
-		}
+	if !split {
+		return
 	}
-	for d, parts := range parts {
-		for i, wanted := range parts {
-			if wanted {
-				blocks[d.key(d.level, i)] = piece{d, d.level, i}
-			}
+	for f := range candidates {
+		if d := s.directory(f.Path); d.wanted {
+			i := part(f.Inode, d.level)
+			blocks[d.key(d.level, i)] = piece{d, d.level, i}
 		}
 	}
 	s.read(ctx, blocks, get)
@@ -329,8 +337,13 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 		if !asked || !ok || b.place != d.place {
 			continue
 		}
-		*d.size(d.level, d.part) = int32(len(data))
-		d.directory.level = max(d.directory.level, b.level)
+		switch {
+		case d.level == 0: // the first block tells the level
+			d.directory.level, d.knownLevel = b.level, b.level
+		case b.level != d.level:
+			continue
+		}
+		d.resize(len(data))
 		d.known[d.part] = b.entries
 		d.stale = d.stale || s.today-b.written >= refreshAfter
 	}
@@ -402,14 +415,27 @@ func (s *Scan) together(ctx context.Context, files []dedupe.File, recall func(de
 	return answers
 }
 
-// knows returns the directory of a file, or nil if nothing is remembered there.
+// knows returns the directory of a file, or nil if nothing is remembered of it.
 func (s *Scan) knows(f dedupe.File) *directory {
-	dir := dirOf(f.Path)
-	d := s.dirs[dir]
-	if d == nil || d.fileSystem == "" || slices.Contains(d.covers, f.Path[len(dir):]) {
-		return nil
+	if d := s.dirs[dirOf(f.Path)]; d != nil && d.vouchesFor(f) {
+		return d
 	}
-	return d
+	return nil
+}
+
+// vouchesFor reports whether an entry can prove that a file is unchanged.
+func (d *directory) vouchesFor(f dedupe.File) bool {
+	switch {
+	case d.fileSystem == "":
+		return false
+	case f.Device != d.device: // a file mounted over another
+		return false
+	case f.ChangeTime%int64(time.Second) == 0 && !d.wholeSeconds:
+		// No clock of these file systems stops at whole seconds. The tools that build
+		// images do, and they may give all files of all builds one ctime.
+		return false
+	}
+	return true
 }
 
 // remembered returns what is known of a file in d.
@@ -443,9 +469,9 @@ func spared(bytes, files int64) dedupe.Work {
 }
 
 const (
-	// fineTick is more than a tick of any kernel's clock; coarseTick is that of
-	// file systems which keep whole seconds, or every other: what has no fraction
-	// of a second is taken to be from one of them.
+	// fineTick is more than a tick of any kernel's clock; coarseTick is more than that
+	// of servers which keep whole seconds. A ctime without a fraction of a second is
+	// taken to be from one of them.
 	fineTick   = 100 * time.Millisecond
 	coarseTick = 2 * time.Second
 
@@ -454,22 +480,18 @@ const (
 	clockSkew = time.Minute
 )
 
-// settled reports whether a file whose reading began then can't have been written
-// to since without a change of its times: whether both were older than a tick.
+// settled reports whether a file whose reading began then cannot have been written to
+// since without a new ctime: whether its ctime was older than a tick. Its mtime says
+// nothing more: any program can set it, also to the future.
 func settled(f dedupe.File, begun time.Time, remote bool) bool {
-	for _, t := range [...]int64{f.ModTime, f.ChangeTime} {
-		tick := fineTick
-		if t%int64(time.Second) == 0 {
-			tick = coarseTick
-		}
-		if remote {
-			tick += clockSkew
-		}
-		if !time.Unix(0, t).Add(tick).Before(begun) {
-			return false
-		}
+	tick := fineTick
+	if f.ChangeTime%int64(time.Second) == 0 {
+		tick = coarseTick
 	}
-	return true
+	if remote {
+		tick += clockSkew
+	}
+	return time.Unix(0, f.ChangeTime).Add(tick).Before(begun)
 }
 
 const (
@@ -511,7 +533,7 @@ func (s *Scan) remember(ctx context.Context, d *directory, e *entry, now time.Ti
 		return
 	}
 	if d.fresh == nil {
-		d.fresh = make([]encoded, 1<<d.level)
+		d.fresh = make(map[int]encoded)
 		s.dirty = append(s.dirty, d)
 	}
 	i := part(e.inode, d.level)
@@ -580,8 +602,8 @@ func (s *Scan) flush(ctx context.Context) {
 // change is what is to be made of a block: what the block has, and these entries.
 type change struct {
 	block
+	of    piece
 	fresh encoded
-	size  *int32 // of the block, to be known
 }
 
 // scratch is room for the entries of one change.
@@ -619,7 +641,9 @@ func (s *Scan) change(c change, key Key, old []byte) []byte {
 	merged := b.merge(c.block, s.today, room.merged)
 	room.old, room.merged = b.entries, merged.entries
 	out := merged.append(key)
-	*c.size = int32(len(out))
+	s.mu.Lock()
+	c.of.resize(len(out))
+	s.mu.Unlock()
 	return out
 }
 
@@ -634,11 +658,11 @@ func (s *Scan) take() map[Key]change {
 		}
 		b := block{place: d.place, level: d.level}
 		if d.level > 0 && d.stale {
-			changes[d.key(0, 0)] = change{b, nil, d.size(0, 0)}
+			changes[d.key(0, 0)] = change{b, piece{d, 0, 0}, nil}
 		}
 		for i, fresh := range d.fresh {
 			if len(fresh) > 0 {
-				changes[d.key(d.level, i)] = change{b, fresh, d.size(d.level, i)}
+				changes[d.key(d.level, i)] = change{b, piece{d, d.level, i}, fresh}
 			}
 		}
 		d.fresh, d.stale, d.moves = nil, false, false
@@ -649,17 +673,15 @@ func (s *Scan) take() map[Key]change {
 
 // move has what is known written again, before what is fresh, which may be newer.
 func (d *directory) move() {
-	moved := make([]encoded, 1<<d.level)
+	moved := make(map[int]encoded)
 	for _, known := range d.known {
 		for i := range known {
 			p := part(known[i].inode, d.level)
 			moved[p] = known[i].append(moved[p])
 		}
 	}
-	for i, fresh := range d.fresh {
-		if len(moved[i]) > 0 {
-			d.fresh[i] = append(moved[i], fresh...)
-		}
+	for i, entries := range moved {
+		d.fresh[i] = append(entries, d.fresh[i]...)
 	}
 }
 

@@ -2,12 +2,15 @@ package index
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -232,11 +235,13 @@ func TestRacy(t *testing.T) {
 		{"long ago", fraction, fraction, time.Hour, false, true},
 		{"in the tick before", fraction, fraction, fraction + fineTick + 1, false, true},
 		{"in the same tick", fraction, fraction, fraction + fineTick, false, false},
-		{"whole seconds", 0, 0, coarseTick, false, false},
-		{"whole seconds, later", 0, 0, coarseTick + 1, false, true},
+		{"whole seconds of an image", 0, 0, time.Hour, false, false},
+		{"whole seconds of mtime", 0, fraction, fraction + fineTick + 1, false, true},
+		{"whole seconds of a server", 0, 0, coarseTick + clockSkew, true, false},
+		{"whole seconds of a server, later", 0, 0, coarseTick + clockSkew + 1, true, true},
 		{"mtime alone is old", -time.Hour, fraction, fraction + 1, false, false},
-		{"ctime alone is old", fraction, -time.Hour, fraction + 1, false, false},
-		{"mtime in the future", time.Hour, -time.Hour, 0, false, false},
+		{"mtime in the future", time.Hour, fraction, fraction + fineTick + 1, false, true},
+		{"ctime in the future", -time.Hour, fraction + time.Hour, fraction, false, false},
 		{"a clock that went back", fraction, fraction, -time.Hour, false, false},
 		{"the clock of another machine", fraction, fraction, time.Minute, true, false},
 		{"is trusted to the minute", fraction, fraction, fraction + fineTick + clockSkew + 1, true, true},
@@ -249,7 +254,7 @@ func TestRacy(t *testing.T) {
 				s := x.Scan(options(dir))
 				h := s.Wrap(t.Context(), slices.Values([]dedupe.File{f}), answers{content})
 				for _, d := range s.dirs {
-					d.remote = test.remote
+					d.device, d.remote, d.wholeSeconds = f.Device, test.remote, test.remote
 				}
 				d, w, err := h.Hash(t.Context(), f)
 				if err != nil || s.Flush(t.Context()) != nil {
@@ -493,8 +498,13 @@ func TestVerify(t *testing.T) {
 	if err != nil || c.Known != 9 || c.Read != 9 || len(c.Wrong)+len(c.Unread) != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if c, err := x.Verify(t.Context(), options(root), 0); err != nil || c.Known != 9 || c.Read != 0 {
-		t.Errorf("%+v, %v", c, err)
+	if share := c.WrongShare(); share != 0 {
+		t.Errorf("%v may be wrong, though all were read", share)
+	}
+	for share, want := range map[float64]int64{0: 1, 0.01: 1, 0.2: 2, 0.99: 9} {
+		if c, err := x.Verify(t.Context(), options(root), share); err != nil || c.Known != 9 || c.Read != want || len(c.Wrong) > 0 {
+			t.Errorf("a share of %v: %+v, %v", share, c, err)
+		}
 	}
 	wrong := []string{filepath.Join(root, "a1"), filepath.Join(root, "below", "b3"), filepath.Join(root, "other")}
 	spoil(t, x, wrong)
@@ -571,6 +581,89 @@ func TestBlock(t *testing.T) {
 		if _, ok := parseBlock(key, data[:i]); ok {
 			t.Errorf("cut to %d bytes: not noticed", i)
 		}
+	}
+}
+
+// TestMaliciousBlock has a store, which other machines can write to, hold blocks with
+// right checksums that speak of more than there can be. They are no blocks, or take no
+// more memory than the files that are scanned.
+func TestMaliciousBlock(t *testing.T) {
+	p := place{"nfs:fs-1.efs:/", "/"}
+	key := p.key(0, 0)
+	sealed := func(written, level, entries uint64, rest ...byte) []byte {
+		b := append(make([]byte, 1+sumSize), key[:]...)
+		b = binary.AppendUvarint(binary.AppendUvarint(b, written), level)
+		for _, s := range []string{p.fileSystem, p.path} {
+			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+		}
+		return seal(append(binary.AppendUvarint(b, entries), rest...))
+	}
+	entry := func(size, seen, flags uint64) []byte {
+		b := make([]byte, 2*8+1)
+		for _, v := range []uint64{size, seen, flags} {
+			b = binary.AppendUvarint(b, v)
+		}
+		return b
+	}
+	if _, ok := parseBlock(key, sealed(1, 0, 1, entry(1, 1, 0)...)); !ok {
+		t.Fatal("this is how a block is made, and it is none")
+	}
+	for name, b := range map[string][]byte{
+		"a negative level":       sealed(1, 1<<63, 0),
+		"a level too high":       sealed(1, maxLevel+1, 0),
+		"a negative day":         sealed(1<<63, 0, 0),
+		"a negative count":       sealed(1, 0, 1<<63),
+		"more entries than room": sealed(1, 0, 1000, make([]byte, 1000)...),
+		"a negative size":        sealed(1, 0, 1, entry(1<<63, 1, 0)...),
+		"a negative day of use":  sealed(1, 0, 1, entry(1, 1<<63, 0)...),
+	} {
+		if got, ok := parseBlock(key, b); ok {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+
+	root := t.TempDir()
+	for i := range 10 {
+		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
+	}
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	at := newLocator(options(root), "").of(root + "/").place
+	_, err := x.Store.Update(t.Context(), []Key{at.key(0, 0)}, func(key Key, _ []byte) []byte {
+		return block{place: at, level: maxLevel, written: dayOf(time.Now())}.append(key)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	same(t, x, options(root), 10, 0)
+	same(t, x, options(root), 0, 10)
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 64<<20 {
+		t.Errorf("a level of %d takes %d MiB", maxLevel, (after.TotalAlloc-before.TotalAlloc)>>20)
+	}
+}
+
+// TestWrongShare holds the confidence of samples to published bounds.
+func TestWrongShare(t *testing.T) {
+	for _, test := range []struct {
+		read, wrong int
+		want        float64
+	}{
+		{0, 0, 1},
+		{1, 0, 0.95},
+		{300, 0, 0.009936}, // the rule of three: 3 of 300
+		{59, 0, 0.0495},    // 59 for 95% of 95%: a table of non-parametric tolerance limits
+		{93, 1, 0.0500},    // 93 with one: the same table
+		{10, 1, 0.3942},    // Clopper and Pearson, one-sided
+		{1000, 1000, 1},
+	} {
+		c := Checked{Known: 5000, Read: int64(test.read), Wrong: make([]dedupe.File, test.wrong)}
+		if got := c.WrongShare(); math.Abs(got-test.want) > 1e-4 {
+			t.Errorf("%d wrong of %d: %v, want %v", test.wrong, test.read, got, test.want)
+		}
+	}
+	if got := (Checked{Known: 4, Read: 4, Wrong: make([]dedupe.File, 1)}).WrongShare(); got != 0.25 {
+		t.Errorf("1 wrong of all 4: %v", got)
 	}
 }
 

@@ -121,11 +121,8 @@ func (l *Log) load() error {
 		}
 		b := window[l.end-from : n]
 		if l.end == 0 {
-			if !resembles(b, magic) {
-				return fmt.Errorf("%q is no index: choose another file", l.path)
-			}
 			if !bytes.HasPrefix(b, []byte(magic)) {
-				return nil // empty, damaged, or of another version: Update begins anew
+				return l.checkDamaged(b, st.Size()) // if it is: Update starts over
 			}
 			l.end = int64(len(magic))
 			continue
@@ -138,16 +135,75 @@ func (l *Log) load() error {
 	}
 }
 
-// resembles reports whether a file can be taken for an index that is damaged:
-// whether it has more than half of what it should begin with.
-func resembles(b []byte, magic string) bool {
-	n, same := min(len(b), len(magic)), 0
-	for i := range n {
-		if b[i] == magic[i] {
-			same++
+// searched is how many bytes of a file with a lost head are searched for records. One
+// begins in them, because blocks are smaller.
+const searched = 1 << 20
+
+// checkDamaged returns an error for a file that does not begin with magic, unless it is
+// an index all the same: empty, of another version, or damaged. Such a file is written
+// over, so it must not be anything else. Its head may be lost, or torn between what was
+// written and zeros; then nothing but zeros follows, or records do, up to the end of
+// the file. Disk images begin with zeros, too, and letters may begin with any words.
+func (l *Log) checkDamaged(b []byte, size int64) error {
+	head := b[:min(len(b), len(magic))]
+	if size <= int64(len(head)) && isTorn(head) || isOtherVersion(head) {
+		return nil
+	}
+	other := fmt.Errorf("%q is not an index: choose another file, or remove it if it was one", l.path)
+	if len(head) < len(magic) {
+		return other
+	}
+	window := make([]byte, min(size, searched))
+	if _, err := l.file.ReadAt(window, 0); err != nil && err != io.EOF {
+		return fmt.Errorf("can't read the index: %w", err)
+	}
+	first, last := len(magic), len(magic)
+	if isTorn(head) {
+		if last = len(window); len(bytes.Trim(window[first:], "\x00")) == 0 && size == int64(len(window)) {
+			return nil
 		}
 	}
-	return n == 0 || 2*same > n
+	for at := first; at <= last; at++ {
+		if l.recordsFrom(window[at:], int64(at), size) {
+			return nil
+		}
+	}
+	return other
+}
+
+// isTorn reports whether each byte of a head is that of magic, or zero.
+func isTorn(head []byte) bool {
+	for i, c := range head {
+		if c != 0 && c != magic[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// isOtherVersion reports whether a head is magic with another number. No text has a
+// zero in it.
+func isOtherVersion(head []byte) bool {
+	const number = len("dedupe index ")
+	return len(head) == len(magic) && string(head[:number]) == magic[:number] && string(head[number+1:]) == magic[number+1:]
+}
+
+// recordsFrom reports whether a record is at an offset, of which b is there, and one
+// record after another up to the end of the file.
+func (l *Log) recordsFrom(b []byte, at, size int64) bool {
+	_, n, ok := parseHeader(b)
+	for ok {
+		at += headerSize + int64(n)
+		if at >= size {
+			return at == size
+		}
+		var header [headerSize]byte
+		if _, err := l.file.ReadAt(header[:], at); err != nil {
+			return false
+		}
+		_, n, ok = parseHeader(header[:])
+	}
+	return false
 }
 
 // add takes note of the record at the end.

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,19 +70,77 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestNoIndex is that other files are left alone.
-func TestNoIndex(t *testing.T) {
-	dir := t.TempDir()
-	text := filepath.Join(dir, "letter.txt")
-	write(t, []byte("dear index, this is no file of yours"), text)
-	for _, path := range []string{text, dir, filepath.Join(text, "index")} {
+// TestHead opens files whose head is not that of an index. What is an index with a
+// lost head is started over; everything else is refused, and stays as it is.
+func TestHead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	root := t.TempDir()
+	for i := range 600 { // more than one page, and more than one block
+		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i%3), fmt.Sprint(i)))
+	}
+	scan(t, open(t, path), options(root))
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := func(at int, b string) []byte {
+		return append(append(slices.Clone(whole[:at]), b...), whole[at+len(b):]...)
+	}
+	zeros := func(n int) string { return strings.Repeat("\x00", n) }
+	for name, test := range map[string]struct {
+		content []byte
+		index   bool
+	}{
+		"whole":                        {whole, true},
+		"empty":                        {nil, true},
+		"head zeroed":                  {over(0, zeros(16)), true},
+		"head torn at its start":       {over(0, zeros(7)), true},
+		"head torn at its end":         {over(7, zeros(9)), true},
+		"head torn, no records":        {[]byte("dedupe i" + zeros(8)), true},
+		"head cut":                     {[]byte("dedupe i"), true},
+		"head overwritten":             {over(0, "something else.."), true},
+		"a sector zeroed":              {over(0, zeros(512)), true},
+		"a page zeroed":                {over(0, zeros(4096)), true},
+		"all zeros":                    {make([]byte, 4096), true},
+		"another version":              {[]byte("dedupe index 7\n\x00of which nothing is known"), true},
+		"a letter":                     {[]byte("dear index, this is no file of yours"), false},
+		"a letter about an index":      {[]byte("dedupe index 1\nis what I call my list of files"), false},
+		"a short letter":               {[]byte("dedupe, I say"), false},
+		"a disk image":                 {append(make([]byte, 1024), "superblock"...), false},
+		"a large disk image":           {make([]byte, 4<<20), false},
+		"a disk image with an index":   {slices.Concat(make([]byte, 4096), whole, make([]byte, 4096)), false},
+		"an archive with an index":     {slices.Concat([]byte("archive"), make([]byte, 505), whole), false},
+		"zeros, then half an index":    {slices.Concat(make([]byte, 16), whole[len(whole)/2:len(whole)-1]), false},
+		"a zeroed page and a lost end": {over(0, zeros(4096))[:len(whole)-1], false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "index")
+			write(t, test.content, path)
+			l, err := OpenLog(path)
+			if !test.index {
+				if err == nil {
+					l.Close()
+				}
+				if after, _ := os.ReadFile(path); err == nil || !strings.Contains(err.Error(), "is not an index: choose another file") || !bytes.Equal(after, test.content) {
+					t.Errorf("%v; %d bytes of %d", err, len(after), len(test.content))
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			x := New(l)
+			x.Now = later
+			scan(t, x, options(root))
+			same(t, x, options(root), 0, 600)
+		})
+	}
+	for _, path := range []string{root, filepath.Join(path, "index")} {
 		if l, err := OpenLog(path); err == nil {
 			l.Close()
-			t.Errorf("%s: it is taken for an index", path)
+			t.Errorf("%s is taken for an index", path)
 		}
-	}
-	if b, err := os.ReadFile(text); err != nil || !strings.HasPrefix(string(b), "dear index, this is") || len(b) != 36 {
-		t.Errorf("%q, %v", b, err)
 	}
 }
 
@@ -308,10 +367,19 @@ func TestSize(t *testing.T) {
 	opts := options(t.TempDir())
 	random := rand.New(rand.NewPCG(3, 4))
 	now := time.Now().UnixNano()
+	var device unix.Stat_t
+	if err := unix.Stat(opts.Roots[0], &device); err != nil {
+		t.Fatal(err)
+	}
 	var files []dedupe.File
 	for i := range directories * each {
+		dir := filepath.Join(opts.Roots[0], fmt.Sprintf("a directory of usual length/%d", i%directories))
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
 		files = append(files, dedupe.File{
-			Path:       filepath.Join(opts.Roots[0], fmt.Sprintf("a directory of usual length/%d/f%d", i%directories, i)),
+			Path:       filepath.Join(dir, fmt.Sprint("f", i)),
+			Device:     uint64(device.Dev),
 			Size:       random.Int64N(1 << 24),
 			Inode:      random.Uint64(), // as on EFS
 			ModTime:    now - random.Int64N(1e17),

@@ -12,32 +12,37 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// locator finds the place of a directory from its path in a scan.
+// locator finds the location of a directory from its path in a scan.
 type locator struct {
 	roots      []string // as they begin the paths of files
 	real       []string // the same without links, absolute
 	confined   bool     // all paths are relative to one directory
-	within     string   // the same of that
-	fileSystem string   // given by the user; empty if the mount is to say it
+	within     string   // the absolute path of that directory
+	fileSystem string   // the identity that the user gives an NFS mount; empty if the mount tells it
+	given      uint64   // the device that has that identity; 0 until one is met
 	mounts     *mounts
-	named      map[string]string // the identity of the file system at a mount point
+	shown      map[uint64]string // what EFS-like mounts show, by device; empty for other FUSE mounts
+	located    bool              // some directory has a place
 	err        error             // the first that kept a directory's place from being known
 }
 
 func newLocator(opts dedupe.Options, fileSystem string) *locator {
-	l := &locator{fileSystem: fileSystem, mounts: readMounts(), named: make(map[string]string)}
+	l := &locator{fileSystem: fileSystem, mounts: readMounts(), shown: make(map[uint64]string)}
 	if opts.Within != nil {
 		l.confined = true
 		var err error
 		if l.within, err = placeOf(opts.Within); err != nil {
 			l.err = &PlaceError{opts.Within.Name(), err}
+			return l
 		}
+		l.try(opts.Within.Name(), l.within)
 		return l
 	}
 	for _, root := range opts.Roots {
 		root = filepath.Clean(root)
 		if real, err := realPath(root); err == nil {
 			l.roots, l.real = append(l.roots, strings.TrimSuffix(root, "/")+"/"), append(l.real, real)
+			l.try(root, real)
 		}
 	}
 	return l
@@ -70,43 +75,98 @@ func realPath(path string) (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
-// location is a place as it is mounted here.
+// location is where a directory is, and how far the attributes of its files can be
+// trusted.
 type location struct {
 	place
-	remote bool     // another machine's clock stamps its files
-	covers []string // names in it that are mounts: the files there are of other file systems
+	device       uint64 // of the directory: a file on another is not of its file system
+	remote       bool   // another machine's clock stamps its files
+	wholeSeconds bool   // that clock may have no fractions of a second
 }
 
-// of returns the location of a directory. One that can't be known has no place.
+// of returns the location of a directory. One that is unknown, or not to be trusted,
+// has no place.
 func (l *locator) of(dir string) location {
 	real, err := l.resolve(dir)
-	if err == nil {
-		var m mount
-		if m, err = l.mounts.of(real); err == nil {
-			var id string
-			if id, err = l.identify(m); err == nil {
-				return location{place{id, m.inside(real)}, m.remote(), l.mounts.in(real)}
-			}
-		}
+	if err != nil {
+		l.refuse(dir, err)
+		return location{}
 	}
-	if l.err == nil {
-		l.err = &PlaceError{dir, err}
-	}
-	return location{}
+	return l.try(dir, real)
 }
 
-// PlaceError is that of a directory whose place in a file system can't be known. The
-// index keeps out of it.
+// try is of, for a path and what it is without links.
+func (l *locator) try(path, real string) location {
+	at, err := l.locate(real)
+	if err != nil {
+		l.refuse(path, err)
+		return location{}
+	}
+	l.located = true
+	return at
+}
+
+func (l *locator) refuse(path string, err error) {
+	if l.err == nil {
+		l.err = &PlaceError{path, err}
+	}
+}
+
+// PlaceError is the error of a directory that the index is not used for: its files
+// are read, and nothing is stored.
 type PlaceError struct {
 	Path string
 	Err  error
 }
 
 func (e *PlaceError) Error() string {
-	return fmt.Sprintf("the place of %q is not known to the index: %v", e.Path, e.Err)
+	return fmt.Sprintf("the index is not used for %q: %v", e.Path, e.Err)
 }
 
 func (e *PlaceError) Unwrap() error { return e.Err }
+
+// locate returns the location of a directory by its absolute path, which has no links.
+func (l *locator) locate(dir string) (location, error) {
+	m, device, err := l.mounts.of(dir)
+	if err != nil {
+		return location{}, err
+	}
+	if m.isFUSE() {
+		return l.behind(m, device, dir)
+	}
+	id, err := l.identify(m)
+	if err != nil {
+		return location{}, err
+	}
+	remote := m.kind == nfs4
+	return location{place{id, m.inside(dir)}, device, remote, remote}, nil
+}
+
+// behind returns the location of a directory on this project's EFS-like mount: that
+// of the directory which it shows there. The mount passes inode numbers and times
+// through, unless another file system is mounted inside the directory it shows.
+func (l *locator) behind(m *mount, device uint64, dir string) (location, error) {
+	shown, asked := l.shown[device]
+	if !asked {
+		shown = shownBy(device)
+		l.shown[device] = shown
+	}
+	if shown == "" {
+		return location{}, &TypeError{m.kind}
+	}
+	top, err := l.locate(shown)
+	if err != nil {
+		return location{}, err
+	}
+	at, err := l.locate(filepath.Join(shown, m.inside(dir)))
+	if err == nil && at.device != top.device {
+		err = errNested
+	}
+	at.device, at.remote = device, true
+	return at, err
+}
+
+var errNested = errors.New("the EFS-like mount shows another file system there, and changes its inode numbers")
 
 // resolve returns the real path of a directory. Below a root no link is followed,
 // so that only the root's has to be looked up.
@@ -124,39 +184,57 @@ func (l *locator) resolve(dir string) (string, error) {
 	return filepath.Join(l.real[i], dir[len(l.roots[i]):]), nil
 }
 
-func (l *locator) identify(m mount) (string, error) {
-	if l.fileSystem != "" {
-		return l.fileSystem, nil
-	}
-	if id, ok := l.named[m.point]; ok {
-		return id, nil
-	}
-	id, err := m.identity()
-	if err == nil {
-		l.named[m.point] = id
-	}
-	return id, err
-}
-
 // mount is a mounted file system, or a part of one.
 type mount struct {
 	point  string // where it is
 	root   string // what of the file system is there
 	kind   string // such as ext4
 	source string // such as fs-01234567.efs.us-east-1.amazonaws.com:/
+	device uint64 // of most of its files
+	id     string // its identity, once asked for
 }
 
 // inside is the path in the file system of a directory below the mount point.
-func (m mount) inside(dir string) string {
+func (m *mount) inside(dir string) string {
 	return filepath.Join(m.root, "/", strings.TrimPrefix(dir, m.point))
 }
 
-// remote reports whether the file system is, or may be, another machine's.
-func (m mount) remote() bool {
+const nfs4 = "nfs4"
+
+// isTrusted reports whether a file of the mount is unchanged if its inode number,
+// size, mtime and ctime are. On these types an inode keeps its number, and only the
+// kernel's clock, or that of the NFS server, sets its ctime. README.md says for each
+// type why it is here, and why others are not.
+func (m *mount) isTrusted() bool {
+	switch m.kind {
+	case "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "apfs", nfs4:
+		return true
+	}
+	return false
+}
+
+func (m *mount) isFUSE() bool {
+	kind, _, _ := strings.Cut(m.kind, ".")
+	return kind == "fuse"
+}
+
+// isRemote reports whether the file system is, or may be, another machine's: no index
+// file can be kept there.
+func (m *mount) isRemote() bool {
 	kind, _, _ := strings.Cut(m.kind, ".")
 	return slices.Contains([]string{
-		"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "afs", "afpfs", "webdav", "virtiofs", "fuse", "macfuse", "osxfuse",
+		"nfs", nfs4, "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "afs", "afpfs", "webdav", "virtiofs", "fuse", "macfuse", "osxfuse",
 	}, kind)
+}
+
+// TypeError is the error of a file system type that the index does not trust.
+type TypeError struct {
+	Kind string // as the mount table has it, such as fuse.sshfs
+}
+
+func (e *TypeError) Error() string {
+	return fmt.Sprintf("on %s, equal inode numbers and times do not prove that a file is unchanged; "+
+		"the index trusts ext2, ext3, ext4, xfs, btrfs, zfs, tmpfs, apfs and nfs4 only", e.Kind)
 }
 
 // TunnelError is that of a file system that is mounted from the machine's own
@@ -169,31 +247,61 @@ func (e *TunnelError) Error() string {
 	return fmt.Sprintf("%s is mounted from %s, a tunnel that does not tell the file system: give its identity", e.Point, e.Source)
 }
 
-// identity tells the file system from all others, on any machine that mounts it:
-// the server and its export, or the identity that a local one keeps with its
-// content, such as ext4's UUID, shortened by the kernel. Local file systems that
-// keep none, such as XFS, have that of their device: it only makes misses should
-// that change.
-func (m mount) identity() (string, error) {
-	if !m.remote() {
-		id, err := fsid(m.point)
-		if err != nil {
-			return "", &os.PathError{Op: "statfs", Path: m.point, Err: err}
+// errNameless is the error of a file system that has no identity of its own, such as
+// a tmpfs before Linux 6.6: the next one mounted there could be taken for it.
+var errNameless = errors.New("its file system has no identity of its own on this system")
+
+// errSecond is the error of a second file system where the user has identified one.
+var errSecond = errors.New("the identity given names another file system of this scan; scan this one on its own")
+
+// identify returns what tells the mount's file system from all others, on any machine
+// that mounts it: the server and its export, or the identity that a local one keeps
+// with its content.
+func (l *locator) identify(m *mount) (string, error) {
+	switch {
+	case !m.isTrusted():
+		return "", &TypeError{m.kind}
+	case m.kind == nfs4 && l.fileSystem != "":
+		if l.given == 0 {
+			l.given = m.device
 		}
-		if id != 0 {
-			return fmt.Sprintf("%s:%016x", m.kind, id), nil
+		if l.given != m.device {
+			return "", errSecond
 		}
-		return m.kind + ":" + m.source, nil
+		return l.fileSystem, nil
+	case m.id != "":
+		return m.id, nil
 	}
-	if !strings.HasPrefix(m.kind, "nfs") {
-		return m.kind + ":" + m.source, nil
+	var err error
+	if m.kind == nfs4 {
+		m.id, err = m.export()
+	} else {
+		m.id, err = m.localIdentity()
 	}
+	return m.id, err
+}
+
+// export is the identity of an NFS mount.
+func (m *mount) export() (string, error) {
 	host, _, _ := strings.Cut(m.source, ":/")
 	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	if host == "localhost" || err == nil && address.IsLoopback() {
 		return "", &TunnelError{m.point, m.source}
 	}
 	return "nfs:" + m.source, nil
+}
+
+// localIdentity is the identity of a local file system, such as ext4's UUID as the
+// kernel shortens it.
+func (m *mount) localIdentity() (string, error) {
+	id, err := fsid(m)
+	switch {
+	case err != nil:
+		return "", &os.PathError{Op: "statfs", Path: m.point, Err: err}
+	case id == "":
+		return "", errNameless
+	}
+	return m.kind + ":" + id, nil
 }
 
 // RemoteError is that of an index in a file on a network file system.
@@ -212,11 +320,11 @@ func local(path string) error {
 	if err != nil {
 		return err
 	}
-	m, err := readMounts().of(dir)
+	m, _, err := readMounts().of(dir)
 	if err != nil {
 		return err
 	}
-	if m.remote() {
+	if m.isRemote() {
 		return &RemoteError{path, m.kind}
 	}
 	return nil

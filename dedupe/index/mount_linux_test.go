@@ -87,73 +87,139 @@ func TestMountinfo(t *testing.T) {
 		`32 22 0:42 / /mnt/tls rw - nfs4 127.0.0.1:/ rw,port=20049`,
 		`33 22 0:43 / /mnt/six rw - nfs4 [::1]:/ rw`,
 		`34 22 0:44 / /mnt/fuse rw - fuse.sshfs host:/x rw`,
-		`35 22 259:1 /etc/hosts /etc/hosts rw - ext4 /dev/root rw`,
+		`35 22 0:45 / /mnt/old rw - nfs host:/x rw,vers=3`,
+		`36 22 7:1 / /mnt/iso ro - iso9660 /dev/loop1 ro`,
+		`37 22 7:2 / /mnt/fat rw - vfat /dev/loop2 rw`,
 		`a line that is none`,
+		`x 22 7:3 / /mnt/odd rw - ext4 /dev/loop3 rw`,
 	}, "\n"))
+	if len(all.byID) != 9 {
+		t.Errorf("%d mounts", len(all.byID))
+	}
+	const untrusted = ", equal inode numbers and times do not prove that a file is unchanged"
 	for dir, want := range map[string]string{
-		"/mnt/efs/x/y":   "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /x/y true",
-		"/mnt/efs":       "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ / true",
-		"/mnt/a b/x":     "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /part/x true",
-		"/mnt/fuse/x":    "fuse.sshfs:host:/x /x true",
-		"/mnt/tls/x":     "/mnt/tls is mounted from 127.0.0.1:/, a tunnel that does not tell the file system: give its identity /x true",
-		"/mnt/six":       "/mnt/six is mounted from [::1]:/, a tunnel that does not tell the file system: give its identity / true",
-		"/mnt/efsx/deep": "ext4 /mnt/efsx/deep false",
+		"/mnt/efs/x/y": "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /x/y",
+		"/mnt/efs":     "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /",
+		"/mnt/a b/x":   "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /part/x",
+		"/mnt/tls/x":   "/mnt/tls is mounted from 127.0.0.1:/, a tunnel that does not tell the file system: give its identity /x",
+		"/mnt/six":     "/mnt/six is mounted from [::1]:/, a tunnel that does not tell the file system: give its identity /",
+		"/mnt/fuse/x":  "on fuse.sshfs" + untrusted + " /x",
+		"/mnt/old/x":   "on nfs" + untrusted + " /x",
+		"/mnt/iso":     "on iso9660" + untrusted + " /",
+		"/mnt/fat":     "on vfat" + untrusted + " /",
 	} {
-		m, err := all.of(dir)
+		at := dir
+		for all.at[at] == nil {
+			at = filepath.Dir(at)
+		}
+		l := locator{}
+		id, err := l.identify(all.at[at])
 		if err != nil {
-			t.Error(err)
-			continue
+			id, _, _ = strings.Cut(err.Error(), ";")
 		}
-		id, err := m.identity()
-		if err != nil {
-			id = err.Error()
-		}
-		if !m.remote() {
-			id, _, _ = strings.Cut(id, ":")
-		}
-		if got := fmt.Sprint(id, " ", m.inside(dir), " ", m.remote()); got != want {
+		if got := id + " " + all.at[at].inside(dir); got != want {
 			t.Errorf("%s: %s, want %s", dir, got, want)
 		}
 	}
-	if names := all.in("/etc"); !cmp.Equal(names, []string{"hosts"}) {
-		t.Errorf("mounts in /etc: %q", names)
+}
+
+// TestOldKernel finds the mount of a directory where the kernel does not name it: by
+// its path, unless the device tells that another mount hides that one.
+func TestOldKernel(t *testing.T) {
+	all := parseMounts(strings.Join([]string{
+		`22 1 259:1 / / rw - ext4 /dev/root rw`,
+		`30 22 0:40 / /a/b rw - tmpfs below rw`,
+		`31 22 0:41 / /a rw - tmpfs above rw`, // over the one before
+		`32 22 0:50 / /c rw - btrfs /dev/sdb rw`,
+	}, "\n"))
+	for _, test := range []struct {
+		dir    string
+		minor  uint32
+		source string
+	}{
+		{"/a/b/x", 40, "below"},
+		{"/a/b/x", 41, ""},
+		{"/a/x", 41, "above"},
+		{"/c/subvolume", 51, "/dev/sdb"},
+		{"/other", 41, ""},
+	} {
+		source := ""
+		if m := all.holding(test.dir, &unix.Statx_t{}, unix.Mkdev(0, test.minor)); m != nil {
+			source = m.source
+		}
+		if source != test.source {
+			t.Errorf("%s on device 0:%d: mount %q, want %q", test.dir, test.minor, source, test.source)
+		}
 	}
 }
 
-// TestMountedFile mounts a file over another: it is not of the file system around
-// it, and the index keeps out of that.
-func TestMountedFile(t *testing.T) {
+// mounted mounts a tmpfs.
+func mounted(t *testing.T, dir string) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount")
 	}
-	root, other := t.TempDir(), filepath.Join(t.TempDir(), "other")
-	write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "b"), filepath.Join(root, "c"), other)
-	if err := unix.Mount(other, filepath.Join(root, "c"), "", unix.MS_BIND, ""); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
 		t.Skip("this root can't mount: ", err)
 	}
-	t.Cleanup(func() { unix.Unmount(filepath.Join(root, "c"), unix.MNT_DETACH) })
-	x := open(t, filepath.Join(t.TempDir(), "index"))
-	same(t, x, options(root), 3, 0)
-	same(t, x, options(root), 1, 2)
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// TestTunnel is that what can't be identified is read, and that the user is told,
-// unless he identifies it.
-func TestTunnel(t *testing.T) {
-	root := tree(t)
+// TestMountedFile mounts files over others. One of another file system is read in
+// every scan, whatever its directory is on.
+func TestMountedFile(t *testing.T) {
+	root, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "tmpfs")
+	mounted(t, elsewhere)
+	same1, other := filepath.Join(t.TempDir(), "same"), filepath.Join(elsewhere, "other")
+	write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "b"), filepath.Join(root, "c"), filepath.Join(root, "d"), same1, other)
+	for name, source := range map[string]string{"c": other, "d": same1} {
+		if err := unix.Mount(source, filepath.Join(root, name), "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount(filepath.Join(root, name), unix.MNT_DETACH) })
+	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
+	same(t, x, options(root), 4, 0)
+	same(t, x, options(root), 1, 3)
+}
+
+// TestTunnel is that a mount which does not tell its file system is read, and that the
+// user is told, unless he identifies it; and that one identity is not given to two.
+func TestTunnel(t *testing.T) {
+	root, second := tree(t), filepath.Join(t.TempDir(), "second")
+	mounted(t, second)
+	write(t, []byte("0123456789"), filepath.Join(second, "a"), filepath.Join(second, "b"))
+	tunnel := func(dir string) string {
+		var st unix.Statx_t
+		if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_MNT_ID, &st); err != nil {
+			t.Fatal(err)
+		}
+		point := "/"
+		if dir == second {
+			point = second
+		}
+		return fmt.Sprintf("%d 22 %d:%d / %s rw - nfs4 127.0.0.1:/ rw,port=20049\n", st.Mnt_id, st.Dev_major, st.Dev_minor, point)
+	}
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	use := func(roots ...string) (err error) {
+		opts := options(roots...)
+		use := x.Scan(opts)
+		use.where.mounts = parseMounts(tunnel(root) + tunnel(second))
+		use.where.err, use.where.given = nil, 0
+		opts.Wrap = use.Wrap
+		if _, err := dedupe.Scan(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+		return use.Flush(t.Context())
+	}
 	for _, id := range []string{"", "fs-0123"} {
 		x.FileSystem = id
 		for range 2 {
-			opts := options(root)
-			use := x.Scan(opts)
-			use.where.mounts = parseMounts(`32 22 0:42 / / rw - nfs4 127.0.0.1:/ rw,port=20049`)
-			opts.Wrap = use.Wrap
-			if _, err := scanWith(t, opts); err != nil {
-				t.Fatal(err)
-			}
 			var tunnel *TunnelError
-			if err := use.Flush(t.Context()); errors.As(err, &tunnel) != (id == "") {
+			if err := use(root); errors.As(err, &tunnel) != (id == "") {
 				t.Errorf("%q: %v", id, err)
 			}
 		}
@@ -161,10 +227,9 @@ func TestTunnel(t *testing.T) {
 	if s, err := x.Stats(t.Context()); err != nil || s.Entries != 9 || !cmp.Equal(s.FileSystems, []string{"fs-0123"}) {
 		t.Errorf("%+v, %v", s, err)
 	}
-}
-
-func scanWith(t *testing.T, opts dedupe.Options) (dedupe.Report, error) {
-	return dedupe.Scan(t.Context(), opts)
+	if err := use(root, second); !errors.Is(err, errSecond) {
+		t.Errorf("two file systems of one identity: %v", err)
+	}
 }
 
 // TestWithin is that a directory which a scan is confined to has the place where it
@@ -191,13 +256,10 @@ func TestWithin(t *testing.T) {
 	same(t, x, within, 0, 2)
 	same(t, x, options(filepath.Join(top, "moved")), 0, 2)
 
-	if err := unix.Mount("none", filepath.Join(top, "moved"), "tmpfs", 0, ""); err != nil {
-		t.Skip("this user can't mount: ", err)
-	}
-	t.Cleanup(func() { unix.Unmount(filepath.Join(top, "moved"), unix.MNT_DETACH) })
+	mounted(t, filepath.Join(top, "moved"))
 	use := x.Scan(within)
 	within.Wrap = use.Wrap
-	if r, err := scanWith(t, within); err != nil || !r.Complete || r.Stats.FilesKnown != 0 || r.Stats.Opens != 2 {
+	if r, err := dedupe.Scan(t.Context(), within); err != nil || !r.Complete || r.Stats.FilesKnown != 0 || r.Stats.Opens != 2 {
 		t.Errorf("%+v, %v", r.Stats, err)
 	}
 	var place *PlaceError

@@ -12,15 +12,16 @@ const (
 	usualSize = 62
 )
 
-// size is where the bytes of one of the directory's blocks are.
-func (d *directory) size(level, part int) *int32 {
-	if level == 0 {
-		return &d.first
+// resize takes note of how many bytes the block has now.
+func (p piece) resize(bytes int) {
+	switch {
+	case p.level == 0:
+		p.first = int32(bytes)
+	case p.parts == nil:
+		p.parts = map[int]int32{p.part: int32(bytes)}
+	default:
+		p.parts[p.part] = int32(bytes)
 	}
-	if len(d.parts) != 1<<level {
-		d.parts = make([]int32, 1<<level)
-	}
-	return &d.parts[part]
 }
 
 // Blocks calls yield with the bytes of each block that scans like this one ask the

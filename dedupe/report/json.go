@@ -33,12 +33,18 @@ type reportJSON struct {
 	Mode        dedupe.Mode     `json:"mode"`
 	Workers     int             `json:"workers"`
 	Complete    bool            `json:"complete"`
+	Index       *indexUseJSON   `json:"index,omitempty"`
 	Stats       statsJSON       `json:"stats"`
 	Groups      []groupJSON     `json:"groups"`
 	Problems    []problemJSON   `json:"problems"`
 	Projection  *projectionJSON `json:"projection,omitempty"`
 	NoBill      string          `json:"projection_error,omitempty"`
 	Next        string          `json:"next,omitempty"` // where the next page begins
+}
+
+type indexUseJSON struct {
+	Used bool   `json:"used"`
+	Why  string `json:"why,omitempty"`
 }
 
 type statsJSON struct {
@@ -235,6 +241,9 @@ func reportOf(r dedupe.Report, p *Projection) reportJSON {
 		Stats:    statsOf(r.Stats),
 		Groups:   []groupJSON{},
 		Problems: make([]problemJSON, 0, len(r.Problems)),
+	}
+	if r.Index != nil {
+		doc.Index = &indexUseJSON{r.Index.Used, r.Index.Why}
 	}
 	lossy := false
 	for _, root := range r.Roots {

@@ -201,6 +201,7 @@ func everything() dedupe.Report {
 
 	return dedupe.Report{
 		Roots:   []string{"-r", "/efs/\xe9t\xe9"},
+		Index:   &dedupe.IndexUse{Used: true, Why: "the index is not used for \"/efs/images\""},
 		Mode:    dedupe.Processes,
 		Workers: 100,
 		Groups:  []dedupe.Group{cut, nasty, devices, empty},

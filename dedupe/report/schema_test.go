@@ -98,7 +98,7 @@ var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
 	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true,
-	"index": true, "table": true, "at_churn": true,
+	"index": true, "why": true, "table": true, "at_churn": true,
 	"known_share": true, "usage.open_operations": true, "dynamodb_read_units": true, "dynamodb_write_units": true, "dynamodb_stored_bytes": true,
 }
 

@@ -68,7 +68,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refusal(err)
 	}
-	charged := remember(r.Context(), ctx)
+	charged := remember(r.Context(), ctx, &found)
 	p := report.Project(book, report.Charged(report.Measured(usage, found, reads), charged.Read, charged.Write))
 	p.Warn(found.Stats)
 	s.record(r, q, tenant, found, charged, p)
