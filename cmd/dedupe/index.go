@@ -32,7 +32,7 @@ func (i *indexFlags) flags(f *pflag.FlagSet) {
 }
 
 func (i *indexFlags) identity(f *pflag.FlagSet) {
-	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the NFS file system, such as fs-0123abcd, where its mount does not tell it")
+	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the file system, such as fs-0123abcd, where its mount does not tell it")
 }
 
 // open opens the index, or makes it.

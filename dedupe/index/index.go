@@ -84,9 +84,9 @@ func (u *Units) add(v Units) {
 type Index struct {
 	Store Store
 
-	// FileSystem, if it is set, identifies the NFS mount that is scanned, in place of
-	// what the mount table says: for EFS behind a tunnel on the loopback address, as in
-	// Lambda functions and with the mount helper's TLS.
+	// FileSystem, if it is set, identifies the file system that is scanned, of several the
+	// first, in place of what its mount says: for EFS behind a tunnel on the loopback
+	// address, as in Lambda functions and with the mount helper's TLS.
 	FileSystem string
 
 	// Now is the clock that times of files are compared with.

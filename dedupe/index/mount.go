@@ -18,8 +18,8 @@ type locator struct {
 	real       []string // the same without links, absolute
 	confined   bool     // all paths are relative to one directory
 	within     string   // the absolute path of that directory
-	fileSystem string   // the identity that the user gives an NFS mount; empty if the mount tells it
-	given      uint64   // the device that has that identity; 0 until one is met
+	fileSystem string   // the identity that the user gives; empty if mounts tell it
+	given      uint64   // the device that has that identity, the first one met; 0 before
 	mounts     *mounts
 	shown      map[uint64]string // what EFS-like mounts show, by device; empty for other FUSE mounts
 	located    bool              // some directory has a place
@@ -251,23 +251,15 @@ func (e *TunnelError) Error() string {
 // a tmpfs before Linux 6.6: the next one mounted there could be taken for it.
 var errNameless = errors.New("its file system has no identity of its own on this system")
 
-// errSecond is the error of a second file system where the user has identified one.
-var errSecond = errors.New("the identity given names another file system of this scan; scan this one on its own")
-
 // identify returns what tells the mount's file system from all others, on any machine
-// that mounts it: the server and its export, or the identity that a local one keeps
-// with its content.
+// that mounts it: what the user gave, the server and its export, or the identity that a
+// local one keeps with its content. Two file systems never have the one that was given.
 func (l *locator) identify(m *mount) (string, error) {
 	switch {
 	case !m.isTrusted():
 		return "", &TypeError{m.kind}
-	case m.kind == nfs4 && l.fileSystem != "":
-		if l.given == 0 {
-			l.given = m.device
-		}
-		if l.given != m.device {
-			return "", errSecond
-		}
+	case l.fileSystem != "" && (l.given == 0 || l.given == m.device):
+		l.given = m.device
 		return l.fileSystem, nil
 	case m.id != "":
 		return m.id, nil

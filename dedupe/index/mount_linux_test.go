@@ -208,7 +208,7 @@ func TestTunnel(t *testing.T) {
 		opts := options(roots...)
 		use := x.Scan(opts)
 		use.where.mounts = parseMounts(tunnel(root) + tunnel(second))
-		use.where.err, use.where.given = nil, 0
+		use.where.err = nil
 		opts.Wrap = use.Wrap
 		if _, err := dedupe.Scan(t.Context(), opts); err != nil {
 			t.Fatal(err)
@@ -227,7 +227,8 @@ func TestTunnel(t *testing.T) {
 	if s, err := x.Stats(t.Context()); err != nil || s.Entries != 9 || !cmp.Equal(s.FileSystems, []string{"fs-0123"}) {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if err := use(root, second); !errors.Is(err, errSecond) {
+	var untold *TunnelError
+	if err := use(root, second); !errors.As(err, &untold) {
 		t.Errorf("two file systems of one identity: %v", err)
 	}
 }
