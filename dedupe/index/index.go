@@ -225,12 +225,12 @@ func (x *Index) failure(now time.Time) error {
 func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h dedupe.Hasher) dedupe.Hasher {
 	s.inner = h
 	for f := range candidates {
-		s.directory(f.Path).candidates++
+		s.directory(f).candidates++
 	}
 	if s.index.KeepBytes > 0 {
 		s.look(ctx, candidates, s.index.recall)
 		for f := range candidates {
-			if d := s.directory(f.Path); d.find(f) == nil {
+			if d := s.directory(f); d.find(f) == nil {
 				d.wanted = true
 			}
 		}
@@ -247,16 +247,15 @@ func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h ded
 	return s
 }
 
-// directory returns the directory of a path. Most often it is that of the path
-// before.
-func (s *Scan) directory(path string) *directory {
-	dir := dirOf(path)
+// directory returns the directory of a file. Most often it is that of the file before.
+func (s *Scan) directory(f dedupe.File) *directory {
+	dir := dirOf(f.Path)
 	if s.last != nil && s.lastDir == dir {
 		return s.last
 	}
 	d := s.dirs[dir]
 	if d == nil {
-		d = &directory{location: s.where.of(dir), wanted: true}
+		d = &directory{location: s.where.ofFile(dir, f), wanted: true}
 		s.dirs[dir] = d
 	}
 	s.last, s.lastDir = d, dir
@@ -309,7 +308,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 		return
 	}
 	for f := range candidates {
-		if d := s.directory(f.Path); d.wanted {
+		if d := s.directory(f); d.wanted {
 			i := part(f.Inode, d.level)
 			blocks[d.key(d.level, i)] = piece{d, d.level, i}
 		}
@@ -431,8 +430,8 @@ func (d *directory) vouchesFor(f dedupe.File) bool {
 	case f.Device != d.device: // a file mounted over another
 		return false
 	case f.ChangeTime%int64(time.Second) == 0 && !d.wholeSeconds:
-		// No clock of these file systems stops at whole seconds. The tools that build
-		// images do, and they may give all files of all builds one ctime.
+		// No kernel set it, but the tool that filled the image; it may give all files of
+		// all builds one ctime.
 		return false
 	}
 	return true
@@ -470,8 +469,8 @@ func spared(bytes, files int64) dedupe.Work {
 
 const (
 	// fineTick is more than a tick of any kernel's clock; coarseTick is more than that
-	// of servers which keep whole seconds. A ctime without a fraction of a second is
-	// taken to be from one of them.
+	// of file systems and servers which keep whole seconds. A ctime without a fraction
+	// of a second is taken to be from one of them.
 	fineTick   = 100 * time.Millisecond
 	coarseTick = 2 * time.Second
 

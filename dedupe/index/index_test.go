@@ -235,7 +235,8 @@ func TestRacy(t *testing.T) {
 		{"long ago", fraction, fraction, time.Hour, false, true},
 		{"in the tick before", fraction, fraction, fraction + fineTick + 1, false, true},
 		{"in the same tick", fraction, fraction, fraction + fineTick, false, false},
-		{"whole seconds of an image", 0, 0, time.Hour, false, false},
+		{"whole seconds", 0, 0, coarseTick, false, false},
+		{"whole seconds, later", 0, 0, coarseTick + 1, false, true},
 		{"whole seconds of mtime", 0, fraction, fraction + fineTick + 1, false, true},
 		{"whole seconds of a server", 0, 0, coarseTick + clockSkew, true, false},
 		{"whole seconds of a server, later", 0, 0, coarseTick + clockSkew + 1, true, true},
@@ -254,7 +255,7 @@ func TestRacy(t *testing.T) {
 				s := x.Scan(options(dir))
 				h := s.Wrap(t.Context(), slices.Values([]dedupe.File{f}), answers{content})
 				for _, d := range s.dirs {
-					d.device, d.remote, d.wholeSeconds = f.Device, test.remote, test.remote
+					d.device, d.remote, d.wholeSeconds = f.Device, test.remote, true
 				}
 				d, w, err := h.Hash(t.Context(), f)
 				if err != nil || s.Flush(t.Context()) != nil {

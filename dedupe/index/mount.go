@@ -21,6 +21,7 @@ type locator struct {
 	fileSystem string   // the identity that the user gives; empty if mounts tell it
 	given      uint64   // the device that has that identity, the first one met; 0 before
 	mounts     *mounts
+	current    bool              // mounts was read since the walk
 	shown      map[uint64]string // what EFS-like mounts show, by device; empty for other FUSE mounts
 	located    bool              // some directory has a place
 	err        error             // the first that kept a directory's place from being known
@@ -81,7 +82,7 @@ type location struct {
 	place
 	device       uint64 // of the directory: a file on another is not of its file system
 	remote       bool   // another machine's clock stamps its files
-	wholeSeconds bool   // that clock may have no fractions of a second
+	wholeSeconds bool   // a ctime without a fraction of a second is believed
 }
 
 // of returns the location of a directory. One that is unknown, or not to be trusted,
@@ -93,6 +94,18 @@ func (l *locator) of(dir string) location {
 		return location{}
 	}
 	return l.try(dir, real)
+}
+
+// ofFile is of, for the directory of a file. A file on another device tells that
+// something was mounted there since the mounts were read, as NFS does when a scan
+// enters another export: then they are read again, once.
+func (l *locator) ofFile(dir string, f dedupe.File) location {
+	at := l.of(dir)
+	if at.fileSystem != "" && at.device != f.Device && !l.current {
+		l.mounts, l.current = readMounts(), true
+		at = l.of(dir)
+	}
+	return at
 }
 
 // try is of, for a path and what it is without links.
@@ -138,8 +151,7 @@ func (l *locator) locate(dir string) (location, error) {
 	if err != nil {
 		return location{}, err
 	}
-	remote := m.kind == nfs4
-	return location{place{id, m.inside(dir)}, device, remote, remote}, nil
+	return location{place{id, m.inside(dir)}, device, m.kind == nfs4, !m.isImage()}, nil
 }
 
 // behind returns the location of a directory on this project's EFS-like mount: that
@@ -211,6 +223,12 @@ func (m *mount) isTrusted() bool {
 		return true
 	}
 	return false
+}
+
+// isImage reports whether the file system is in a file that is attached as a device.
+// The next one that is attached there may have been made by the same tool.
+func (m *mount) isImage() bool {
+	return strings.HasPrefix(m.source, "/dev/loop") || strings.HasPrefix(m.source, "/dev/nbd")
 }
 
 func (m *mount) isFUSE() bool {

@@ -74,52 +74,33 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// of returns the mount that a directory is on, and the device of the directory. The
-// kernel tells which mount it is since Linux 5.8; before, it is the one at the
-// longest path, unless the device says that another one hides it.
+// of returns the mount that a directory is on, by its path, and the device that its
+// files have then: if theirs is another, that mount is hidden by another one.
 func (all *mounts) of(dir string) (*mount, uint64, error) {
+	for at := dir; ; at = filepath.Dir(at) {
+		m := all.at[at]
+		switch {
+		case m != nil && m.kind == "btrfs":
+			return all.ofSubvolume(dir, m)
+		case m != nil:
+			return m, m.device, nil
+		case at == "/" || at == ".":
+			return nil, 0, cmp.Or(all.err, errHidden)
+		}
+	}
+}
+
+// ofSubvolume is of for btrfs, where each subvolume has a device that the mount table
+// does not have. So the kernel is asked which mount it is, as it can be since Linux 5.8.
+func (all *mounts) ofSubvolume(dir string, byPath *mount) (*mount, uint64, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err != nil {
 		return nil, 0, &os.PathError{Op: "statx", Path: dir, Err: err}
 	}
-	device := unix.Mkdev(st.Dev_major, st.Dev_minor)
-	find := func() *mount { return all.holding(dir, &st, device) }
-	m := find()
-	if m == nil { // mounted since, as NFS does when a scan enters another export
-		*all = *readMounts()
-		m = find()
+	if st.Mask&unix.STATX_MNT_ID != 0 && all.byID[st.Mnt_id] != byPath {
+		return nil, 0, errHidden
 	}
-	if m == nil {
-		return nil, 0, fmt.Errorf("no mount is known to hold %q: %w", dir, cmp.Or(all.err, errHidden))
-	}
-	return m, device, nil
-}
-
-// holding returns the mount that holds a directory with these attributes, or nil.
-func (all *mounts) holding(dir string, st *unix.Statx_t, device uint64) *mount {
-	if st.Mask&unix.STATX_MNT_ID != 0 {
-		if m := all.byID[st.Mnt_id]; m != nil && m.holds(dir) {
-			return m
-		}
-		return nil
-	}
-	for at := dir; ; at = filepath.Dir(at) {
-		if m := all.at[at]; m != nil {
-			if m.device == device || m.kind == "btrfs" { // each of its subvolumes has a device
-				return m
-			}
-			return nil
-		}
-		if at == "/" {
-			return nil
-		}
-	}
-}
-
-// holds reports whether a path is below the mount point, as all are that this process
-// can name.
-func (m *mount) holds(path string) bool {
-	return path == m.point || strings.HasPrefix(path, strings.TrimSuffix(m.point, "/")+"/")
+	return byPath, unix.Mkdev(st.Dev_major, st.Dev_minor), nil
 }
 
 // fsid returns the identity that a local file system keeps with its content, or an

@@ -123,34 +123,31 @@ func TestMountinfo(t *testing.T) {
 	}
 }
 
-// TestOldKernel finds the mount of a directory where the kernel does not name it: by
-// its path, unless the device tells that another mount hides that one.
-func TestOldKernel(t *testing.T) {
-	all := parseMounts(strings.Join([]string{
-		`22 1 259:1 / / rw - ext4 /dev/root rw`,
-		`30 22 0:40 / /a/b rw - tmpfs below rw`,
-		`31 22 0:41 / /a rw - tmpfs above rw`, // over the one before
-		`32 22 0:50 / /c rw - btrfs /dev/sdb rw`,
-	}, "\n"))
-	for _, test := range []struct {
-		dir    string
-		minor  uint32
-		source string
-	}{
-		{"/a/b/x", 40, "below"},
-		{"/a/b/x", 41, ""},
-		{"/a/x", 41, "above"},
-		{"/c/subvolume", 51, "/dev/sdb"},
-		{"/other", 41, ""},
-	} {
-		source := ""
-		if m := all.holding(test.dir, &unix.Statx_t{}, unix.Mkdev(0, test.minor)); m != nil {
-			source = m.source
-		}
-		if source != test.source {
-			t.Errorf("%s on device 0:%d: mount %q, want %q", test.dir, test.minor, source, test.source)
-		}
+// TestHidden finds the mounts of directories by their paths. Where another mount hides
+// that one, the device of the files is another, too.
+func TestHidden(t *testing.T) {
+	top := t.TempDir()
+	mounted(t, filepath.Join(top, "a", "b"))
+	mounted(t, filepath.Join(top, "a")) // over the one before
+	root := filepath.Join(top, "a", "b")
+	write(t, []byte("same"), filepath.Join(root, "1"), filepath.Join(root, "2"))
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	same(t, x, options(root), 2, 0)
+	same(t, x, options(root), 2, 0)
+
+	// What is mounted when the scan has begun is known all the same.
+	opts := options(top)
+	use := x.Scan(opts)
+	mounted(t, filepath.Join(top, "late"))
+	write(t, []byte("same"), filepath.Join(top, "late", "1"), filepath.Join(top, "late", "2"))
+	opts.Wrap = use.Wrap
+	if r, err := dedupe.Scan(t.Context(), opts); err != nil || len(r.Groups) != 1 {
+		t.Errorf("%+v, %v", r, err)
 	}
+	if err := use.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	same(t, x, options(filepath.Join(top, "late")), 0, 2)
 }
 
 // mounted mounts a tmpfs.
