@@ -7,33 +7,57 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
 // Refine splits every group by the ends of its files, or by their digests. It reads
 // each inode once, and drops what has no equal. Small files have no ends to split by.
+// The order of groups, and of the files in them, does not matter: so a finished report
+// can be refined again. r itself stays as it is.
 //
 // A file that can't be read as it was found is in no group but a problem of the
 // report. When ctx is cancelled the groups are those of the files read until
 // then, and the report is not complete.
 func Refine(ctx context.Context, r Report, h Hasher, by Stage, opts Options) Report {
-	// The largest first: no worker is left alone with one at the end.
-	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(b.Size, a.Size) })
-	some := len(r.Groups)
+	groups := ordered(r.Groups)
+	some := len(groups)
 	if by == StageEnds {
-		some, _ = slices.BinarySearchFunc(r.Groups, smallMax, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
+		some, _ = slices.BinarySearchFunc(groups, smallMax, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
 	}
-	s := newStage(r.Groups[:some], h, by, opts)
+	s := newStage(groups[:some], h, by, opts)
 	await(ctx, func() { s.run(ctx) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left = true
 	r.Stats.Work.add(s.work)
 	r.Problems = append(r.Problems, s.problems...)
-	r.Groups = append(s.split(), r.Groups[some:]...)
+	r.Groups = append(s.split(), groups[some:]...)
 	r.Complete = r.Complete && ctx.Err() == nil && len(r.Problems) == 0
 	return r
+}
+
+// ordered returns the groups in the order in which a stage reads them: the largest
+// files first, so that no worker is left alone with one at the end, and in each group
+// the names of one inode together. Walk and Refine return them in this order.
+func ordered(groups []Group) []Group {
+	bySize := func(a, b Group) int { return cmp.Compare(b.Size, a.Size) }
+	inOrder := func(g Group) bool { return slices.IsSortedFunc(g.Files, compareInodes) }
+	if slices.IsSortedFunc(groups, bySize) && !slices.ContainsFunc(groups, func(g Group) bool { return !inOrder(g) }) {
+		return groups
+	}
+	groups = slices.Clone(groups)
+	slices.SortStableFunc(groups, bySize)
+	for i := range groups {
+		if g := &groups[i]; !inOrder(*g) {
+			g.Files = slices.Clone(g.Files)
+			slices.SortFunc(g.Files, func(a, b File) int {
+				return cmp.Or(compareInodes(a, b), strings.Compare(a.Path, b.Path))
+			})
+		}
+	}
+	return groups
 }
 
 // stage is a refinement on its way.
@@ -90,7 +114,8 @@ func newStage(groups []Group, h Hasher, by Stage, opts Options) *stage {
 	return s
 }
 
-// add makes a job of each inode of a group, and adds to todo what is not yet known.
+// add makes a job of each inode of a group, and adds to todo what is not yet known. It
+// relies on the names of an inode being together, see ordered.
 func (s *stage) add(group uint32, todo *Event) {
 	g := &s.groups[group]
 	inode := -1
@@ -274,8 +299,10 @@ func (s *stage) key(j *job) uint64 {
 
 // group makes a group of jobs that have one digest.
 func (s *stage) group(jobs []job) Group {
+	digest := jobs[0].digest
+	slices.SortFunc(jobs, func(a, b job) int { return cmp.Compare(a.file, b.file) }) // back in the order of inodes
 	files := s.groups[jobs[0].group].Files
-	g := Group{Size: files[0].Size, Digest: jobs[0].digest, Files: make([]File, 0, len(jobs)), inodes: len(jobs)}
+	g := Group{Size: files[0].Size, Digest: digest, Files: make([]File, 0, len(jobs)), inodes: len(jobs)}
 	if len(s.wholes) > 0 {
 		g.wholes = make([]Digest, len(jobs))
 	}
