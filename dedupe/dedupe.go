@@ -188,6 +188,10 @@ type Report struct {
 	Problems []*Problem
 	Stats    Stats
 	Complete bool // all was read: no problem, no interruption
+
+	// Interrupted tells that the context ended before all was read. One that ended
+	// later changes nothing.
+	Interrupted bool
 }
 
 // sort puts the report in the one order that it has whatever the mode, the

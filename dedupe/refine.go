@@ -19,7 +19,8 @@ import (
 //
 // A file that can't be read as it was found is in no group but a problem of the
 // report. When ctx is cancelled the groups are those of the files read until
-// then, and the report is not complete.
+// then, and the report is not complete. A context that is cancelled when the last file
+// has been read changes nothing.
 func Refine(ctx context.Context, r Report, h Hasher, by Stage, opts Options) Report {
 	groups := ordered(r.Groups)
 	some := len(groups)
@@ -33,8 +34,9 @@ func Refine(ctx context.Context, r Report, h Hasher, by Stage, opts Options) Rep
 	s.left = true
 	r.Stats.Work.add(s.work)
 	r.Problems = append(r.Problems, s.problems...)
+	r.Interrupted = r.Interrupted || s.unread() > 0
+	r.Complete = r.Complete && !r.Interrupted && len(r.Problems) == 0
 	r.Groups = append(s.split(), groups[some:]...)
-	r.Complete = r.Complete && ctx.Err() == nil && len(r.Problems) == 0
 	return r
 }
 
@@ -82,6 +84,7 @@ type stage struct {
 
 	work     Work
 	problems []*Problem
+	failed   int  // jobs of which no name could be read
 	left     bool // nobody waits for what is found now
 }
 
@@ -237,7 +240,9 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 		s.links[j.links-1] = names
 	}
 	switch {
-	case a.Err != nil:
+	case a.Err != nil && len(problems) > 0:
+		s.failed++
+	case a.Err != nil: // interrupted
 	case s.by == StageWhole:
 		j.digest = a.Digest
 	default:
@@ -251,6 +256,17 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 	s.work.add(work)
 	s.problems = append(s.problems, problems...)
 	s.opts.observe(Event{Stage: s.by, Work: work})
+}
+
+// unread counts the jobs that were neither done nor found to be a problem.
+func (s *stage) unread() int {
+	n := -s.failed
+	for i := range s.jobs {
+		if !s.jobs[i].done() {
+			n++
+		}
+	}
+	return n
 }
 
 // split makes a group of what inodes of a group share, each of them with another.
@@ -322,8 +338,8 @@ func (s *stage) group(jobs []job) Group {
 const hungAfter = 250 * time.Millisecond
 
 // await runs run beside the caller until it ends, or until ctx is cancelled and it
-// hangs.
-func await(ctx context.Context, run func()) {
+// hangs. It reports which.
+func await(ctx context.Context, run func()) (finished bool) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -331,11 +347,13 @@ func await(ctx context.Context, run func()) {
 	}()
 	select {
 	case <-ended:
-		return
+		return true
 	case <-ctx.Done():
 	}
 	select {
 	case <-ended:
+		return true
 	case <-time.After(hungAfter):
+		return false
 	}
 }

@@ -165,7 +165,8 @@ func (o *Options) together() int {
 }
 
 // Scan finds the groups of identical files below the roots. When ctx is
-// cancelled it returns, soon, what it knows by then; Complete is false.
+// cancelled it returns, soon, what it knows by then; Complete is false unless all was
+// read already.
 //
 // Its error is about the options or a root; everything else that goes wrong is
 // a problem in the report.

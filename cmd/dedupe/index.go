@@ -186,7 +186,7 @@ func indexVerifyCommand(s std) *cobra.Command {
 and name every one whose content is not what the index says.
 
 Exit codes: 0 all that was read is right; 1 something is wrong: remove the index;
-2 bad use, or an index that can't be read.`,
+2 bad use, or an index that can't be read; 130 interrupted.`,
 		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -206,10 +206,7 @@ func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, sha
 		return err
 	}
 	c, err := x.Verify(ctx, opts, share)
-	switch {
-	case ctx.Err() != nil:
-		return exitCode(exitInterrupted)
-	case err != nil:
+	if err != nil {
 		return err
 	}
 	for _, f := range c.Wrong {
@@ -219,7 +216,10 @@ func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, sha
 		fmt.Fprintf(s.err, "dedupe: not checked: %s\n", report.ProblemLine(p))
 	}
 	fmt.Fprintf(s.out, "%s known, %s read again, %s wrong\n", plural(c.Known, "file"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))))
-	if len(c.Wrong) > 0 {
+	switch {
+	case c.Interrupted:
+		return exitCode(exitInterrupted)
+	case len(c.Wrong) > 0:
 		return exitCode(exitIncomplete)
 	}
 	return nil

@@ -81,6 +81,8 @@ func (s std) exit(err error) int {
 		return 0
 	case errors.As(err, &code):
 		return int(code)
+	case errors.Is(err, context.Canceled): // only a signal cancels a command
+		return exitInterrupted
 	}
 	fmt.Fprintf(s.err, "dedupe: %s\n", oneLine(err.Error()))
 	return exitNoAnswer

@@ -135,6 +135,9 @@ func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
 	group.SetLimit(dedupe.DefaultWorkers)
 	var directory func(dir string) error
 	directory = func(dir string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		files, below := listDirectory(dir)
 		mu.Lock()
 		if at := where.of(dir + "/"); at.fileSystem != "" {
@@ -142,11 +145,14 @@ func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
 		}
 		mu.Unlock()
 		for _, dir := range below {
-			if !group.TryGo(func() error { return directory(dir) }) {
-				directory(dir)
+			if group.TryGo(func() error { return directory(dir) }) {
+				continue
+			}
+			if err := directory(dir); err != nil {
+				return err
 			}
 		}
-		return ctx.Err()
+		return nil
 	}
 	for _, root := range roots {
 		root = filepath.Clean(root)
@@ -187,25 +193,28 @@ type Checked struct {
 	Read   int64 // of them, those that were read again
 	Wrong  []dedupe.File
 	Unread []*dedupe.Problem // files that could not be read, or changed meanwhile
+
+	Interrupted bool // the context ended before all of the sample was read
 }
 
 // Verify reads a share of the files again that a scan with these options would
-// find in the index, and names those whose digests are not what the index says.
+// find in the index, and names those whose digests are not what the index says. When
+// ctx is cancelled it returns what it found by then.
 func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) (Checked, error) {
-	var c Checked
 	r, err := dedupe.Walk(ctx, opts)
 	if err != nil {
-		return c, err
+		return Checked{}, err
 	}
 	h := &dedupe.LocalHasher{}
 	s := x.Scan(opts)
 	s.Wrap(ctx, filesOf(r), h)
+	c := Checked{Interrupted: r.Interrupted || ctx.Err() != nil} // then Wrap may not have looked up all
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(opts.Workers)
 	for f := range filesOf(r) {
 		e := s.dirs[dirOf(f.Path)].find(f)
-		if e == nil || ctx.Err() != nil {
+		if e == nil {
 			continue
 		}
 		c.Known++
@@ -217,6 +226,8 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
+			case problem != nil && ctx.Err() != nil:
+				c.Interrupted = true
 			case problem != nil:
 				c.Unread = append(c.Unread, problem)
 			case !right:
@@ -232,7 +243,7 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 	if err := s.failure(); err != nil {
 		return c, err
 	}
-	return c, ctx.Err()
+	return c, nil
 }
 
 func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {
