@@ -27,18 +27,19 @@ const (
 )
 
 type reportJSON struct {
-	Schema      string          `json:"schema"`
-	Roots       []string        `json:"roots"`
-	RootsBase64 []string        `json:"roots_base64,omitempty"` // all of them, if one is not UTF-8
-	Mode        dedupe.Mode     `json:"mode"`
-	Workers     int             `json:"workers"`
-	Complete    bool            `json:"complete"`
-	Stats       statsJSON       `json:"stats"`
-	Groups      []groupJSON     `json:"groups"`
-	Problems    []problemJSON   `json:"problems"`
-	Projection  *projectionJSON `json:"projection,omitempty"`
-	NoBill      string          `json:"projection_error,omitempty"`
-	Next        string          `json:"next,omitempty"` // where the next page begins
+	Schema          string          `json:"schema"`
+	Roots           []string        `json:"roots"`
+	RootsBase64     []string        `json:"roots_base64,omitempty"` // all of them, if one is not UTF-8
+	Mode            dedupe.Mode     `json:"mode"`
+	Workers         int             `json:"workers"`
+	Complete        bool            `json:"complete"`
+	Stats           statsJSON       `json:"stats"`
+	Groups          []groupJSON     `json:"groups"`
+	Problems        []problemJSON   `json:"problems"`
+	ProblemsLeftOut int             `json:"problems_left_out,omitempty"` // of a page
+	Projection      *projectionJSON `json:"projection,omitempty"`
+	NoBill          string          `json:"projection_error,omitempty"`
+	Next            string          `json:"next,omitempty"` // where the next page begins
 }
 
 type statsJSON struct {

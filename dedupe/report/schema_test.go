@@ -66,6 +66,11 @@ func documents(t testing.TB) map[string]any {
 	}
 	docs["page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 1 << 20}))
 	docs["small page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 2500}))
+	var problems bytes.Buffer
+	if err := WritePage(&problems, withProblems(), nil, Page{Limit: 1, MaxBytes: 4000}); err != nil {
+		t.Fatal(err)
+	}
+	docs["page of problems"] = parse(t, problems.Bytes())
 	return docs
 }
 
@@ -97,7 +102,7 @@ func TestSchema(t *testing.T) {
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
-	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true,
+	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true, "problems_left_out": true,
 	"index": true, "table": true, "at_churn": true,
 	"known_share": true, "usage.open_operations": true, "dynamodb_read_units": true, "dynamodb_write_units": true, "dynamodb_stored_bytes": true,
 }
