@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	serve := func(in io.Reader, out io.Writer) error {
-		_, err := RunWorker(os.Args[1:], in, out)
+		_, err := RunWorker(in, out)
 		return err
 	}
 	switch role {
@@ -63,9 +63,10 @@ const deadly = "deadly"
 // the test.
 func testPool(t *testing.T, role string) *PoolHasher {
 	p := pool.New(2, func() *exec.Cmd {
-		cmd := exec.Command(os.Args[0], workerArg)
+		cmd := exec.Command(os.Args[0])
 		// The race detector keeps a process that ends for a second otherwise.
 		cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER="+role, "GORACE=atexit_sleep_ms=0")
+		workerRole.Give(cmd, howHash)
 		return cmd
 	})
 	t.Cleanup(func() { p.Close() })

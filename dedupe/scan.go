@@ -56,8 +56,8 @@ type Options struct {
 	// MaxFiles is how many files a walk may find; 0 for any number.
 	MaxFiles int64
 
-	// Worker is the command of a worker process, one that calls RunWorker with its
-	// arguments; nil is this program itself. Only the mode Processes needs it.
+	// Worker is the command of a worker process, one that calls RunWorker; nil is this
+	// program itself. Only the mode Processes needs it.
 	Worker func() *exec.Cmd
 
 	// Ignore is a file of the caller's own that the walk must not find, such as

@@ -58,7 +58,7 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // run runs the command that args name and returns its exit code.
 func run(args []string, s std) int {
-	if isWorker, err := dedupe.RunWorker(args, s.in, s.out); isWorker {
+	if isWorker, err := dedupe.RunWorker(s.in, s.out); isWorker {
 		return s.exit(err)
 	}
 	if isChild, err := bench.RunChild(args, s.in, s.out); isChild {

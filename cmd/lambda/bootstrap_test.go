@@ -205,6 +205,19 @@ func TestBootstrapErrors(t *testing.T) {
 	}
 }
 
+// A bootstrap that has a worker's role, and no parent, says so and ends.
+func TestBootstrapWorkerByHand(t *testing.T) {
+	path := bootstrap(t)
+	for _, role := range []string{"DEDUPE_WORKER=hash", "DEDUPE_TASK_WORKER=tasks"} {
+		cmd := exec.Command(path) // its standard input is no pipe
+		cmd.Env = append(os.Environ(), role)
+		out, err := cmd.CombinedOutput()
+		if err == nil || cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("unset it")) || bytes.Count(out, []byte("\n")) != 1 {
+			t.Errorf("%s: %v: %s", role, err, out)
+		}
+	}
+}
+
 // With a claim for tenants, who is authenticated reads the folder of that name,
 // and who is not reads nothing.
 func TestBootstrapTenants(t *testing.T) {
