@@ -42,7 +42,7 @@ func exit(err error) {
 	if err == nil {
 		os.Exit(0)
 	}
-	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the function ends", "error", err.Error())
+	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the function ends", "event", "function_ended", "error", err.Error())
 	os.Exit(2)
 }
 

@@ -153,7 +153,7 @@ func (s *service) handle(route func(w http.ResponseWriter, r *http.Request) erro
 // rest.
 func (s *service) failed(w http.ResponseWriter, r *http.Request, what string, stack []byte) {
 	id := rand.Text()
-	s.Log.Error("request failed", "id", id, "request_id", callerOf(r.Context()).RequestID,
+	s.Log.Error("request failed", "event", eventRequestFailed, "id", id, "request_id", callerOf(r.Context()).RequestID,
 		"route", r.Pattern, "error", what, "stack", string(stack))
 	refuse(http.StatusInternalServerError, "the request failed; the log has more under %s", id).with("id", id).write(w, r)
 }
