@@ -69,6 +69,11 @@ type Options struct {
 	// used instead. This is how an index of digests comes in.
 	Wrap func(ctx context.Context, candidates iter.Seq[File], h Hasher) Hasher
 
+	// Alone, if it is set, is asked when all is read whether nothing else, such as another
+	// scan, has run in this process since the scan began. The kernel counts the CPU time of
+	// a process as a whole: what of it was the scan's is not known otherwise.
+	Alone func() bool
+
 	// Observe, if it is set, is told of every step, by one goroutine at a time.
 	Observe func(Event)
 
@@ -202,6 +207,9 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 		r.Stats.WorkerProcesses = used.Started
 	}
 	r.Stats.CPU += cpuTime() - cpu
+	if opts.Alone != nil && !opts.Alone() {
+		r.Stats.CPU, r.Stats.CPUUnknown = 0, true
+	}
 	r.Mode, r.Workers = opts.Mode, opts.Workers
 	r.Roots = slices.Clone(opts.Roots)
 	r.sort()

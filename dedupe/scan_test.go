@@ -484,6 +484,20 @@ func TestCancelledWhenDone(t *testing.T) {
 	}
 }
 
+// TestAlone holds that CPU time is known only of a scan that has the process to itself.
+func TestAlone(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(mediumMax), "a", "b")
+	for _, mode := range []Mode{Goroutines, Processes} {
+		for _, alone := range []bool{true, false} {
+			s := scan(t, Options{Roots: []string{"."}, Mode: mode, Alone: func() bool { return alone }}).Stats
+			if s.CPUUnknown == alone || (s.CPU > 0) != alone {
+				t.Errorf("%s, alone %v: CPU %v, not known %v", mode, alone, s.CPU, s.CPUUnknown)
+			}
+		}
+	}
+}
+
 // TestCancelled checks that a scan cancelled before it began knows nothing and
 // says so.
 func TestCancelled(t *testing.T) {

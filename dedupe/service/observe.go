@@ -42,7 +42,7 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 		slog.Int64("duplicate_groups", t.DuplicateGroups),
 		slog.Int64("reclaimable_bytes", t.ReclaimableBytes),
 		slog.Float64("elapsed_ms", report.Milliseconds(t.Elapsed)),
-		slog.Float64("cpu_ms", report.Milliseconds(t.CPU)),
+		slog.Any("cpu_ms", report.CPUMilliseconds(t)),
 		slog.Int64("peak_memory_bytes", t.PeakMemory),
 		slog.String("cost_usd", price),
 	}

@@ -85,6 +85,7 @@ type service struct {
 	root    *os.File
 	scans   chan struct{} // a place for each scan that runs
 	waiting chan struct{} // a place for each that runs or waits
+	running attendance
 }
 
 // New returns the handler. It fails if the root is no directory that can be
