@@ -345,9 +345,15 @@ func (r *response) problem(path string) error {
 	if r.op == "" {
 		return nil
 	}
-	err := errors.New(r.err)
-	if r.changed {
-		err = fmt.Errorf("%w%s", ErrChanged, strings.TrimPrefix(r.err, ErrChanged.Error()))
-	}
-	return &Problem{Op: r.op, Path: path, Err: err}
+	return &Problem{Op: r.op, Path: path, Err: &workerError{r.err, r.changed}}
 }
+
+// workerError is an error that a worker met, in its words.
+type workerError struct {
+	text    string
+	changed bool
+}
+
+func (e *workerError) Error() string { return e.text }
+
+func (e *workerError) Is(target error) bool { return e.changed && target == ErrChanged }

@@ -366,6 +366,18 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// TestChangedInAnyWords holds that whether a file changed is said by the response's
+// field, not by the words of the worker's error.
+func TestChangedInAnyWords(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		r := response{op: "read", err: "it is another one now", changed: changed}
+		err := r.problem("path")
+		if errors.Is(err, ErrChanged) != changed || !strings.HasSuffix(err.Error(), "path: it is another one now") {
+			t.Errorf("changed %v: %v", changed, err)
+		}
+	}
+}
+
 func FuzzResponse(f *testing.F) {
 	f.Add([]byte{})
 	for _, r := range responses {
