@@ -70,20 +70,33 @@ func (f File) inode() inode {
 	return inode{f.Device, f.Inode, f.ModTime, f.ChangeTime}
 }
 
+// compareInodes orders files by their inodes. Names of one inode are equal.
+func compareInodes(a, b File) int {
+	switch {
+	case a.Inode != b.Inode:
+		return cmp.Compare(a.Inode, b.Inode)
+	case a.Device != b.Device:
+		return cmp.Compare(a.Device, b.Device)
+	case a.ModTime != b.ModTime:
+		return cmp.Compare(a.ModTime, b.ModTime)
+	}
+	return cmp.Compare(a.ChangeTime, b.ChangeTime)
+}
+
 // Group is a set of files that no stage so far could tell apart: a size class
 // after Walk, a duplicate group after Scan. It has at least two copies.
 type Group struct {
 	Size   int64  // bytes of each file
 	Digest Digest // after Scan; before it, what its files have in common so far
-	Files  []File // hard links included; after Scan in the order of their paths, before it one inode's together
+	Files  []File // hard links included; after Scan sorted by path
 
 	// Reclaimable is the bytes that deleting all copies but one would free.
 	Reclaimable int64
 
 	inodes int // how many inodes the files are; 0 if they were not counted
 
-	// wholes is the digest of all of each inode, in their order, zero where it is not
-	// known; nil if none is.
+	// wholes is the digest of all of each inode, in the order of compareInodes whatever
+	// that of Files, zero where it is not known; nil if none is.
 	wholes []Digest
 }
 
@@ -134,6 +147,7 @@ type Stats struct {
 
 	Elapsed         time.Duration // from the start of the walk to the last digest
 	CPU             time.Duration // user and system, of this process and its workers
+	CPUUnknown      bool          // something else ran in this process meanwhile, and CPU is 0; see Options.Alone
 	PeakMemory      int64         // bytes, of this process and its workers together; see pool.PeakMemory
 	WorkerProcesses int64         // worker processes started, replacements included
 }
@@ -175,6 +189,10 @@ type Report struct {
 	Problems []*Problem
 	Stats    Stats
 	Complete bool // all was read: no problem, no interruption
+
+	// Interrupted tells that the context ended before all was read. One that ended
+	// later changes nothing.
+	Interrupted bool
 
 	// Index is how an index of digests was used; nil for a scan without one. Whoever
 	// wraps the hasher sets it.

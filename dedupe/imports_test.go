@@ -21,7 +21,7 @@ func TestImports(t *testing.T) {
 		"dedupe/report":         {"dedupe", "dedupe/cost"},
 		"dedupe/service":        {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/report"},
 		"dedupe/runtimeapi":     nil,
-		"dedupe/bench": {"dedupe/bench/box", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/runtimeapi",
+		"dedupe/bench": {"dedupe/bench/box", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/pool", "dedupe/runtimeapi",
 			"fixtures", "fixtures/contenders", "fixtures/efs"},
 		"dedupe/bench/box":      nil,
 		"dedupe/bench/results":  {"dedupe/cost", "dedupe/report"},

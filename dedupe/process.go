@@ -89,13 +89,15 @@ func (h *PoolHasher) call(ctx context.Context, q request) ([]Hashed, error) {
 	return answers, nil
 }
 
-// The arguments that make a program a worker process, one whose paths are within
-// the directory that it has as file descriptor 3, and one that compares nothing.
-// They come in this order.
+// workerRole makes a program a worker process. How it works is words: always the first
+// one; whether paths are within the directory that it has as file descriptor 3; and
+// whether it compares nothing.
 const (
-	workerArg  = "worker"
-	withinArg  = "within"
-	hashAllArg = "hash-all"
+	workerRole pool.Role = "DEDUPE_WORKER"
+
+	howHash    = "hash"
+	howWithin  = "within"
+	howHashAll = "hash-all"
 )
 
 // workerCommand is the command of a worker process for a scan with options o.
@@ -106,37 +108,39 @@ func (o *Options) workerCommand() *exec.Cmd {
 	} else {
 		cmd = pool.Self()
 	}
-	cmd.Args = append(cmd.Args, workerArg)
+	how := howHash
 	if o.Within != nil {
-		cmd.Args = append(cmd.Args, withinArg)
+		how += " " + howWithin
 		cmd.ExtraFiles = []*os.File{o.Within}
 	}
 	if o.HashAll {
-		cmd.Args = append(cmd.Args, hashAllArg)
+		how += " " + howHashAll
 	}
+	workerRole.Give(cmd, how)
 	return cmd
 }
 
-// RunWorker makes a program a worker process if args, its arguments, are those of
-// one: it hashes the files that frames on in name, and answers on out, until in
-// ends. A program whose scans have the mode Processes calls it before it does
-// anything else; many workers start at once.
-func RunWorker(args []string, in io.Reader, out io.Writer) (isWorker bool, err error) {
-	if len(args) == 0 || args[0] != workerArg {
-		return false, nil
+// RunWorker makes a program a worker process if a scan started it as one, which its
+// environment tells: it hashes the files that frames on in name, and answers on out,
+// until in ends. A program whose scans have the mode Processes calls it before it does
+// anything else; many workers start at once. Its error is one of in or out, or says
+// that no scan started the program.
+func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
+	how, err := workerRole.Take(in, out)
+	if how == "" || err != nil {
+		return how != "", err
 	}
 	h := &LocalHasher{recent: recent{sparing: true}}
-	args = args[1:]
-	if len(args) > 0 && args[0] == withinArg {
-		h.Within = os.NewFile(3, withinArg)
-		args = args[1:]
-	}
-	if len(args) > 0 && args[0] == hashAllArg {
-		h.HashAll = true
-		args = args[1:]
-	}
-	if len(args) > 0 {
-		return false, nil
+	for i, word := range strings.Split(how, " ") {
+		switch {
+		case i == 0 && word == howHash:
+		case i > 0 && word == howWithin:
+			h.Within = os.NewFile(3, howWithin)
+		case i > 0 && word == howHashAll:
+			h.HashAll = true
+		default:
+			return true, fmt.Errorf("the environment variable %s is %q, which no scan sets: unset it", workerRole, how)
+		}
 	}
 	return true, serve(in, out, h)
 }
@@ -341,9 +345,15 @@ func (r *response) problem(path string) error {
 	if r.op == "" {
 		return nil
 	}
-	err := errors.New(r.err)
-	if r.changed {
-		err = fmt.Errorf("%w%s", ErrChanged, strings.TrimPrefix(r.err, ErrChanged.Error()))
-	}
-	return &Problem{Op: r.op, Path: path, Err: err}
+	return &Problem{Op: r.op, Path: path, Err: &workerError{r.err, r.changed}}
 }
+
+// workerError is an error that a worker met, in its words.
+type workerError struct {
+	text    string
+	changed bool
+}
+
+func (e *workerError) Error() string { return e.text }
+
+func (e *workerError) Is(target error) bool { return e.changed && target == ErrChanged }

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	serve := func(in io.Reader, out io.Writer) error {
-		_, err := RunWorker(os.Args[1:], in, out)
+		_, err := RunWorker(in, out)
 		return err
 	}
 	switch role {
@@ -63,9 +63,10 @@ const deadly = "deadly"
 // the test.
 func testPool(t *testing.T, role string) *PoolHasher {
 	p := pool.New(2, func() *exec.Cmd {
-		cmd := exec.Command(os.Args[0], workerArg)
+		cmd := exec.Command(os.Args[0])
 		// The race detector keeps a process that ends for a second otherwise.
 		cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER="+role, "GORACE=atexit_sleep_ms=0")
+		workerRole.Give(cmd, howHash)
 		return cmd
 	})
 	t.Cleanup(func() { p.Close() })
@@ -363,6 +364,18 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("%+v came back as %+v, error %v", q, again, err)
 		}
 	})
+}
+
+// TestChangedInAnyWords holds that whether a file changed is said by the response's
+// field, not by the words of the worker's error.
+func TestChangedInAnyWords(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		r := response{op: "read", err: "it is another one now", changed: changed}
+		err := r.problem("path")
+		if errors.Is(err, ErrChanged) != changed || !strings.HasSuffix(err.Error(), "path: it is another one now") {
+			t.Errorf("changed %v: %v", changed, err)
+		}
+	}
 }
 
 func FuzzResponse(f *testing.F) {

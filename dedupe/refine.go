@@ -7,33 +7,59 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
 // Refine splits every group by the ends of its files, or by their digests. It reads
 // each inode once, and drops what has no equal. Small files have no ends to split by.
+// The order of groups, and of the files in them, does not matter: so a finished report
+// can be refined again. r itself stays as it is.
 //
 // A file that can't be read as it was found is in no group but a problem of the
 // report. When ctx is cancelled the groups are those of the files read until
-// then, and the report is not complete.
+// then, and the report is not complete. A context that is cancelled when the last file
+// has been read changes nothing.
 func Refine(ctx context.Context, r Report, h Hasher, by Stage, opts Options) Report {
-	// The largest first: no worker is left alone with one at the end.
-	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(b.Size, a.Size) })
-	some := len(r.Groups)
+	groups := ordered(r.Groups)
+	some := len(groups)
 	if by == StageEnds {
-		some, _ = slices.BinarySearchFunc(r.Groups, smallMax, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
+		some, _ = slices.BinarySearchFunc(groups, smallMax, func(g Group, size int64) int { return cmp.Compare(size, g.Size) })
 	}
-	s := newStage(r.Groups[:some], h, by, opts)
+	s := newStage(groups[:some], h, by, opts)
 	await(ctx, func() { s.run(ctx) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left = true
 	r.Stats.Work.add(s.work)
 	r.Problems = append(r.Problems, s.problems...)
-	r.Groups = append(s.split(), r.Groups[some:]...)
-	r.Complete = r.Complete && ctx.Err() == nil && len(r.Problems) == 0
+	r.Interrupted = r.Interrupted || s.unread() > 0
+	r.Complete = r.Complete && !r.Interrupted && len(r.Problems) == 0
+	r.Groups = append(s.split(), groups[some:]...)
 	return r
+}
+
+// ordered returns the groups in the order in which a stage reads them: the largest
+// files first, so that no worker is left alone with one at the end, and in each group
+// the names of one inode together. Walk and Refine return them in this order.
+func ordered(groups []Group) []Group {
+	bySize := func(a, b Group) int { return cmp.Compare(b.Size, a.Size) }
+	inOrder := func(g Group) bool { return slices.IsSortedFunc(g.Files, compareInodes) }
+	if slices.IsSortedFunc(groups, bySize) && !slices.ContainsFunc(groups, func(g Group) bool { return !inOrder(g) }) {
+		return groups
+	}
+	groups = slices.Clone(groups)
+	slices.SortStableFunc(groups, bySize)
+	for i := range groups {
+		if g := &groups[i]; !inOrder(*g) {
+			g.Files = slices.Clone(g.Files)
+			slices.SortFunc(g.Files, func(a, b File) int {
+				return cmp.Or(compareInodes(a, b), strings.Compare(a.Path, b.Path))
+			})
+		}
+	}
+	return groups
 }
 
 // stage is a refinement on its way.
@@ -58,6 +84,7 @@ type stage struct {
 
 	work     Work
 	problems []*Problem
+	failed   int  // jobs of which no name could be read
 	left     bool // nobody waits for what is found now
 }
 
@@ -90,7 +117,8 @@ func newStage(groups []Group, h Hasher, by Stage, opts Options) *stage {
 	return s
 }
 
-// add makes a job of each inode of a group, and adds to todo what is not yet known.
+// add makes a job of each inode of a group, and adds to todo what is not yet known. It
+// relies on the names of an inode being together, see ordered.
 func (s *stage) add(group uint32, todo *Event) {
 	g := &s.groups[group]
 	inode := -1
@@ -212,7 +240,9 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 		s.links[j.links-1] = names
 	}
 	switch {
-	case a.Err != nil:
+	case a.Err != nil && len(problems) > 0:
+		s.failed++
+	case a.Err != nil: // interrupted
 	case s.by == StageWhole:
 		j.digest = a.Digest
 	default:
@@ -226,6 +256,17 @@ func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, proble
 	s.work.add(work)
 	s.problems = append(s.problems, problems...)
 	s.opts.observe(Event{Stage: s.by, Work: work})
+}
+
+// unread counts the jobs that were neither done nor found to be a problem.
+func (s *stage) unread() int {
+	n := -s.failed
+	for i := range s.jobs {
+		if !s.jobs[i].done() {
+			n++
+		}
+	}
+	return n
 }
 
 // split makes a group of what inodes of a group share, each of them with another.
@@ -274,8 +315,10 @@ func (s *stage) key(j *job) uint64 {
 
 // group makes a group of jobs that have one digest.
 func (s *stage) group(jobs []job) Group {
+	digest := jobs[0].digest
+	slices.SortFunc(jobs, func(a, b job) int { return cmp.Compare(a.file, b.file) }) // back in the order of inodes
 	files := s.groups[jobs[0].group].Files
-	g := Group{Size: files[0].Size, Digest: jobs[0].digest, Files: make([]File, 0, len(jobs)), inodes: len(jobs)}
+	g := Group{Size: files[0].Size, Digest: digest, Files: make([]File, 0, len(jobs)), inodes: len(jobs)}
 	if len(s.wholes) > 0 {
 		g.wholes = make([]Digest, len(jobs))
 	}
@@ -295,8 +338,8 @@ func (s *stage) group(jobs []job) Group {
 const hungAfter = 250 * time.Millisecond
 
 // await runs run beside the caller until it ends, or until ctx is cancelled and it
-// hangs.
-func await(ctx context.Context, run func()) {
+// hangs. It reports which.
+func await(ctx context.Context, run func()) (finished bool) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -304,11 +347,13 @@ func await(ctx context.Context, run func()) {
 	}()
 	select {
 	case <-ended:
-		return
+		return true
 	case <-ctx.Done():
 	}
 	select {
 	case <-ended:
+		return true
 	case <-time.After(hungAfter):
+		return false
 	}
 }

@@ -56,8 +56,8 @@ type Options struct {
 	// MaxFiles is how many files a walk may find; 0 for any number.
 	MaxFiles int64
 
-	// Worker is the command of a worker process, one that calls RunWorker with its
-	// arguments; nil is this program itself. Only the mode Processes needs it.
+	// Worker is the command of a worker process, one that calls RunWorker; nil is this
+	// program itself. Only the mode Processes needs it.
 	Worker func() *exec.Cmd
 
 	// Ignore is a file of the caller's own that the walk must not find, such as
@@ -68,6 +68,11 @@ type Options struct {
 	// may be read, and the Hasher that would read them. The Hasher that it returns is
 	// used instead. This is how an index of digests comes in.
 	Wrap func(ctx context.Context, candidates iter.Seq[File], h Hasher) Hasher
+
+	// Alone, if it is set, is asked when all is read whether nothing else, such as another
+	// scan, has run in this process since the scan began. The kernel counts the CPU time of
+	// a process as a whole: what of it was the scan's is not known otherwise.
+	Alone func() bool
 
 	// Observe, if it is set, is told of every step, by one goroutine at a time.
 	Observe func(Event)
@@ -165,7 +170,8 @@ func (o *Options) together() int {
 }
 
 // Scan finds the groups of identical files below the roots. When ctx is
-// cancelled it returns, soon, what it knows by then; Complete is false.
+// cancelled it returns, soon, what it knows by then; Complete is false unless all was
+// read already.
 //
 // Its error is about the options or a root; everything else that goes wrong is
 // a problem in the report.
@@ -201,6 +207,9 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 		r.Stats.WorkerProcesses = used.Started
 	}
 	r.Stats.CPU += cpuTime() - cpu
+	if opts.Alone != nil && !opts.Alone() {
+		r.Stats.CPU, r.Stats.CPUUnknown = 0, true
+	}
 	r.Mode, r.Workers = opts.Mode, opts.Workers
 	r.Roots = slices.Clone(opts.Roots)
 	r.sort()

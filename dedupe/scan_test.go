@@ -397,7 +397,7 @@ func TestHangingHasher(t *testing.T) {
 		return new(LocalHasher).Hash(context.WithoutCancel(ctx), f)
 	})
 	r = Refine(ctx, r, h, StageWhole, Options{Workers: 1})
-	if r.Complete {
+	if r.Complete || !r.Interrupted {
 		t.Error("a cancelled report can't be complete")
 	}
 	if len(r.Problems) != 0 {
@@ -455,8 +455,46 @@ func TestDeadHasher(t *testing.T) {
 		return Digest{}, Work{}, errors.New("dead")
 	})
 	r = Refine(t.Context(), r, dead, StageWhole, Options{Workers: 4})
-	if r.Complete || len(r.Problems) != 2 {
+	if r.Complete || r.Interrupted || len(r.Problems) != 2 {
 		t.Errorf("complete: %v, problems: %v", r.Complete, r.Problems)
+	}
+}
+
+// TestCancelledWhenDone cancels a scan when the last byte has been read: the report is
+// complete, and says so.
+func TestCancelledWhenDone(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(10), "a", "b", "c")
+	write(t, random(smallMax+1), "d", "e", "f")
+	for _, mode := range []Mode{Goroutines, Processes} {
+		want := scan(t, Options{Roots: []string{"."}, Mode: mode})
+		ctx, cancel := context.WithCancel(t.Context())
+		left := want.Stats.BytesRead
+		r, err := Scan(ctx, Options{Roots: []string{"."}, Mode: mode, Workers: 4, Worker: worker, Observe: func(e Event) {
+			if left -= e.Work.BytesRead; left == 0 && e.Stage == StageWhole {
+				cancel()
+			}
+		}})
+		if err != nil || ctx.Err() == nil {
+			t.Fatalf("%s: %v, cancelled: %v", mode, err, ctx.Err())
+		}
+		if !r.Complete || r.Interrupted || answer(r) != answer(want) {
+			t.Errorf("%s: cancelled when done: complete %v, interrupted %v\n%s\nwant\n%s", mode, r.Complete, r.Interrupted, answer(r), answer(want))
+		}
+	}
+}
+
+// TestAlone holds that CPU time is known only of a scan that has the process to itself.
+func TestAlone(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(mediumMax), "a", "b")
+	for _, mode := range []Mode{Goroutines, Processes} {
+		for _, alone := range []bool{true, false} {
+			s := scan(t, Options{Roots: []string{"."}, Mode: mode, Alone: func() bool { return alone }}).Stats
+			if s.CPUUnknown == alone || (s.CPU > 0) != alone {
+				t.Errorf("%s, alone %v: CPU %v, not known %v", mode, alone, s.CPU, s.CPUUnknown)
+			}
+		}
 	}
 }
 
@@ -468,7 +506,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r, err := Scan(ctx, Options{Roots: []string{"."}, Mode: Goroutines, Workers: 4})
-	if err != nil || r.Complete || len(r.Groups) != 0 {
+	if err != nil || r.Complete || !r.Interrupted || len(r.Groups) != 0 {
 		t.Errorf("%v, %v", r, err)
 	}
 }

@@ -127,10 +127,10 @@ func (t *table) classes() []Group {
 }
 
 // compareInodes orders files of one inode number by the rest of what identifies
-// an inode.
+// an inode, as the function compareInodes does.
 func (t *table) compareInodes(a, b uint32) int {
 	ra, rb := t.at(a), t.at(b)
-	return cmp.Or(cmp.Compare(ra.device, rb.device), cmp.Compare(ra.modTime, rb.modTime), cmp.Compare(ra.changeTime, rb.changeTime))
+	return cmp.Or(cmp.Compare(t.devices[ra.device], t.devices[rb.device]), cmp.Compare(ra.modTime, rb.modTime), cmp.Compare(ra.changeTime, rb.changeTime))
 }
 
 func (t *table) group(files []sized, inodes int, paths *paths) Group {

@@ -36,6 +36,9 @@ func TestTable(t *testing.T) {
 			if n := runs(g.Files); n != inodes(want) {
 				t.Errorf("%d files, size %d: names of one inode are not together: %v", n, g.Size, g.Files)
 			}
+			if !slices.IsSortedFunc(g.Files, compareInodes) {
+				t.Errorf("%d files, size %d: not in the order in which Refine reads: %v", n, g.Size, g.Files)
+			}
 			for _, files := range [][]File{g.Files, want} {
 				slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 			}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -37,18 +38,20 @@ func Walk(ctx context.Context, opts Options) (Report, error) {
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
 	w := &walker{opts: opts, at: place{opts.Within}, roots: roots, ctx: walking, stop: stop, linked: make(map[inode]bool)}
-	await(walking, w.run)
+	ended := await(walking, w.run)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.left = true
 	if w.tooMany() {
 		return Report{}, fmt.Errorf("%w: the limit is %d; choose a smaller directory, or filters", ErrTooManyFiles, opts.MaxFiles)
 	}
+	interrupted := !ended || w.skipped.Load()
 	return Report{
-		Groups:   w.table.classes(),
-		Problems: w.problems,
-		Stats:    w.stats,
-		Complete: ctx.Err() == nil && len(w.problems) == 0,
+		Groups:      w.table.classes(),
+		Problems:    w.problems,
+		Stats:       w.stats,
+		Complete:    !interrupted && len(w.problems) == 0,
+		Interrupted: interrupted,
 	}, nil
 }
 
@@ -161,6 +164,17 @@ type walker struct {
 	stats    Stats
 	problems []*Problem
 	left     bool // nobody waits for what is found now
+
+	skipped atomic.Bool // something was not looked at, because ctx had ended
+}
+
+// over reports whether to stop, where something is left to be looked at.
+func (w *walker) over() bool {
+	if w.ctx.Err() == nil {
+		return false
+	}
+	w.skipped.Store(true)
+	return true
 }
 
 // run walks all roots.
@@ -235,7 +249,7 @@ func (w *walker) directory(r *root, rel string) {
 	}
 	below := w.list(r, rel, d)
 	for _, name := range below {
-		if w.ctx.Err() != nil {
+		if w.over() {
 			return
 		}
 		w.spawn(func() { w.directory(r, join(rel, name)) })
@@ -262,7 +276,7 @@ func (w *walker) list(r *root, rel string, d *directory) (below []string) {
 	}
 	w.found(d, &batch{directories: 1})
 	defer d.looking.Wait()
-	for w.ctx.Err() == nil {
+	for !w.over() {
 		names, err := w.some(r, rel, d, entries, &below)
 		if names != "" {
 			d.looking.Add(1)
@@ -340,7 +354,7 @@ func (d *directory) lstat(name string, st *unix.Stat_t) error {
 // look finds out the size and the inode of files in d.
 func (w *walker) look(d *directory, names string) {
 	var b batch
-	for names != "" && w.ctx.Err() == nil {
+	for names != "" && !w.over() {
 		var name string
 		name, names, _ = strings.Cut(names, "\x00")
 		var st unix.Stat_t

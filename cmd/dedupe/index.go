@@ -188,7 +188,7 @@ answer includes how many of the known files may be wrong at most, with 95%
 confidence: a sample of 300 without a fault leaves 1%.
 
 Exit codes: 0 all that was read is right; 1 something is wrong: remove the index;
-2 bad use, or an index that can't be read.`,
+2 bad use, or an index that can't be read; 130 interrupted.`,
 		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -209,8 +209,6 @@ func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, sha
 	}
 	c, err := x.Verify(ctx, opts, share)
 	switch {
-	case ctx.Err() != nil:
-		return exitCode(exitInterrupted)
 	case err != nil:
 		return err
 	case c.Known == 0 && c.Refused != nil:
@@ -226,7 +224,10 @@ func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, sha
 		fmt.Fprintf(s.err, "dedupe: %s\n", oneLine(advise(c.Refused).Error()))
 	}
 	fmt.Fprintf(s.out, "%s known, %s read again, %s wrong%s\n", plural(c.Known, "file"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))), confidence(c))
-	if len(c.Wrong) > 0 {
+	switch {
+	case c.Interrupted:
+		return exitCode(exitInterrupted)
+	case len(c.Wrong) > 0:
 		return exitCode(exitIncomplete)
 	}
 	return nil

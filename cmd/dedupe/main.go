@@ -58,7 +58,7 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // run runs the command that args name and returns its exit code.
 func run(args []string, s std) int {
-	if isWorker, err := dedupe.RunWorker(args, s.in, s.out); isWorker {
+	if isWorker, err := dedupe.RunWorker(s.in, s.out); isWorker {
 		return s.exit(err)
 	}
 	if isChild, err := bench.RunChild(args, s.in, s.out); isChild {
@@ -81,6 +81,8 @@ func (s std) exit(err error) int {
 		return 0
 	case errors.As(err, &code):
 		return int(code)
+	case errors.Is(err, context.Canceled): // only a signal cancels a command
+		return exitInterrupted
 	}
 	fmt.Fprintf(s.err, "dedupe: %s\n", oneLine(err.Error()))
 	return exitNoAnswer

@@ -133,11 +133,11 @@ func (c *scan) run(ctx context.Context) error {
 	if err := report.Write(out, c.format, r, &p, out.path == "" && inColour(out.Writer)); err != nil {
 		return out.failed(err)
 	}
-	if err := out.commit(ctx.Err() == nil); err != nil {
+	if err := out.commit(!r.Interrupted); err != nil {
 		return out.failed(err)
 	}
 	c.tell(r, out)
-	return c.exit(ctx, r)
+	return c.exit(r)
 }
 
 // collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are
@@ -208,12 +208,17 @@ func (c *scan) tell(r dedupe.Report, out *output) {
 			fmt.Fprintf(c.err, "dedupe: %s\n", report.ProblemLine(p))
 		}
 	}
-	fmt.Fprintf(c.err, "dedupe: the report is not complete: %d problems\n", len(r.Problems))
+	if r.Interrupted {
+		fmt.Fprintln(c.err, "dedupe: the report is not complete: the scan was interrupted before it had read all files")
+	}
+	if n := len(r.Problems); n > 0 {
+		fmt.Fprintf(c.err, "dedupe: the report is not complete: %s\n", plural(int64(n), "problem"))
+	}
 }
 
-func (c *scan) exit(ctx context.Context, r dedupe.Report) error {
+func (c *scan) exit(r dedupe.Report) error {
 	switch {
-	case ctx.Err() != nil:
+	case r.Interrupted:
 		return exitCode(exitInterrupted)
 	case c.failOnDuplicates && len(r.Groups) > 0:
 		return exitCode(exitDuplicates)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -202,6 +203,19 @@ func TestBootstrapErrors(t *testing.T) {
 	}
 	if a := invoke(t, f, readEvent(t, "http-api-health.json")); a.StatusCode != 200 {
 		t.Errorf("after errors: %+v", a)
+	}
+}
+
+// A bootstrap that has a worker's role, and no parent, says so and ends.
+func TestBootstrapWorkerByHand(t *testing.T) {
+	path := bootstrap(t)
+	for _, role := range []string{"DEDUPE_WORKER=hash", "DEDUPE_TASK_WORKER=tasks"} {
+		cmd := exec.Command(path) // its standard input is no pipe
+		cmd.Env = append(os.Environ(), role)
+		out, err := cmd.CombinedOutput()
+		if err == nil || cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("unset it")) || bytes.Count(out, []byte("\n")) != 1 {
+			t.Errorf("%s: %v: %s", role, err, out)
+		}
 	}
 }
 
@@ -490,12 +504,15 @@ func TestBootstrapWithoutItsIndex(t *testing.T) {
 	if got := figuresOf(t, a); !got.Complete || got.Stats.Opens != 100 || len(groups(t, []byte(a.Body))) != 2 {
 		t.Errorf("%+v", got)
 	}
-	var levels []any
+	var levels, events []any
 	for _, line := range lines(t, &log) {
 		levels = append(levels, line["level"])
+		events = append(events, line["event"])
 	}
-	if said, _ := lines(t, &log)[0]["msg"].(string); !strings.HasPrefix(said, "the index failed") {
-		t.Errorf("the template's alarm is for another message: %s", &log)
+	for _, event := range filteredEvents(t) {
+		if !slices.Contains(events, any(event)) {
+			t.Errorf("the template counts the event %q, and the log has %v: an alarm would be silent", event, events)
+		}
 	}
 	if diff := cmp.Diff([]any{"WARN", "INFO"}, levels); diff != "" {
 		t.Errorf("%s\n%s", &log, diff)
@@ -508,6 +525,28 @@ func TestBootstrapWithoutItsIndex(t *testing.T) {
 	if !strings.Contains(log.String(), "connection refused") || !strings.Contains(log.String(), "digests") {
 		t.Errorf("the log does not say what is wrong: %s", &log)
 	}
+}
+
+// filteredEvents are the events that the template's metric filters count.
+func filteredEvents(t *testing.T) (events []string) {
+	t.Helper()
+	template, err := os.ReadFile("../../deploy/template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	byEvent := regexp.MustCompile(`^\{ \$\.event = "([a-z_]+)" \}$`)
+	for _, filter := range regexp.MustCompile(`FilterPattern: *'(.*)'`).FindAllStringSubmatch(string(template), -1) {
+		event := byEvent.FindStringSubmatch(filter[1])
+		if event == nil {
+			t.Errorf("the metric filter %s goes by something else than the event", filter[1])
+			continue
+		}
+		events = append(events, event[1])
+	}
+	if filters := strings.Count(string(template), "AWS::Logs::MetricFilter"); len(events) != filters || filters == 0 {
+		t.Errorf("the template has %d metric filters, and the events %v", filters, events)
+	}
+	return events
 }
 
 func TestBootstrapDoesNotStart(t *testing.T) {
@@ -532,7 +571,7 @@ func TestBootstrapDoesNotStart(t *testing.T) {
 			continue
 		}
 		var line map[string]any
-		if json.Unmarshal(log.Bytes(), &line) != nil || line["level"] != "ERROR" {
+		if json.Unmarshal(log.Bytes(), &line) != nil || line["level"] != "ERROR" || line["event"] != "function_ended" {
 			t.Errorf("%s: the log is %q (%v)", name, &log, slices.Sorted(maps.Keys(line)))
 		}
 	}

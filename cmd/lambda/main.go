@@ -27,10 +27,10 @@ import (
 )
 
 func main() {
-	if isWorker, err := dedupe.RunWorker(os.Args[1:], os.Stdin, os.Stdout); isWorker {
+	if isWorker, err := dedupe.RunWorker(os.Stdin, os.Stdout); isWorker {
 		exit(err)
 	}
-	if isWorker, err := task.RunWorker(os.Args[1:], os.Stdin, os.Stdout); isWorker {
+	if isWorker, err := task.RunWorker(os.Stdin, os.Stdout); isWorker {
 		exit(err)
 	}
 	exit(run(os.Getenv, os.Stdout, os.Stderr))
@@ -42,8 +42,8 @@ func exit(err error) {
 	if err == nil {
 		os.Exit(0)
 	}
-	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the function ends", "error", err.Error())
-	os.Exit(1)
+	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the function ends", "event", "function_ended", "error", err.Error())
+	os.Exit(2)
 }
 
 // run answers events until Lambda ends the process. It returns only what is wrong

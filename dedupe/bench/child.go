@@ -14,16 +14,17 @@ import (
 
 	"efsdedupe/dedupe/bench/box"
 	"efsdedupe/dedupe/bench/results"
+	"efsdedupe/dedupe/pool"
 )
 
 // exitTime is how long an experiment has to end when it is told to.
 const exitTime = 5 * time.Second
 
-// childArg makes a program the process that runs an experiment, with the lock of
+// childRole makes a program the process that runs an experiment, with the lock of
 // its place.
 const (
-	childArg       = "bench-child"
-	lockDescriptor = 3
+	childRole      pool.Role = "DEDUPE_EXPERIMENT"
+	lockDescriptor           = 3
 )
 
 // assignment is what a child is told, and message what it says.
@@ -63,7 +64,8 @@ func runChild(ctx context.Context, o Options, p place, lock *os.File) (e results
 	if err != nil {
 		return e, err
 	}
-	cmd := exec.Command(self, childArg)
+	cmd := exec.Command(self)
+	childRole.Give(cmd, "run")
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{lock}
 	// A group of its own: ^C at a terminal is for this process to act on. And, for
@@ -117,15 +119,16 @@ func listen(out io.Reader, progress func(Progress)) (e results.Experiment, err e
 	}
 }
 
-// RunChild makes a program the process of an experiment if args, its arguments,
-// are those of one, or a box's first process. A program that calls Run calls it
-// before it does anything else. The experiment ends when in does.
+// RunChild makes a program the process of an experiment if Run started it as one, or,
+// if args, its arguments, are those of one, a box's first process. A program that calls
+// Run calls it before it does anything else. The experiment ends when in does.
 func RunChild(args []string, in io.Reader, out io.Writer) (isChild bool, err error) {
 	if isShim, err := box.RunShim(args); isShim {
 		return true, err
 	}
-	if len(args) != 1 || args[0] != childArg {
-		return false, nil
+	how, err := childRole.Take(in, out)
+	if how == "" || err != nil {
+		return how != "", err
 	}
 	syscall.CloseOnExec(lockDescriptor)
 	signal.Ignore(syscall.SIGPIPE) // a parent that is gone is no reason not to clean up

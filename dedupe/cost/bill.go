@@ -2,7 +2,6 @@ package cost
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -42,8 +41,8 @@ type Item struct {
 }
 
 // Bill prices a month. It returns an error for a usage that is not valid, see
-// [Usage.Validate], and for a meter that the usage needs and the book does not
-// have.
+// [Usage.Validate], and a *[PriceError] for meters that the usage needs and the book
+// does not have.
 func (b *Book) Bill(u Usage) (*Bill, error) {
 	if err := u.Validate(); err != nil {
 		return nil, err
@@ -53,8 +52,8 @@ func (b *Book) Bill(u Usage) (*Bill, error) {
 	t.api(u)
 	t.efs(u)
 	t.dynamoDB(u)
-	if len(t.errs) > 0 {
-		return nil, errors.Join(t.errs...)
+	if len(t.missing) > 0 {
+		return nil, &PriceError{Region: b.Region, Meters: t.missing}
 	}
 	return &Bill{
 		Region:      b.Region,
@@ -73,7 +72,7 @@ type tally struct {
 	freeTier bool
 	items    []Item
 	warnings []string
-	errs     []error
+	missing  []string // meters without a price
 }
 
 // charge adds the items of a meter. A quantity of zero needs no price.
@@ -81,9 +80,9 @@ func (t *tally) charge(meter string, quantity *big.Rat) {
 	if quantity.Sign() == 0 {
 		return
 	}
-	p, err := t.book.price(meter)
-	if err != nil {
-		t.errs = append(t.errs, err)
+	p, ok := t.book.prices[meter]
+	if !ok {
+		t.missing = append(t.missing, meter)
 		return
 	}
 	t.items = append(t.items, p.items(quantity, t.freeTier)...)

@@ -1,6 +1,7 @@
 package cost
 
 import (
+	"errors"
 	"math/big"
 	"strings"
 	"testing"
@@ -268,6 +269,10 @@ func TestUnknownMeter(t *testing.T) {
 	const want = `no price for "efs.storage.archive" in eu-west-1 (known in: us-east-1)`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
+	}
+	var missing *PriceError
+	if !errors.As(err, &missing) || missing.Region != "eu-west-1" || !cmp.Equal(missing.Meters, []string{"efs.storage.archive"}) {
+		t.Errorf("the error does not tell programs what is missing: %#v", err)
 	}
 
 	efs.StoredBytes = 0

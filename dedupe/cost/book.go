@@ -73,23 +73,26 @@ func Prices(region string) (*Book, error) {
 	return b, nil
 }
 
-// price looks a meter up; one that is missing is an error that names the regions
-// which know it.
-func (b *Book) price(meter string) (price, error) {
-	if p, ok := b.prices[meter]; ok {
-		return p, nil
+// PriceError says which prices a usage needs that the book of a region does not have.
+type PriceError struct {
+	Region string
+	Meters []string // such as "api.http"
+}
+
+func (e *PriceError) Error() string {
+	lines := make([]string, len(e.Meters))
+	for i, meter := range e.Meters {
+		lines[i] = fmt.Sprintf("no price for %q in %s (known in: %s)", meter, e.Region, strings.Join(regionsWith(meter), ", "))
 	}
-	var known []string
-	for _, region := range Regions() {
-		other, err := Prices(region)
-		if err != nil {
-			return price{}, err
-		}
-		if _, ok := other.prices[meter]; ok {
-			known = append(known, region)
-		}
-	}
-	return price{}, fmt.Errorf("no price for %q in %s (known in: %s)", meter, b.Region, strings.Join(known, ", "))
+	return strings.Join(lines, "\n")
+}
+
+// regionsWith lists the regions whose books have a price for a meter.
+func regionsWith(meter string) []string {
+	return slices.DeleteFunc(Regions(), func(region string) bool {
+		book, err := Prices(region)
+		return err != nil || book.prices[meter].meter == ""
+	})
 }
 
 // bookJSON is the form of a price book file. Numbers are decimal strings, so

@@ -136,6 +136,9 @@ func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
 	group.SetLimit(dedupe.DefaultWorkers)
 	var directory func(dir string) error
 	directory = func(dir string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		files, below := listDirectory(dir)
 		mu.Lock()
 		if at := where.of(dir + "/"); at.fileSystem != "" {
@@ -143,11 +146,14 @@ func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
 		}
 		mu.Unlock()
 		for _, dir := range below {
-			if !group.TryGo(func() error { return directory(dir) }) {
-				directory(dir)
+			if group.TryGo(func() error { return directory(dir) }) {
+				continue
+			}
+			if err := directory(dir); err != nil {
+				return err
 			}
 		}
-		return ctx.Err()
+		return nil
 	}
 	for _, root := range roots {
 		root = filepath.Clean(root)
@@ -192,6 +198,8 @@ type Checked struct {
 	// Refused is why the index answers for nothing in some directories, the first one
 	// of them; nil if there are none.
 	Refused error
+
+	Interrupted bool // the context ended before all of the sample was read
 }
 
 // WrongShare is the share of the known files that may be wrong: as many or fewer are,
@@ -231,7 +239,7 @@ func atMost(k int, n int64, p float64) float64 {
 
 // Verify reads a share of the files again that a scan with these options would
 // find in the index, at least one, and names those whose digests are not what the
-// index says.
+// index says. When ctx is cancelled it returns what it found by then.
 func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) (Checked, error) {
 	r, err := dedupe.Walk(ctx, opts)
 	if err != nil {
@@ -246,19 +254,18 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 	if len(sample) == 0 && len(known) > 0 {
 		sample = known[:1]
 	}
-	c := Checked{Known: int64(len(known)), Refused: s.where.err}
+	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: r.Interrupted || ctx.Err() != nil} // then Wrap may not have looked up all
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(opts.Workers)
 	for _, f := range sample {
-		if ctx.Err() != nil {
-			break
-		}
 		group.Go(func() error {
 			right, problem := s.dirs[dirOf(f.Path)].find(f).verify(ctx, h, f)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
+			case problem != nil && ctx.Err() != nil:
+				c.Interrupted = true
 			case problem != nil:
 				c.Unread = append(c.Unread, problem)
 			case !right:
@@ -274,7 +281,7 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 	if err := s.failure(); err != nil {
 		return c, err
 	}
-	return c, ctx.Err()
+	return c, nil
 }
 
 // knownOf returns those of the files that the index answers for.

@@ -520,6 +520,25 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestVerifyInterrupted holds that what was not read for want of time is neither wrong
+// nor a problem, and that an interruption is no error.
+func TestVerifyInterrupted(t *testing.T) {
+	root := tree(t)
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	same(t, x, options(root), 11, 0)
+	if c, err := x.Verify(t.Context(), options(root), 1); err != nil || c.Interrupted {
+		t.Errorf("nobody interrupted it: %+v, %v", c, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if c, err := x.Verify(ctx, options(root), 1); err != nil || !c.Interrupted || len(c.Wrong)+len(c.Unread) != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := x.Prune(ctx, []string{root}, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("pruned with a listing that was interrupted: %v", err)
+	}
+}
+
 // spoil makes the entries of files wrong.
 func spoil(t *testing.T, x *Index, paths []string) {
 	t.Helper()

@@ -11,6 +11,7 @@
 //
 //	pool.go     the pool: who does a call
 //	worker.go   one worker process, from both sides
+//	role.go     how a program learns that it is one
 //	frame.go    what goes over the pipes
 //	memory_*.go what a process holds
 package pool

@@ -31,13 +31,13 @@ type worker struct {
 	answered bool          // at least one call
 }
 
-// Self is the command of this program as a worker process.
-func Self(args ...string) *exec.Cmd {
+// Self is the command of this program as a worker process, which still needs its Role.
+func Self() *exec.Cmd {
 	path, err := os.Executable()
 	if err != nil {
 		path = os.Args[0]
 	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(path)
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one call at a time needs no more
 	return cmd

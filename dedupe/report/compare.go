@@ -37,7 +37,12 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	row("mode", func(c Comparison) string { return string(c.Mode) })
 	row("workers", func(c Comparison) string { return fmt.Sprint(c.Workers) })
 	row("took", func(c Comparison) string { return elapsed(c.Stats.Elapsed) })
-	row("CPU", func(c Comparison) string { return elapsed(c.Stats.CPU) })
+	row("CPU", func(c Comparison) string {
+		if c.Stats.CPUUnknown {
+			return "not known"
+		}
+		return elapsed(c.Stats.CPU)
+	})
 	row("memory", func(c Comparison) string { return size(c.Stats.PeakMemory) })
 	row("files hashed", func(c Comparison) string { return humanize.Comma(c.Stats.FilesHashed) })
 	row("files compared", func(c Comparison) string { return humanize.Comma(c.Stats.FilesCompared) })
@@ -80,8 +85,12 @@ func compare(w io.Writer, first, c Comparison, s Style) {
 	if first.Bill.Total.Sign() > 0 {
 		share.Quo(more, first.Bill.Total)
 	}
-	fmt.Fprintf(w, "%s took %.2f times as long as %s, %.2f times the CPU time and %.2f times the memory, and cost %s %s %s a month (%s%%).\n",
-		label(c), ratio(c.Stats.Elapsed, first.Stats.Elapsed), label(first), ratio(c.Stats.CPU, first.Stats.CPU),
+	cpu := ""
+	if !first.Stats.CPUUnknown && !c.Stats.CPUUnknown {
+		cpu = fmt.Sprintf("%.2f times the CPU time and ", ratio(c.Stats.CPU, first.Stats.CPU))
+	}
+	fmt.Fprintf(w, "%s took %.2f times as long as %s, %s%.2f times the memory, and cost %s %s %s a month (%s%%).\n",
+		label(c), ratio(c.Stats.Elapsed, first.Stats.Elapsed), label(first), cpu,
 		ratio(c.Stats.PeakMemory, first.Stats.PeakMemory), money(more.Abs(more)), c.Bill.Currency, word,
 		cost.Decimal(share.Mul(share, big.NewRat(100, 1)), 2))
 }

@@ -27,19 +27,20 @@ const (
 )
 
 type reportJSON struct {
-	Schema      string          `json:"schema"`
-	Roots       []string        `json:"roots"`
-	RootsBase64 []string        `json:"roots_base64,omitempty"` // all of them, if one is not UTF-8
-	Mode        dedupe.Mode     `json:"mode"`
-	Workers     int             `json:"workers"`
-	Complete    bool            `json:"complete"`
-	Index       *indexUseJSON   `json:"index,omitempty"`
-	Stats       statsJSON       `json:"stats"`
-	Groups      []groupJSON     `json:"groups"`
-	Problems    []problemJSON   `json:"problems"`
-	Projection  *projectionJSON `json:"projection,omitempty"`
-	NoBill      string          `json:"projection_error,omitempty"`
-	Next        string          `json:"next,omitempty"` // where the next page begins
+	Schema          string          `json:"schema"`
+	Roots           []string        `json:"roots"`
+	RootsBase64     []string        `json:"roots_base64,omitempty"` // all of them, if one is not UTF-8
+	Mode            dedupe.Mode     `json:"mode"`
+	Workers         int             `json:"workers"`
+	Complete        bool            `json:"complete"`
+	Index           *indexUseJSON   `json:"index,omitempty"`
+	Stats           statsJSON       `json:"stats"`
+	Groups          []groupJSON     `json:"groups"`
+	Problems        []problemJSON   `json:"problems"`
+	ProblemsLeftOut int             `json:"problems_left_out,omitempty"` // of a page
+	Projection      *projectionJSON `json:"projection,omitempty"`
+	NoBill          string          `json:"projection_error,omitempty"`
+	Next            string          `json:"next,omitempty"` // where the next page begins
 }
 
 type indexUseJSON struct {
@@ -48,23 +49,23 @@ type indexUseJSON struct {
 }
 
 type statsJSON struct {
-	Files            int64   `json:"files"`
-	Bytes            int64   `json:"bytes"`
-	Directories      int64   `json:"directories"`
-	Opens            int64   `json:"opens"`
-	FilesHashed      int64   `json:"files_hashed"`
-	FilesCompared    int64   `json:"files_compared"`
-	FilesKnown       int64   `json:"files_known"`
-	OpensSpared      int64   `json:"opens_spared"`
-	BytesSpared      int64   `json:"bytes_spared"`
-	BytesRead        int64   `json:"bytes_read"`
-	DuplicateGroups  int64   `json:"duplicate_groups"`
-	DuplicateFiles   int64   `json:"duplicate_files"`
-	ReclaimableBytes int64   `json:"reclaimable_bytes"`
-	ElapsedMS        float64 `json:"elapsed_ms"`
-	CPUMS            float64 `json:"cpu_ms"`
-	PeakMemoryBytes  int64   `json:"peak_memory_bytes"`
-	WorkerProcesses  int64   `json:"worker_processes"`
+	Files            int64    `json:"files"`
+	Bytes            int64    `json:"bytes"`
+	Directories      int64    `json:"directories"`
+	Opens            int64    `json:"opens"`
+	FilesHashed      int64    `json:"files_hashed"`
+	FilesCompared    int64    `json:"files_compared"`
+	FilesKnown       int64    `json:"files_known"`
+	OpensSpared      int64    `json:"opens_spared"`
+	BytesSpared      int64    `json:"bytes_spared"`
+	BytesRead        int64    `json:"bytes_read"`
+	DuplicateGroups  int64    `json:"duplicate_groups"`
+	DuplicateFiles   int64    `json:"duplicate_files"`
+	ReclaimableBytes int64    `json:"reclaimable_bytes"`
+	ElapsedMS        float64  `json:"elapsed_ms"`
+	CPUMS            *float64 `json:"cpu_ms"` // nil if it is not known
+	PeakMemoryBytes  int64    `json:"peak_memory_bytes"`
+	WorkerProcesses  int64    `json:"worker_processes"`
 }
 
 type groupJSON struct {
@@ -296,13 +297,17 @@ func statsOf(s dedupe.Stats) statsJSON {
 		DuplicateFiles:   s.DuplicateFiles,
 		ReclaimableBytes: s.ReclaimableBytes,
 		ElapsedMS:        Milliseconds(s.Elapsed),
-		CPUMS:            Milliseconds(s.CPU),
+		CPUMS:            CPUMilliseconds(s),
 		PeakMemoryBytes:  s.PeakMemory,
 		WorkerProcesses:  s.WorkerProcesses,
 	}
 }
 
 func (s statsJSON) stats() dedupe.Stats {
+	var cpu time.Duration
+	if s.CPUMS != nil {
+		cpu = duration(*s.CPUMS)
+	}
 	return dedupe.Stats{
 		Files:       s.Files,
 		Bytes:       s.Bytes,
@@ -313,7 +318,8 @@ func (s statsJSON) stats() dedupe.Stats {
 		DuplicateFiles:   s.DuplicateFiles,
 		ReclaimableBytes: s.ReclaimableBytes,
 		Elapsed:          duration(s.ElapsedMS),
-		CPU:              duration(s.CPUMS),
+		CPU:              cpu,
+		CPUUnknown:       s.CPUMS == nil,
 		PeakMemory:       s.PeakMemoryBytes,
 		WorkerProcesses:  s.WorkerProcesses,
 	}
@@ -321,6 +327,15 @@ func (s statsJSON) stats() dedupe.Stats {
 
 // Milliseconds keeps three decimals: nothing here is measured finer.
 func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+
+// CPUMilliseconds is the CPU time of a scan as JSON has it: nil if it is not known.
+func CPUMilliseconds(s dedupe.Stats) *float64 {
+	if s.CPUUnknown {
+		return nil
+	}
+	ms := Milliseconds(s.CPU)
+	return &ms
+}
 
 func duration(ms float64) time.Duration { return time.Duration(math.Round(ms * 1e6)) }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -18,8 +19,8 @@ import (
 // Page is a part of a report's groups, in JSON. The totals are those of all.
 type Page struct {
 	After    Cursor // the last group of the page before
-	Limit    int    // groups
-	MaxBytes int    // of the JSON, about
+	Limit    int    // groups at most; 0: any number
+	MaxBytes int    // of the JSON at most; 0: any number
 }
 
 // Cursor is a place in the order of groups, which is the same in every report of
@@ -60,42 +61,68 @@ func (c Cursor) before(g dedupe.Group) bool {
 
 // WritePage writes the report as JSON with the groups and the problems that fit
 // the page, and where the next one begins. It leaves out files of a group, and
-// says how many, only where that group alone is too large.
+// says how many, only where that group alone is too large. Its error is that of w, or
+// says that nothing fits.
 func WritePage(w io.Writer, r dedupe.Report, p *Projection, page Page) error {
+	if page.Limit < 0 || page.MaxBytes < 0 {
+		return fmt.Errorf("a page of %d groups and %d bytes: neither can be negative", page.Limit, page.MaxBytes)
+	}
+	limit, maxBytes := cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
 	doc := reportOf(r, p)
-	room := page.MaxBytes - jsonSize(doc) - pageMarks
-	for _, p := range r.Problems {
+	room := maxBytes - jsonSize(doc) - pageMarks
+	for i, p := range r.Problems {
 		problem := problemOf(p)
-		if room -= jsonSize(problem); room < page.MaxBytes/2 {
-			break // complete is false, and the groups matter more
+		need := jsonSize(problem)
+		if room-need < maxBytes/2 { // the groups matter more
+			doc.ProblemsLeftOut = len(r.Problems) - i
+			break
 		}
+		room -= need
 		doc.Problems = append(doc.Problems, problem)
 	}
-	last := page.After
+	last, need := page.After, 0
 	for _, g := range r.Groups {
 		if !page.After.before(g) {
 			continue
 		}
 		group := groupOf(g)
-		need := jsonSize(group)
-		if len(doc.Groups) == page.Limit || need > room && len(doc.Groups) > 0 {
+		need = jsonSize(group)
+		if len(doc.Groups) == limit || need > room && len(doc.Groups) > 0 {
 			doc.Next = last.String()
 			break
 		}
-		for need > room {
-			keep := len(group.Files) * room / (need + 1)
-			group.FilesLeftOut += len(group.Files) - keep
-			group.Files = group.Files[:keep]
-			need = jsonSize(group)
+		if need = group.cut(need, room); need > room {
+			break
 		}
 		room -= need
+		need = 0
 		doc.Groups = append(doc.Groups, group)
 		last = Cursor{g.Reclaimable, g.Digest, true}
+	}
+	if room < 0 || need > room && len(doc.Groups) == 0 {
+		return fmt.Errorf("a page of %d bytes is too small for this report: it needs %d", page.MaxBytes, maxBytes-room+need)
 	}
 	return encode(w, doc)
 }
 
-// pageMarks is what a page says of itself, at most: next, and files_left_out.
+// fewestFiles is how many files of a group a page has at least: with fewer it would be
+// no group.
+const fewestFiles = 2
+
+// cut leaves out files of a group, which needs so many bytes, until it fits the room or
+// has the fewest files. It returns how many bytes it needs then.
+func (g *groupJSON) cut(need, room int) int {
+	for need > room && len(g.Files) > fewestFiles {
+		keep := max(fewestFiles, len(g.Files)*max(room, 0)/need)
+		g.FilesLeftOut += len(g.Files) - keep
+		g.Files = g.Files[:keep]
+		need = jsonSize(g)
+	}
+	return need
+}
+
+// pageMarks is what a page says of itself, at most: next, problems_left_out, and the
+// end of its line.
 const pageMarks = 200
 
 // jsonSize is how many bytes a value takes in an array in JSON.

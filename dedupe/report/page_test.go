@@ -2,12 +2,16 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
+	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
 )
@@ -67,7 +71,7 @@ func TestPages(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if diff := cmp.Diff(whole.Groups, got, cmp.AllowUnexported(groupJSON{}, fileJSON{}, pathJSON{})); diff != "" {
+		if diff := gocmp.Diff(whole.Groups, got, gocmp.AllowUnexported(groupJSON{}, fileJSON{}, pathJSON{})); diff != "" {
 			t.Errorf("%+v (-whole +pages):\n%s", size, diff)
 		}
 	}
@@ -84,6 +88,62 @@ func TestLargeGroup(t *testing.T) {
 	g := part.Groups[0]
 	if len(doc) > 2500 || g.FilesLeftOut == 0 || len(g.Files)+g.FilesLeftOut != 21 || part.Next == "" {
 		t.Errorf("%d bytes, %d files and %d left out, next %q", len(doc), len(g.Files), g.FilesLeftOut, part.Next)
+	}
+}
+
+// withProblems is many, of which 40 files could not be read.
+func withProblems() dedupe.Report {
+	r := many()
+	for i := range 40 {
+		r.Problems = append(r.Problems, &dedupe.Problem{Op: "open", Path: fmt.Sprint("unreadable-", i), Err: errors.New("permission denied")})
+	}
+	return r
+}
+
+// TestAnyPage asks for pages of every size, and of limits of all kinds. Each is refused
+// in words, or fits, holds to the schema and leaves nothing out without saying so.
+func TestAnyPage(t *testing.T) {
+	schema := compile(t)
+	for name, r := range map[string]dedupe.Report{"groups": many(), "problems": withProblems(), "nothing": nothing()} {
+		var whole bytes.Buffer
+		if err := WritePage(&whole, r, priced(), Page{}); err != nil {
+			t.Fatalf("%s: all of it: %v", name, err)
+		}
+		smallest := 0
+		for size := 1; size < whole.Len()+500; size += 1 + size/100 {
+			var doc bytes.Buffer
+			err := WritePage(&doc, r, priced(), Page{Limit: size % 3, MaxBytes: size})
+			if err != nil {
+				if doc.Len() > 0 || smallest > 0 || !strings.Contains(err.Error(), "too small for this report") {
+					t.Fatalf("%s in %d bytes: %v, and %d were enough; written: %s", name, size, err, smallest, &doc)
+				}
+				continue
+			}
+			smallest = cmp.Or(smallest, size)
+			var part reportJSON
+			if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
+				t.Fatal(err)
+			}
+			if doc.Len() > size || (len(part.Groups) == 0) != (len(r.Groups) == 0) {
+				t.Errorf("%s: in %d bytes a page of %d, with %d groups", name, size, doc.Len(), len(part.Groups))
+			}
+			if len(part.Groups) < len(r.Groups) && part.Next == "" || len(part.Problems)+part.ProblemsLeftOut != len(r.Problems) {
+				t.Errorf("%s in %d bytes: something is left out, and it does not say so", name, size)
+			}
+			if size%5 == 0 {
+				if err := schema.Validate(parse(t, doc.Bytes())); err != nil {
+					t.Errorf("%s in %d bytes: %v", name, size, err)
+				}
+			}
+		}
+		if smallest == 0 {
+			t.Errorf("%s: no size is enough", name)
+		}
+	}
+	for _, page := range []Page{{Limit: -1}, {MaxBytes: -1}} {
+		if err := WritePage(io.Discard, many(), priced(), page); err == nil {
+			t.Errorf("%+v is not refused", page)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,10 +66,14 @@ func CheckBill(region string, u cost.Usage) (*cost.Book, error) {
 
 // Explain adds to a price that is not known how to do without.
 func Explain(err error) error {
-	switch {
-	case err == nil || !strings.Contains(err.Error(), "no price for"):
+	var missing *cost.PriceError
+	if !errors.As(err, &missing) {
 		return err
-	case strings.Contains(err.Error(), "dynamodb."):
+	}
+	optional := func(meter string) bool {
+		return strings.HasPrefix(meter, "api.") || strings.HasPrefix(meter, "efs.storage.")
+	}
+	if slices.ContainsFunc(missing.Meters, func(meter string) bool { return !optional(meter) }) {
 		return fmt.Errorf("%w; choose the prices of a region that is known", err)
 	}
 	return fmt.Errorf("%w; leave the gateway out with the api none, and storage with the storage class none", err)

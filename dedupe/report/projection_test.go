@@ -1,7 +1,10 @@
 package report
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +150,30 @@ func TestProject(t *testing.T) {
 	u.Calls = -1
 	if p := Project(book, u); p.Err == nil || p.Bill != nil || p.Usage != u {
 		t.Errorf("of -1 calls: %+v", p)
+	}
+}
+
+// TestExplain holds that the advice goes by what is missing, not by words.
+func TestExplain(t *testing.T) {
+	missing := func(meters ...string) error { return &cost.PriceError{Region: "mars", Meters: meters} }
+	for _, test := range []struct {
+		err    error
+		advice string
+	}{
+		{missing("api.http"), "leave the gateway out"},
+		{missing("api.http", "efs.storage.standard"), "storage with the storage class none"},
+		{missing("api.http", "dynamodb.read"), "choose the prices of a region"},
+		{missing("lambda.requests"), "choose the prices of a region"},
+		{fmt.Errorf("with the index: %w", missing("dynamodb.read")), "choose the prices of a region"},
+		{errors.New("there is no price for dynamodb.read in the catalogue"), ""},
+	} {
+		got := Explain(test.err)
+		if !errors.Is(got, test.err) || (got == test.err) != (test.advice == "") || !strings.Contains(got.Error(), test.advice) {
+			t.Errorf("%v: %v, want %q", test.err, got, test.advice)
+		}
+	}
+	if err := Explain(nil); err != nil {
+		t.Error(err)
 	}
 }
 

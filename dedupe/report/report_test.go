@@ -47,6 +47,7 @@ func samples() []sample {
 		{"nothing", nothing(), nil},
 		{"no-bill", unpriced(), unpayable()},
 		{"indexed", indexed(), weighed()},
+		{"not-alone", notAlone(), nil},
 	}
 }
 
@@ -282,6 +283,13 @@ func priced() *Projection {
 			Warnings:    []string{"one without a full stop", "one with one."},
 		},
 	}
+}
+
+// notAlone shared the process with another scan.
+func notAlone() dedupe.Report {
+	r := nothing()
+	r.Stats.CPUUnknown = true
+	return r
 }
 
 // indexed read one of two files; the index knew the other.

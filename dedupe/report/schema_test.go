@@ -66,6 +66,11 @@ func documents(t testing.TB) map[string]any {
 	}
 	docs["page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 1 << 20}))
 	docs["small page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 2500}))
+	var problems bytes.Buffer
+	if err := WritePage(&problems, withProblems(), nil, Page{Limit: 1, MaxBytes: 4000}); err != nil {
+		t.Fatal(err)
+	}
+	docs["page of problems"] = parse(t, problems.Bytes())
 	return docs
 }
 
@@ -97,7 +102,7 @@ func TestSchema(t *testing.T) {
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
-	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true,
+	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true, "problems_left_out": true,
 	"index": true, "why": true, "table": true, "at_churn": true,
 	"known_share": true, "usage.open_operations": true, "dynamodb_read_units": true, "dynamodb_write_units": true, "dynamodb_stored_bytes": true,
 }
@@ -126,7 +131,7 @@ func TestSchemaRefuses(t *testing.T) {
 			for _, field := range slices.Sorted(maps.Keys(o)) {
 				was := o[field]
 				for _, wrong := range []any{nil, "", json.Number("-1.5"), false, []any{nil}, map[string]any{"no": "such"}} {
-					if sameType(was, wrong) {
+					if sameType(was, wrong) || field == "cpu_ms" && (wrong == nil || sameType(wrong, json.Number("0"))) {
 						continue // see TestSchemaRefusesValues
 					}
 					o[field] = wrong
@@ -162,6 +167,7 @@ func TestSchemaRefusesValues(t *testing.T) {
 		{`"files":12345`, `"files":-1`},
 		{`"files":12345`, `"files":1.5`},
 		{`"elapsed_ms":1234.567`, `"elapsed_ms":-1`},
+		{`"cpu_ms":90000`, `"cpu_ms":-1`},
 		{`"digest":"0102`, `"digest":"`},
 		{`"digest":"0102`, `"digest":"0102ff`},
 		{`"digest":"0102`, `"digest":"01G2`},

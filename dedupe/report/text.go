@@ -106,10 +106,17 @@ func writeFound(w io.Writer, r dedupe.Report, s Style) {
 	if t.FilesKnown > 0 {
 		known = fmt.Sprintf(", %s known from the index", count(t.FilesKnown, "file", "files"))
 	}
-	fmt.Fprintf(w, "Read %s in %s%s, %s listed; %s hashed, %s compared; took %s, %s of CPU and %s of memory in %s, %s.\n",
+	cpu := fmt.Sprintf(", %s of CPU", elapsed(t.CPU))
+	if t.CPUUnknown {
+		cpu = ""
+	}
+	fmt.Fprintf(w, "Read %s in %s%s, %s listed; %s hashed, %s compared; took %s%s and %s of memory in %s, %s.\n",
 		size(t.BytesRead), count(t.Opens, "open", "opens"), known, count(t.Directories, "directory", "directories"),
 		count(t.FilesHashed, "file", "files"), humanize.Comma(t.FilesCompared),
-		elapsed(t.Elapsed), elapsed(t.CPU), size(t.PeakMemory), r.Mode, count(int64(r.Workers), "worker", "workers"))
+		elapsed(t.Elapsed), cpu, size(t.PeakMemory), r.Mode, count(int64(r.Workers), "worker", "workers"))
+	if t.CPUUnknown {
+		fmt.Fprintln(w, "CPU time not known: another scan ran in the same process.")
+	}
 	if t.OpensSpared > 0 {
 		fmt.Fprintf(w, "The index spared %s and %s.\n", count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"math/big"
@@ -87,7 +88,7 @@ func readBack(t *testing.T, region string, u cost.Usage) bool {
 	t.Helper()
 	p := Project(prices(t, region), u)
 	if p.Err != nil {
-		if !strings.Contains(p.Err.Error(), "no price for") {
+		if missing := (*cost.PriceError)(nil); !errors.As(p.Err, &missing) {
 			t.Fatalf("%+v: %v", u, p.Err)
 		}
 		return false
@@ -251,7 +252,7 @@ func FuzzRead(f *testing.F) {
 		}
 		p := Project(book, u)
 		if p.Err != nil {
-			if !strings.Contains(p.Err.Error(), "no price for") {
+			if missing := (*cost.PriceError)(nil); !errors.As(p.Err, &missing) {
 				t.Errorf("read, but it can't be priced: %v", p.Err)
 			}
 			return

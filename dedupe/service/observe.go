@@ -13,11 +13,21 @@ import (
 	"efsdedupe/dedupe/report"
 )
 
+// What a log line is about, in its field "event". Messages are for people and may be
+// reworded. Events are for programs, such as the metric filters of deploy/template.yaml,
+// and stay.
+const (
+	eventScan          = "scan"
+	eventIndexFailed   = "index_failed"
+	eventRequestFailed = "request_failed"
+)
+
 // record logs a scan and writes its metrics: how much it did, and what it cost.
 func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, charged index.Units, p report.Projection) {
 	t := found.Stats
 	price := callCost(p)
 	attributes := []slog.Attr{
+		slog.String("event", eventScan),
 		slog.String("request_id", callerOf(r.Context()).RequestID),
 		slog.String("tenant", tenant),
 		slog.String("mode", string(found.Mode)),
@@ -32,7 +42,7 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 		slog.Int64("duplicate_groups", t.DuplicateGroups),
 		slog.Int64("reclaimable_bytes", t.ReclaimableBytes),
 		slog.Float64("elapsed_ms", report.Milliseconds(t.Elapsed)),
-		slog.Float64("cpu_ms", report.Milliseconds(t.CPU)),
+		slog.Any("cpu_ms", report.CPUMilliseconds(t)),
 		slog.Int64("peak_memory_bytes", t.PeakMemory),
 		slog.String("cost_usd", price),
 	}

@@ -26,7 +26,7 @@ func (s *service) recall(opts *dedupe.Options) (remember func(request, scan cont
 		if err := use.Flush(ctx); err != nil {
 			why = reasonFor(err)
 			s.Log.LogAttrs(request, slog.LevelWarn, "the index failed, and what it did not answer was read",
-				slog.String("request_id", callerOf(request).RequestID), slog.String("error", s.withoutPaths(err)))
+				slog.String("event", eventIndexFailed), slog.String("request_id", callerOf(request).RequestID), slog.String("error", s.withoutPaths(err)))
 		}
 		use.Describe(r, why)
 		return use.Units()

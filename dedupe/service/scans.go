@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"efsdedupe/dedupe"
@@ -58,6 +59,9 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
+	var left func()
+	opts.Alone, left = s.running.enter()
+	defer left()
 
 	ctx, cancel := withAnswerTime(r.Context())
 	defer cancel()
@@ -130,6 +134,34 @@ func (s *service) enter(ctx context.Context) (leave func(), err error) {
 		<-s.waiting
 		return nil, busy
 	}
+}
+
+// attendance knows which scans have the process to themselves, from before the first
+// file until the answer is written.
+type attendance struct {
+	mu      sync.Mutex
+	present int // scans that run
+	came    int // scans that have begun, ever
+}
+
+// enter begins a scan. Alone reports whether no other ran since.
+func (a *attendance) enter() (alone func() bool, leave func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.present++
+	a.came++
+	first, came := a.present == 1, a.came
+	alone = func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return first && a.came == came
+	}
+	leave = func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.present--
+	}
+	return alone, leave
 }
 
 // withAnswerTime ends a scan so early that its answer still arrives.

@@ -85,6 +85,7 @@ type service struct {
 	root    *os.File
 	scans   chan struct{} // a place for each scan that runs
 	waiting chan struct{} // a place for each that runs or waits
+	running attendance
 }
 
 // New returns the handler. It fails if the root is no directory that can be
@@ -153,7 +154,7 @@ func (s *service) handle(route func(w http.ResponseWriter, r *http.Request) erro
 // rest.
 func (s *service) failed(w http.ResponseWriter, r *http.Request, what string, stack []byte) {
 	id := rand.Text()
-	s.Log.Error("request failed", "id", id, "request_id", callerOf(r.Context()).RequestID,
+	s.Log.Error("request failed", "event", eventRequestFailed, "id", id, "request_id", callerOf(r.Context()).RequestID,
 		"route", r.Pattern, "error", what, "stack", string(stack))
 	refuse(http.StatusInternalServerError, "the request failed; the log has more under %s", id).with("id", id).write(w, r)
 }

@@ -22,7 +22,7 @@ import (
 
 // The test binary is its own worker process.
 func TestMain(m *testing.M) {
-	if isWorker, err := dedupe.RunWorker(os.Args[1:], os.Stdin, os.Stdout); isWorker {
+	if isWorker, err := dedupe.RunWorker(os.Stdin, os.Stdout); isWorker {
 		if err != nil {
 			os.Exit(1)
 		}

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		pool.Serve(os.Stdin, os.Stdout, func([]byte) []byte { return []byte("nonsense") })
 		os.Exit(0)
 	}
-	if isWorker, err := RunWorker(os.Args[1:], os.Stdin, os.Stdout); isWorker {
+	if isWorker, err := RunWorker(os.Stdin, os.Stdout); isWorker {
 		if err != nil {
 			os.Exit(1)
 		}
@@ -438,9 +438,7 @@ func TestMalformed(t *testing.T) {
 }
 
 func TestRunWorker(t *testing.T) {
-	for _, args := range [][]string{nil, {"worker"}, {workerArg, "more"}} {
-		if isWorker, err := RunWorker(args, nil, nil); isWorker || err != nil {
-			t.Errorf("%q make a worker, error %v", args, err)
-		}
+	if isWorker, err := RunWorker(nil, nil); isWorker || err != nil {
+		t.Errorf("without the role it is a worker, error %v", err)
 	}
 }

@@ -7,26 +7,29 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"slices"
 
 	"efsdedupe/dedupe/pool"
 )
 
-// workerArg is the argument that makes a program a worker process.
-const workerArg = "task-worker"
+// workerRole makes a program a worker process.
+const workerRole pool.Role = "DEDUPE_TASK_WORKER"
 
-// RunWorker makes a program a worker process if args, its arguments, are those of
-// one: it runs the tasks that frames on in hold, and answers on out, until in
-// ends.
-func RunWorker(args []string, in io.Reader, out io.Writer) (isWorker bool, err error) {
-	if !slices.Equal(args, []string{workerArg}) {
-		return false, nil
+// RunWorker makes a program a worker process if a Function started it as one: it runs
+// the tasks that frames on in hold, and answers on out, until in ends.
+func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
+	how, err := workerRole.Take(in, out)
+	if how == "" || err != nil {
+		return how != "", err
 	}
 	return true, pool.Serve(in, out, newRunner().answer)
 }
 
 // workerCommand is this program as a worker process.
-func workerCommand() *exec.Cmd { return pool.Self(workerArg) }
+func workerCommand() *exec.Cmd {
+	cmd := pool.Self()
+	workerRole.Give(cmd, "tasks")
+	return cmd
+}
 
 // response is what a worker process answers to a task.
 type response struct {
