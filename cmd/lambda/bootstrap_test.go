@@ -18,9 +18,9 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/go-cmp/cmp"
 
-	"efsdedupe/dedupe/runtimeapi"
 	"efsdedupe/fixtures"
-	"efsdedupe/fixtures/dynalite"
+	"efsdedupe/fixtures/aws"
+	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
 // bootstrap builds the program as it is deployed.
@@ -385,7 +385,7 @@ func settle(t *testing.T, root string) {
 // What one environment has read, neither it nor another reads again.
 func TestBootstrapIndex(t *testing.T) {
 	for name, variables := range map[string]func(*testing.T) []string{
-		"table": func(t *testing.T) []string { return indexed(dynalite.ForTest(t, "digests")) },
+		"table": func(t *testing.T) []string { return indexed(aws.DynamoDBForTest(t, "digests")) },
 		"file":  func(t *testing.T) []string { return []string{"DEDUPE_INDEX=" + filepath.Join(t.TempDir(), "index.db")} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -446,7 +446,7 @@ func TestBootstrapResumes(t *testing.T) {
 	}
 	settle(t, root)
 	path := bootstrap(t)
-	endpoint := dynalite.ForTest(t, "digests")
+	endpoint := aws.DynamoDBForTest(t, "digests")
 	var read int64
 	for i := range 2 {
 		f, err := start(t, path, root, indexed(endpoint)...)
