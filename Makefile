@@ -2,8 +2,8 @@
 # make test   runs all tests, with the race detector where there is a C compiler
 # make lambda build/dedupe-arm64.zip and -amd64.zip
 # make invoke calls the Lambda function here, with [EVENT=...]
-# make bench-peers  sets dedupe beside the other finders that are installed, with [TREES=1,3,7] [RUNS=10] [SEED=1]
-# make experiment  the modes and languages compared as on Lambda, into the README; as root
+# make bench-peers  compares dedupe with the other finders that are installed, with [TREES=1,3,7] [RUNS=10] [SEED=1]
+# make experiment  compares the modes and languages as on Lambda, for cmd/experiment/README.md; as root
 # The rest: fixtures [DIR=...], build, deploy, check-deploy, lint, bench, clean.
 
 DIR   ?= build/efs
@@ -14,15 +14,15 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test fixtures build build/dedupe build/bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean FORCE
+.PHONY: demo test fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean FORCE
 
 demo:
 
-build: build/dedupe build/bootstrap
+build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap
 
 # Phony, because go build itself knows what is up to date.
-build/dedupe:
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags "-s -w" -o $@ ./cmd/dedupe
+build/dedupe build/experiment:
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags "-s -w" -o $@ ./cmd/$(@F)
 
 fixtures: build/dedupe
 	build/dedupe fixtures $(DIR)
@@ -37,24 +37,34 @@ demo: fixtures
 	build/dedupe scan --workers 100 --format json --output build/processes.json --mode processes $(DIR)
 	build/dedupe cost --report build/goroutines.json --report build/processes.json
 
-# The bootstrap of the Lambda function; -trimpath and no build id make it the same
+# The bootstrap of a Lambda function; -trimpath and no build id make it the same
 # bytes wherever and whenever it is built from the same revision.
-BUILD_LAMBDA = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@ ./cmd/lambda
+BUILD_LAMBDA = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@
 
 build/lambda/%/bootstrap: FORCE
-	GOOS=linux GOARCH=$* $(BUILD_LAMBDA)
+	GOOS=linux GOARCH=$* $(BUILD_LAMBDA) ./cmd/lambda
 
 # The same for this machine.
 build/bootstrap:
-	$(BUILD_LAMBDA)
+	$(BUILD_LAMBDA) ./cmd/lambda
+
+# The function that the experiment measures, for this machine and for Lambda.
+build/experiment-bootstrap:
+	$(BUILD_LAMBDA) ./cmd/experiment/bootstrap
+
+build/experiment-lambda/%/bootstrap: FORCE
+	GOOS=linux GOARCH=$* $(BUILD_LAMBDA) ./cmd/experiment/bootstrap
+
+build/experiment-%.zip: build/experiment-lambda/%/bootstrap
+	$(GO) run deploy/zip.go $@ $<
 
 build/dedupe-%.zip: build/lambda/%/bootstrap
 	$(GO) run deploy/zip.go $@ $<
 
 lambda: build/dedupe-arm64.zip build/dedupe-amd64.zip
 
-invoke: fixtures build/bootstrap
-	build/dedupe invoke --root $(DIR) $(EVENT)
+invoke: fixtures build/bootstrap build/experiment
+	build/experiment invoke --root $(DIR) $(EVENT)
 
 ARCH  ?= arm64
 STACK ?= dedupe
@@ -91,21 +101,23 @@ lint:
 bench: build/dedupe
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-# The experiment, and its results in the README: both modes at all sizes, and then
-# all workloads, modes and languages at one.
-experiment: build
-	build/dedupe bench --format json --output build/modes.json
-	build/dedupe bench --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task --memory 1769 --format json --output build/languages.json
-	for name in modes languages; do \
-		build/dedupe bench --report build/$$name.json --format markdown --output build/$$name.md && \
-		sed -i -e "/^<!-- $$name -->/,/^<!-- end -->/{//!d}" -e "/^<!-- $$name -->/r build/$$name.md" README.md || exit; \
-	done
+# $(call into,FILE,NAME) replaces the table NAME in FILE with build/NAME.md.
+into = sed -i -e "/^<!-- $(2) -->/,/^<!-- end -->/{//!d}" -e "/^<!-- $(2) -->/r build/$(2).md" $(1)
 
-# The table for the README, and all samples; the trees stay, until make clean.
-bench-peers: build/dedupe
-	$(GO) run ./fixtures/peers -markdown build/peers.md -json build/peers.json \
-		$(if $(TREES),-trees $(TREES)) $(if $(RUNS),-runs $(RUNS)) $(if $(SEED),-seed $(SEED)) $(ARGS)
-	sed -i -e "/^<!-- peers -->/,/^<!-- end -->/{//!d}" -e "/^<!-- peers -->/r build/peers.md" README.md
+# Both modes at all memory sizes, and then all workloads, modes and languages at one.
+experiment: build
+	build/experiment run --format json --output build/modes.json
+	build/experiment run --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task --memory 1769 --format json --output build/languages.json
+	build/experiment run --report build/modes.json --format markdown --output build/modes.md
+	build/experiment run --report build/languages.json --format markdown --output build/languages.md
+	$(call into,cmd/experiment/README.md,modes)
+	$(call into,cmd/experiment/README.md,languages)
+
+# The table, and all samples; the trees stay, until make clean.
+bench-peers: build/dedupe build/experiment
+	build/experiment peers --markdown build/peers.md --json build/peers.json \
+		$(if $(TREES),--trees $(TREES)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(call into,cmd/experiment/internal/peers/README.md,peers)
 
 clean:
 	rm -rf build

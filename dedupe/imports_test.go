@@ -12,32 +12,40 @@ import (
 // are the independent truth.
 func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
+	const experiment = "cmd/experiment/internal/"
 	allowed := map[string][]string{ // packages of this module that one may import
-		"dedupe":                {"dedupe/pool"},
-		"dedupe/pool":           nil,
-		"dedupe/cost":           nil,
-		"dedupe/index":          {"dedupe"},
-		"dedupe/index/dynamodb": {"dedupe/index"},
-		"dedupe/report":         {"dedupe", "dedupe/cost"},
-		"dedupe/service":        {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/report"},
-		"dedupe/runtimeapi":     nil,
-		"dedupe/bench": {"dedupe/bench/box", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/pool", "dedupe/runtimeapi",
-			"fixtures", "fixtures/contenders", "fixtures/efs"},
-		"dedupe/bench/box":      nil,
-		"dedupe/bench/results":  {"dedupe/cost", "dedupe/report"},
-		"dedupe/bench/task":     {"dedupe", "dedupe/pool"},
-		"fixtures":              nil,
-		"fixtures/contenders":   nil,
-		"fixtures/dynalite":     nil,
-		"fixtures/efs":          nil,
-		"fixtures/peers":        {"fixtures", "fixtures/efs"},
-		"fixtures/peers/empty":  nil,
-		"fixtures/peers/launch": nil,
-		"cmd/dedupe": {"dedupe", "dedupe/bench", "dedupe/bench/results", "dedupe/bench/task", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
-			"dedupe/report", "dedupe/runtimeapi", "dedupe/service", "fixtures", "fixtures/contenders", "fixtures/efs"},
-		"cmd/lambda": {"dedupe", "dedupe/bench/task", "dedupe/index", "dedupe/index/dynamodb", "dedupe/service"},
+		"dedupe":                     {"dedupe/pool"},
+		"dedupe/pool":                nil,
+		"dedupe/cost":                nil,
+		"dedupe/index":               {"dedupe"},
+		"dedupe/index/dynamodb":      {"dedupe/index"},
+		"dedupe/report":              {"dedupe", "dedupe/cost"},
+		"dedupe/service":             {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/report"},
+		"fixtures":                   nil,
+		"fixtures/aws":               nil,
+		"fixtures/efs":               nil,
+		"fixtures/lambda/box":        nil,
+		"fixtures/lambda/runtimeapi": nil,
+		"cmd/internal/cli":           nil,
+		"cmd/internal/clitest":       {"cmd/internal/cli"},
+		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
+			"dedupe/report", "dedupe/service", "fixtures"},
+		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/service"},
+		"cmd/experiment": {experiment + "contenders", experiment + "lab", experiment + "peers", experiment + "results", experiment + "task",
+			"cmd/internal/cli", "dedupe/cost", "dedupe/report", "fixtures/efs", "fixtures/lambda/runtimeapi"},
+		"cmd/experiment/bootstrap": {experiment + "task"},
+		experiment + "contenders":  nil,
+		experiment + "lab": {experiment + "contenders", experiment + "results", experiment + "task",
+			"dedupe/cost", "dedupe/pool", "fixtures", "fixtures/efs", "fixtures/lambda/box", "fixtures/lambda/runtimeapi"},
+		experiment + "peers":        {"fixtures", "fixtures/efs"},
+		experiment + "peers/empty":  nil,
+		experiment + "peers/launch": nil,
+		experiment + "peers/read":   nil,
+		experiment + "results":      {"dedupe/cost", "dedupe/report"},
+		experiment + "task":         {"dedupe", "dedupe/pool"},
 	}
-	forbidden := map[string][]string{ // what a package must not know, though others may
+	bootstraps := []string{"cmd/lambda", "cmd/experiment/bootstrap"} // of Lambda functions
+	forbidden := map[string][]string{                                // what a package must not know, though others may
 		"dedupe":        {"net", "net/http"},
 		"dedupe/cost":   {"os", "io/fs", "net", "net/http"},
 		"dedupe/report": {"os", "net", "net/http"},
@@ -60,9 +68,45 @@ func TestImports(t *testing.T) {
 			if slices.Contains(forbidden[name], imported) {
 				t.Errorf("%s imports %s", name, imported)
 			}
-			if strings.HasPrefix(imported, "github.com/aws/aws-lambda-go") && name != "cmd/lambda" {
+			if strings.HasPrefix(imported, "github.com/aws/aws-lambda-go") && !slices.Contains(bootstraps, name) {
 				t.Errorf("%s imports %s", name, imported)
 			}
 		}
 	}
+}
+
+// TestLinks checks that what only the experiment needs is not linked into the
+// programs that people install.
+func TestLinks(t *testing.T) {
+	experiments := []string{
+		"efsdedupe/cmd/experiment/", "efsdedupe/fixtures/efs", "efsdedupe/fixtures/lambda/", // contenders, FUSE, cgroups
+		"github.com/hanwen/go-fuse", "github.com/go-analyze/charts", "github.com/guptarohit/asciigraph", "golang.org/x/image",
+	}
+	for program, lacks := range map[string][]string{
+		"efsdedupe/cmd/dedupe": append([]string{"github.com/aws/aws-lambda-go"}, experiments...),
+		"efsdedupe/cmd/lambda": append([]string{"github.com/spf13/cobra", "efsdedupe/fixtures"}, experiments...),
+	} {
+		for _, linked := range linkedBy(t, program) {
+			if slices.ContainsFunc(lacks, func(prefix string) bool { return strings.HasPrefix(linked, prefix) }) {
+				t.Errorf("%s links %s", program, linked)
+			}
+		}
+	}
+	// The prefixes are right: the experiment links something with each of them.
+	linked := linkedBy(t, "efsdedupe/cmd/experiment")
+	for _, prefix := range experiments {
+		if !slices.ContainsFunc(linked, func(name string) bool { return strings.HasPrefix(name, prefix) }) {
+			t.Errorf("the experiment does not link %s", prefix)
+		}
+	}
+}
+
+// linkedBy lists the packages that a program links.
+func linkedBy(t *testing.T, program string) []string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-deps", program).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(out))
 }

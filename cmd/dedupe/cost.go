@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
@@ -26,13 +27,13 @@ type projection struct {
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	u := &p.usage
 	*u = report.DefaultUsage()
-	f.Var((*quantity)(&u.Calls), "calls", "calls a month that the bill is for")
+	f.Var((*cli.Quantity)(&u.Calls), "calls", "calls a month that the bill is for")
 	f.StringVar(&p.region, "region", report.DefaultRegion, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
 	f.Int64Var(&u.Lambda.MemoryMB, "memory", memory, memoryHelp)
-	f.Var(choice[cost.Arch]{&u.Lambda.Arch, []cost.Arch{cost.ARM, cost.X86}}, "arch", "instruction set of the Lambda function")
-	f.Var(choice[cost.API]{&u.API, []cost.API{cost.HTTP, cost.REST, cost.NoAPI}}, "api", "kind of API Gateway in front of it")
-	f.Var(choice[cost.Throughput]{&u.EFS.Throughput, []cost.Throughput{cost.Elastic, cost.Provisioned, cost.Bursting}}, "throughput", "throughput mode of the file system")
-	f.Var(choice[cost.StorageClass]{&u.EFS.StorageClass, []cost.StorageClass{cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage}}, "storage-class", "where the files are stored; none leaves storage out")
+	f.Var(cli.OneOf(&u.Lambda.Arch, cost.ARM, cost.X86), "arch", "instruction set of the Lambda function")
+	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "kind of API Gateway in front of it")
+	f.Var(cli.OneOf(&u.EFS.Throughput, cost.Elastic, cost.Provisioned, cost.Bursting), "throughput", "throughput mode of the file system")
+	f.Var(cli.OneOf(&u.EFS.StorageClass, cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage), "storage-class", "where the files are stored; none leaves storage out")
 	f.BoolVar(&u.FreeTier, "free-tier", false, "apply Lambda's monthly free tier")
 	f.Var(&p.churn, "churn", "with an index: the bill if so many files change between two calls, beside the bill if every call reads all")
 	f.Lookup("churn").DefValue = "" // none: there is one bill
@@ -47,16 +48,16 @@ func (p *projection) weighed(of *report.Projection, book *cost.Book) {
 
 // bill is the flags of dedupe cost.
 type bill struct {
-	std
+	cli.Std
 	projection
 	reports   []string
-	bytesRead byteSize
-	opens     quantity
+	bytesRead cli.ByteSize
+	opens     cli.Quantity
 	format    report.Format
 }
 
-func costCommand(s std) *cobra.Command {
-	c := bill{std: s, format: report.Text}
+func costCommand(s cli.Std) *cobra.Command {
+	c := bill{Std: s, format: report.Text}
 	cmd := &cobra.Command{
 		Use:   "cost [flags]",
 		Short: "Project what a month of calls costs, from figures or from a report",
@@ -90,13 +91,13 @@ all up in each call, and for rewriting the items in which a file has changed.`,
 	f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
 	f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
 	f.Var(&c.opens, "opens", "files that a call opens, the bytes spread evenly over them")
-	f.Var((*byteSize)(&u.EFS.StoredBytes), "stored", "what the file system holds")
-	f.Var((*byteSize)(&u.EFS.ReclaimableBytes), "reclaimable", "what of it duplicates hold")
-	f.Var((*byteSize)(&u.RequestBytes), "payload", "what API Gateway carries for a call")
+	f.Var((*cli.ByteSize)(&u.EFS.StoredBytes), "stored", "what the file system holds")
+	f.Var((*cli.ByteSize)(&u.EFS.ReclaimableBytes), "reclaimable", "what of it duplicates hold")
+	f.Var((*cli.ByteSize)(&u.RequestBytes), "payload", "what API Gateway carries for a call")
 	f.Int64Var(&u.EFS.ProvisionedMiBps, "provisioned-mibps", 0, "with provisioned throughput, the rate; 0 for the average that the calls need")
 	f.Int64Var(&u.Lambda.EphemeralMB, "ephemeral-storage", 512, "MB of /tmp")
 	f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "environments kept ready all month")
-	f.Var(choice[report.Format]{&c.format, []report.Format{report.Text, report.JSON}}, "format", "how to write the bill")
+	f.Var(cli.OneOf(&c.format, report.Text, report.JSON), "format", "how to write the bill")
 	return cmd
 }
 
@@ -109,7 +110,7 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		if err != nil {
 			return err
 		}
-		return report.WriteProjection(c.out, c.format, &p, inColour(c.out))
+		return report.WriteProjection(c.Out, c.format, &p, cli.InColour(c.Out))
 	}
 	scans := make([]report.Comparison, len(c.reports))
 	for i, path := range c.reports {
@@ -122,10 +123,10 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		}
 	}
 	if len(scans) > 1 && c.format == report.Text {
-		return report.WriteComparison(c.out, scans, inColour(c.out))
+		return report.WriteComparison(c.Out, scans, cli.InColour(c.Out))
 	}
 	for _, s := range scans {
-		if err := report.WriteProjection(c.out, c.format, &s.Projection, inColour(c.out)); err != nil {
+		if err := report.WriteProjection(c.Out, c.format, &s.Projection, cli.InColour(c.Out)); err != nil {
 			return err
 		}
 	}

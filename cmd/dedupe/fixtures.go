@@ -6,12 +6,13 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/fixtures"
 )
 
-func fixturesCommand(s std) *cobra.Command {
+func fixturesCommand(s cli.Std) *cobra.Command {
 	spec := fixtures.Spec{Layout: fixtures.TwoSets}
-	files, size := quantity(100), byteSize(1<<20)
+	files, size := cli.Quantity(100), cli.ByteSize(1<<20)
 	cmd := &cobra.Command{
 		Use:   "fixtures [flags] DIR",
 		Short: "Make a set of files of which it is known which are identical",
@@ -39,7 +40,7 @@ A directory that is not empty is refused, unless what is in it was made so.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(s.out, "%s files, %s, in %s; %d groups of identical files in %s\n",
+			fmt.Fprintf(s.Out, "%s files, %s, in %s; %d groups of identical files in %s\n",
 				humanize.Comma(int64(m.Counts.Files)), humanize.IBytes(uint64(m.Counts.Bytes)), args[0], m.Counts.Groups, path)
 			return nil
 		},
@@ -47,8 +48,8 @@ A directory that is not empty is refused, unless what is in it was made so.`,
 	f := cmd.Flags()
 	f.Var(&files, "files", "how many files; a tree's traps come on top")
 	f.Var(&size, "size", "of each file; of the largest in a tree, where 64KiB is the default")
-	f.Var(choice[fixtures.Layout]{&spec.Layout, []fixtures.Layout{fixtures.TwoSets, fixtures.HalfUnique, fixtures.Tree}}, "layout", "which files are identical")
+	f.Var(cli.OneOf(&spec.Layout, fixtures.TwoSets, fixtures.HalfUnique, fixtures.Tree), "layout", "which files are identical")
 	f.Uint64Var(&spec.Seed, "seed", 1, "other seeds give other contents")
-	cmd.AddCommand(mountCommand(s))
+	cmd.AddCommand(movedCommand("dedupe fixtures mount", "mount"))
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
@@ -68,7 +69,7 @@ func advise(err error) error {
 	return err
 }
 
-func indexCommand(s std) *cobra.Command {
+func indexCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "index",
 		Short: "Look at, clean and check an index of digests",
@@ -83,7 +84,7 @@ INDEX is as for --index: auto, the file that is yours, or FILE, or dynamodb://TA
 	return cmd
 }
 
-func indexStatsCommand(s std) *cobra.Command {
+func indexStatsCommand(s cli.Std) *cobra.Command {
 	return &cobra.Command{
 		Use:     "stats INDEX",
 		Short:   "Say what is in an index",
@@ -95,16 +96,16 @@ func indexStatsCommand(s std) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(s.out, "%s entries in %s, %s", humanize.Comma(t.Entries), plural(t.Blocks, "block"), humanize.IBytes(uint64(t.Bytes)))
+				fmt.Fprintf(s.Out, "%s entries in %s, %s", humanize.Comma(t.Entries), plural(t.Blocks, "block"), humanize.IBytes(uint64(t.Bytes)))
 				if t.Entries > 0 {
-					fmt.Fprintf(s.out, ", %d bytes an entry; the oldest was last used on %s", t.Bytes/t.Entries, t.Oldest.Format("2006-01-02"))
+					fmt.Fprintf(s.Out, ", %d bytes an entry; the oldest was last used on %s", t.Bytes/t.Entries, t.Oldest.Format("2006-01-02"))
 				}
-				fmt.Fprintln(s.out)
+				fmt.Fprintln(s.Out)
 				for _, id := range t.FileSystems {
-					fmt.Fprintln(s.out, " ", id)
+					fmt.Fprintln(s.Out, " ", id)
 				}
 				if t.Damaged > 0 {
-					fmt.Fprintf(s.out, "%s damaged or of another version: nothing is taken from there\n", plural(t.Damaged, "block"))
+					fmt.Fprintf(s.Out, "%s damaged or of another version: nothing is taken from there\n", plural(t.Damaged, "block"))
 				}
 				return nil
 			})
@@ -134,7 +135,7 @@ func withIndex(i indexFlags, do func(*index.Index) error) error {
 	return advise(do(x))
 }
 
-func indexPruneCommand(s std) *cobra.Command {
+func indexPruneCommand(s cli.Std) *cobra.Command {
 	var i indexFlags
 	var days int
 	cmd := &cobra.Command{
@@ -158,7 +159,7 @@ something else is written.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(s.out, "%s removed\n", entries(removed))
+				fmt.Fprintf(s.Out, "%s removed\n", entries(removed))
 				return nil
 			})
 		},
@@ -175,7 +176,7 @@ func entries(n int64) string {
 	return humanize.Comma(n) + " entries"
 }
 
-func indexVerifyCommand(s std) *cobra.Command {
+func indexVerifyCommand(s cli.Std) *cobra.Command {
 	var i indexFlags
 	sample := share(0.01)
 	opts := dedupe.Options{Mode: dedupe.Goroutines}
@@ -203,7 +204,7 @@ Exit codes: 0 all that was read is right; 1 something is wrong: remove the index
 	return cmd
 }
 
-func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, share float64) error {
+func verify(ctx context.Context, s cli.Std, x *index.Index, opts dedupe.Options, share float64) error {
 	if err := opts.Validate(); err != nil {
 		return err
 	}
@@ -215,20 +216,20 @@ func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, sha
 		return c.Refused
 	}
 	for _, f := range c.Wrong {
-		fmt.Fprintf(s.out, "wrong: %s\n", strconv.Quote(f.Path))
+		fmt.Fprintf(s.Out, "wrong: %s\n", strconv.Quote(f.Path))
 	}
 	for _, p := range c.Unread {
-		fmt.Fprintf(s.err, "dedupe: not checked: %s\n", report.ProblemLine(p))
+		fmt.Fprintf(s.Err, "dedupe: not checked: %s\n", report.ProblemLine(p))
 	}
 	if c.Refused != nil {
-		fmt.Fprintf(s.err, "dedupe: %s\n", oneLine(advise(c.Refused).Error()))
+		fmt.Fprintf(s.Err, "dedupe: %s\n", cli.OneLine(advise(c.Refused).Error()))
 	}
-	fmt.Fprintf(s.out, "%s known, %s read again, %s wrong%s\n", plural(c.Known, "file"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))), confidence(c))
+	fmt.Fprintf(s.Out, "%s known, %s read again, %s wrong%s\n", plural(c.Known, "file"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))), confidence(c))
 	switch {
 	case c.Interrupted:
-		return exitCode(exitInterrupted)
+		return cli.ExitInterrupted
 	case len(c.Wrong) > 0:
-		return exitCode(exitIncomplete)
+		return cli.ExitIncomplete
 	}
 	return nil
 }

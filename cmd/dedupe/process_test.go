@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/cmd/internal/clitest"
 )
 
 // endless makes four files of which no one will see the end: hashing them takes
@@ -64,23 +67,12 @@ func startScan(t *testing.T, workers int, args ...string) *started {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Process.Kill() })
-	eventually(t, "the scan to be on its way", func() bool {
+	clitest.Eventually(t, "the scan to be on its way", func() bool {
 		pending, _ := filepath.Glob(filepath.Join(dir, ".report.json*"))
 		s.workers = busyChildren(s.Process.Pid)
 		return len(pending) == 1 && len(s.workers) == workers
 	})
 	return s
-}
-
-// eventually polls; what it waits for happens, or the test has failed anyway.
-func eventually(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ready(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // busyChildren lists the child processes that have used so much CPU time, 50 ms,
@@ -90,7 +82,7 @@ func busyChildren(parent int) (pids []int) {
 	for _, stat := range stats {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
 		// After the name: state, parent, ... , user and system time in ticks of 10 ms.
-		fields := procStat(pid)
+		fields := clitest.ProcStat(pid)
 		if len(fields) < 13 || fields[0] == "Z" || fields[1] != strconv.Itoa(parent) {
 			continue
 		}
@@ -101,21 +93,6 @@ func busyChildren(parent int) (pids []int) {
 		}
 	}
 	return pids
-}
-
-// procStat returns what the kernel tells of a process, from its state on; nil if
-// it is gone.
-func procStat(pid int) []string {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return nil
-	}
-	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-}
-
-func alive(pid int) bool {
-	fields := procStat(pid)
-	return fields != nil && fields[0] != "Z"
 }
 
 func needProc(t *testing.T) {
@@ -149,8 +126,8 @@ func TestInterrupted(t *testing.T) {
 				t.Parallel()
 				s := startScan(t, workers, "--mode", mode)
 				s.Process.Signal(signal)
-				if code := s.exitCode(t); code != exitInterrupted {
-					t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &s.stderr)
+				if code := s.exitCode(t); code != int(cli.ExitInterrupted) {
+					t.Errorf("exit code %d, want %d\n%s", code, int(cli.ExitInterrupted), &s.stderr)
 				}
 				var report struct {
 					Complete *bool
@@ -167,7 +144,7 @@ func TestInterrupted(t *testing.T) {
 					t.Errorf("a partial report must say so: %s", b)
 				}
 				for _, pid := range s.workers {
-					if alive(pid) {
+					if clitest.Alive(pid) {
 						t.Errorf("worker %d is left behind", pid)
 					}
 				}
@@ -204,9 +181,9 @@ func TestKilledParent(t *testing.T) {
 	s := startScan(t, 4, "--mode", "processes")
 	s.Process.Kill()
 	s.Wait()
-	eventually(t, "the workers to end", func() bool {
+	clitest.Eventually(t, "the workers to end", func() bool {
 		for _, pid := range s.workers {
-			if alive(pid) {
+			if clitest.Alive(pid) {
 				return false
 			}
 		}
@@ -220,24 +197,18 @@ func TestKilledWorkers(t *testing.T) {
 	needProc(t)
 	s := startScan(t, 4, "--mode", "processes")
 	first := s.workers
-	kill(first)
-	eventually(t, "other workers", func() bool {
+	clitest.Kill(first)
+	clitest.Eventually(t, "other workers", func() bool {
 		s.workers = busyChildren(s.Process.Pid)
 		return len(s.workers) == 4 && !slices.ContainsFunc(s.workers, func(pid int) bool { return slices.Contains(first, pid) })
 	})
-	kill(s.workers)
-	if code := s.exitCode(t); code != exitIncomplete {
-		t.Errorf("exit code %d, want %d\n%s", code, exitIncomplete, &s.stderr)
+	clitest.Kill(s.workers)
+	if code := s.exitCode(t); code != int(cli.ExitIncomplete) {
+		t.Errorf("exit code %d, want %d\n%s", code, int(cli.ExitIncomplete), &s.stderr)
 	}
 	b, err := os.ReadFile(s.output)
 	if err != nil || strings.Count(string(b), "two worker processes failed at it, the second: signal: killed") != 4 {
 		t.Errorf("it must name the four files: %s, %v", b, err)
-	}
-}
-
-func kill(pids []int) {
-	for _, pid := range pids {
-		syscall.Kill(pid, syscall.SIGKILL)
 	}
 }
 
@@ -275,7 +246,7 @@ func TestLambdaLimits(t *testing.T) {
 	t.Run("too few descriptors", func(t *testing.T) {
 		cmd := exec.Command("sh", "-c", `ulimit -n 128 && exec "$@"`, "sh", binary, "scan", "--mode", "processes", "--workers", "100", dir)
 		out, _ := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != exitNoAnswer || !strings.Contains(string(out), "use at most 32 workers, or raise it with ulimit -n") {
+		if cmd.ProcessState.ExitCode() != int(cli.ExitNoAnswer) || !strings.Contains(string(out), "use at most 32 workers, or raise it with ulimit -n") {
 			t.Errorf("exit code %d: %s", cmd.ProcessState.ExitCode(), out)
 		}
 	})
@@ -295,7 +266,7 @@ func pidsCgroup(t *testing.T, n int) string {
 		t.Skipf("no cgroup can be made here: %v", err)
 	}
 	t.Cleanup(func() {
-		eventually(t, "the cgroup to be empty", func() bool { return os.Remove(group) == nil })
+		clitest.Eventually(t, "the cgroup to be empty", func() bool { return os.Remove(group) == nil })
 	})
 	if err := os.WriteFile(filepath.Join(group, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
 		t.Skipf("no pids controller here: %v", err)

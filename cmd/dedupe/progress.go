@@ -8,6 +8,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
 )
 
@@ -21,7 +22,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
-	if quiet || !isTerminal(w) {
+	if quiet || !cli.IsTerminal(w) {
 		return nil
 	}
 	return &progress{bars: mpb.New(mpb.WithOutput(w), mpb.WithWidth(64))}

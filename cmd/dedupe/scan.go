@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
@@ -19,9 +20,9 @@ import (
 
 // scan is the command's flags.
 type scan struct {
-	std
+	cli.Std
 	opts             dedupe.Options
-	minSize, maxSize byteSize
+	minSize, maxSize cli.ByteSize
 	format           report.Format
 	output           string
 	quiet            bool
@@ -30,9 +31,9 @@ type scan struct {
 	bill             projection
 }
 
-func scanCommand(s std) *cobra.Command {
+func scanCommand(s cli.Std) *cobra.Command {
 	c := scan{
-		std:     s,
+		Std:     s,
 		opts:    dedupe.Options{Mode: dedupe.Goroutines},
 		minSize: 1,
 		format:  report.Text,
@@ -71,7 +72,7 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 		},
 	}
 	f := cmd.Flags()
-	f.Var(choice[dedupe.Mode]{&c.opts.Mode, []dedupe.Mode{dedupe.Goroutines, dedupe.Processes}}, "mode", "read and hash files in goroutines, or in a pool of worker processes")
+	f.Var(cli.OneOf(&c.opts.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "read and hash files in goroutines, or in a pool of worker processes")
 	f.IntVar(&c.opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
 	f.BoolVar(&c.opts.HashAll, "hash-all", false, "hash the whole of every file that shares its size, instead of comparing, or looking at its ends first")
 	f.Var(&c.minSize, "min-size", "leave out smaller files; 0 counts empty files too")
@@ -79,7 +80,7 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 	f.StringArrayVar(&c.opts.Filter.Include, "include", nil, "only files that match this `glob` (may repeat)")
 	f.StringArrayVar(&c.opts.Filter.Exclude, "exclude", nil, "no files or directories that match this `glob` (may repeat)")
 	f.BoolVar(&c.opts.OneFileSystem, "one-file-system", false, "enter no other file system than that of each root")
-	f.Var(choice[report.Format]{&c.format, []report.Format{report.Text, report.JSON, report.CSV, report.Fdupes}}, "format", "how to write the report")
+	f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "how to write the report")
 	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 	c.index.flags(f)
@@ -107,16 +108,16 @@ func (c *scan) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := openOutput(c.output, c.out)
+	out, err := cli.OpenOutput(c.output, c.Out)
 	if err != nil {
 		return err
 	}
-	defer out.discard()
-	c.opts.Ignore = out.info
+	defer out.Discard()
+	c.opts.Ignore = out.Info
 
 	collectLater()
 	var reads report.Reads
-	bar := newProgress(c.err, c.quiet)
+	bar := newProgress(c.Err, c.quiet)
 	c.opts.Observe = func(e dedupe.Event) {
 		reads.Observe(e)
 		bar.observe(e)
@@ -130,11 +131,11 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	p := c.project(book, r, reads, use)
-	if err := report.Write(out, c.format, r, &p, out.path == "" && inColour(out.Writer)); err != nil {
-		return out.failed(err)
+	if err := report.Write(out, c.format, r, &p, out.Colour()); err != nil {
+		return out.Failed(err)
 	}
-	if err := out.commit(!r.Interrupted); err != nil {
-		return out.failed(err)
+	if err := out.Commit(!r.Interrupted); err != nil {
+		return out.Failed(err)
 	}
 	c.tell(r, out)
 	return c.exit(r)
@@ -188,42 +189,42 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 	r, err := dedupe.Scan(ctx, c.opts)
 	why := ""
 	if failed := use.Flush(context.WithoutCancel(ctx)); failed != nil && err == nil {
-		why = oneLine(advise(failed).Error())
-		fmt.Fprintf(c.err, "dedupe: %s; what it did not answer was read\n", why)
+		why = cli.OneLine(advise(failed).Error())
+		fmt.Fprintf(c.Err, "dedupe: %s; what it did not answer was read\n", why)
 	}
 	use.Describe(&r, why)
 	return r, use, err
 }
 
 // tell says on standard error what the reader of the report may not see.
-func (c *scan) tell(r dedupe.Report, out *output) {
-	if out.partial != "" {
-		fmt.Fprintf(c.err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", out.path, out.partial)
+func (c *scan) tell(r dedupe.Report, out *cli.Output) {
+	if out.Partial != "" {
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", out.Path, out.Partial)
 	}
-	if r.Complete || c.format == report.Text && out.path == "" {
+	if r.Complete || c.format == report.Text && out.Path == "" {
 		return
 	}
 	if !c.format.TellsProblems() {
 		for _, p := range r.Problems {
-			fmt.Fprintf(c.err, "dedupe: %s\n", report.ProblemLine(p))
+			fmt.Fprintf(c.Err, "dedupe: %s\n", report.ProblemLine(p))
 		}
 	}
 	if r.Interrupted {
-		fmt.Fprintln(c.err, "dedupe: the report is not complete: the scan was interrupted before it had read all files")
+		fmt.Fprintln(c.Err, "dedupe: the report is not complete: the scan was interrupted before it had read all files")
 	}
 	if n := len(r.Problems); n > 0 {
-		fmt.Fprintf(c.err, "dedupe: the report is not complete: %s\n", plural(int64(n), "problem"))
+		fmt.Fprintf(c.Err, "dedupe: the report is not complete: %s\n", plural(int64(n), "problem"))
 	}
 }
 
 func (c *scan) exit(r dedupe.Report) error {
 	switch {
 	case r.Interrupted:
-		return exitCode(exitInterrupted)
+		return cli.ExitInterrupted
 	case c.failOnDuplicates && len(r.Groups) > 0:
-		return exitCode(exitDuplicates)
+		return cli.ExitDuplicates
 	case !r.Complete:
-		return exitCode(exitIncomplete)
+		return cli.ExitIncomplete
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/report"
 )
@@ -31,7 +32,7 @@ func TestInterruptedWhenDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var read atomic.Int64
 	var stderr bytes.Buffer
-	c := scan{std: std{err: &stderr}, format: report.JSON, output: path, minSize: 1, opts: dedupe.Options{
+	c := scan{Std: cli.Std{Err: &stderr}, format: report.JSON, output: path, minSize: 1, opts: dedupe.Options{
 		Roots: []string{dir}, Mode: dedupe.Goroutines, Workers: 4,
 		Read: func(n int64) {
 			if read.Add(n) == int64(2*len("the same")) {
@@ -55,7 +56,7 @@ func TestInterruptedWhenDone(t *testing.T) {
 // by its exit code, and nothing else.
 func TestInterruptedExitCode(t *testing.T) {
 	var stderr bytes.Buffer
-	if code := (std{err: &stderr}).exit(fmt.Errorf("listing: %w", context.Canceled)); code != exitInterrupted || stderr.Len() > 0 {
+	if code := (cli.Std{Err: &stderr}).Exit(program, fmt.Errorf("listing: %w", context.Canceled)); code != int(cli.ExitInterrupted) || stderr.Len() > 0 {
 		t.Errorf("exit code %d: %s", code, &stderr)
 	}
 }

@@ -11,19 +11,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe/service"
 )
 
 // serve is the command's flags.
 type serve struct {
-	std
+	cli.Std
 	config service.Config
 	index  indexFlags
 	listen string
 }
 
-func serveCommand(s std) *cobra.Command {
-	c := serve{std: s}
+func serveCommand(s cli.Std) *cobra.Command {
+	c := serve{Std: s}
 	cmd := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Serve scans over HTTP, as the Lambda function does behind API Gateway",
@@ -50,7 +51,7 @@ way are answered.`,
 }
 
 func (c *serve) run(ctx context.Context) error {
-	c.config.Log = slog.New(slog.NewJSONHandler(c.err, nil))
+	c.config.Log = slog.New(slog.NewJSONHandler(c.Err, nil))
 	if c.index.name != "" {
 		x, err := c.index.open()
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"efsdedupe/cmd/internal/clitest"
 )
 
 // startServer serves a standard set, a small one, on a free port, and returns
@@ -110,7 +112,7 @@ func TestServeLoad(t *testing.T) {
 	descriptors, memory, _ := holds()
 	round(1000)
 	var more, moreMemory, processes int
-	eventually(t, "connections to be closed", func() bool {
+	clitest.Eventually(t, "connections to be closed", func() bool {
 		more, moreMemory, processes = holds()
 		return more <= descriptors+5
 	})
@@ -199,7 +201,7 @@ func TestServeGraceful(t *testing.T) {
 		}
 		status <- code
 	}()
-	eventually(t, "the scan to be on its way", func() bool { return len(busyChildren(server.Process.Pid)) == 4 })
+	clitest.Eventually(t, "the scan to be on its way", func() bool { return len(busyChildren(server.Process.Pid)) == 4 })
 	start := time.Now()
 	server.Process.Signal(syscall.SIGTERM)
 	if code := <-status; code != 200 {

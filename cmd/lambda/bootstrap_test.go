@@ -19,9 +19,9 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/go-cmp/cmp"
 
-	"efsdedupe/dedupe/runtimeapi"
 	"efsdedupe/fixtures"
-	"efsdedupe/fixtures/dynalite"
+	"efsdedupe/fixtures/aws"
+	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
 // bootstrap builds the program as it is deployed.
@@ -208,14 +208,11 @@ func TestBootstrapErrors(t *testing.T) {
 
 // A bootstrap that has a worker's role, and no parent, says so and ends.
 func TestBootstrapWorkerByHand(t *testing.T) {
-	path := bootstrap(t)
-	for _, role := range []string{"DEDUPE_WORKER=hash", "DEDUPE_TASK_WORKER=tasks"} {
-		cmd := exec.Command(path) // its standard input is no pipe
-		cmd.Env = append(os.Environ(), role)
-		out, err := cmd.CombinedOutput()
-		if err == nil || cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("unset it")) || bytes.Count(out, []byte("\n")) != 1 {
-			t.Errorf("%s: %v: %s", role, err, out)
-		}
+	cmd := exec.Command(bootstrap(t)) // its standard input is no pipe
+	cmd.Env = append(os.Environ(), "DEDUPE_WORKER=hash")
+	out, err := cmd.CombinedOutput()
+	if err == nil || cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("unset it")) || bytes.Count(out, []byte("\n")) != 1 {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
@@ -399,7 +396,7 @@ func settle(t *testing.T, root string) {
 // What one environment has read, neither it nor another reads again.
 func TestBootstrapIndex(t *testing.T) {
 	for name, variables := range map[string]func(*testing.T) []string{
-		"table": func(t *testing.T) []string { return indexed(dynalite.ForTest(t, "digests")) },
+		"table": func(t *testing.T) []string { return indexed(aws.DynamoDBForTest(t, "digests")) },
 		"file":  func(t *testing.T) []string { return []string{"DEDUPE_INDEX=" + filepath.Join(t.TempDir(), "index.db")} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -460,7 +457,7 @@ func TestBootstrapResumes(t *testing.T) {
 	}
 	settle(t, root)
 	path := bootstrap(t)
-	endpoint := dynalite.ForTest(t, "digests")
+	endpoint := aws.DynamoDBForTest(t, "digests")
 	var read int64
 	for i := range 2 {
 		f, err := start(t, path, root, indexed(endpoint)...)

@@ -2,9 +2,6 @@
 // runtime provided.al2023. It makes an HTTP request of each event, and an answer
 // for Lambda of the response; all else is the work of package service.
 //
-// A function whose handler is configured as "tasks" is no service: it runs the
-// tasks of the experiment, see package task.
-//
 //	main.go      a function, or one of its worker processes
 //	config.go    what the environment says
 //	event.go     which kind of event it is
@@ -22,15 +19,11 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/bench/task"
 	"efsdedupe/dedupe/service"
 )
 
 func main() {
 	if isWorker, err := dedupe.RunWorker(os.Stdin, os.Stdout); isWorker {
-		exit(err)
-	}
-	if isWorker, err := task.RunWorker(os.Stdin, os.Stdout); isWorker {
 		exit(err)
 	}
 	exit(run(os.Getenv, os.Stdout, os.Stderr))
@@ -51,10 +44,6 @@ func exit(err error) {
 func run(getenv func(string) string, metrics, logs io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(logs, nil))
 	slog.SetDefault(log) // for what aws-lambda-go logs
-	if getenv("_HANDLER") == "tasks" {
-		lambda.Start(experiment{task.New()})
-		return nil
-	}
 	config, err := configFrom(getenv)
 	if err != nil {
 		return err
@@ -88,15 +77,4 @@ func (f function) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	w := newRecorder()
 	f.ServeHTTP(w, r)
 	return encode(e, w)
-}
-
-// experiment runs tasks until they are done or Lambda kills it. At its deadline it
-// says nothing: whether that were in time would be left to chance.
-type experiment struct {
-	*task.Function
-}
-
-// Invoke makes an experiment a [lambda.Handler].
-func (e experiment) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
-	return e.Function.Invoke(context.WithoutCancel(ctx), payload)
 }

@@ -24,7 +24,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
-	"efsdedupe/fixtures/dynalite"
+	"efsdedupe/fixtures/aws"
 )
 
 const tableName = "digests"
@@ -49,7 +49,7 @@ func open(t *testing.T, endpoint string) *Table {
 // newTable returns a table that is there, and its server's URL.
 func newTable(t *testing.T) (*Table, string) {
 	t.Helper()
-	endpoint := dynalite.ForTest(t, tableName)
+	endpoint := aws.DynamoDBForTest(t, tableName)
 	return open(t, endpoint), endpoint
 }
 

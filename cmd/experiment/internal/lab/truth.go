@@ -1,0 +1,99 @@
+package lab
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+
+	"github.com/zeebo/blake3"
+)
+
+// truth is the checksums that tasks must return, by the algorithm that they say
+// they used; workloads without one have "".
+type truth map[string][]string
+
+// check returns what is wrong with the checksums of a call.
+func (t truth) check(digest string, checksums []string) error {
+	want, known := t[digest]
+	if !known {
+		return fmt.Errorf("checksums of the algorithm %q, which is not known here", digest)
+	}
+	if len(checksums) != len(want) {
+		return fmt.Errorf("%d checksums for %d tasks", len(checksums), len(want))
+	}
+	for i := range want {
+		if checksums[i] != want[i] {
+			return fmt.Errorf("the checksum of task %d is %.80q and must be %q: this was not the same compute", i, checksums[i], want[i])
+		}
+	}
+	return nil
+}
+
+// add appends the digests of a task's content.
+func (t truth) add(content []byte) {
+	b, s := blake3.Sum256(content), sha256.Sum256(content)
+	t["blake3"] = append(t["blake3"], hex.EncodeToString(b[:]))
+	t["sha256"] = append(t["sha256"], hex.EncodeToString(s[:]))
+}
+
+// truthOfFiles hashes the first files of a directory, by name.
+func truthOfFiles(dir string, n int) (truth, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := make(truth)
+	for _, e := range entries[:min(n, len(entries))] {
+		content, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		t.add(content)
+	}
+	return t, nil
+}
+
+// chartOf is the body that the server gives to a task: 16 KiB.
+func chartOf(task int) []byte { return bytes.Repeat(fmt.Appendf(nil, "%08d", task), 2048) }
+
+func truthOfFetch(n int) truth {
+	t := make(truth)
+	for task := range n {
+		t.add(chartOf(task))
+	}
+	return t
+}
+
+// truthOfFib computes by doubling what tasks compute step by step. The sequence
+// that begins with i and 1 has, at n, i times the Fibonacci number before the
+// n-th, and the n-th.
+func truthOfFib(n int, steps int64) truth {
+	prime := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 61), big.NewInt(1))
+	before, at := fibonacci(steps-1, prime), fibonacci(steps, prime)
+	t := truth{"": nil}
+	for i := range n {
+		g := new(big.Int).Mul(big.NewInt(int64(i)), before)
+		t[""] = append(t[""], g.Add(g, at).Mod(g, prime).String())
+	}
+	return t
+}
+
+// fibonacci returns the n-th Fibonacci number modulo m:
+// F(2k) = F(k)·(2F(k+1) − F(k)), F(2k+1) = F(k)² + F(k+1)².
+func fibonacci(n int64, m *big.Int) *big.Int {
+	a, b := big.NewInt(0), big.NewInt(1) // F(k), F(k+1)
+	for bit := int64(1) << 62; bit > 0; bit >>= 1 {
+		c := new(big.Int).Lsh(b, 1)
+		c.Sub(c, a).Mul(c, a).Mod(c, m)
+		d := new(big.Int).Add(new(big.Int).Mul(a, a), new(big.Int).Mul(b, b))
+		d.Mod(d, m)
+		if a, b = c, d; n&bit != 0 {
+			a, b = d, new(big.Int).Mod(c.Add(c, d), m)
+		}
+	}
+	return a
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/dustin/go-humanize"
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/fixtures/efs"
+)
+
+// mount is the command's flags.
+type mount struct {
+	cli.Std
+	options  efs.Options
+	counters string
+}
+
+func mountCommand(s cli.Std) *cobra.Command {
+	c := mount{Std: s, options: efs.Elastic()}
+	cmd := &cobra.Command{
+		Use:   "mount [flags] SRC DST",
+		Short: "Show a directory as if it were on Amazon EFS: as slow, as cached, as metered",
+		Long: `Show the directory SRC at DST, read-only, with the latency, the throughput and the
+caching that one client of Amazon EFS has, and count what EFS would. It needs Linux
+and /dev/fuse, and root or fusermount3.
+
+It ends with SIGINT or SIGTERM, and unmounts. What a killed one leaves at DST is
+unmounted by the next.`,
+		Example: `  experiment mount build/efs build/mnt
+  experiment mount build/efs build/mnt --read-latency 1ms --throughput 500MiB/s --cold --counters build/counters.json`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
+	}
+	f := cmd.Flags()
+	l := &c.options.Latency
+	f.DurationVar(&l.Read, "read-latency", l.Read, "of a READ of up to 1 MiB")
+	f.DurationVar(&l.Open, "open-latency", l.Open, "of an open, and again of the close")
+	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "of a lookup or stat")
+	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "of a directory listing, for each MiB of it")
+	f.Var((*byteRate)(&c.options.Throughput), "throughput", "of all reads together; 0 for no limit")
+	f.BoolVar(&c.options.Cold, "cold", false, "keep no data from one open of a file to the next")
+	f.StringVar(&c.counters, "counters", "", "write what was counted to `FILE`, as JSON: at the start, on SIGUSR1 and at the end")
+	return cmd
+}
+
+func (c *mount) run(ctx context.Context, src, dst string) (err error) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	defer signal.Stop(asked)
+	fs, err := efs.Mount(src, dst, c.options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fs.Close()) }()
+	if err := c.write(fs); err != nil {
+		return err
+	}
+	if fs.ReadAhead() < 1<<20 {
+		fmt.Fprintf(c.Err, "experiment: READs are of at most %s here, not 1 MiB: only root can set the read-ahead\n", humanize.IBytes(uint64(fs.ReadAhead())))
+	}
+	fmt.Fprintf(c.Out, "%s is mounted at %s\n", src, dst)
+	for {
+		select {
+		case <-asked:
+			if err := c.write(fs); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return errors.Join(fs.Close(), c.write(fs))
+		case <-fs.Done(): // another has unmounted it
+			return c.write(fs)
+		}
+	}
+}
+
+// write writes the counters, whole or not at all.
+func (c *mount) write(fs *efs.FileSystem) error {
+	if c.counters == "" {
+		return nil
+	}
+	b, err := json.Marshal(fs.Counters())
+	if err == nil {
+		err = renameio.WriteFile(c.counters, append(b, '\n'), 0o666)
+	}
+	if err != nil {
+		return fmt.Errorf("can't write the counters: %w; choose another --counters", err)
+	}
+	return nil
+}
+
+// byteRate is a flag such as 500MiB/s.
+type byteRate int64
+
+func (r *byteRate) Set(s string) error {
+	var b cli.ByteSize
+	if b.Set(strings.TrimSuffix(s, "/s")) != nil {
+		return errors.New("not a rate: write bytes a second such as 500MiB/s, or 0 for no limit")
+	}
+	*r = byteRate(b)
+	return nil
+}
+
+func (r *byteRate) String() string {
+	return strings.ReplaceAll(humanize.IBytes(uint64(*r)), " ", "") + "/s"
+}
+
+func (*byteRate) Type() string { return "rate" }

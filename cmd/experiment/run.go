@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"efsdedupe/cmd/experiment/internal/contenders"
+	"efsdedupe/cmd/experiment/internal/lab"
+	"efsdedupe/cmd/experiment/internal/results"
+	"efsdedupe/cmd/experiment/internal/task"
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe/cost"
+)
+
+// comparison is the flags of experiment run.
+type comparison struct {
+	cli.Std
+	options    lab.Options
+	contenders bool
+	reports    []string
+	format     results.Format
+	output     string
+	quiet      bool
+}
+
+func runCommand(s cli.Std) *cobra.Command {
+	c := comparison{Std: s, options: lab.Defaults(), format: results.Text}
+	cmd := &cobra.Command{
+		Use:   "run [flags]",
+		Short: "Compare goroutines and processes as on Lambda, in time, memory and money",
+		Long: `Run a Lambda function on this machine, in boxes with the CPU time, the memory and
+the other limits that Lambda gives a function, on a mount as slow and as metered as
+EFS. Compare its modes at several memory sizes: how long a call takes, and what 50
+million calls a month cost.
+
+  scan    each task reads and hashes a file of the standard set; the mode product
+          is dedupe's own scan, which reads and hashes less
+  fib     each task computes
+  fetch   each task waits for an HTTP server
+
+Tasks return checksums, which are compared with ones computed another way. A wrong
+one ends the experiment: so every mode has done the same work.
+
+The boxes need Linux, root and cgroups. --unboxed does without, and then the memory
+size makes no difference. Exit codes: 0 there are results, even if calls were killed
+or timed out; 2 there are none; 130 interrupted.`,
+		Example: `  experiment run
+  experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
+  experiment run --contenders --workload scan,fib,fetch --memory 1769
+  experiment run --instances 100 --memory 512 --runs 1
+  experiment run --format html -o report.html
+  experiment run --report old.json --report new.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
+	}
+	f := cmd.Flags()
+	o := &c.options
+	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(task.Workloads(), ", "))
+	f.StringSliceVar(&o.Modes, "modes", o.Modes, "how the function runs them: "+strings.Join(lab.Modes(), ", "))
+	f.Int64SliceVar(&o.MemoryMB, "memory", o.MemoryMB, "sizes of the function, in MB")
+	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks in a call; of a scan, files of 1 MiB")
+	f.IntVar(&o.Workers, "workers", o.Workers, "tasks in flight")
+	f.IntVar(&o.Runs, "runs", o.Runs, "how often to measure each mode and size")
+	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine")
+	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the function's time-out")
+	f.BoolVar(&c.contenders, "contenders", false, "add Python processes and threads and Rust threads, if python3 and cargo are installed")
+	f.BoolVar(&o.Unboxed, "unboxed", false, "run without boxes: CPU time and memory are neither limited nor known")
+	f.StringVar(&o.Bootstrap, "bootstrap", "", "the `program` that runs tasks (default experiment-bootstrap, beside this program)")
+	f.StringVar(&o.Product, "product", "", "the `program` of the mode product (default bootstrap, beside this program)")
+	f.StringArrayVar(&c.reports, "report", nil, "run nothing: show the results in this JSON `file` in another format; with two, show how the second differs from the first")
+	f.Var(cli.OneOf(&c.format, results.Formats()...), "format", "how to write the results; bench is for benchstat")
+	f.StringVarP(&c.output, "output", "o", "", "write the results to this `file`, replacing it only when they are complete")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
+	f.Var((*cli.Quantity)(&o.Calls), "calls", "calls a month to price")
+	f.StringVar(&o.Region, "region", o.Region, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
+	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
+	return cmd
+}
+
+func (c *comparison) run(ctx context.Context) error {
+	if len(c.reports) > 0 {
+		return c.show()
+	}
+	if err := c.complete(); err != nil {
+		return err
+	}
+	out, err := cli.OpenOutput(c.output, c.Out)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	e, err := c.measure(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return cli.ExitInterrupted
+	case err != nil:
+		return err
+	}
+	e.Version = cli.Version(program)
+	if err := results.Write(out, c.format, e, out.Colour()); err != nil {
+		return out.Failed(err)
+	}
+	if err := out.Commit(true); err != nil {
+		return out.Failed(err)
+	}
+	return nil
+}
+
+// complete checks the options, and finds the programs to run, before anything runs.
+func (c *comparison) complete() (err error) {
+	o := &c.options
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	if o.Bootstrap, err = find(o.Bootstrap, "bootstrap", "experiment-bootstrap"); err != nil {
+		return err
+	}
+	if o.NeedsProduct() {
+		o.Product, err = find(o.Product, "product", "bootstrap")
+	}
+	return err
+}
+
+// find returns the absolute path of the program that a flag names, or of the usual
+// one, beside this program.
+func find(path, flag, usual string) (string, error) {
+	if path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(filepath.Dir(self), usual)
+	}
+	path, err := filepath.Abs(path)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the function's program: %w; build it with 'make build', or name it with --%s", err, flag)
+	}
+	return path, nil
+}
+
+func (c *comparison) measure(ctx context.Context) (results.Experiment, error) {
+	if c.contenders {
+		if err := c.prepareContenders(ctx); err != nil {
+			return results.Experiment{}, err
+		}
+	}
+	bar := newRunsBar(c)
+	defer bar.end()
+	c.options.Progress = bar.tell
+	return lab.Run(ctx, c.options)
+}
+
+// prepareContenders adds the contenders whose languages are installed. It prints
+// which ones are missing, and runs without them.
+func (c *comparison) prepareContenders(ctx context.Context) error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return fmt.Errorf("the contenders are built below the cache directory: %w; set XDG_CACHE_HOME", err)
+	}
+	ready, missing := contenders.Prepare(ctx, filepath.Join(cache, "dedupe", "contenders"), c.Err)
+	for _, err := range missing {
+		fmt.Fprintf(c.Err, "experiment: %s\n", cli.OneLine(err.Error()))
+	}
+	c.options.Contenders = ready
+	for _, contender := range ready {
+		c.options.Modes = append(c.options.Modes, lab.ModesOf(contender)...)
+	}
+	return ctx.Err()
+}
+
+// show writes saved results, or compares two of them.
+func (c *comparison) show() error {
+	if len(c.reports) > 2 {
+		return errors.New("--report takes one file to show, or two to compare")
+	}
+	var saved []results.Experiment
+	for _, path := range c.reports {
+		e, err := readResults(path)
+		if err != nil {
+			return fmt.Errorf("can't use the results %q: %w", path, err)
+		}
+		saved = append(saved, e)
+	}
+	out, err := cli.OpenOutput(c.output, c.Out)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	colour := out.Colour()
+	if len(saved) == 2 {
+		err = results.WriteComparison(out, saved[0], saved[1], colour)
+	} else {
+		err = results.Write(out, c.format, saved[0], colour)
+	}
+	if err == nil {
+		err = out.Commit(true)
+	}
+	if err != nil {
+		return out.Failed(err)
+	}
+	return nil
+}
+
+func readResults(path string) (results.Experiment, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return results.Experiment{}, err
+	}
+	defer f.Close()
+	return results.Read(f)
+}
+
+// runsBar shows on a terminal how far the experiment is.
+type runsBar struct {
+	bars *mpb.Progress
+	bar  *mpb.Bar
+	last atomic.Pointer[lab.Progress]
+}
+
+func newRunsBar(c *comparison) *runsBar {
+	if c.quiet || !cli.IsTerminal(c.Err) {
+		return &runsBar{}
+	}
+	b := &runsBar{bars: mpb.New(mpb.WithOutput(c.Err), mpb.WithWidth(64))}
+	text := func(decor.Statistics) string {
+		switch p := b.last.Load(); {
+		case p == nil:
+			return ""
+		case p.Left == 0:
+			return p.Now
+		default:
+			return fmt.Sprintf("%v left: %s", p.Left.Round(time.Second), p.Now)
+		}
+	}
+	b.bar = b.bars.AddBar(0, mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.CountersNoUnit("%d of %d turns")), mpb.AppendDecorators(decor.Any(text)))
+	return b
+}
+
+func (b *runsBar) tell(p lab.Progress) {
+	if b.bar == nil {
+		return
+	}
+	b.last.Store(&p)
+	b.bar.SetTotal(int64(p.Total), false)
+	b.bar.SetCurrent(int64(p.Done))
+}
+
+func (b *runsBar) end() {
+	if b.bar != nil {
+		b.bar.Abort(true)
+		b.bars.Shutdown()
+	}
+}

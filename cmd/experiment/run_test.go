@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/cmd/internal/clitest"
+	"efsdedupe/fixtures/lambda/box"
+)
+
+// needBoxes skips a test where there can be no boxes and mounts.
+func needBoxes(t *testing.T) {
+	t.Helper()
+	if err := box.Available(); err != nil {
+		t.Skip(err)
+	}
+	needFUSE(t)
+}
+
+// benching is an experiment that goes on for longer than any test.
+type benching struct {
+	*exec.Cmd
+	tmp    string // where it keeps what it must not leave behind
+	stderr bytes.Buffer
+}
+
+// startBench returns when tasks run in a box.
+func startBench(t *testing.T, args ...string) *benching {
+	t.Helper()
+	b := &benching{tmp: t.TempDir()}
+	args = append([]string{"run", "--memory", "512", "--runs", "1000", "--modes", "processes"}, args...)
+	b.Cmd = exec.Command(experiment, args...)
+	b.Cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
+	b.Cmd.Stderr = &b.stderr
+	b.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Process.Kill() })
+	clitest.Eventually(t, "tasks in a box", func() bool { return len(b.boxed()) > 2 })
+	return b
+}
+
+// group is the name of the cgroup of an experiment: that of its directory.
+func (b *benching) group() string {
+	dirs, _ := filepath.Glob(filepath.Join(b.tmp, "dedupe-bench-*"))
+	if len(dirs) != 1 {
+		return ""
+	}
+	return filepath.Base(dirs[0])
+}
+
+// cgroups are the directories of an experiment's cgroups, in all hierarchies.
+func cgroups(group string) (dirs []string) {
+	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.Contains(path, "/"+group) {
+			dirs = append(dirs, path)
+		}
+		return nil
+	})
+	return dirs
+}
+
+// boxed are the processes in the boxes of an experiment.
+func (b *benching) boxed() (pids []int) {
+	group := b.group()
+	if group == "" {
+		return nil
+	}
+	for _, dir := range cgroups(group) {
+		procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for line := range strings.Lines(string(procs)) {
+			pid, _ := strconv.Atoi(strings.TrimSpace(line))
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids)
+}
+
+// children are those of the experiment's own process.
+func (b *benching) children() (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, stat := range stats {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+		if fields := clitest.ProcStat(pid); len(fields) > 1 && fields[1] == strconv.Itoa(b.Process.Pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// clean waits until nothing is left of an experiment: no process, no cgroup, no
+// mount in any process's namespace, and no file.
+func (b *benching) clean(t *testing.T, group string, pids []int) {
+	t.Helper()
+	clitest.Eventually(t, "the processes to end", func() bool { return !slices.ContainsFunc(pids, clitest.Alive) })
+	clitest.Eventually(t, "the cgroups to go", func() bool { return len(cgroups(group)) == 0 })
+	clitest.Eventually(t, "the mounts to go", func() bool {
+		tables, _ := filepath.Glob("/proc/[0-9]*/mountinfo")
+		return !slices.ContainsFunc(tables, func(table string) bool {
+			mounts, _ := os.ReadFile(table)
+			return bytes.Contains(mounts, []byte(group))
+		})
+	})
+	clitest.Eventually(t, "the files to go", func() bool {
+		left, err := os.ReadDir(b.tmp)
+		return err == nil && len(left) == 0
+	})
+}
+
+// TestBenchKilled checks that whatever of an experiment is killed, nothing of it
+// is left.
+func TestBenchKilled(t *testing.T) {
+	needBoxes(t)
+	victims := map[string]func(b *benching){
+		"the program":               func(b *benching) { b.Process.Kill() },
+		"the experiment's process":  func(b *benching) { clitest.Kill(b.children()) },
+		"with SIGTERM":              func(b *benching) { b.Process.Signal(syscall.SIGTERM) },
+		"with SIGINT":               func(b *benching) { b.Process.Signal(os.Interrupt) },
+		"the group of the terminal": func(b *benching) { syscall.Kill(-b.Process.Pid, syscall.SIGKILL) },
+	}
+	for name, strike := range victims {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startBench(t)
+			group, pids := b.group(), append(b.boxed(), b.children()...)
+			strike(b)
+			err := b.Wait()
+			b.clean(t, group, pids)
+			if code := b.ProcessState.ExitCode(); strings.HasPrefix(name, "with") && code != int(cli.ExitInterrupted) {
+				t.Errorf("exit code %d, %v: %s", code, err, &b.stderr)
+			}
+		})
+	}
+}
+
+// TestBenchKilledAtOnce checks that what is left when all processes are killed at
+// once goes when the next experiment begins.
+func TestBenchKilledAtOnce(t *testing.T) {
+	needBoxes(t)
+	b := startBench(t)
+	group, pids := b.group(), append(b.children(), b.boxed()...)
+	b.Process.Signal(syscall.SIGSTOP)
+	clitest.Kill(append(pids, b.Process.Pid))
+	b.Wait()
+	next := exec.Command(experiment, "run", "--tasks", "2", "--runs", "1", "--memory", "512", "--workload", "fib")
+	next.Env = b.Env
+	if out, err := next.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	b.clean(t, group, pids)
+}
+
+// TestBenchSurvives checks that what is killed in a box is a call that failed,
+// and the experiment goes on.
+func TestBenchSurvives(t *testing.T) {
+	needBoxes(t)
+	b := startBench(t)
+	group := b.group()
+	clitest.Kill(b.boxed())
+	clitest.Eventually(t, "tasks in another box", func() bool { return len(b.boxed()) > 2 })
+	pids := append(b.boxed(), b.children()...)
+	b.Process.Signal(os.Interrupt)
+	b.Wait()
+	b.clean(t, group, pids)
+}
+
+// TestBenchTwoAtOnce checks that two experiments have boxes of their own: each
+// ends well while the other is killed.
+func TestBenchTwoAtOnce(t *testing.T) {
+	needBoxes(t)
+	endless := startBench(t)
+	group, pids := endless.group(), append(endless.boxed(), endless.children()...)
+	var out bytes.Buffer
+	other := exec.Command(experiment, "run", "--tasks", "4", "--runs", "3", "--memory", "512", "--format", "json")
+	other.Stdout, other.Stderr = &out, os.Stderr
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	endless.Process.Kill()
+	endless.Wait()
+	if err := other.Wait(); err != nil || !bytes.Contains(out.Bytes(), []byte("dedupe.bench/v1")) {
+		t.Errorf("%v: %.300s", err, &out)
+	}
+	endless.clean(t, group, pids)
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/pflag"
+)
+
+// ByteSize is a flag that takes a number of bytes, such as 64KiB.
+type ByteSize int64
+
+// Set implements pflag.Value.
+func (b *ByteSize) Set(s string) error {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n > math.MaxInt64 {
+		return fmt.Errorf("not a size: write bytes such as 4096, 64KiB, 1.5GiB, or 10MB for millions")
+	}
+	*b = ByteSize(n)
+	return nil
+}
+
+// String implements pflag.Value.
+func (b *ByteSize) String() string {
+	if *b == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%dB", *b)
+}
+
+// Type implements pflag.Value.
+func (*ByteSize) Type() string { return "size" }
+
+// Quantity is a flag that takes a whole number, such as 50M.
+type Quantity int64
+
+// Set implements pflag.Value.
+func (q *Quantity) Set(s string) error {
+	n, unit, err := humanize.ParseSI(strings.ReplaceAll(s, ",", ""))
+	if err != nil || unit != "" || n < 0 || n > 1e15 || n != math.Trunc(n) {
+		return fmt.Errorf("not a number of calls: write a whole number such as 5000, 50M or 1G")
+	}
+	*q = Quantity(n)
+	return nil
+}
+
+// String implements pflag.Value.
+func (q *Quantity) String() string { return fmt.Sprint(int64(*q)) }
+
+// Type implements pflag.Value.
+func (*Quantity) Type() string { return "count" }
+
+// OneOf returns a flag that takes one of the allowed names and sets value to it.
+func OneOf[S ~string](value *S, allowed ...S) pflag.Value { return choice[S]{value, allowed} }
+
+type choice[S ~string] struct {
+	value   *S
+	allowed []S
+}
+
+func (c choice[S]) Set(s string) error {
+	if !slices.Contains(c.allowed, S(s)) {
+		return fmt.Errorf("choose %s", c.names(", "))
+	}
+	*c.value = S(s)
+	return nil
+}
+
+func (c choice[S]) String() string {
+	if c.value == nil {
+		return ""
+	}
+	return string(*c.value)
+}
+
+func (c choice[S]) Type() string { return c.names("|") }
+
+func (c choice[S]) names(separator string) string {
+	names := make([]string, len(c.allowed))
+	for i, a := range c.allowed {
+		names[i] = string(a)
+	}
+	return strings.Join(names, separator)
+}
