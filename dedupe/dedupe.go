@@ -36,6 +36,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -193,6 +194,19 @@ type Report struct {
 	// Interrupted tells that the context ended before all was read. One that ended
 	// later changes nothing.
 	Interrupted bool
+}
+
+// Files yields the files of all groups.
+func (r Report) Files() iter.Seq[File] {
+	return func(yield func(File) bool) {
+		for _, g := range r.Groups {
+			for _, f := range g.Files {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // sort puts the report in the one order that it has whatever the mode, the

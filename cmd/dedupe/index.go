@@ -95,7 +95,7 @@ func indexStatsCommand(s std) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(s.out, "%s entries in %s, %s", humanize.Comma(t.Entries), plural(t.Blocks, "block"), humanize.IBytes(uint64(t.Bytes)))
+				fmt.Fprintf(s.out, "%s in %s, %s", report.Count(t.Entries, "entry", "entries"), report.Count(t.Blocks, "block", "blocks"), humanize.IBytes(uint64(t.Bytes)))
 				if t.Entries > 0 {
 					fmt.Fprintf(s.out, ", %d bytes an entry; the oldest was last used on %s", t.Bytes/t.Entries, t.Oldest.Format("2006-01-02"))
 				}
@@ -104,19 +104,12 @@ func indexStatsCommand(s std) *cobra.Command {
 					fmt.Fprintln(s.out, " ", id)
 				}
 				if t.Damaged > 0 {
-					fmt.Fprintf(s.out, "%s damaged or of another version: nothing is taken from there\n", plural(t.Damaged, "block"))
+					fmt.Fprintf(s.out, "%s damaged or of another version: nothing is taken from there\n", report.Count(t.Damaged, "block", "blocks"))
 				}
 				return nil
 			})
 		},
 	}
-}
-
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return humanize.Comma(n) + " " + noun + "s"
 }
 
 // withIndex calls do with an index that is there.
@@ -158,7 +151,7 @@ something else is written.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(s.out, "%s removed\n", entries(removed))
+				fmt.Fprintf(s.out, "%s removed\n", report.Count(removed, "entry", "entries"))
 				return nil
 			})
 		},
@@ -168,16 +161,9 @@ something else is written.`,
 	return cmd
 }
 
-func entries(n int64) string {
-	if n == 1 {
-		return "1 entry"
-	}
-	return humanize.Comma(n) + " entries"
-}
-
 func indexVerifyCommand(s std) *cobra.Command {
 	var i indexFlags
-	sample := share(0.01)
+	sample := share(10_000)
 	opts := dedupe.Options{Mode: dedupe.Goroutines}
 	cmd := &cobra.Command{
 		Use:   "verify [flags] INDEX ROOT...",
@@ -191,7 +177,7 @@ Exit codes: 0 all that was read is right; 1 something is wrong: remove the index
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i.name, opts.Roots = args[0], args[1:]
-			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)) })
+			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)/1e6) })
 		},
 	}
 	f := cmd.Flags()
@@ -210,12 +196,12 @@ func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, sha
 		return err
 	}
 	for _, f := range c.Wrong {
-		fmt.Fprintf(s.out, "wrong: %s\n", strconv.Quote(f.Path))
+		fmt.Fprintf(s.out, "wrong: %s\n", report.Printable(f.Path))
 	}
 	for _, p := range c.Unread {
 		fmt.Fprintf(s.err, "dedupe: not checked: %s\n", report.ProblemLine(p))
 	}
-	fmt.Fprintf(s.out, "%s known, %s read again, %s wrong\n", plural(c.Known, "file"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))))
+	fmt.Fprintf(s.out, "%s known, %s read again, %s wrong\n", report.Count(c.Known, "file", "files"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))))
 	switch {
 	case c.Interrupted:
 		return exitCode(exitInterrupted)
@@ -225,21 +211,19 @@ func verify(ctx context.Context, s std, x *index.Index, opts dedupe.Options, sha
 	return nil
 }
 
-// share is a flag such as 1%.
-type share float64
+// share is a flag such as 1%, in millionths.
+type share int64
 
 func (p *share) Set(s string) error {
 	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-	if err != nil || !strings.HasSuffix(s, "%") || !(v >= 0 && v <= 100) {
-		return errors.New("not a share: write 0% to 100%")
+	millionths := math.Round(v * 1e4)
+	if err != nil || !strings.HasSuffix(s, "%") || !(v >= 0 && v <= 100) || v > 0 && millionths == 0 {
+		return errors.New("not a share: write 0% to 100%, such as 1% or 0.0001%")
 	}
-	*p = share(v / 100)
+	*p = share(millionths)
 	return nil
 }
 
-// ofMillion is the share of a million, rounded to whole ones.
-func (p share) ofMillion() int64 { return int64(math.Round(float64(p) * 1e6)) }
-
-func (p *share) String() string { return strconv.FormatFloat(float64(*p)*100, 'g', -1, 64) + "%" }
+func (p *share) String() string { return report.Percent(int64(*p)) }
 
 func (*share) Type() string { return "percent" }

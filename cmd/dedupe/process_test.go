@@ -72,12 +72,11 @@ func startScan(t *testing.T, workers int, args ...string) *started {
 	return s
 }
 
-// eventually polls; what it waits for happens, or the test has failed anyway.
-func eventually(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ready(); {
+// eventually polls; what it waits for happens, or the test, or script, has failed anyway.
+func eventually(t interface{ Fatalf(string, ...any) }, what string, ready func() bool) {
+	for deadline := time.Now().Add(time.Minute); !ready(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -207,12 +206,12 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 	}
 	h := &dedupe.LocalHasher{}
 	s := x.Scan(opts)
-	s.Wrap(ctx, filesOf(r), h)
+	s.Wrap(ctx, r.Files(), h)
 	c := Checked{Interrupted: r.Interrupted || ctx.Err() != nil} // then Wrap may not have looked up all
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(opts.Workers)
-	for f := range filesOf(r) {
+	for f := range r.Files() {
 		e := s.dirs[dirOf(f.Path)].find(f)
 		if e == nil {
 			continue
@@ -244,18 +243,6 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 		return c, err
 	}
 	return c, nil
-}
-
-func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {
-	return func(yield func(dedupe.File) bool) {
-		for _, g := range r.Groups {
-			for _, f := range g.Files {
-				if !yield(f) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // verify compares what is known of a file with what is in it.
