@@ -36,6 +36,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -56,6 +57,11 @@ type File struct {
 	Inode      uint64
 	ModTime    int64 // nanoseconds since 1970
 	ChangeTime int64 // nanoseconds since 1970; no program can set it back
+
+	// Links and Allocated describe the inode when it was found. They are not part of
+	// its identity: writing back a file may change what is allocated.
+	Links     uint32 // names of the inode, wherever they are
+	Allocated int64  // bytes on the file system; fewer than Size where the file is sparse
 }
 
 // inode identifies the inode behind a path. The times are part of it, because
@@ -92,6 +98,10 @@ type Group struct {
 
 	// Reclaimable is the bytes that deleting all copies but one would free.
 	Reclaimable int64
+
+	// ReclaimableAllocated is the most that deleting copies can free on the file system:
+	// all of the group but the copy that must stay.
+	ReclaimableAllocated int64
 
 	inodes int // how many inodes the files are; 0 if they were not counted
 
@@ -197,12 +207,55 @@ type Report struct {
 	// Index is how an index of digests was used; nil for a scan without one. Whoever
 	// wraps the hasher sets it.
 	Index *IndexUse
+
+	Reason      Reason       // why Complete is false; empty if it is true
+	Started     time.Time    // when the scan began
+	Finished    time.Time    // when it had read the last file
+	FileSystems []FileSystem // of the roots, in the order of Roots
+	Skipped     []Skipped    // by path
+	Filter      Filter       // what was asked for
+}
+
+// Reason is why a report is not complete.
+type Reason string
+
+// The reasons, the most important first.
+const (
+	ReasonDeadline    Reason = "deadline"    // its context's deadline passed
+	ReasonInterrupted Reason = "interrupted" // its context was cancelled
+	ReasonLimit       Reason = "limit"       // there is more than a limit allows
+	ReasonProblems    Reason = "problems"    // something could not be read
+)
+
+// FileSystem is the file system of a root.
+type FileSystem struct {
+	Type     string // such as ext4 or nfs4, as the mount table has it; empty if unknown
+	Identity string // the same on all machines that mount it; empty if it does not tell
+}
+
+// Skipped is a directory or file that a rule left out of a scan.
+type Skipped struct {
+	Path string
+	Rule string // such as one_file_system or own_output
 }
 
 // IndexUse tells whether a scan used an index.
 type IndexUse struct {
 	Used bool   // for some of the directories at least
 	Why  string // it was not used for all of them; empty if it was
+}
+
+// Files yields the files of all groups.
+func (r Report) Files() iter.Seq[File] {
+	return func(yield func(File) bool) {
+		for _, g := range r.Groups {
+			for _, f := range g.Files {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // sort puts the report in the one order that it has whatever the mode, the

@@ -198,6 +198,7 @@ func (f File) ended(pos int64) error {
 // unchanged compares a file with what the walk knew of it.
 func (f File) unchanged(now *unix.Stat_t) error {
 	g := newFile(f.Path, now)
+	g.Links, g.Allocated = f.Links, f.Allocated
 	switch {
 	case now.Mode&unix.S_IFMT != unix.S_IFREG, f.Inode != g.Inode, f.Device != g.Device:
 		return fmt.Errorf("%w: replaced by another file", ErrChanged)
@@ -227,6 +228,8 @@ func newFile(path string, st *unix.Stat_t) File {
 		Inode:      st.Ino,
 		ModTime:    st.Mtim.Nano(),
 		ChangeTime: st.Ctim.Nano(),
+		Links:      uint32(st.Nlink),
+		Allocated:  st.Blocks * 512, // POSIX leaves the unit open; on Linux and macOS it is 512
 	}
 }
 

@@ -191,7 +191,7 @@ func Scan(ctx context.Context, opts Options) (Report, error) {
 		h = &PoolHasher{Pool: workers, Read: opts.Read}
 	}
 	if opts.Wrap != nil {
-		h = opts.Wrap(ctx, candidateFiles(r), h)
+		h = opts.Wrap(ctx, r.Files(), h)
 	}
 	if !opts.HashAll {
 		r = Refine(ctx, r, h, StageEnds, opts)
@@ -224,19 +224,6 @@ func candidates(r Report) int {
 		n += int(g.Copies())
 	}
 	return n
-}
-
-// candidateFiles are the files of all groups.
-func candidateFiles(r Report) iter.Seq[File] {
-	return func(yield func(File) bool) {
-		for _, g := range r.Groups {
-			for _, f := range g.Files {
-				if !yield(f) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // cpuTime is the user and system time of this process.

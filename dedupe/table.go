@@ -28,6 +28,8 @@ type record struct {
 	inode      uint64
 	modTime    int64
 	changeTime int64
+	allocated  int64
+	links      uint32
 	directory  uint32 // where its path is
 	device     uint32 // where its number is
 	chunk      uint32 // of names, where its name is
@@ -49,7 +51,7 @@ func (t *table) add(directory uint32, f *File) {
 	t.files++
 	r := record{
 		size: f.Size, inode: f.Inode, modTime: f.ModTime, changeTime: f.ChangeTime,
-		directory: directory, device: t.device(f.Device),
+		allocated: f.Allocated, links: f.Links, directory: directory, device: t.device(f.Device),
 	}
 	r.chunk, r.offset, r.length = t.store(f.Path)
 	last := &t.records[len(t.records)-1]
@@ -140,6 +142,7 @@ func (t *table) group(files []sized, inodes int, paths *paths) Group {
 		g.Files[i] = File{
 			Path: paths.join(t.directories[r.directory], t.name(r)), Size: r.size,
 			Device: t.devices[r.device], Inode: r.inode, ModTime: r.modTime, ChangeTime: r.changeTime,
+			Links: r.links, Allocated: r.allocated,
 		}
 	}
 	return g

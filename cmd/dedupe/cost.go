@@ -42,7 +42,7 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 // weighed adds the bills with the index and without if a churn was given.
 func (p *projection) weighed(of *report.Projection, book *cost.Book) {
 	if p.weigh && of.Index != nil {
-		of.Weigh(book, p.churn.ofMillion())
+		of.Weigh(book, int64(p.churn))
 	}
 }
 

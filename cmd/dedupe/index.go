@@ -96,7 +96,7 @@ func indexStatsCommand(s cli.Std) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(s.Out, "%s entries in %s, %s", humanize.Comma(t.Entries), plural(t.Blocks, "block"), humanize.IBytes(uint64(t.Bytes)))
+				fmt.Fprintf(s.Out, "%s in %s, %s", report.Count(t.Entries, "entry", "entries"), report.Count(t.Blocks, "block", "blocks"), humanize.IBytes(uint64(t.Bytes)))
 				if t.Entries > 0 {
 					fmt.Fprintf(s.Out, ", %d bytes an entry; the oldest was last used on %s", t.Bytes/t.Entries, t.Oldest.Format("2006-01-02"))
 				}
@@ -105,19 +105,12 @@ func indexStatsCommand(s cli.Std) *cobra.Command {
 					fmt.Fprintln(s.Out, " ", id)
 				}
 				if t.Damaged > 0 {
-					fmt.Fprintf(s.Out, "%s damaged or of another version: nothing is taken from there\n", plural(t.Damaged, "block"))
+					fmt.Fprintf(s.Out, "%s damaged or of another version: nothing is taken from there\n", report.Count(t.Damaged, "block", "blocks"))
 				}
 				return nil
 			})
 		},
 	}
-}
-
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return humanize.Comma(n) + " " + noun + "s"
 }
 
 // withIndex calls do with an index that is there.
@@ -159,7 +152,7 @@ something else is written.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(s.Out, "%s removed\n", entries(removed))
+				fmt.Fprintf(s.Out, "%s removed\n", report.Count(removed, "entry", "entries"))
 				return nil
 			})
 		},
@@ -169,16 +162,9 @@ something else is written.`,
 	return cmd
 }
 
-func entries(n int64) string {
-	if n == 1 {
-		return "1 entry"
-	}
-	return humanize.Comma(n) + " entries"
-}
-
 func indexVerifyCommand(s cli.Std) *cobra.Command {
 	var i indexFlags
-	sample := share(0.01)
+	sample := share(10_000)
 	opts := dedupe.Options{Mode: dedupe.Goroutines}
 	cmd := &cobra.Command{
 		Use:   "verify [flags] INDEX ROOT...",
@@ -194,7 +180,7 @@ Exit codes: 0 all that was read is right; 1 something is wrong: remove the index
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i.name, opts.Roots = args[0], args[1:]
-			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)) })
+			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)/1e6) })
 		},
 	}
 	f := cmd.Flags()
@@ -216,7 +202,7 @@ func verify(ctx context.Context, s cli.Std, x *index.Index, opts dedupe.Options,
 		return c.Refused
 	}
 	for _, f := range c.Wrong {
-		fmt.Fprintf(s.Out, "wrong: %s\n", strconv.Quote(f.Path))
+		fmt.Fprintf(s.Out, "wrong: %s\n", report.Printable(f.Path))
 	}
 	for _, p := range c.Unread {
 		fmt.Fprintf(s.Err, "dedupe: not checked: %s\n", report.ProblemLine(p))
@@ -224,7 +210,7 @@ func verify(ctx context.Context, s cli.Std, x *index.Index, opts dedupe.Options,
 	if c.Refused != nil {
 		fmt.Fprintf(s.Err, "dedupe: %s\n", cli.OneLine(advise(c.Refused).Error()))
 	}
-	fmt.Fprintf(s.Out, "%s known, %s read again, %s wrong%s\n", plural(c.Known, "file"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))), confidence(c))
+	fmt.Fprintf(s.Out, "%s known, %s read again, %s wrong%s\n", report.Count(c.Known, "file", "files"), humanize.Comma(c.Read), humanize.Comma(int64(len(c.Wrong))), confidence(c))
 	switch {
 	case c.Interrupted:
 		return cli.ExitInterrupted
@@ -245,21 +231,19 @@ func confidence(c index.Checked) string {
 	return fmt.Sprintf(": with 95%% confidence, at most %s of the known files are wrong", humanize.FtoaWithDigits(math.Ceil(c.WrongShare()*1e4)/1e2, 2)+"%")
 }
 
-// share is a flag such as 1%.
-type share float64
+// share is a flag such as 1%, in millionths.
+type share int64
 
 func (p *share) Set(s string) error {
 	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-	if err != nil || !strings.HasSuffix(s, "%") || !(v >= 0 && v <= 100) {
-		return errors.New("not a share: write 0% to 100%")
+	millionths := math.Round(v * 1e4)
+	if err != nil || !strings.HasSuffix(s, "%") || !(v >= 0 && v <= 100) || v > 0 && millionths == 0 {
+		return errors.New("not a share: write 0% to 100%, such as 1% or 0.0001%")
 	}
-	*p = share(v / 100)
+	*p = share(millionths)
 	return nil
 }
 
-// ofMillion is the share of a million, rounded to whole ones.
-func (p share) ofMillion() int64 { return int64(math.Round(float64(p) * 1e6)) }
-
-func (p *share) String() string { return strconv.FormatFloat(float64(*p)*100, 'g', -1, 64) + "%" }
+func (p *share) String() string { return report.Percent(int64(*p)) }
 
 func (*share) Type() string { return "percent" }

@@ -213,7 +213,7 @@ func (c *scan) tell(r dedupe.Report, out *cli.Output) {
 		fmt.Fprintln(c.Err, "dedupe: the report is not complete: the scan was interrupted before it had read all files")
 	}
 	if n := len(r.Problems); n > 0 {
-		fmt.Fprintf(c.Err, "dedupe: the report is not complete: %s\n", plural(int64(n), "problem"))
+		fmt.Fprintf(c.Err, "dedupe: the report is not complete: %s\n", report.Count(int64(n), "problem", "problems"))
 	}
 }
 

@@ -139,13 +139,11 @@ func knows(ts *testscript.TestScript, neg bool, args []string) {
 			Known int `json:"files_known"`
 		}
 	}
-	for deadline := time.Now().Add(time.Minute); strconv.Itoa(doc.Stats.Known) != args[0]; {
-		if time.Now().After(deadline) {
-			ts.Fatalf("after a minute of scans, %d files are known", doc.Stats.Known)
-		}
+	clitest.Eventually(ts, args[0]+" known files", func() bool {
 		ts.Check(ts.Exec("dedupe", append([]string{"scan", "--format", "json"}, args[1:]...)...))
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc))
-	}
+		return strconv.Itoa(doc.Stats.Known) == args[0]
+	})
 }
 
 // truncate FILE SIZE

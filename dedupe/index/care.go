@@ -247,8 +247,8 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 	}
 	h := &dedupe.LocalHasher{}
 	s := x.Scan(opts)
-	s.Wrap(ctx, filesOf(r), h)
-	known := s.knownOf(filesOf(r))
+	s.Wrap(ctx, r.Files(), h)
+	known := s.knownOf(r.Files())
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
 	sample := known[:int(math.Ceil(share*float64(len(known))))]
 	if len(sample) == 0 && len(known) > 0 {
@@ -292,18 +292,6 @@ func (s *Scan) knownOf(files iter.Seq[dedupe.File]) (known []dedupe.File) {
 		}
 	}
 	return known
-}
-
-func filesOf(r dedupe.Report) iter.Seq[dedupe.File] {
-	return func(yield func(dedupe.File) bool) {
-		for _, g := range r.Groups {
-			for _, f := range g.Files {
-				if !yield(f) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // verify compares what is known of a file with what is in it.

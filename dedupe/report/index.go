@@ -85,7 +85,7 @@ func writeWeighed(w io.Writer, p *Projection, s Style) error {
 	all, index := p.Weighed.AllBill, p.Weighed.IndexBill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name, all, index string) { fmt.Fprintf(table, "%s\t%s\t%s\t\n", pad(name), all, index) }
-	row("", "every call reads all", "with the index, "+percent(p.Weighed.Churn)+" churn")
+	row("", "every call reads all", "with the index, "+Percent(p.Weighed.Churn)+" churn")
 	for _, meter := range meters(all, index) {
 		row(meter, money(meterCost(all, meter)), money(meterCost(index, meter)))
 	}
@@ -106,7 +106,7 @@ func breakEven(churn int64) string {
 	case 1e6:
 		return "The index pays unless all files change between two calls"
 	}
-	return fmt.Sprintf("The index pays while less than %s of the files change between two calls", percent(churn))
+	return fmt.Sprintf("The index pays while less than %s of the files change between two calls", Percent(churn))
 }
 
 // repaid says what becomes of the first filling at the churn.
@@ -117,13 +117,13 @@ func repaid(w *Weighed) string {
 	case w.Items == (cost.Items{}):
 		return ", and being in a file it costs nothing"
 	case w.Repaid == 0:
-		return "; at " + percent(w.Churn) + " it does not"
+		return "; at " + Percent(w.Churn) + " it does not"
 	}
-	return "; at " + percent(w.Churn) + " its first filling is paid for after " + count(w.Repaid, "call", "calls")
+	return "; at " + Percent(w.Churn) + " its first filling is paid for after " + Count(w.Repaid, "call", "calls")
 }
 
-// percent writes files of a million.
-func percent(millionths int64) string { return humanize.Ftoa(float64(millionths)/1e4) + "%" }
+// Percent writes a share, in millionths, such as files of a million, as a percentage.
+func Percent(millionths int64) string { return humanize.Ftoa(float64(millionths)/1e4) + "%" }
 
 // notes are the warnings of a projection, each once.
 func (p *Projection) notes() []string {

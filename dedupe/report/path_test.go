@@ -120,7 +120,7 @@ func decode(t *testing.T, s string) string {
 // checkPrintable holds the text to be harmless, and to stand for one path only.
 func checkPrintable(t *testing.T, path string) {
 	t.Helper()
-	text := printable(path)
+	text := Printable(path)
 	for _, r := range text {
 		if !unicode.IsPrint(r) {
 			t.Errorf("text: %q holds %U", text, r)
@@ -134,7 +134,7 @@ func checkPrintable(t *testing.T, path string) {
 		text = unquoted
 	}
 	if text != path {
-		t.Errorf("text: %q is printed as %q", path, printable(path))
+		t.Errorf("text: %q is printed as %q", path, Printable(path))
 	}
 }
 

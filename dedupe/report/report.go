@@ -70,12 +70,12 @@ func WriteProjection(w io.Writer, f Format, p *Projection, colour bool) error {
 
 // ProblemLine is a problem as one line of text.
 func ProblemLine(p *dedupe.Problem) string {
-	return fmt.Sprintf("%s %s: %v", p.Op, printable(p.Path), p.Err)
+	return fmt.Sprintf("%s %s: %v", p.Op, Printable(p.Path), p.Err)
 }
 
-// printable returns a path as it is, or quoted if it holds what would not print,
+// Printable returns a path as it is, or quoted if it holds what would not print,
 // what a terminal might obey, a quote, or space at its ends.
-func printable(path string) string {
+func Printable(path string) string {
 	if quoted := strconv.Quote(path); quoted != `"`+path+`"` || strings.TrimSpace(path) != path {
 		return quoted
 	}

@@ -58,7 +58,7 @@ func writeText(w io.Writer, r dedupe.Report, p *Projection, colour bool) error {
 
 func writeGroup(w io.Writer, g dedupe.Group, s Style) {
 	fmt.Fprintf(w, "%s, %s reclaimable  %s\n",
-		s.Strong(count(g.Copies(), "copy", "copies"), " of ", size(g.Size)), size(g.Reclaimable), s.Faint(g.Digest.String()[:16]))
+		s.Strong(Count(g.Copies(), "copy", "copies"), " of ", size(g.Size)), size(g.Reclaimable), s.Faint(g.Digest.String()[:16]))
 	first := make(map[dedupe.File]string) // by all of a file but its path
 	links := g.HardLinks()
 	for i, f := range g.Files {
@@ -69,11 +69,11 @@ func writeGroup(w io.Writer, g dedupe.Group, s Style) {
 		inode := f
 		inode.Path = ""
 		if links[i] {
-			fmt.Fprintf(w, "  %s %s\n", printable(f.Path), s.Faint("(hard link to "+printable(first[inode])+")"))
+			fmt.Fprintf(w, "  %s %s\n", Printable(f.Path), s.Faint("(hard link to "+Printable(first[inode])+")"))
 			continue
 		}
 		first[inode] = f.Path
-		fmt.Fprintf(w, "  %s\n", printable(f.Path))
+		fmt.Fprintf(w, "  %s\n", Printable(f.Path))
 	}
 	fmt.Fprintln(w)
 }
@@ -82,7 +82,7 @@ func writeProblems(w io.Writer, r dedupe.Report, s Style) {
 	if len(r.Problems) == 0 {
 		return
 	}
-	fmt.Fprintln(w, s.Bad(count(int64(len(r.Problems)), "problem", "problems"))+": what is named here is in no group")
+	fmt.Fprintln(w, s.Bad(Count(int64(len(r.Problems)), "problem", "problems"))+": what is named here is in no group")
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "  %s\n", ProblemLine(p))
 	}
@@ -97,28 +97,28 @@ func writeFound(w io.Writer, r dedupe.Report, s Style) {
 	switch {
 	case t.DuplicateGroups > 0:
 		fmt.Fprintf(w, "%s: %s of %s are copies of another, %s of %s reclaimable.\n",
-			s.Strong(count(t.DuplicateGroups, "duplicate group", "duplicate groups")), humanize.Comma(t.DuplicateFiles),
-			count(t.Files, "file", "files"), s.Strong(size(t.ReclaimableBytes)), size(t.Bytes))
+			s.Strong(Count(t.DuplicateGroups, "duplicate group", "duplicate groups")), humanize.Comma(t.DuplicateFiles),
+			Count(t.Files, "file", "files"), s.Strong(size(t.ReclaimableBytes)), size(t.Bytes))
 	default:
-		fmt.Fprintf(w, "%s among %s, %s.\n", s.Strong("No duplicates"), count(t.Files, "file", "files"), size(t.Bytes))
+		fmt.Fprintf(w, "%s among %s, %s.\n", s.Strong("No duplicates"), Count(t.Files, "file", "files"), size(t.Bytes))
 	}
 	known := ""
 	if t.FilesKnown > 0 {
-		known = fmt.Sprintf(", %s known from the index", count(t.FilesKnown, "file", "files"))
+		known = fmt.Sprintf(", %s known from the index", Count(t.FilesKnown, "file", "files"))
 	}
 	cpu := fmt.Sprintf(", %s of CPU", elapsed(t.CPU))
 	if t.CPUUnknown {
 		cpu = ""
 	}
 	fmt.Fprintf(w, "Read %s in %s%s, %s listed; %s hashed, %s compared; took %s%s and %s of memory in %s, %s.\n",
-		size(t.BytesRead), count(t.Opens, "open", "opens"), known, count(t.Directories, "directory", "directories"),
-		count(t.FilesHashed, "file", "files"), humanize.Comma(t.FilesCompared),
-		elapsed(t.Elapsed), cpu, size(t.PeakMemory), r.Mode, count(int64(r.Workers), "worker", "workers"))
+		size(t.BytesRead), Count(t.Opens, "open", "opens"), known, Count(t.Directories, "directory", "directories"),
+		Count(t.FilesHashed, "file", "files"), humanize.Comma(t.FilesCompared),
+		elapsed(t.Elapsed), cpu, size(t.PeakMemory), r.Mode, Count(int64(r.Workers), "worker", "workers"))
 	if t.CPUUnknown {
 		fmt.Fprintln(w, "CPU time not known: another scan ran in the same process.")
 	}
 	if t.OpensSpared > 0 {
-		fmt.Fprintf(w, "The index spared %s and %s.\n", count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
+		fmt.Fprintf(w, "The index spared %s and %s.\n", Count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
 	}
 }
 
@@ -218,7 +218,8 @@ func commas(decimal string) string {
 
 func size(bytes int64) string { return humanize.IBytes(uint64(bytes)) }
 
-func count(n int64, one, many string) string {
+// Count writes a number of things, which are called one or many.
+func Count(n int64, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

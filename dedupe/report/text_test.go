@@ -33,8 +33,8 @@ func TestPrintable(t *testing.T) {
 		{"a\u00a0b", `"a\u00a0b"`},
 		{"a\u2028b", `"a\u2028b"`},
 	} {
-		if got := printable(test.path); got != test.want {
-			t.Errorf("printable(%q) is %s, want %s", test.path, got, test.want)
+		if got := Printable(test.path); got != test.want {
+			t.Errorf("Printable(%q) is %s, want %s", test.path, got, test.want)
 		}
 	}
 }
@@ -77,8 +77,8 @@ func TestElapsed(t *testing.T) {
 
 func TestCountAndSize(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 copies", 1: "1 copy", 2: "2 copies", 1234567: "1,234,567 copies"} {
-		if got := count(n, "copy", "copies"); got != want {
-			t.Errorf("count(%d) is %s, want %s", n, got, want)
+		if got := Count(n, "copy", "copies"); got != want {
+			t.Errorf("Count(%d) is %s, want %s", n, got, want)
 		}
 	}
 	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", mib: "1.0 MiB", 10 * mib: "10 MiB", math.MaxInt64: "8.0 EiB"} {
@@ -98,7 +98,7 @@ func TestFilesShown(t *testing.T) {
 		text := string(write(t, Text, sample{report: dedupe.Report{Groups: []dedupe.Group{g}}}, false))
 		more := ""
 		if want.more > 0 {
-			more = count(int64(want.more), "", "more; --format fdupes, csv or json names all")
+			more = Count(int64(want.more), "", "more; --format fdupes, csv or json names all")
 		}
 		if named := strings.Count(text, "  /file"); named != want.named || strings.Contains(text, " more;") != (more != "") || !strings.Contains(text, more) {
 			t.Errorf("%d files: %d named, want %d and %q:\n%s", files, named, want.named, more, text)

@@ -6,16 +6,15 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
-// Eventually waits until ready returns true, and fails the test if it never does.
-func Eventually(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ready(); {
+// Eventually waits until ready returns true, and fails the test or the script if it
+// does not within a minute.
+func Eventually(t interface{ Fatalf(string, ...any) }, what string, ready func() bool) {
+	for deadline := time.Now().Add(time.Minute); !ready(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}
