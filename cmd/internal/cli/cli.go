@@ -41,8 +41,8 @@ const (
 
 func (c ExitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// Command is a command of a program. Build makes it, which Run leaves out unless the
-// command is asked for: flags and help texts of others only delay the start.
+// Command is a command of a program. Build makes it; Run builds only what it needs,
+// because making the flags and help of every command delays the start.
 type Command struct {
 	Name  string
 	Build func(Std) *cobra.Command
@@ -63,7 +63,7 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	commands = append(commands, Command{"version", versionCommand})
+	commands = append(commands, Command{"version", versionOf(root)})
 	if i := slices.IndexFunc(commands, func(c Command) bool { return len(args) > 0 && c.Name == args[0] }); i >= 0 {
 		commands = commands[i : i+1]
 		root.CompletionOptions.DisableDefaultCmd = true
@@ -83,15 +83,18 @@ func interruptible(cmd *cobra.Command, _ []string) {
 	cmd.SetContext(ctx)
 }
 
-func versionCommand(s Std) *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version and the revision it was built from",
-		Example: "  dedupe version",
-		Args:    cobra.NoArgs,
-		// Nothing to interrupt: this only keeps interruptible from being called.
-		PersistentPreRun: func(*cobra.Command, []string) {},
-		Run:              func(cmd *cobra.Command, _ []string) { fmt.Fprintln(s.Out, cmd.Root().Version) },
+// versionOf returns how to make the command that prints the version of a program.
+func versionOf(root *cobra.Command) func(Std) *cobra.Command {
+	return func(s Std) *cobra.Command {
+		return &cobra.Command{
+			Use:     "version",
+			Short:   "Print the version and the revision it was built from",
+			Example: "  " + root.Name() + " version",
+			Args:    cobra.NoArgs,
+			// It does nothing, but interruptible, which it replaces, takes 0.2 ms.
+			PersistentPreRun: func(*cobra.Command, []string) {},
+			Run:              func(*cobra.Command, []string) { fmt.Fprintln(s.Out, root.Version) },
+		}
 	}
 }
 
