@@ -50,6 +50,6 @@ A directory that is not empty is refused, unless what is in it was made so.`,
 	f.Var(&size, "size", "of each file; of the largest in a tree, where 64KiB is the default")
 	f.Var(cli.OneOf(&spec.Layout, fixtures.TwoSets, fixtures.HalfUnique, fixtures.Tree), "layout", "which files are identical")
 	f.Uint64Var(&spec.Seed, "seed", 1, "other seeds give other contents")
-	cmd.AddCommand(movedCommand("dedupe fixtures mount", "mount"))
+	cmd.AddCommand(moved("dedupe fixtures mount", "mount")(s))
 	return cmd
 }

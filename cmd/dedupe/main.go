@@ -12,7 +12,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -32,11 +31,11 @@ func run(args []string, s cli.Std) int {
 	if isWorker, err := dedupe.RunWorker(s.In, s.Out); isWorker {
 		return s.Exit(program, err)
 	}
-	return s.Run(commands(s), args)
+	return s.Run(root(), commands(), args)
 }
 
-func commands(s cli.Std) *cobra.Command {
-	root := &cobra.Command{
+func root() *cobra.Command {
+	return &cobra.Command{
 		Use:   program,
 		Short: "Find identical files on Amazon EFS, and what finding and keeping them costs",
 		Long: `dedupe finds groups of identical files, exactly: by size, then by the BLAKE3-256
@@ -47,17 +46,16 @@ processes, and projects what such a scan costs at 50 million calls a month.`,
   dedupe cost --calls 50M --duration 300ms --bytes-read 100MiB --opens 100
   dedupe fixtures build/efs`,
 	}
-	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), indexCommand(s), serveCommand(s), versionCommand(s))
-	root.AddCommand(movedCommand("dedupe bench", "run"), movedCommand("dedupe invoke", "invoke"))
-	return root
 }
 
-func versionCommand(s cli.Std) *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version and the revision it was built from",
-		Example: "  dedupe version",
-		Args:    cobra.NoArgs,
-		Run:     func(*cobra.Command, []string) { fmt.Fprintln(s.Out, cli.Version(program)) },
+func commands() []cli.Command {
+	return []cli.Command{
+		{Name: "scan", Build: scanCommand},
+		{Name: "cost", Build: costCommand},
+		{Name: "fixtures", Build: fixturesCommand},
+		{Name: "index", Build: indexCommand},
+		{Name: "serve", Build: serveCommand},
+		{Name: "bench", Build: moved("dedupe bench", "run")},
+		{Name: "invoke", Build: moved("dedupe invoke", "invoke")},
 	}
 }
