@@ -90,7 +90,7 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 	@test $$(cat build/test.status) = 0 || { grep -vE '^ *(=== |--- (PASS|SKIP)|PASS$$|ok )' build/test.log | tail -n 200; exit 1; }
 	@awk '/^=== (RUN|CONT|NAME)/ {t = $$3} /^ *[a-z0-9_]+\.go:[0-9]+: / {sub(/^ *[^ ]+ /, ""); why[t] = $$0} \
 		/^ *--- SKIP: / {n[why[$$3]]++; one[why[$$3]] = $$3} \
-		END {for (w in n) printf "  %s: %s%s\n", w, one[w], n[w] > 1 ? " and " n[w] - 1 " more" : ""}' build/test.log >build/skipped; \
+		END {for (w in n) printf "  %s: %s%s\n", w, one[w], (n[w] > 1 ? " and " n[w] - 1 " more" : "")}' build/test.log >build/skipped; \
 		if [ -s build/skipped ]; then echo; echo 'Skipped, and why:'; cat build/skipped; fi
 
 lint: ## check format, vet, staticcheck, go.mod, links
