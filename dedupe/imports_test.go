@@ -14,13 +14,14 @@ func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
 	const experiment = "cmd/experiment/internal/"
 	allowed := map[string][]string{ // packages of this module that one may import
-		"dedupe":                     {"dedupe/pool"},
+		"dedupe":                     {"dedupe/mount", "dedupe/pool"},
 		"dedupe/pool":                nil,
 		"dedupe/cost":                nil,
-		"dedupe/index":               {"dedupe"},
+		"dedupe/index":               {"dedupe", "dedupe/mount"},
+		"dedupe/mount":               nil,
 		"dedupe/index/dynamodb":      {"dedupe/index"},
 		"dedupe/report":              {"dedupe", "dedupe/cost"},
-		"dedupe/service":             {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/report"},
+		"dedupe/service":             {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/mount", "dedupe/report"},
 		"fixtures":                   nil,
 		"fixtures/aws":               nil,
 		"fixtures/efs":               nil,
@@ -29,7 +30,7 @@ func TestImports(t *testing.T) {
 		"cmd/internal/cli":           nil,
 		"cmd/internal/docs":          nil,
 		"cmd/internal/clitest":       {"cmd/internal/cli"},
-		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
+		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/mount",
 			"dedupe/report", "dedupe/service", "fixtures"},
 		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/service"},
 		"cmd/experiment": {experiment + "contenders", experiment + "lab", experiment + "peers", experiment + "results", experiment + "task",

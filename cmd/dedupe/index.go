@@ -18,6 +18,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/report"
 )
 
@@ -63,7 +64,7 @@ func (i *indexFlags) store() (index.Store, error) {
 
 // advise adds to an error of an index what to do on the command line.
 func advise(err error) error {
-	if tunnel := (*index.TunnelError)(nil); errors.As(err, &tunnel) {
+	if tunnel := (*mount.TunnelError)(nil); errors.As(err, &tunnel) {
 		return fmt.Errorf("%w with --index-id", err)
 	}
 	return err
