@@ -36,13 +36,13 @@ func run(args []string, s cli.Std) int {
 
 func root() *cobra.Command {
 	return &cobra.Command{
-		Use:   program,
-		Short: "Find identical files on Amazon EFS, and what finding and keeping them costs",
-		Long: `dedupe finds groups of identical files, exactly: by size, then by the BLAKE3-256
-digest of their content. It reads files in goroutines or in a pool of worker
-processes, and projects what such a scan costs at 50 million calls a month.`,
+		Use:                   program + " COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "Find identical files on Amazon EFS, and what finding and keeping them costs",
+		Long: `dedupe finds identical files, exactly, and says what the copies are worth and
+what asking costs at 50 million calls a month.`,
 		Example: `  dedupe scan /mnt/efs
-  dedupe scan --mode processes --workers 100 --format json /mnt/efs
+  dedupe scan --index auto --format json --output report.json /mnt/efs
   dedupe cost --calls 50M --duration 300ms --bytes-read 100MiB --opens 100
   dedupe fixtures build/efs`,
 	}

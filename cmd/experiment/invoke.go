@@ -53,7 +53,7 @@ event cannot be read, or the bootstrap does not start.`,
 		Example: `  experiment invoke --bootstrap build/bootstrap --root build/efs deploy/events/http-api-scan.json
   experiment invoke --bootstrap build/bootstrap --root build/efs --warm 10 --quiet deploy/events/direct-scan.json
   echo '{"path": "."}' | experiment invoke --bootstrap build/bootstrap --root build/efs -`,
-		Args: cobra.ExactArgs(1),
+		Args: cli.Args("EVENT.json"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()

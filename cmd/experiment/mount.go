@@ -38,7 +38,7 @@ SIGINT or SIGTERM unmounts DST and ends it. If it is killed, its mount stays unt
 the next mount at DST removes it.`,
 		Example: `  experiment mount build/efs build/mnt
   experiment mount build/efs build/mnt --read-latency 1ms --throughput 500MiB/s --cold --counters build/counters.json`,
-		Args: cobra.ExactArgs(2),
+		Args: cli.Args("SRC", "DST"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
 	}
 	f := cmd.Flags()

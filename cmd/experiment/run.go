@@ -60,7 +60,7 @@ or timed out; 2 there are none; 130 interrupted.`,
   experiment run --instances 100 --memory 512 --runs 1
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
-		Args: cobra.NoArgs,
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()

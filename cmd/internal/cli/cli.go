@@ -2,6 +2,7 @@
 // of their flags, and the file that a report goes to.
 //
 //	cli.go     streams, interruption, exit codes, the version
+//	help.go    help in groups of flags, hints for what was mistyped
 //	values.go  flags that are sizes, counts or choices
 //	output.go  where a report goes
 package cli
@@ -52,8 +53,9 @@ type Command struct {
 // commands are those given, and version.
 func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	root.Version = Version(root.Name())
-	root.Args = cobra.NoArgs
-	root.SilenceErrors, root.SilenceUsage, root.DisableSuggestions = true, true, true
+	root.Args = OnlyCommands
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetUsageFunc(writeUsage)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.PersistentPreRun = interruptible
 	root.SetIn(s.In)
@@ -70,6 +72,9 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	}
 	for _, c := range commands {
 		root.AddCommand(c.Build(s))
+	}
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		completeValues(root)
 	}
 	root.SetArgs(args)
 	return s.Exit(root.Name(), root.Execute())
@@ -90,7 +95,7 @@ func versionOf(root *cobra.Command) func(Std) *cobra.Command {
 			Use:     "version",
 			Short:   "Print the version and the revision it was built from",
 			Example: "  " + root.Name() + " version",
-			Args:    cobra.NoArgs,
+			Args:    Args(),
 			// It does nothing, but interruptible, which it replaces, takes 0.2 ms.
 			PersistentPreRun: func(*cobra.Command, []string) {},
 			Run:              func(*cobra.Command, []string) { fmt.Fprintln(s.Out, root.Version) },
