@@ -104,7 +104,7 @@ func (c *scan) run(ctx context.Context) error {
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
-	book, err := report.CheckBill(c.bill.region, usage)
+	book, err := cost.CheckBill(c.bill.region, usage)
 	if err != nil {
 		return err
 	}
@@ -116,10 +116,10 @@ func (c *scan) run(ctx context.Context) error {
 	c.opts.Ignore = out.Info
 
 	collectLater()
-	var reads report.Reads
+	var reads cost.Reads
 	bar := newProgress(c.Err, c.quiet)
 	c.opts.Observe = func(e dedupe.Event) {
-		reads.Observe(e)
+		reads.Add(e.Work.BytesRead, e.Work.BytesSpared)
 		bar.observe(e)
 	}
 	if bar != nil {
@@ -154,21 +154,22 @@ func collectLater() {
 }
 
 // project prices such scans, and what the index that was used charges for them.
-func (c *scan) project(book *cost.Book, r dedupe.Report, reads report.Reads, use *index.Scan) report.Projection {
-	u := report.Measured(c.bill.usage, r, reads)
+func (c *scan) project(book *cost.Book, r dedupe.Report, reads cost.Reads, use *index.Scan) cost.Projection {
+	took := report.Took(r)
+	u := cost.Measured(c.bill.usage, took, reads)
 	var items cost.Items
 	if c.index.shared() {
 		items = cost.ItemsOf(dynamodb.Items(use.Blocks()))
 		charged := use.Units()
-		u = report.Charged(u, charged.Read, charged.Write)
+		u = cost.Charged(u, charged.Read, charged.Write)
 		u.DynamoDB.StoredBytes = items.Bytes
 	}
-	p := report.Project(book, u)
+	p := cost.Project(book, u)
 	if use != nil {
-		p.Index = report.IndexOf(r, reads, items)
+		p.Index = cost.NewUnindexed(took, reads, items)
 		c.bill.weighed(&p, book)
 	}
-	p.Warn(r.Stats)
+	p.Warn(took)
 	return p
 }
 

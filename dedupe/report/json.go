@@ -110,7 +110,7 @@ type projectionJSON struct {
 	Index           *indexJSON  `json:"index,omitempty"`
 }
 
-// indexJSON is an Index and, if a churn was asked for, what it comes to.
+// indexJSON is a cost.Unindexed and, if a churn was asked for, what it comes to.
 type indexJSON struct {
 	ReadBytes          int64        `json:"metered_read_bytes"`
 	AccessBytes        int64        `json:"metered_access_bytes"`
@@ -158,7 +158,7 @@ type itemJSON struct {
 	Source    string      `json:"source"`
 }
 
-func writeJSON(w io.Writer, r dedupe.Report, p *Projection) error {
+func writeJSON(w io.Writer, r dedupe.Report, p *cost.Projection) error {
 	doc := reportOf(r, p)
 	for _, p := range r.Problems {
 		doc.Problems = append(doc.Problems, problemOf(p))
@@ -232,7 +232,7 @@ func plain(s string) bool {
 }
 
 // reportOf is all of a report but its groups and problems.
-func reportOf(r dedupe.Report, p *Projection) reportJSON {
+func reportOf(r dedupe.Report, p *cost.Projection) reportJSON {
 	doc := reportJSON{
 		Schema:   reportSchema,
 		Roots:    make([]string, 0, len(r.Roots)),
@@ -266,7 +266,7 @@ func reportOf(r dedupe.Report, p *Projection) reportJSON {
 	return doc
 }
 
-func writeProjectionJSON(w io.Writer, p *Projection) error {
+func writeProjectionJSON(w io.Writer, p *cost.Projection) error {
 	if p.Err != nil {
 		return fmt.Errorf("no bill: %w", p.Err)
 	}
@@ -364,7 +364,7 @@ func pathOf(path string) pathJSON {
 	return pathJSON{path, []byte(path)}
 }
 
-func projectionOf(p *Projection) projectionJSON {
+func projectionOf(p *cost.Projection) projectionJSON {
 	b := p.Bill
 	doc := projectionJSON{
 		Calls:           p.Usage.Calls,
@@ -393,24 +393,29 @@ func projectionOf(p *Projection) projectionJSON {
 	return doc
 }
 
-func indexOf(p *Projection) *indexJSON {
+func indexOf(p *cost.Projection) *indexJSON {
 	x := p.Index
 	doc := &indexJSON{x.ReadBytes, x.AccessBytes, x.MetadataOperations, x.OpenOperations, nil, nil}
 	if i := x.Items; i != (cost.Items{}) {
 		doc.Table = &tableJSON{millionths(i.LookUp), millionths(i.Reread), millionths(i.Rewrite), i.Files, i.Bytes}
 	}
 	if w := p.Weighed; w != nil {
-		doc.AtChurn = &weighedJSON{millionths(w.Churn), projectionOf(w.all()), projectionOf(w.with()), millionths(w.BreakEven), w.Repaid}
+		doc.AtChurn = &weighedJSON{millionths(w.Churn), projectionOf(&cost.Projection{Usage: w.All, Bill: w.AllBill}), projectionOf(&cost.Projection{Usage: w.AtChurn(w.Churn), Bill: w.IndexBill}), millionths(w.BreakEven), w.Repaid}
 	}
 	return doc
 }
 
-// index is the Index that x was made of.
-func (x *indexJSON) index() *Index {
+// index is the cost.Unindexed that x was made of.
+func (x *indexJSON) index() *cost.Unindexed {
 	if x == nil {
 		return nil
 	}
-	index := &Index{x.ReadBytes, x.AccessBytes, x.MetadataOperations, x.OpenOperations, cost.Items{}}
+	index := &cost.Unindexed{
+		ReadBytes:          x.ReadBytes,
+		AccessBytes:        x.AccessBytes,
+		MetadataOperations: x.MetadataOperations,
+		OpenOperations:     x.OpenOperations,
+	}
 	if t := x.Table; t != nil {
 		index.Items = cost.Items{LookUp: int64(t.LookUp), Reread: int64(t.Reread), Rewrite: int64(t.Rewrite), Files: t.Files, Bytes: t.Bytes}
 	}
@@ -472,7 +477,7 @@ func usageOf(u cost.Usage) usageJSON {
 
 // usage is the cost.Usage that u was made of.
 func (u usageJSON) usage(calls int64) cost.Usage {
-	return OnProvisioned(cost.Usage{
+	return cost.OnProvisioned(cost.Usage{
 		Calls: calls,
 		Lambda: cost.Lambda{
 			Arch:        u.Arch,
@@ -507,8 +512,8 @@ type Saved struct {
 	Stats   dedupe.Stats
 	Groups  json.RawMessage // as they are written; nil in a projection
 	Usage   cost.Usage
-	Region  string // whose prices the projection was made with
-	Index   *Index // nil: the scan had none
+	Region  string          // whose prices the projection was made with
+	Index   *cost.Unindexed // nil: the scan had none
 }
 
 // document is either of the JSON documents, as far as Read reads it.

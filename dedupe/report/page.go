@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 )
 
 // Page is a part of a report's groups, in JSON. The totals are those of all.
@@ -63,7 +64,7 @@ func (c Cursor) before(g dedupe.Group) bool {
 // the page, and where the next one begins. It leaves out files of a group, and
 // says how many, only where that group alone is too large. Its error is that of w, or
 // says that nothing fits.
-func WritePage(w io.Writer, r dedupe.Report, p *Projection, page Page) error {
+func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) error {
 	if page.Limit < 0 || page.MaxBytes < 0 {
 		return fmt.Errorf("a page of %d groups and %d bytes: neither can be negative", page.Limit, page.MaxBytes)
 	}

@@ -2,8 +2,7 @@
 // and for programs. It knows nothing of how a report was found.
 //
 //	report.go      the formats
-//	projection.go  what a month of such scans costs: a report's usage, priced
-//	index.go       the same with an index and without, side by side
+//	index.go       a bill with an index and without, side by side
 //	json.go        the JSON contract, written and read; report.schema.json describes it
 //	page.go        a part of a report in JSON, and where the next one begins
 //	request.go     a projection asked for in JSON
@@ -21,6 +20,7 @@ import (
 	"strings"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 )
 
 // Format is a way to write a report.
@@ -39,7 +39,7 @@ func (f Format) TellsProblems() bool { return f == Text || f == JSON }
 
 // Write writes a report. Colour concerns the text format alone; so does
 // projection the text and JSON formats, and nil leaves it out.
-func Write(w io.Writer, f Format, r dedupe.Report, p *Projection, colour bool) error {
+func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, colour bool) error {
 	switch f {
 	case Text:
 		return writeText(w, r, p, colour)
@@ -54,7 +54,7 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *Projection, colour bool) e
 }
 
 // WriteProjection writes a projection on its own, as text or JSON.
-func WriteProjection(w io.Writer, f Format, p *Projection, colour bool) error {
+func WriteProjection(w io.Writer, f Format, p *cost.Projection, colour bool) error {
 	switch f {
 	case Text:
 		b := bufio.NewWriter(w)
@@ -80,4 +80,20 @@ func Printable(path string) string {
 		return quoted
 	}
 	return path
+}
+
+// Took is what a scan took, as far as a bill depends on it.
+func Took(r dedupe.Report) cost.Scan {
+	s := r.Stats
+	return cost.Scan{
+		Elapsed:          s.Elapsed,
+		PeakMemory:       s.PeakMemory,
+		Partial:          !r.Complete,
+		Files:            s.Files,
+		Directories:      s.Directories,
+		Opens:            s.Opens,
+		OpensSpared:      s.OpensSpared,
+		StoredBytes:      s.Bytes,
+		ReclaimableBytes: s.ReclaimableBytes,
+	}
 }

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 type sample struct {
 	name       string
 	report     dedupe.Report
-	projection *Projection
+	projection *cost.Projection
 }
 
 // samples have between them every field that a report can have.
@@ -51,8 +51,8 @@ func samples() []sample {
 	}
 }
 
-func unpayable() *Projection {
-	return &Projection{Err: errors.New("duration is 1h0m0s, allowed: above 0, at most 15m")}
+func unpayable() *cost.Projection {
+	return &cost.Projection{Err: errors.New("duration is 1h0m0s, allowed: above 0, at most 15m")}
 }
 
 func TestGolden(t *testing.T) {
@@ -169,7 +169,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("WriteProjection wrote %s", f)
 		}
 	}
-	none := Projection{Err: errors.New("no such region")}
+	none := cost.Projection{Err: errors.New("no such region")}
 	if err := WriteProjection(new(bytes.Buffer), JSON, &none, false); !errors.Is(err, none.Err) {
 		t.Errorf("a projection that is none, as JSON: error %v", err)
 	}
@@ -259,8 +259,8 @@ func unpriced() dedupe.Report {
 
 // priced has a bill of round figures rather than one of the price book: those
 // change.
-func priced() *Projection {
-	return &Projection{
+func priced() *cost.Projection {
+	return &cost.Projection{
 		Usage: cost.Usage{
 			Calls: 50_000_000,
 			Lambda: cost.Lambda{Arch: cost.ARM, MemoryMB: 1769, Duration: 1235 * time.Millisecond, EphemeralMB: 512,
@@ -302,10 +302,10 @@ func indexed() dedupe.Report {
 
 // weighed has bills of round figures: with the index one has half the reads, and a
 // table.
-func weighed() *Projection {
+func weighed() *cost.Projection {
 	p := priced()
 	p.Usage.DynamoDB = cost.DynamoDB{ReadUnits: 1_500_000, WriteUnits: 1, StoredBytes: 301}
-	p.Index = &Index{ReadBytes: 2 * mib, AccessBytes: 2 * mib, MetadataOperations: 7, OpenOperations: 4,
+	p.Index = &cost.Unindexed{ReadBytes: 2 * mib, AccessBytes: 2 * mib, MetadataOperations: 7, OpenOperations: 4,
 		Items: cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
 	item := func(meter, usd string) cost.Item {
 		return cost.Item{Meter: meter, Quantity: rat(usd), Unit: "GB", UnitPrice: rat("1"), Cost: rat(usd), Source: "a page", Checked: "2026-11"}
@@ -314,10 +314,9 @@ func weighed() *Projection {
 	all.Items, all.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "5000")}, rat("5010")
 	index.Items, index.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "2500"), item("dynamodb.read", "0.125")}, rat("2510.125")
 	all.Warnings, index.Warnings = []string{"of both", "of one"}, []string{"of both", "of the other."}
-	p.Weighed = &Weighed{
-		Churn:   500_000,
-		Choice:  cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items},
-		Weighed: cost.Weighed{AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7},
+	p.Weighed = &cost.Weighed{
+		Choice: cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items}, Churn: 500_000,
+		AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7,
 	}
 	return p
 }
@@ -351,7 +350,7 @@ func write(t testing.TB, f Format, s sample, colour bool) []byte {
 	return b.Bytes()
 }
 
-func writeProjection(t testing.TB, f Format, p *Projection) []byte {
+func writeProjection(t testing.TB, f Format, p *cost.Projection) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := WriteProjection(&b, f, p, false); err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"efsdedupe/dedupe/cost"
 )
 
 // compile returns the schema as a validator that also holds values to their
@@ -58,7 +60,7 @@ func documents(t testing.TB) map[string]any {
 		docs[s.name] = parse(t, write(t, JSON, s, false))
 	}
 	for name, u := range usages() {
-		p := Project(prices(t, "us-east-1"), u)
+		p := cost.Project(prices(t, "us-east-1"), u)
 		if p.Err != nil {
 			t.Fatalf("%s: %v", name, p.Err)
 		}

@@ -39,7 +39,7 @@ func NewStyle(colour bool) Style {
 	return Style{Strong: paint(color.Bold), Faint: paint(color.Faint), Bad: paint(color.FgRed, color.Bold)}
 }
 
-func writeText(w io.Writer, r dedupe.Report, p *Projection, colour bool) error {
+func writeText(w io.Writer, r dedupe.Report, p *cost.Projection, colour bool) error {
 	b := bufio.NewWriter(w)
 	s := NewStyle(colour)
 	for _, g := range r.Groups {
@@ -124,7 +124,7 @@ func writeFound(w io.Writer, r dedupe.Report, s Style) {
 
 // writeBill writes a bill, or that with an index beside that without, and what is to
 // be known of it.
-func writeBill(w io.Writer, p *Projection, s Style) error {
+func writeBill(w io.Writer, p *cost.Projection, s Style) error {
 	u, b := p.Usage, p.Bill
 	if p.Err != nil {
 		_, err := fmt.Fprintf(w, "No bill: %v.\n", p.Err)
@@ -139,14 +139,14 @@ func writeBill(w io.Writer, p *Projection, s Style) error {
 	if err := write(w, p, s); err != nil {
 		return err
 	}
-	for _, warning := range p.notes() {
+	for _, warning := range p.Warnings() {
 		fmt.Fprintf(w, "Note: %s.\n", strings.TrimSuffix(warning, "."))
 	}
 	return nil
 }
 
 // writeItems writes the items of a bill as a table, and which of them is most.
-func writeItems(w io.Writer, p *Projection, _ Style) error {
+func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	b := p.Bill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, item := range b.Items {
@@ -158,7 +158,7 @@ func writeItems(w io.Writer, p *Projection, _ Style) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	if most, share := largest(b); share > 0 {
+	if most, share := b.Largest(); share > 0 {
 		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
 		if p.Usage.EFS.ReclaimableBytes > 0 {
 			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", money(b.Reclaimable), b.Currency)
@@ -179,24 +179,6 @@ func basis(u cost.Usage) string {
 		parts = append(parts, "free tier")
 	}
 	return strings.Join(parts, ", ")
-}
-
-// largest returns the meter that costs most, all tiers of it, and its share of
-// the total in percent.
-func largest(b *cost.Bill) (meter string, percent int64) {
-	if b.Total.Sign() == 0 {
-		return "", 0
-	}
-	for _, item := range b.Items {
-		if meter == "" || meterCost(b, item.Meter).Cmp(meterCost(b, meter)) > 0 {
-			meter = item.Meter
-		}
-	}
-	share, _ := new(big.Rat).Quo(meterCost(b, meter), b.Total).Float64()
-	if percent = int64(share*100 + 0.5); percent == 100 && meterCost(b, meter).Cmp(b.Total) < 0 {
-		percent = 99
-	}
-	return meter, percent
 }
 
 // pad sets a cell flush left in a table whose cells are flush right.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
 )
 
 func TestPrintable(t *testing.T) {
@@ -102,25 +101,6 @@ func TestFilesShown(t *testing.T) {
 		}
 		if named := strings.Count(text, "  /file"); named != want.named || strings.Contains(text, " more;") != (more != "") || !strings.Contains(text, more) {
 			t.Errorf("%d files: %d named, want %d and %q:\n%s", files, named, want.named, more, text)
-		}
-	}
-}
-
-func TestLargest(t *testing.T) {
-	item := func(meter, amount string) cost.Item { return cost.Item{Meter: meter, Cost: rat(amount)} }
-	for _, test := range []struct {
-		name  string
-		bill  cost.Bill
-		meter string
-		share int64
-	}{
-		{"no items", cost.Bill{Total: rat("0")}, "", 0},
-		{"all free", cost.Bill{Total: rat("0"), Items: []cost.Item{item("a", "0")}}, "", 0},
-		{"tiers are added up", cost.Bill{Total: rat("10"), Items: []cost.Item{item("a", "3"), item("b", "4"), item("a", "3")}}, "a", 60},
-		{"rounded", cost.Bill{Total: rat("3"), Items: []cost.Item{item("a", "1"), item("b", "2")}}, "b", 67},
-	} {
-		if meter, share := largest(&test.bill); meter != test.meter || share != test.share {
-			t.Errorf("%s: %s is %d%%, want %s, %d%%", test.name, meter, share, test.meter, test.share)
 		}
 	}
 }
