@@ -26,7 +26,7 @@ func TestImports(t *testing.T) {
 		"fixtures/efs":               nil,
 		"fixtures/lambda/box":        nil,
 		"fixtures/lambda/runtimeapi": nil,
-		"cmd/internal/cli":           nil,
+		"cmd/internal/cli":           {"dedupe/report"},
 		"cmd/internal/clitest":       {"cmd/internal/cli"},
 		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb",
 			"dedupe/report", "dedupe/service", "fixtures"},

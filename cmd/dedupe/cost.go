@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -87,7 +86,7 @@ all up in each call, and for rewriting the items in which a file has changed.`,
 	f := cmd.Flags()
 	u := &c.usage
 	c.flags(f, cost.DefaultMemoryMB, "MB of the Lambda function")
-	f.StringArrayVar(&c.reports, "report", nil, "take the figures of a call from this `file`, a JSON report of dedupe scan (may repeat)")
+	f.StringArrayVar(&c.reports, "report", nil, "take the figures of a call from this `file`, a JSON report of dedupe scan, or - for standard input (may repeat)")
 	f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
 	f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
 	f.Var(&c.opens, "opens", "files that a call opens, the bytes spread evenly over them")
@@ -115,7 +114,7 @@ func (c *bill) run(f *pflag.FlagSet) error {
 	scans := make([]report.Comparison, len(c.reports))
 	for i, path := range c.reports {
 		var err error
-		if scans[i].Saved, err = read(path); err == nil {
+		if scans[i].Saved, err = c.read(path); err == nil {
 			scans[i].Projection, err = c.reprice(scans[i].Saved, f)
 		}
 		if err != nil {
@@ -133,13 +132,13 @@ func (c *bill) run(f *pflag.FlagSet) error {
 	return nil
 }
 
-func read(path string) (report.Saved, error) {
-	file, err := os.Open(path)
+func (c *bill) read(path string) (report.Saved, error) {
+	in, err := openReport(path, c.In)
 	if err != nil {
 		return report.Saved{}, err
 	}
-	defer file.Close()
-	return report.Read(file)
+	defer in.Close()
+	return report.Read(in)
 }
 
 // price makes the bill of figures given by hand.
@@ -148,7 +147,7 @@ func (c *bill) price(u cost.Usage, region string) (cost.Projection, error) {
 	if err != nil {
 		return cost.Projection{}, err
 	}
-	return c.project(report.Saved{Usage: u, Region: region})
+	return c.project(report.Saved{Usage: u, Region: region, Complete: true})
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
@@ -187,6 +186,6 @@ func (c *bill) project(s report.Saved) (cost.Projection, error) {
 	p := cost.Project(book, cost.OnProvisioned(s.Usage))
 	p.Index = s.Index
 	c.weighed(&p, book)
-	p.Warn(cost.Scan{PeakMemory: s.Stats.PeakMemory})
+	p.Warn(cost.Scan{PeakMemory: s.Stats.PeakMemory, Partial: !s.Complete})
 	return p, cost.Explain(p.Err)
 }

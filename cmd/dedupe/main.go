@@ -3,6 +3,7 @@
 //
 //	main.go      the commands and their help
 //	scan.go      dedupe scan
+//	report.go    dedupe report, and the flags of text
 //	cost.go      dedupe cost, and the flags of a projection
 //	index.go     dedupe index, and the flags of an index
 //	fixtures.go  dedupe fixtures
@@ -44,10 +45,11 @@ digest of their content. It reads files in goroutines or in a pool of worker
 processes, and projects what such a scan costs at 50 million calls a month.`,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --mode processes --workers 100 --format json /mnt/efs
+  dedupe report report.json
   dedupe cost --calls 50M --duration 300ms --bytes-read 100MiB --opens 100
   dedupe fixtures build/efs`,
 	}
-	root.AddCommand(scanCommand(s), costCommand(s), fixturesCommand(s), indexCommand(s), serveCommand(s), versionCommand(s))
+	root.AddCommand(scanCommand(s), reportCommand(s), costCommand(s), fixturesCommand(s), indexCommand(s), serveCommand(s), versionCommand(s))
 	root.AddCommand(movedCommand("dedupe bench", "run"), movedCommand("dedupe invoke", "invoke"))
 	return root
 }

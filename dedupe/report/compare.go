@@ -2,7 +2,6 @@ package report
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -68,8 +67,8 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 // compare says in two sentences how a scan differs from the first one.
 func compare(w io.Writer, first, c Comparison, s Style) {
 	switch {
-	case first.Groups == nil || c.Groups == nil:
-	case bytes.Equal(first.Groups, c.Groups):
+	case first.Groups == "" || c.Groups == "":
+	case first.Groups == c.Groups:
 		fmt.Fprintf(w, "%s and %s found the same groups.\n", label(first), label(c))
 	default:
 		fmt.Fprintf(w, "%s: they did not find the same groups, so this compares different work.\n", s.Bad(label(first), " and ", label(c)))

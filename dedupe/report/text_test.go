@@ -90,14 +90,14 @@ func TestCountAndSize(t *testing.T) {
 // The text names up to eleven files: one that is left out takes a line too.
 func TestFilesShown(t *testing.T) {
 	for files, want := range map[int]struct{ named, more int }{2: {2, 0}, 10: {10, 0}, 11: {11, 0}, 12: {10, 2}, 2010: {10, 2000}} {
-		g := group(1, 1)
+		g := newGroup(1, 1)
 		for i := range files {
-			g.Files = append(g.Files, file(fmt.Sprintf("/file%d", i), 1, uint64(i)))
+			g.Files = append(g.Files, newFile(fmt.Sprintf("/file%d", i), 1, uint64(i)))
 		}
 		text := string(write(t, Text, sample{report: dedupe.Report{Groups: []dedupe.Group{g}}}, false))
 		more := ""
 		if want.more > 0 {
-			more = Count(int64(want.more), "", "more; --format fdupes, csv or json names all")
+			more = Count(int64(want.more), "", "more; --all names all")
 		}
 		if named := strings.Count(text, "  /file"); named != want.named || strings.Contains(text, " more;") != (more != "") || !strings.Contains(text, more) {
 			t.Errorf("%d files: %d named, want %d and %q:\n%s", files, named, want.named, more, text)

@@ -72,6 +72,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refusal(err)
 	}
+	found.Filter = opts.Filter
 	charged := remember(r.Context(), ctx, &found)
 	took := report.Took(found)
 	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
@@ -84,7 +85,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 
 // options turns a request into what the engine takes, or says what is wrong.
 func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
-	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer}
+	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")}
 	opts := dedupe.Options{
 		Roots:    []string{q.Path},
 		Filter:   dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
