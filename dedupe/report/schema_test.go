@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -77,7 +78,7 @@ func documents(t testing.TB) map[string]any {
 	var few bytes.Buffer
 	w := newJSONWriter(&few)
 	w.totals.room = 0 // for folders
-	if err := stream(many(), nil, Options{}, w); err != nil {
+	if err := stream(everything(), nil, Options{}, w); err != nil {
 		t.Fatal(err)
 	}
 	docs["many folders"] = parse(t, few.Bytes())
@@ -106,6 +107,27 @@ func TestSchema(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestREADME holds the page for readers of reports to name every field, except those of
+// bills below the first level, which the schema explains.
+func TestREADME(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defs := parse(t, schemaJSON(t)).(map[string]any)["$defs"].(map[string]any)
+	for name, def := range defs {
+		properties, _ := def.(map[string]any)["properties"].(map[string]any)
+		if name == "usage" || name == "table" || name == "index" || name == "atChurn" {
+			continue
+		}
+		for field := range properties {
+			if !bytes.Contains(page, []byte("`"+field+"`")) && !bytes.Contains(page, []byte(`"`+field+`"`)) {
+				t.Errorf("README.md does not name %s of %s", field, name)
+			}
+		}
+	}
 }
 
 // optional are the fields that may be missing; all others are promised.
@@ -141,7 +163,13 @@ func TestSchemaRefuses(t *testing.T) {
 		if strings.HasPrefix(name, "priced") {
 			continue // nothing in them that "projection" has not
 		}
+		shapes := make(map[string]bool) // one object of each kind is enough
 		eachObject(doc, "", func(o map[string]any, path string) {
+			shape := fmt.Sprint(path, slices.Sorted(maps.Keys(o)))
+			if shapes[shape] {
+				return
+			}
+			shapes[shape] = true
 			for _, field := range slices.Sorted(maps.Keys(o)) {
 				was := o[field]
 				for _, wrong := range []any{nil, "", json.Number("-1.5"), false, []any{nil}, map[string]any{"no": "such"}} {
