@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -502,7 +503,7 @@ func (d *decoder) unix(m *moment) error {
 	if err != nil || err2 != nil || len(decimals) > 9 {
 		return d.wrong("seconds since 1970, to nine decimals")
 	}
-	if strings.HasPrefix(whole, "-") && nanoseconds > 0 {
+	if strings.HasPrefix(whole, "-") && nanoseconds > 0 && seconds > math.MinInt64 { // -0.6 s is -1 s and 400 ms
 		seconds, nanoseconds = seconds-1, 1e9-nanoseconds
 	}
 	*m = moment{seconds, nanoseconds}

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -205,4 +206,56 @@ func TestSetAside(t *testing.T) {
 	if err := Convert(io.Discard, Fdupes, strings.NewReader(doc), full); err != nil {
 		t.Errorf("fdupes needs no size: %v", err)
 	}
+}
+
+func TestConvertErrors(t *testing.T) {
+	for _, test := range []struct{ name, doc, want string }{
+		{"later report", `{"schema": "dedupe.report/v3"}`, `its schema is "dedupe.report/v3"`},
+		{"groups of no kind", `{"schema": "dedupe.report/v2", "groups": [5]}`, "not a JSON report: " + "/groups/0 is not a group"},
+		{"a digest that is none", `{"schema": "dedupe.report/v2", "groups": [{"digest": "0102"}]}`, "not a JSON report: " + "/groups/0/digest is not a digest"},
+		{"a number for text in stats", `{"schema": "dedupe.report/v2", "stats": {"files": "5"}}`, "not a JSON report: " + "stats.files can't be the string that it is"},
+		{"groups twice", `{"schema": "dedupe.report/v2", "groups": [], "groups": []}`, "not a JSON report: " + "duplicate object member name"},
+		{"a bill", `{"schema": "dedupe.projection/v1"}`, "it is a bill (dedupe.projection/v1), not a report"},
+		{"a group without files", `{"schema": "dedupe.report/v2", "groups": [{"size": 1}]}`, "not a JSON report: a group lacks"},
+		{"a year too far", `{"schema": "dedupe.report/v2", "groups": [{"files": [{"mtime_unix": -9223372036854775808.5}]}]}`, "not a JSON report: "},
+		{"an amount too large", `{"schema": "dedupe.report/v2", "projection": {"total": 1e999999999, "usage": {"arch": "arm64"}}}`, "not a JSON report: total is 1e999999999: no bill has such a number"},
+	} {
+		err := Convert(io.Discard, JSON, strings.NewReader(test.doc), Options{})
+		if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%s: error %v, want %s", test.name, err, test.want)
+		}
+	}
+	if err := Convert(io.Discard, Text, broken{}, Options{}); !errors.Is(err, dedupe.ErrChanged) {
+		t.Errorf("a broken file: error %v", err)
+	}
+}
+
+// FuzzConvert holds that what Convert reads it writes as JSON that it reads as the same,
+// and in every other format.
+func FuzzConvert(f *testing.F) {
+	for _, s := range samples() {
+		f.Add(write(f, JSON, s, false))
+	}
+	f.Add([]byte(lateTimes))
+	f.Add([]byte(`{"schema":"dedupe.report/v1","groups":[{"files":[{"path":"a","inode":1}],"size":1,"digest":"","reclaimable_bytes":0}]}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		var once, twice bytes.Buffer
+		if err := Convert(&once, JSON, bytes.NewReader(doc), Options{}); err != nil {
+			if strings.Contains(err.Error(), "panic") {
+				t.Error(err)
+			}
+			return
+		}
+		if err := Convert(&twice, JSON, bytes.NewReader(once.Bytes()), Options{}); err != nil {
+			t.Fatalf("%v: %s", err, &once)
+		}
+		if a, b := canonical(t, once.Bytes()), canonical(t, twice.Bytes()); !bytes.Equal(a, b) {
+			t.Errorf("once %s\ntwice %s", a, b)
+		}
+		for _, format := range []Format{Text, CSV, Fdupes} {
+			if err := Convert(io.Discard, format, bytes.NewReader(once.Bytes()), Options{All: len(doc)%2 == 0, Bill: true}); err != nil {
+				t.Errorf("%s: %v", format, err)
+			}
+		}
+	})
 }

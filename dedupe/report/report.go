@@ -8,6 +8,7 @@
 //	report.go      the formats
 //	stream.go      the stream, and the stream of a dedupe.Report
 //	read.go        the stream of a JSON report
+//	aside.go       files that come before the size of their group
 //	saved.go       what dedupe cost needs of a JSON report
 //	json.go        the fields of the JSON format; report.schema.json describes them
 //	write.go       the stream as JSON
