@@ -63,8 +63,21 @@ func textFlags(f *pflag.FlagSet, o *report.Options) {
 	f.BoolVar(&o.Bill, "bill", false, "in text, print the whole bill")
 }
 
+// checkText returns an error if these flags contradict each other.
+func checkText(o report.Options) error {
+	switch {
+	case o.Top < 0:
+		return fmt.Errorf("--top %d: choose 1 or more", o.Top)
+	case o.Summary && o.All:
+		return errors.New("--summary names no groups, --all names all of them: choose one")
+	case o.Top > 0 && (o.Summary || o.All):
+		return errors.New("--top says how many groups to name, and so do --summary and --all: choose one")
+	}
+	return nil
+}
+
 func (c *reread) run(ctx context.Context, path string) error {
-	if err := c.write.Validate(); err != nil {
+	if err := checkText(c.write); err != nil {
 		return err
 	}
 	in, err := openReport(path, c.In)
@@ -79,7 +92,8 @@ func (c *reread) run(ctx context.Context, path string) error {
 	defer out.Discard()
 	c.write.Colour, c.write.Spill = out.Colour(), temporary
 	disk := &watched{Writer: out}
-	if err := report.Convert(disk, c.format, interruptible{in, ctx}, c.write); err != nil {
+	incomplete, err := report.Convert(disk, c.format, interruptible{in, ctx}, c.write)
+	if err != nil {
 		if disk.err != nil {
 			return out.Failed(err)
 		}
@@ -87,6 +101,9 @@ func (c *reread) run(ctx context.Context, path string) error {
 	}
 	if err := out.Commit(true); err != nil {
 		return out.Failed(err)
+	}
+	if incomplete != "" && (!c.format.TellsProblems() || out.Path != "") {
+		fmt.Fprintf(c.Err, "dedupe: the report is not complete: %s\n", incomplete)
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func (c *scan) run(ctx context.Context) error {
 	if err := c.opts.Validate(); err != nil {
 		return err
 	}
-	if err := c.write.Validate(); err != nil {
+	if err := checkText(c.write); err != nil {
 		return err
 	}
 	if c.opts.HashAll && c.index.name != "" {

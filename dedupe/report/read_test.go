@@ -25,7 +25,7 @@ const lateTimes = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines
 func convert(t testing.TB, f Format, doc string, o Options) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Convert(&b, f, strings.NewReader(doc), o); err != nil {
+	if _, err := Convert(&b, f, strings.NewReader(doc), o); err != nil {
 		t.Fatalf("%s: %v", f, err)
 	}
 	return b.Bytes()
@@ -200,10 +200,10 @@ func TestSetAside(t *testing.T) {
 		t.Error("all was kept in memory")
 	}
 	full := Options{Spill: func() (io.ReadWriteSeeker, error) { return nil, io.ErrShortWrite }}
-	if err := Convert(io.Discard, CSV, strings.NewReader(doc), full); err == nil || !strings.Contains(err.Error(), "can't set files aside") {
+	if _, err := Convert(io.Discard, CSV, strings.NewReader(doc), full); err == nil || !strings.Contains(err.Error(), "can't set files aside") {
 		t.Errorf("no temporary file: error %v", err)
 	}
-	if err := Convert(io.Discard, Fdupes, strings.NewReader(doc), full); err != nil {
+	if _, err := Convert(io.Discard, Fdupes, strings.NewReader(doc), full); err != nil {
 		t.Errorf("fdupes needs no size: %v", err)
 	}
 }
@@ -220,12 +220,12 @@ func TestConvertErrors(t *testing.T) {
 		{"a year too far", `{"schema": "dedupe.report/v2", "groups": [{"files": [{"mtime_unix": -9223372036854775808.5}]}]}`, "not a JSON report: "},
 		{"an amount too large", `{"schema": "dedupe.report/v2", "projection": {"total": 1e999999999, "usage": {"arch": "arm64"}}}`, "not a JSON report: total is 1e999999999: no bill has such a number"},
 	} {
-		err := Convert(io.Discard, JSON, strings.NewReader(test.doc), Options{})
+		_, err := Convert(io.Discard, JSON, strings.NewReader(test.doc), Options{})
 		if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want %s", test.name, err, test.want)
 		}
 	}
-	if err := Convert(io.Discard, Text, broken{}, Options{}); !errors.Is(err, dedupe.ErrChanged) {
+	if _, err := Convert(io.Discard, Text, broken{}, Options{}); !errors.Is(err, dedupe.ErrChanged) {
 		t.Errorf("a broken file: error %v", err)
 	}
 }
@@ -240,20 +240,20 @@ func FuzzConvert(f *testing.F) {
 	f.Add([]byte(`{"schema":"dedupe.report/v1","groups":[{"files":[{"path":"a","inode":1}],"size":1,"digest":"","reclaimable_bytes":0}]}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		var once, twice bytes.Buffer
-		if err := Convert(&once, JSON, bytes.NewReader(doc), Options{}); err != nil {
+		if _, err := Convert(&once, JSON, bytes.NewReader(doc), Options{}); err != nil {
 			if strings.Contains(err.Error(), "panic") {
 				t.Error(err)
 			}
 			return
 		}
-		if err := Convert(&twice, JSON, bytes.NewReader(once.Bytes()), Options{}); err != nil {
+		if _, err := Convert(&twice, JSON, bytes.NewReader(once.Bytes()), Options{}); err != nil {
 			t.Fatalf("%v: %s", err, &once)
 		}
 		if a, b := canonical(t, once.Bytes()), canonical(t, twice.Bytes()); !bytes.Equal(a, b) {
 			t.Errorf("once %s\ntwice %s", a, b)
 		}
 		for _, format := range []Format{Text, CSV, Fdupes} {
-			if err := Convert(io.Discard, format, bytes.NewReader(once.Bytes()), Options{All: len(doc)%2 == 0, Bill: true}); err != nil {
+			if _, err := Convert(io.Discard, format, bytes.NewReader(once.Bytes()), Options{All: len(doc)%2 == 0, Bill: true}); err != nil {
 				t.Errorf("%s: %v", format, err)
 			}
 		}

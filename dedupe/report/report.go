@@ -24,7 +24,6 @@ package report
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -71,19 +70,6 @@ type Options struct {
 	Spill func() (io.ReadWriteSeeker, error)
 }
 
-// Validate returns an error if the options contradict each other.
-func (o Options) Validate() error {
-	switch {
-	case o.Top < 0:
-		return fmt.Errorf("the top %d: choose 1 or more", o.Top)
-	case o.Summary && o.All:
-		return errors.New("--summary names no groups, --all names all of them: choose one")
-	case o.Top > 0 && (o.Summary || o.All):
-		return errors.New("--top says how many groups to name, and so do --summary and --all: choose one")
-	}
-	return nil
-}
-
 // Write writes a report. Text and JSON contain the projection, unless it is nil.
 func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options) error {
 	h, err := handlerFor(w, f, o)
@@ -94,14 +80,28 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options
 }
 
 // Convert reads a JSON report of any version and writes it in another format, or as JSON
-// of this version. It holds no more in memory than the text shows. Its error is of the
-// reader, of the writer, or says why the input is not a report.
-func Convert(w io.Writer, f Format, in io.Reader, o Options) error {
+// of this version. It holds no more in memory than the text shows. It returns in words why
+// the report is not complete, and nothing if it is. Its error is of the reader, of the
+// writer, or says why the input is not a report.
+func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string, err error) {
 	h, err := handlerFor(w, f, o)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return read(in, h, readOptions{ordered: f != Fdupes, spill: o.Spill})
+	told := &told{handler: h}
+	err = read(in, told, readOptions{ordered: f != Fdupes, spill: o.Spill})
+	return told.incomplete, err
+}
+
+// told is a handler that remembers why the report is not complete.
+type told struct {
+	handler
+	incomplete string
+}
+
+func (t *told) end(d *document) error {
+	t.incomplete = d.incomplete()
+	return t.handler.end(d)
 }
 
 func handlerFor(w io.Writer, f Format, o Options) (handler, error) {

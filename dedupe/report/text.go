@@ -189,7 +189,7 @@ func (t *textWriter) bill(d *document) error {
 	if t.o.Bill {
 		return writeBill(t.b, d.bill, t.s)
 	}
-	writeBillLine(t.b, d.bill, d.complete(), t.s)
+	writeBillLine(t.b, d.bill, d.incomplete() == "", t.s)
 	return nil
 }
 
@@ -281,25 +281,28 @@ func (t *textWriter) tellProblems(leftOut int64) {
 	fmt.Fprintln(t.b)
 }
 
-func (d *document) complete() bool { return d.Complete == nil || *d.Complete }
-
-// incomplete says why a report is not complete.
-func incomplete(reason dedupe.Reason) string {
-	switch reason {
+// incomplete says why a report is not complete. It returns nothing if it is.
+func (d *document) incomplete() string {
+	if d.Complete == nil || *d.Complete {
+		return ""
+	}
+	switch d.Reason {
 	case dedupe.ReasonDeadline:
 		return "the scan ran out of time before it had read every file"
 	case dedupe.ReasonInterrupted:
 		return "the scan was interrupted before it had read every file"
 	case dedupe.ReasonLimit:
 		return "there are more files than the scan may read"
+	case dedupe.ReasonProblems:
+		return "some files or directories could not be read"
 	}
-	return "some files or directories could not be read"
+	return "the scan did not read every file"
 }
 
 // found writes what the scan found, and what that took.
 func (t *textWriter) found(d *document) {
-	if !d.complete() {
-		fmt.Fprintf(t.b, "%s%s. There may be more duplicates than these.\n", t.s.Bad("Not complete: "), incomplete(d.Reason))
+	if why := d.incomplete(); why != "" {
+		fmt.Fprintf(t.b, "%s%s. There may be more duplicates than these.\n", t.s.Bad("Not complete: "), why)
 	}
 	if t.skipped > 0 {
 		fmt.Fprintf(t.b, "Left out by a rule: %s; --format json names them.\n", Count(t.skipped, "path", "paths"))
