@@ -24,9 +24,9 @@ fixtures: build/dedupe ## create the standard set; DIR=build/efs
 
 demo: fixtures ## create the standard set, scan it in both modes, compare the bills
 	@echo; echo '== goroutines'
-	build/dedupe scan --workers 100 $(DIR)
+	build/dedupe scan --workers 100 --bill $(DIR)
 	@echo; echo '== processes'
-	build/dedupe scan --workers 100 --mode processes $(DIR)
+	build/dedupe scan --workers 100 --bill --mode processes $(DIR)
 	@echo; echo '== the two compared'
 	build/dedupe scan --workers 100 --format json --output build/goroutines.json $(DIR)
 	build/dedupe scan --workers 100 --format json --output build/processes.json --mode processes $(DIR)

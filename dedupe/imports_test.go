@@ -27,7 +27,7 @@ func TestImports(t *testing.T) {
 		"fixtures/efs":               nil,
 		"fixtures/lambda/box":        nil,
 		"fixtures/lambda/runtimeapi": nil,
-		"cmd/internal/cli":           nil,
+		"cmd/internal/cli":           {"dedupe/report"},
 		"cmd/internal/docs":          nil,
 		"cmd/internal/clitest":       {"cmd/internal/cli"},
 		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/mount",

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -26,9 +25,9 @@ type projection struct {
 
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	u := &p.usage
-	*u = report.DefaultUsage()
+	*u = cost.DefaultUsage()
 	f.Var((*cli.Quantity)(&u.Calls), "calls", "calls a month that the bill is for")
-	f.StringVar(&p.region, "region", report.DefaultRegion, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
+	f.StringVar(&p.region, "region", cost.DefaultRegion, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
 	f.Int64Var(&u.Lambda.MemoryMB, "memory", memory, memoryHelp)
 	f.Var(cli.OneOf(&u.Lambda.Arch, cost.ARM, cost.X86), "arch", "instruction set of the Lambda function")
 	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "kind of API Gateway in front of it")
@@ -40,7 +39,7 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 }
 
 // weighed adds the bills with the index and without if a churn was given.
-func (p *projection) weighed(of *report.Projection, book *cost.Book) {
+func (p *projection) weighed(of *cost.Projection, book *cost.Book) {
 	if p.weigh && of.Index != nil {
 		of.Weigh(book, int64(p.churn))
 	}
@@ -86,8 +85,8 @@ all up in each call, and for rewriting the items in which a file has changed.`,
 	}
 	f := cmd.Flags()
 	u := &c.usage
-	c.flags(f, report.DefaultMemoryMB, "MB of the Lambda function")
-	f.StringArrayVar(&c.reports, "report", nil, "take the figures of a call from this `file`, a JSON report of dedupe scan (may repeat)")
+	c.flags(f, cost.DefaultMemoryMB, "MB of the Lambda function")
+	f.StringArrayVar(&c.reports, "report", nil, "take the figures of a call from this `file`, a JSON report of dedupe scan, or - for standard input (may repeat)")
 	f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
 	f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
 	f.Var(&c.opens, "opens", "files that a call opens, the bytes spread evenly over them")
@@ -115,7 +114,7 @@ func (c *bill) run(f *pflag.FlagSet) error {
 	scans := make([]report.Comparison, len(c.reports))
 	for i, path := range c.reports {
 		var err error
-		if scans[i].Saved, err = read(path); err == nil {
+		if scans[i].Saved, err = c.read(path); err == nil {
 			scans[i].Projection, err = c.reprice(scans[i].Saved, f)
 		}
 		if err != nil {
@@ -133,37 +132,37 @@ func (c *bill) run(f *pflag.FlagSet) error {
 	return nil
 }
 
-func read(path string) (report.Saved, error) {
-	file, err := os.Open(path)
+func (c *bill) read(path string) (report.Saved, error) {
+	in, err := openReport(path, c.In)
 	if err != nil {
 		return report.Saved{}, err
 	}
-	defer file.Close()
-	return report.Read(file)
+	defer in.Close()
+	return report.Read(in)
 }
 
 // price makes the bill of figures given by hand.
-func (c *bill) price(u cost.Usage, region string) (report.Projection, error) {
-	u, err := report.ByHand(u, int64(c.bytesRead), int64(c.opens))
+func (c *bill) price(u cost.Usage, region string) (cost.Projection, error) {
+	u, err := cost.ByHand(u, int64(c.bytesRead), int64(c.opens))
 	if err != nil {
-		return report.Projection{}, err
+		return cost.Projection{}, err
 	}
-	return c.project(report.Saved{Usage: u, Region: region})
+	return c.project(report.Saved{Usage: u, Region: region, Complete: true})
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
-func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, error) {
+func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error) {
 	given := make(map[*pflag.Flag]string)
 	f.Visit(func(flag *pflag.Flag) { given[flag] = flag.Value.String() })
 	u := s.Usage
 	if f.Changed("bytes-read") || f.Changed("opens") {
 		var err error
-		if u, err = report.ByHand(u, int64(c.bytesRead), int64(c.opens)); err != nil {
-			return report.Projection{}, err
+		if u, err = cost.ByHand(u, int64(c.bytesRead), int64(c.opens)); err != nil {
+			return cost.Projection{}, err
 		}
 	}
 	if c.weigh && s.Index == nil {
-		return report.Projection{}, errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
+		return cost.Projection{}, errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
 	}
 	c.usage, c.region = u, s.Region
 	for flag, value := range given {
@@ -171,7 +170,7 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, err
 			continue // a list, to which Set would add
 		}
 		if err := flag.Value.Set(value); err != nil {
-			return report.Projection{}, err
+			return cost.Projection{}, err
 		}
 	}
 	s.Usage, s.Region = c.usage, c.region
@@ -179,14 +178,14 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (report.Projection, err
 }
 
 // project prices what was saved.
-func (c *bill) project(s report.Saved) (report.Projection, error) {
+func (c *bill) project(s report.Saved) (cost.Projection, error) {
 	book, err := cost.Prices(s.Region)
 	if err != nil {
-		return report.Projection{}, err
+		return cost.Projection{}, err
 	}
-	p := report.Project(book, report.OnProvisioned(s.Usage))
+	p := cost.Project(book, cost.OnProvisioned(s.Usage))
 	p.Index = s.Index
 	c.weighed(&p, book)
-	p.Warn(s.Stats)
-	return p, report.Explain(p.Err)
+	p.Warn(cost.Scan{PeakMemory: s.Stats.PeakMemory, Partial: !s.Complete})
+	return p, cost.Explain(p.Err)
 }

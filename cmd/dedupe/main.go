@@ -3,6 +3,7 @@
 //
 //	main.go      the commands and their help
 //	scan.go      dedupe scan
+//	report.go    dedupe report, and the flags of text
 //	cost.go      dedupe cost, and the flags of a projection
 //	index.go     dedupe index, and the flags of an index
 //	fixtures.go  dedupe fixtures
@@ -43,6 +44,7 @@ func root() *cobra.Command {
 what asking costs at 50 million calls a month.`,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --index auto --format json --output report.json /mnt/efs
+  dedupe report report.json
   dedupe cost --calls 50M --duration 300ms --bytes-read 100MiB --opens 100
   dedupe fixtures build/efs`,
 	}
@@ -51,6 +53,7 @@ what asking costs at 50 million calls a month.`,
 func commands() []cli.Command {
 	return []cli.Command{
 		{Name: "scan", Build: scanCommand},
+		{Name: "report", Build: reportCommand},
 		{Name: "cost", Build: costCommand},
 		{Name: "fixtures", Build: fixturesCommand},
 		{Name: "index", Build: indexCommand},

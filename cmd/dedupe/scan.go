@@ -29,6 +29,7 @@ type scan struct {
 	failOnDuplicates bool
 	index            indexFlags
 	bill             projection
+	write            report.Options
 }
 
 func scanCommand(s cli.Std) *cobra.Command {
@@ -83,6 +84,7 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 	f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "how to write the report")
 	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
+	textFlags(f, &c.write)
 	c.index.flags(f)
 	f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are any")
 	c.bill.flags(f, 0, "MB of the Lambda function; 0 for 1769, or what the scan took if that is more")
@@ -92,6 +94,9 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 func (c *scan) run(ctx context.Context) error {
 	c.opts.Filter.MinSize, c.opts.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
 	if err := c.opts.Validate(); err != nil {
+		return err
+	}
+	if err := checkText(c.write); err != nil {
 		return err
 	}
 	if c.opts.HashAll && c.index.name != "" {
@@ -104,7 +109,7 @@ func (c *scan) run(ctx context.Context) error {
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
-	book, err := report.CheckBill(c.bill.region, usage)
+	book, err := cost.CheckBill(c.bill.region, usage)
 	if err != nil {
 		return err
 	}
@@ -116,10 +121,10 @@ func (c *scan) run(ctx context.Context) error {
 	c.opts.Ignore = out.Info
 
 	collectLater()
-	var reads report.Reads
+	var reads cost.Reads
 	bar := newProgress(c.Err, c.quiet)
 	c.opts.Observe = func(e dedupe.Event) {
-		reads.Observe(e)
+		reads.Add(e.Work.BytesRead, e.Work.BytesSpared)
 		bar.observe(e)
 	}
 	if bar != nil {
@@ -130,8 +135,12 @@ func (c *scan) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.Filter = c.opts.Filter
 	p := c.project(book, r, reads, use)
-	if err := report.Write(out, c.format, r, &p, out.Colour()); err != nil {
+	c.write.Colour, c.write.Tool = out.Colour(), report.ThisTool(program)
+	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
+	c.write.Bill = c.write.Bill || c.bill.weigh
+	if err := report.Write(out, c.format, r, &p, c.write); err != nil {
 		return out.Failed(err)
 	}
 	if err := out.Commit(!r.Interrupted); err != nil {
@@ -154,21 +163,22 @@ func collectLater() {
 }
 
 // project prices such scans, and what the index that was used charges for them.
-func (c *scan) project(book *cost.Book, r dedupe.Report, reads report.Reads, use *index.Scan) report.Projection {
-	u := report.Measured(c.bill.usage, r, reads)
+func (c *scan) project(book *cost.Book, r dedupe.Report, reads cost.Reads, use *index.Scan) cost.Projection {
+	took := report.Took(r)
+	u := cost.Measured(c.bill.usage, took, reads)
 	var items cost.Items
 	if c.index.shared() {
 		items = cost.ItemsOf(dynamodb.Items(use.Blocks()))
 		charged := use.Units()
-		u = report.Charged(u, charged.Read, charged.Write)
+		u = cost.Charged(u, charged.Read, charged.Write)
 		u.DynamoDB.StoredBytes = items.Bytes
 	}
-	p := report.Project(book, u)
+	p := cost.Project(book, u)
 	if use != nil {
-		p.Index = report.IndexOf(r, reads, items)
+		p.Index = cost.NewUnindexed(took, reads, items)
 		c.bill.weighed(&p, book)
 	}
-	p.Warn(r.Stats)
+	p.Warn(took)
 	return p
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"special":    special,
 			"touch":      touch,
 			"table":      table,
+			"sortkeys":   sortKeys,
 		},
 	})
 }
@@ -180,4 +182,15 @@ func touch(ts *testscript.TestScript, neg bool, args []string) {
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		ts.Check(os.Chtimes(ts.MkAbs(file), at, at))
 	}
+}
+
+// sortkeys FROM TO sorts the keys of all objects of a JSON file.
+func sortKeys(ts *testscript.TestScript, neg bool, args []string) {
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
+	d.UseNumber()
+	var doc any
+	ts.Check(d.Decode(&doc))
+	sorted, err := json.Marshal(doc)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), sorted, 0o666))
 }

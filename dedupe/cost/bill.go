@@ -175,3 +175,69 @@ func (t *tally) api(u Usage) {
 		t.charge("api.rest", ratio(1, u.Calls))
 	}
 }
+
+// Meters lists the meters of the bills, each once, in the order of the bills.
+func Meters(bills ...*Bill) []string {
+	var names []string
+	for _, b := range bills {
+		for _, item := range b.Items {
+			if !slices.Contains(names, item.Meter) {
+				names = append(names, item.Meter)
+			}
+		}
+	}
+	return names
+}
+
+// Meter is what all tiers of a meter cost.
+func (b *Bill) Meter(name string) *big.Rat {
+	t := new(big.Rat)
+	for _, item := range b.Items {
+		if item.Meter == name {
+			t.Add(t, item.Cost)
+		}
+	}
+	return t
+}
+
+// Largest returns the meter that costs most and its share of the total in percent,
+// rounded, but 100 only if it is all. It returns nothing where nothing costs anything.
+func (b *Bill) Largest() (meter string, percent int64) {
+	if b.Total.Sign() == 0 {
+		return "", 0
+	}
+	for _, name := range Meters(b) {
+		if meter == "" || b.Meter(name).Cmp(b.Meter(meter)) > 0 {
+			meter = name
+		}
+	}
+	share, _ := new(big.Rat).Quo(b.Meter(meter), b.Total).Float64()
+	if percent = int64(share*100 + 0.5); percent == 100 && b.Meter(meter).Cmp(b.Total) < 0 {
+		percent = 99
+	}
+	return meter, percent
+}
+
+// Above is how much more b costs than other, and as a share of other in percent.
+// Both are negative where b costs less; the share is 0 where other costs nothing.
+func (b *Bill) Above(other *Bill) (more, percent *big.Rat) {
+	more, percent = new(big.Rat).Sub(b.Total, other.Total), new(big.Rat)
+	if other.Total.Sign() > 0 {
+		percent.Mul(big.NewRat(100, 1), percent.Quo(more, other.Total))
+	}
+	return more, percent
+}
+
+// PerCall is what one of so many calls costs, storage aside. It is nil for no calls.
+func (b *Bill) PerCall(calls int64) *big.Rat {
+	if calls == 0 {
+		return nil
+	}
+	t := new(big.Rat)
+	for _, item := range b.Items {
+		if item.Unit != "GB-month" {
+			t.Add(t, item.Cost)
+		}
+	}
+	return t.Quo(t, new(big.Rat).SetInt64(calls))
+}

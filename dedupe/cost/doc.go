@@ -14,6 +14,8 @@
 //     turn what a program does into what AWS counts.
 //   - [Choice], calls with an index and without: both usages, and the churn of files
 //     at which they cost the same, from [Book.Weigh].
+//   - [Projection], what a scan costs by the month: [Measured] makes a usage of
+//     what a [Scan] took, [ByHand] of figures that somebody gives.
 //   - [Bill], from [Book.Bill]: one item for each tier of each meter used, their
 //     total, and warnings about what the total does not show.
 //

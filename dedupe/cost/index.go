@@ -2,6 +2,7 @@ package cost
 
 import (
 	"cmp"
+	"math"
 	"math/big"
 	"sort"
 )
@@ -46,8 +47,61 @@ func (c Choice) AtChurn(churn int64) Usage {
 	return u
 }
 
+// Unindexed is what a call takes when its index of digests knows nothing, and the items
+// of the table that the index is in; none, if it is in a file.
+type Unindexed struct {
+	ReadBytes          int64 // as EFS meters them
+	AccessBytes        int64 // as EFS meters them
+	MetadataOperations int64
+	OpenOperations     int64 // of MetadataOperations: open and close
+	Items              Items
+}
+
+// NewUnindexed adds up what a scan with an index took and what the index spared it.
+func NewUnindexed(s Scan, m Reads, items Items) *Unindexed {
+	opens := 2 * (s.Opens + s.OpensSpared)
+	return &Unindexed{
+		ReadBytes:          m.read + m.sparedRead,
+		AccessBytes:        m.access + m.sparedAccess,
+		MetadataOperations: s.Files + s.Directories + opens,
+		OpenOperations:     opens,
+		Items:              items,
+	}
+}
+
+// Charged returns u with what a table of DynamoDB charged for a call, in units.
+func Charged(u Usage, readUnits, writeUnits float64) Usage {
+	millionths := func(units float64) int64 { return int64(math.Round(units * million)) }
+	u.DynamoDB.ReadUnits, u.DynamoDB.WriteUnits = millionths(readUnits), millionths(writeUnits)
+	return u
+}
+
+// Weigh prices calls with the index, which p must have, and without. Both take the
+// duration of the scan. If it read all, calls with the index are billed for time that
+// they don't take; if it read little, calls without are billed for less than they
+// take: either way the index spares more of Lambda's duration than this says. What
+// writing to the index adds to a call is left out, too: a scan's duration ends before
+// it. All of it is below 1% of the bill where reading is most of it.
+func (p *Projection) Weigh(book *Book, churn int64) {
+	if p.Err != nil {
+		return
+	}
+	u := p.Usage
+	u.EFS.ReadBytes, u.EFS.AccessBytes, u.EFS.MetadataOperations = p.Index.ReadBytes, p.Index.AccessBytes, p.Index.MetadataOperations
+	u.Index, u.DynamoDB = Index{}, DynamoDB{}
+	w, err := book.Weigh(Choice{All: u, OpenOperations: p.Index.OpenOperations, Items: p.Index.Items}, churn)
+	if err != nil {
+		p.Bill, p.Err = nil, err
+		return
+	}
+	p.Weighed = &w
+}
+
 // Weighed is what a [Choice] comes to at one churn.
 type Weighed struct {
+	Choice
+	Churn int64 // files of a million that change between two calls
+
 	AllBill   *Bill
 	IndexBill *Bill
 
@@ -64,6 +118,7 @@ type Weighed struct {
 
 // Weigh prices both usages at a churn, in files of a million.
 func (b *Book) Weigh(c Choice, churn int64) (w Weighed, err error) {
+	w.Choice, w.Churn = c, churn
 	if err := c.Items.validate(); err != nil {
 		return Weighed{}, err
 	}

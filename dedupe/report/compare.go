@@ -2,11 +2,8 @@ package report
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
-	"math/big"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
@@ -18,7 +15,7 @@ import (
 // Comparison is a scan, as it was saved, and what such scans cost.
 type Comparison struct {
 	Saved
-	Projection
+	cost.Projection
 }
 
 // WriteComparison writes what several scans took and cost as a table, a column
@@ -53,8 +50,8 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	for i, c := range scans {
 		bills[i] = c.Bill
 	}
-	for _, meter := range meters(bills...) {
-		row(meter, func(c Comparison) string { return money(meterCost(c.Bill, meter)) })
+	for _, meter := range cost.Meters(bills...) {
+		row(meter, func(c Comparison) string { return money(c.Bill.Meter(meter)) })
 	}
 	row(fmt.Sprintf("total, %s", scans[0].Bill.Currency), func(c Comparison) string { return money(c.Bill.Total) })
 	if err := table.Flush(); err != nil {
@@ -70,20 +67,16 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 // compare says in two sentences how a scan differs from the first one.
 func compare(w io.Writer, first, c Comparison, s Style) {
 	switch {
-	case first.Groups == nil || c.Groups == nil:
-	case bytes.Equal(first.Groups, c.Groups):
+	case first.Groups == "" || c.Groups == "":
+	case first.Groups == c.Groups:
 		fmt.Fprintf(w, "%s and %s found the same groups.\n", label(first), label(c))
 	default:
 		fmt.Fprintf(w, "%s: they did not find the same groups, so this compares different work.\n", s.Bad(label(first), " and ", label(c)))
 	}
-	more := new(big.Rat).Sub(c.Bill.Total, first.Bill.Total)
+	more, share := c.Bill.Above(first.Bill)
 	word := "more"
 	if more.Sign() < 0 {
 		word = "less"
-	}
-	share := new(big.Rat)
-	if first.Bill.Total.Sign() > 0 {
-		share.Quo(more, first.Bill.Total)
 	}
 	cpu := ""
 	if !first.Stats.CPUUnknown && !c.Stats.CPUUnknown {
@@ -92,7 +85,7 @@ func compare(w io.Writer, first, c Comparison, s Style) {
 	fmt.Fprintf(w, "%s took %.2f times as long as %s, %s%.2f times the memory, and cost %s %s %s a month (%s%%).\n",
 		label(c), ratio(c.Stats.Elapsed, first.Stats.Elapsed), label(first), cpu,
 		ratio(c.Stats.PeakMemory, first.Stats.PeakMemory), money(more.Abs(more)), c.Bill.Currency, word,
-		cost.Decimal(share.Mul(share, big.NewRat(100, 1)), 2))
+		cost.Decimal(share, 2))
 }
 
 func label(c Comparison) string {
@@ -106,26 +99,3 @@ func label(c Comparison) string {
 }
 
 func ratio[N ~int64](a, b N) float64 { return float64(a) / float64(max(b, 1)) }
-
-// meters lists the meters of all bills, in the order of bills.
-func meters(bills ...*cost.Bill) []string {
-	var names []string
-	for _, b := range bills {
-		for _, item := range b.Items {
-			if !slices.Contains(names, item.Meter) {
-				names = append(names, item.Meter)
-			}
-		}
-	}
-	return names
-}
-
-func meterCost(b *cost.Bill, meter string) *big.Rat {
-	sum := new(big.Rat)
-	for _, item := range b.Items {
-		if item.Meter == meter {
-			sum.Add(sum, item.Cost)
-		}
-	}
-	return sum
-}

@@ -6,38 +6,82 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"efsdedupe/dedupe"
 )
 
-// writeCSV writes a row for each file of a group. Groups are numbered from 1;
+// csvWriter writes a row for each file of a group. Groups are numbered from 1;
 // the fields mean what they mean in JSON. A path with a carriage return is there
 // in base64 too: many readers of CSV, encoding/csv among them, drop it before a
 // newline.
-func writeCSV(w io.Writer, r dedupe.Report) error {
-	c := csv.NewWriter(w)
-	c.Write([]string{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link"})
-	for i, g := range r.Groups {
-		links := g.HardLinks()
-		for k, f := range g.Files {
-			path := pathOf(f.Path)
-			if strings.Contains(f.Path, "\r") {
-				path.PathBase64 = []byte(f.Path)
-			}
-			c.Write([]string{
-				strconv.Itoa(i + 1),
-				strconv.FormatInt(g.Size, 10),
-				g.Digest.String(),
-				strconv.FormatInt(g.Reclaimable, 10),
-				string([]rune(path.Path)), // a replacement character for each byte that is not text, as in JSON
-				base64.StdEncoding.EncodeToString(path.PathBase64),
-				strconv.FormatUint(f.Inode, 10),
-				time.Unix(0, f.ModTime).UTC().Format(time.RFC3339Nano),
-				strconv.FormatBool(links[k]),
-			})
-		}
+type csvWriter struct {
+	w     *csv.Writer
+	g     group
+	n     int // groups so far
+	cells []string
+}
+
+func newCSVWriter(w io.Writer) *csvWriter { return &csvWriter{w: csv.NewWriter(w)} }
+
+func (c *csvWriter) begin(*document) error {
+	return c.w.Write([]string{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link",
+		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes"})
+}
+
+func (c *csvWriter) group(g group) error {
+	c.n++
+	c.g = g
+	return nil
+}
+
+func (c *csvWriter) file(f file) error {
+	path := pathOf(f.path)
+	if strings.Contains(f.path, "\r") {
+		path.PathBase64 = []byte(f.path)
 	}
-	c.Flush()
-	return c.Error()
+	c.cells = append(c.cells[:0],
+		strconv.Itoa(c.n),
+		strconv.FormatInt(c.g.size, 10),
+		c.g.digest.String(),
+		strconv.FormatInt(c.g.reclaimable, 10),
+		string([]rune(path.Path)), // a replacement character for each byte that is not text, as in JSON
+		base64.StdEncoding.EncodeToString(path.PathBase64),
+		strconv.FormatUint(f.inode, 10),
+		string(f.mtime.appendRFC3339(nil)),
+		strconv.FormatBool(f.hardLink),
+	)
+	ctime, links, allocated := "", "", ""
+	if f.ctime != (moment{}) {
+		ctime = string(f.ctime.appendRFC3339(nil))
+	}
+	if f.links > 0 {
+		links, allocated = strconv.FormatInt(f.links, 10), strconv.FormatInt(f.allocated, 10)
+	}
+	c.cells = append(c.cells, ctime, links, allocated, f.mtime.unixCell(), f.ctime.unixCell(), cellOf(c.g.allocated))
+	return c.w.Write(c.cells)
+}
+
+// unixCell is a moment in seconds since 1970 where RFC 3339 can't write it.
+func (m moment) unixCell() string {
+	if m.fits() {
+		return ""
+	}
+	return string(m.appendUnix(nil))
+}
+
+// cellOf is a count that may be unknown.
+func cellOf(n int64) string {
+	if n < 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func (c *csvWriter) endGroup(group) error          { return nil }
+func (c *csvWriter) problem(*dedupe.Problem) error { return nil }
+func (c *csvWriter) skip(dedupe.Skipped) error     { return nil }
+
+func (c *csvWriter) end(*document) error {
+	c.w.Flush()
+	return c.w.Error()
 }

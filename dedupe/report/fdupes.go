@@ -2,24 +2,26 @@ package report
 
 import (
 	"bufio"
-	"io"
 
 	"efsdedupe/dedupe"
 )
 
-// writeFdupes writes the paths of each group, a line each and as they are, and
+// fdupesWriter writes the paths of each group, a line each and as they are, and
 // an empty line after the group. Like fdupes, it gives one path an inode.
-func writeFdupes(w io.Writer, r dedupe.Report) error {
-	b := bufio.NewWriter(w)
-	for _, g := range r.Groups {
-		links := g.HardLinks()
-		for i, f := range g.Files {
-			if !links[i] {
-				b.WriteString(f.Path)
-				b.WriteByte('\n')
-			}
-		}
-		b.WriteByte('\n')
+type fdupesWriter struct{ b *bufio.Writer }
+
+func (w *fdupesWriter) file(f file) error {
+	if f.hardLink {
+		return nil
 	}
-	return b.Flush()
+	w.b.WriteString(f.path)
+	return w.b.WriteByte('\n')
 }
+
+func (w *fdupesWriter) endGroup(group) error { return w.b.WriteByte('\n') }
+func (w *fdupesWriter) end(*document) error  { return w.b.Flush() }
+
+func (w *fdupesWriter) begin(*document) error         { return nil }
+func (w *fdupesWriter) group(group) error             { return nil }
+func (w *fdupesWriter) problem(*dedupe.Problem) error { return nil }
+func (w *fdupesWriter) skip(dedupe.Skipped) error     { return nil }

@@ -13,28 +13,29 @@ import (
 )
 
 // half is a scan of 100 files of 1 MiB in one directory, of which an index knew 60.
-func half(items cost.Items) (dedupe.Report, *Index, cost.Usage) {
-	var m Reads
+func half(items cost.Items) (dedupe.Report, *cost.Unindexed, cost.Usage) {
+	var m cost.Reads
 	for i := range 100 {
-		work := dedupe.Work{Opens: 1, BytesRead: mib}
 		if i < 60 {
-			work = dedupe.Work{FilesKnown: 1, OpensSpared: 1, BytesSpared: mib}
+			m.Add(0, mib)
+		} else {
+			m.Add(mib, 0)
 		}
-		m.Observe(dedupe.Event{Stage: dedupe.StageWhole, Work: work})
 	}
 	r := dedupe.Report{Stats: dedupe.Stats{
 		Files: 100, Directories: 1, Bytes: 100 * mib, Elapsed: 300 * time.Millisecond,
 		Work: dedupe.Work{Opens: 40, BytesRead: 40 * mib, FilesKnown: 60, OpensSpared: 60, BytesSpared: 60 * mib},
 	}}
-	return r, IndexOf(r, m, items), Measured(DefaultUsage(), r, m)
+	took := Took(r)
+	return r, cost.NewUnindexed(took, m, items), cost.Measured(cost.DefaultUsage(), took, m)
 }
 
 // inTable is one item of 100 files.
 var inTable = cost.Items{LookUp: 1_000_000, Reread: 2_000_000, Rewrite: 7_000_000, Files: 100, Bytes: 6800}
 
-func TestIndexOf(t *testing.T) {
+func TestUnindexed(t *testing.T) {
 	_, got, measured := half(inTable)
-	want := &Index{ReadBytes: 100 * mib, AccessBytes: 100 * mib, MetadataOperations: 301, OpenOperations: 200, Items: inTable}
+	want := &cost.Unindexed{ReadBytes: 100 * mib, AccessBytes: 100 * mib, MetadataOperations: 301, OpenOperations: 200, Items: inTable}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("index (-want +got):\n%s", diff)
 	}
@@ -78,7 +79,7 @@ func TestWeigh(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r, index, u := half(test.items)
 			u.EFS.Throughput, u.DynamoDB = test.throughput, cost.DynamoDB{ReadUnits: 1, WriteUnits: 1}
-			p := Project(book, u)
+			p := cost.Project(book, u)
 			p.Index = index
 			p.Weigh(book, test.churn)
 			if p.Err != nil {
@@ -104,27 +105,27 @@ func TestWeigh(t *testing.T) {
 // TestWeighFails is that what can't be priced has no bill at all.
 func TestWeighFails(t *testing.T) {
 	book := prices(t, "us-east-1")
-	for name, spoil := range map[string]func(*Index){
-		"negative":       func(x *Index) { x.Items.LookUp = -1 },
-		"too many files": func(x *Index) { x.Items.Files = cost.MaxItemFiles + 1 },
-		"too many opens": func(x *Index) { x.OpenOperations = x.MetadataOperations + 1 },
+	for name, spoil := range map[string]func(*cost.Unindexed){
+		"negative":       func(x *cost.Unindexed) { x.Items.LookUp = -1 },
+		"too many files": func(x *cost.Unindexed) { x.Items.Files = cost.MaxItemFiles + 1 },
+		"too many opens": func(x *cost.Unindexed) { x.OpenOperations = x.MetadataOperations + 1 },
 	} {
 		_, index, u := half(inTable)
-		p := Project(book, u)
+		p := cost.Project(book, u)
 		p.Index = index
 		spoil(index)
 		if p.Weigh(book, 10_000); p.Err == nil || p.Bill != nil || p.Weighed != nil {
 			t.Errorf("%s: %+v", name, p)
 		}
 		p.Weigh(book, 10_000)
-		p.Warn(dedupe.Stats{PeakMemory: 1 << 40}) // nothing to add to
+		p.Warn(cost.Scan{PeakMemory: 1 << 40}) // nothing to add to
 	}
 }
 
 // TestWarnWeighed is that all bills have the warning.
 func TestWarnWeighed(t *testing.T) {
 	p := weighed()
-	p.Warn(dedupe.Stats{PeakMemory: 1 << 40})
+	p.Warn(cost.Scan{PeakMemory: 1 << 40})
 	for _, b := range []*cost.Bill{p.Bill, p.Weighed.AllBill, p.Weighed.IndexBill} {
 		if last := b.Warnings[len(b.Warnings)-1]; !strings.Contains(last, "would be killed") {
 			t.Errorf("warnings %q", b.Warnings)

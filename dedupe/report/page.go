@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 )
 
 // Page is a part of a report's groups, in JSON. The totals are those of all.
@@ -21,6 +22,7 @@ type Page struct {
 	After    Cursor // the last group of the page before
 	Limit    int    // groups at most; 0: any number
 	MaxBytes int    // of the JSON at most; 0: any number
+	Tool     Tool   // that made the report
 }
 
 // Cursor is a place in the order of groups, which is the same in every report of
@@ -59,16 +61,48 @@ func (c Cursor) before(g dedupe.Group) bool {
 	return !c.set || cmp.Or(cmp.Compare(c.reclaimable, g.Reclaimable), bytes.Compare(g.Digest[:], c.digest[:])) > 0
 }
 
+// pageJSON is a report as a page has it.
+type pageJSON struct {
+	head
+	Groups   []groupJSON   `json:"groups"`
+	Problems []problemJSON `json:"problems"`
+	Skipped  []skippedJSON `json:"skipped,omitempty"`
+	tail
+}
+
+type groupJSON struct {
+	Size                 int64             `json:"size"`
+	Digest               string            `json:"digest"`
+	Reclaimable          int64             `json:"reclaimable_bytes"`
+	ReclaimableAllocated *int64            `json:"reclaimable_allocated_bytes,omitempty"`
+	Files                []json.RawMessage `json:"files"`
+	FilesLeftOut         int               `json:"files_left_out,omitempty"` // of a group too large for a page
+}
+
 // WritePage writes the report as JSON with the groups and the problems that fit
 // the page, and where the next one begins. It leaves out files of a group, and
 // says how many, only where that group alone is too large. Its error is that of w, or
 // says that nothing fits.
-func WritePage(w io.Writer, r dedupe.Report, p *Projection, page Page) error {
+func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) error {
 	if page.Limit < 0 || page.MaxBytes < 0 {
 		return fmt.Errorf("a page of %d groups and %d bytes: neither can be negative", page.Limit, page.MaxBytes)
 	}
+	// The summaries by size and by folder are on the page if they leave half of it.
+	doc := pageOf(r, p, page.Tool)
+	summarized := doc
+	summarized.summarize(r)
+	if jsonSize(summarized) < cmp.Or(page.MaxBytes, math.MaxInt)/2 && summarized.fill(r, page) == nil {
+		return encode(w, summarized)
+	}
+	if err := doc.fill(r, page); err != nil {
+		return err
+	}
+	return encode(w, doc)
+}
+
+// fill adds the groups and problems that fit.
+func (doc *pageJSON) fill(r dedupe.Report, page Page) error {
 	limit, maxBytes := cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
-	doc := reportOf(r, p)
 	room := maxBytes - jsonSize(doc) - pageMarks
 	for i, p := range r.Problems {
 		problem := problemOf(p)
@@ -85,7 +119,7 @@ func WritePage(w io.Writer, r dedupe.Report, p *Projection, page Page) error {
 		if !page.After.before(g) {
 			continue
 		}
-		group := groupOf(g)
+		group := groupJSONOf(g)
 		need = jsonSize(group)
 		if len(doc.Groups) == limit || need > room && len(doc.Groups) > 0 {
 			doc.Next = last.String()
@@ -102,7 +136,39 @@ func WritePage(w io.Writer, r dedupe.Report, p *Projection, page Page) error {
 	if room < 0 || need > room && len(doc.Groups) == 0 {
 		return fmt.Errorf("a page of %d bytes is too small for this report: it needs %d", page.MaxBytes, maxBytes-room+need)
 	}
-	return encode(w, doc)
+	return nil
+}
+
+// pageOf is a page without groups and problems.
+func pageOf(r dedupe.Report, p *cost.Projection, tool Tool) pageJSON {
+	d := documentOf(r, p, Options{Tool: tool})
+	doc := pageJSON{head: d.head, tail: d.tail, Groups: []groupJSON{}, Problems: []problemJSON{}}
+	for _, s := range r.Skipped {
+		doc.Skipped = append(doc.Skipped, skippedOf(s))
+	}
+	return doc
+}
+
+// summarize sets the summaries by size and by folder, which are those of all groups.
+func (doc *pageJSON) summarize(r dedupe.Report) {
+	t := newTotals()
+	for _, g := range r.Groups {
+		t.add(g)
+	}
+	doc.setTotals(t, DefaultTop)
+}
+
+func groupJSONOf(g dedupe.Group) groupJSON {
+	of := groupOf(g)
+	group := groupJSON{Size: g.Size, Digest: g.Digest.String(), Reclaimable: g.Reclaimable, Files: make([]json.RawMessage, len(g.Files))}
+	if of.allocated >= 0 {
+		group.ReclaimableAllocated = &of.allocated
+	}
+	links := g.HardLinks()
+	for i, f := range g.Files {
+		group.Files[i] = appendFile(nil, fileOf(f, links[i]))
+	}
+	return group
 }
 
 // fewestFiles is how many files of a group a page has at least: with fewer it would be

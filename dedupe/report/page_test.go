@@ -41,7 +41,7 @@ func page(t testing.TB, p Page) []byte {
 
 // TestPages turns all pages, of several sizes, and puts the report together again.
 func TestPages(t *testing.T) {
-	var whole reportJSON
+	var whole pageJSON
 	if err := json.Unmarshal(page(t, Page{Limit: math.MaxInt, MaxBytes: 1 << 30}), &whole); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestPages(t *testing.T) {
 			if len(doc) > size.MaxBytes {
 				t.Errorf("%+v: a page of %d bytes", size, len(doc))
 			}
-			var part reportJSON
+			var part pageJSON
 			if err := json.Unmarshal(doc, &part); err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func TestPages(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if diff := gocmp.Diff(whole.Groups, got, gocmp.AllowUnexported(groupJSON{}, fileJSON{}, pathJSON{})); diff != "" {
+		if diff := gocmp.Diff(whole.Groups, got); diff != "" {
 			t.Errorf("%+v (-whole +pages):\n%s", size, diff)
 		}
 	}
@@ -81,7 +81,7 @@ func TestPages(t *testing.T) {
 // the page says so.
 func TestLargeGroup(t *testing.T) {
 	doc := page(t, Page{Limit: 1, MaxBytes: 2500})
-	var part reportJSON
+	var part pageJSON
 	if err := json.Unmarshal(doc, &part); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestAnyPage(t *testing.T) {
 				continue
 			}
 			smallest = cmp.Or(smallest, size)
-			var part reportJSON
+			var part pageJSON
 			if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
 				t.Fatal(err)
 			}

@@ -36,8 +36,8 @@ func FuzzPath(f *testing.F) {
 	schema := compile(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := string(b)
-		g := group(1, 1)
-		g.Files = []dedupe.File{file(path, 1, 1), file(path+"z", 1, 2)}
+		g := newGroup(1, 1)
+		g.Files = []dedupe.File{newFile(path, 1, 1), newFile(path+"z", 1, 2)}
 		s := sample{report: dedupe.Report{
 			Mode:     dedupe.Goroutines,
 			Workers:  1,
@@ -141,8 +141,8 @@ func checkPrintable(t *testing.T, path string) {
 // All numbers are written in full. Those who read them as floats lose digits
 // past 2^53; we do not.
 func TestNumbersAreExact(t *testing.T) {
-	g := group(math.MaxInt64, math.MaxInt64)
-	g.Files = []dedupe.File{file("a", math.MaxInt64, math.MaxUint64), file("b", math.MaxInt64, 1<<53+1)}
+	g := newGroup(math.MaxInt64, math.MaxInt64)
+	g.Files = []dedupe.File{newFile("a", math.MaxInt64, math.MaxUint64), newFile("b", math.MaxInt64, 1<<53+1)}
 	g.Files[0].ModTime, g.Files[1].ModTime = math.MinInt64, math.MaxInt64
 	p := priced()
 	p.Bill.Total, p.Bill.Reclaimable = rat("90071992547409930.005"), rat("0.004999")
@@ -159,8 +159,8 @@ func TestNumbersAreExact(t *testing.T) {
 		`"size":9223372036854775807,`, `"reclaimable_bytes":9223372036854775807,`,
 		`"inode":18446744073709551615,"mtime":"1677-09-21T00:12:43.145224192Z"`,
 		`"inode":9007199254740993,"mtime":"2262-04-11T23:47:16.854775807Z"`,
-		`"quantity":9223372036854775807,`, `"unit_price":0.0000166667,`, `"cost":0.33,`,
-		`"total":90071992547409930.01,`, `"reclaimable_cost":0.00,`,
+		`"quantity":9223372036854775807,`, `"unit_price":0.0000166667,`, `"cost":0.33,`, `"cost_decimal":"0.33",`,
+		`"total":90071992547409930.01,`, `"total_decimal":"90071992547409930.01",`, `"reclaimable_cost":0.00,`,
 	} {
 		if !strings.Contains(doc, want) {
 			t.Errorf("no %s in %s", want, doc)
@@ -182,7 +182,8 @@ func TestCSV(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := [][]string{{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link"}}
+	want := [][]string{{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link",
+		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes"}}
 	hardLinks := map[string]bool{"/efs/set/01": true, "/c/\t3": true}
 	for i, g := range s.report.Groups {
 		for _, f := range g.Files {
@@ -194,9 +195,14 @@ func TestCSV(t *testing.T) {
 				// encoding/csv drops the CR: hence the base64.
 				text, encoded = "new\nline, tab\t and \n", "bmV3CmxpbmUsIHRhYgkgYW5kIA0K"
 			}
+			links, allocated, reclaimable := "", "", ""
+			if f.Links > 0 {
+				links, allocated, reclaimable = strconv.Itoa(int(f.Links)), strconv.FormatInt(f.Allocated, 10), strconv.FormatInt(g.ReclaimableAllocated, 10)
+			}
 			want = append(want, []string{
 				strconv.Itoa(i + 1), strconv.FormatInt(g.Size, 10), g.Digest.String(), strconv.FormatInt(g.Reclaimable, 10),
 				text, encoded, strconv.FormatUint(f.Inode, 10), "2026-11-23T12:34:56.789Z", strconv.FormatBool(hardLinks[f.Path]),
+				"2026-11-23T12:34:56.789000001Z", links, allocated, "", "", reclaimable,
 			})
 		}
 	}

@@ -1,13 +1,22 @@
-// Package report writes a scan's report, and what such a scan costs, for people
-// and for programs. It knows nothing of how a report was found.
+// Package report writes a scan's report and its bill, for people and for programs,
+// and reads reports back. It only formats: package cost does the arithmetic.
+//
+// A report is a stream: a header, then groups with their files, then problems. Every
+// format is a handler of that stream, which comes from a [dedupe.Report] or from JSON, so
+// no format needs a report in memory. README.md is for readers of reports.
 //
 //	report.go      the formats
-//	projection.go  what a month of such scans costs: a report's usage, priced
-//	index.go       the same with an index and without, side by side
-//	json.go        the JSON contract, written and read; report.schema.json describes it
+//	stream.go      the stream, and the stream of a dedupe.Report
+//	read.go        the stream of a JSON report
+//	aside.go       files that come before the size of their group
+//	saved.go       what dedupe cost needs of a JSON report
+//	json.go        the fields of the JSON format; report.schema.json describes them
+//	write.go       the stream as JSON
+//	bill.go        bills in JSON, written and read
 //	page.go        a part of a report in JSON, and where the next one begins
-//	request.go     a projection asked for in JSON
+//	totals.go      duplicates by size and by folder
 //	text.go        for people
+//	billtext.go    bills for people
 //	compare.go     several reports side by side
 //	csv.go         a row for each file of a duplicate group
 //	fdupes.go      what fdupes prints
@@ -17,10 +26,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 )
 
 // Format is a way to write a report.
@@ -37,24 +48,78 @@ const (
 // not read. Where it doesn't, they must be told elsewhere.
 func (f Format) TellsProblems() bool { return f == Text || f == JSON }
 
-// Write writes a report. Colour concerns the text format alone; so does
-// projection the text and JSON formats, and nil leaves it out.
-func Write(w io.Writer, f Format, r dedupe.Report, p *Projection, colour bool) error {
+// DefaultTop is how many groups and folders the text names unless [Options] say
+// otherwise.
+const DefaultTop = 10
+
+// Options say how to write a report.
+type Options struct {
+	// Of the text format.
+	Colour  bool
+	Top     int  // how many groups and folders to name; 0: DefaultTop
+	Summary bool // name no groups and no folders
+	All     bool // name all groups with all files, all folders and all problems
+	Bill    bool // write the whole bill, not one line
+
+	// Of the JSON format, for a report that was not read from JSON.
+	Tool Tool   // that made the scan
+	Dir  string // where relative roots start; empty leaves absolute paths out
+
+	// Spill returns an empty temporary file. [Convert] needs one only for a group that is
+	// too large for memory and has its files before its size. nil keeps it in memory.
+	Spill func() (io.ReadWriteSeeker, error)
+}
+
+// Write writes a report. Text and JSON contain the projection, unless it is nil.
+func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options) error {
+	h, err := handlerFor(w, f, o)
+	if err != nil {
+		return err
+	}
+	return stream(r, p, o, h)
+}
+
+// Convert reads a JSON report of any version and writes it in another format, or as JSON
+// of this version. It holds no more in memory than the text shows. It returns in words why
+// the report is not complete, and nothing if it is. Its error is of the reader, of the
+// writer, or says why the input is not a report.
+func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string, err error) {
+	h, err := handlerFor(w, f, o)
+	if err != nil {
+		return "", err
+	}
+	told := &told{handler: h}
+	err = read(in, told, readOptions{ordered: f != Fdupes, spill: o.Spill})
+	return told.incomplete, err
+}
+
+// told is a handler that remembers why the report is not complete.
+type told struct {
+	handler
+	incomplete string
+}
+
+func (t *told) end(d *document) error {
+	t.incomplete = d.incomplete()
+	return t.handler.end(d)
+}
+
+func handlerFor(w io.Writer, f Format, o Options) (handler, error) {
 	switch f {
 	case Text:
-		return writeText(w, r, p, colour)
+		return newTextWriter(w, o), nil
 	case JSON:
-		return writeJSON(w, r, p)
+		return newJSONWriter(w), nil
 	case CSV:
-		return writeCSV(w, r)
+		return newCSVWriter(w), nil
 	case Fdupes:
-		return writeFdupes(w, r)
+		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10)}, nil
 	}
-	return fmt.Errorf("unknown format %q", f)
+	return nil, fmt.Errorf("unknown format %q", f)
 }
 
 // WriteProjection writes a projection on its own, as text or JSON.
-func WriteProjection(w io.Writer, f Format, p *Projection, colour bool) error {
+func WriteProjection(w io.Writer, f Format, p *cost.Projection, colour bool) error {
 	switch f {
 	case Text:
 		b := bufio.NewWriter(w)
@@ -80,4 +145,47 @@ func Printable(path string) string {
 		return quoted
 	}
 	return path
+}
+
+// Took is what a scan took, as far as a bill depends on it.
+func Took(r dedupe.Report) cost.Scan {
+	s := r.Stats
+	return cost.Scan{
+		Elapsed:          s.Elapsed,
+		PeakMemory:       s.PeakMemory,
+		Partial:          !r.Complete,
+		Files:            s.Files,
+		Directories:      s.Directories,
+		Opens:            s.Opens,
+		OpensSpared:      s.OpensSpared,
+		StoredBytes:      s.Bytes,
+		ReclaimableBytes: s.ReclaimableBytes,
+	}
+}
+
+// Tool is the program that made a report.
+type Tool struct {
+	Name     string `json:"name"`
+	Version  string `json:"version"`            // of its module
+	Revision string `json:"revision"`           // it was built from, or unknown
+	Modified bool   `json:"modified,omitempty"` // the checkout had changes
+}
+
+// ThisTool is the running program, as go build recorded it, under a name.
+func ThisTool(name string) Tool {
+	tool := Tool{Name: name, Version: "(devel)", Revision: "unknown"}
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return tool
+	}
+	tool.Version = build.Main.Version
+	for _, setting := range build.Settings {
+		switch setting.Key {
+		case "vcs.revision":
+			tool.Revision = setting.Value
+		case "vcs.modified":
+			tool.Modified = setting.Value == "true"
+		}
+	}
+	return tool
 }

@@ -37,7 +37,12 @@ func TestMain(m *testing.M) {
 type sample struct {
 	name       string
 	report     dedupe.Report
-	projection *Projection
+	projection *cost.Projection
+}
+
+// options are those of a scan in /home that was asked for the whole bill.
+func (s sample) options(colour bool) Options {
+	return Options{Colour: colour, Bill: true, Tool: Tool{Name: "dedupe", Version: "v2.0.0", Revision: "abc123", Modified: true}, Dir: "/home"}
 }
 
 // samples have between them every field that a report can have.
@@ -51,8 +56,8 @@ func samples() []sample {
 	}
 }
 
-func unpayable() *Projection {
-	return &Projection{Err: errors.New("duration is 1h0m0s, allowed: above 0, at most 15m")}
+func unpayable() *cost.Projection {
+	return &cost.Projection{Err: errors.New("duration is 1h0m0s, allowed: above 0, at most 15m")}
 }
 
 func TestGolden(t *testing.T) {
@@ -125,7 +130,7 @@ func TestWriteErrors(t *testing.T) {
 		for _, f := range []Format{Text, JSON, CSV, Fdupes} {
 			whole := len(write(t, f, s, false))
 			for room := 0; room < whole; room += 1 + whole/50 {
-				if err := Write(&full{room}, f, s.report, s.projection, false); !errors.Is(err, syscall.ENOSPC) {
+				if err := Write(&full{room}, f, s.report, s.projection, s.options(false)); !errors.Is(err, syscall.ENOSPC) {
 					t.Errorf("%s as %s, %d of %d bytes written: error %v", s.name, f, room, whole, err)
 				}
 			}
@@ -161,7 +166,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s tells problems: %v, says %v", f, told, f.TellsProblems())
 		}
 	}
-	if err := Write(new(bytes.Buffer), "xml", dedupe.Report{}, nil, false); err == nil {
+	if err := Write(new(bytes.Buffer), "xml", dedupe.Report{}, nil, Options{}); err == nil {
 		t.Error("Write wrote xml")
 	}
 	for _, f := range []Format{CSV, Fdupes, "xml"} {
@@ -169,7 +174,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("WriteProjection wrote %s", f)
 		}
 	}
-	none := Projection{Err: errors.New("no such region")}
+	none := cost.Projection{Err: errors.New("no such region")}
 	if err := WriteProjection(new(bytes.Buffer), JSON, &none, false); !errors.Is(err, none.Err) {
 		t.Errorf("a projection that is none, as JSON: error %v", err)
 	}
@@ -178,34 +183,46 @@ func TestFormats(t *testing.T) {
 // everything is a report that holds what is hard to write.
 func everything() dedupe.Report {
 	// Twelve files, one more than the text names, and one of them a hard link.
-	cut := group(mib, 10*mib)
+	cut := newGroup(mib, 10*mib)
 	for i := range 12 {
-		cut.Files = append(cut.Files, file(fmt.Sprintf("/efs/set/%02d", i), mib, uint64(100+i)))
+		cut.Files = append(cut.Files, newFile(fmt.Sprintf("/efs/set/%02d", i), mib, uint64(100+i)))
 	}
 	cut.Files[1].Inode = cut.Files[0].Inode
+	for i := range cut.Files {
+		cut.Files[i].Links, cut.Files[i].Allocated = 1, mib
+	}
+	cut.Files[0].Links, cut.Files[1].Links = 2, 2
+	cut.Files[2].Allocated = 4096 // it is sparse
+	cut.ReclaimableAllocated = 10*mib - 4096
 
 	// Eleven files: naming the last takes no more room than saying that it is
 	// left out.
-	nasty := group(3072, 30720)
+	nasty := newGroup(3072, 30720)
 	for i, path := range nastyPaths {
-		nasty.Files = append(nasty.Files, file(path, 3072, uint64(200+i)))
+		nasty.Files = append(nasty.Files, newFile(path, 3072, uint64(200+i)))
 	}
 
 	// The first and the last are the same inode. The one between has its number
 	// on another device.
-	devices := group(100, 100)
-	devices.Files = []dedupe.File{file("/a/\t1", 100, 7), file("/b/2", 100, 7), file("/c/\t3", 100, 7)}
+	devices := newGroup(100, 100)
+	devices.Files = []dedupe.File{newFile("/a/\t1", 100, 7), newFile("/b/2", 100, 7), newFile("/c/\t3", 100, 7)}
 	devices.Files[1].Device = 2
 
-	empty := group(0, 0)
-	empty.Files = []dedupe.File{file("/efs/empty", 0, 300), file("/efs/void", 0, 301)}
+	empty := newGroup(0, 0)
+	empty.Files = []dedupe.File{newFile("/efs/empty", 0, 300), newFile("/efs/void", 0, 301)}
 
 	return dedupe.Report{
-		Roots:   []string{"-r", "/efs/\xe9t\xe9"},
-		Index:   &dedupe.IndexUse{Used: true, Why: "the index is not used for \"/efs/images\""},
-		Mode:    dedupe.Processes,
-		Workers: 100,
-		Groups:  []dedupe.Group{cut, nasty, devices, empty},
+		Roots:       []string{"-r", "/efs/\xe9t\xe9"},
+		Reason:      dedupe.ReasonProblems,
+		Started:     time.Unix(1795437000, 5000),
+		Finished:    time.Unix(1795437001, 234567891),
+		FileSystems: []dedupe.FileSystem{{Type: "ext4"}, {Type: "nfs4", Identity: "fs-0123abcd"}},
+		Skipped:     []dedupe.Skipped{{Path: "/efs/\xe9t\xe9/other", Rule: "one_file_system"}, {Path: "report.json", Rule: "own_output"}},
+		Filter:      dedupe.Filter{MinSize: 1, MaxSize: 1 << 40, Include: []string{"*.jpg", "\xff*"}, Exclude: []string{"\xfe*"}},
+		Index:       &dedupe.IndexUse{Used: true, Why: "the index is not used for \"/efs/images\""},
+		Mode:        dedupe.Processes,
+		Workers:     100,
+		Groups:      []dedupe.Group{cut, nasty, devices, empty},
 		Problems: []*dedupe.Problem{
 			{Op: "open", Path: "/efs/\x1b[2Jsecret", Err: syscall.EACCES},
 			{Op: "read", Path: "/efs/gr\xfcn", Err: fmt.Errorf("%w: it ended after 5 of 9 bytes", dedupe.ErrChanged)},
@@ -245,13 +262,14 @@ func nothing() dedupe.Report {
 
 // unpriced was interrupted after the first group.
 func unpriced() dedupe.Report {
-	one := group(5, 5)
-	one.Files = []dedupe.File{file("a", 5, 1), file("b", 5, 2)}
+	one := newGroup(5, 5)
+	one.Files = []dedupe.File{newFile("a", 5, 1), newFile("b", 5, 2)}
 	return dedupe.Report{
-		Roots:   []string{"."},
-		Mode:    dedupe.Goroutines,
-		Workers: 64,
-		Groups:  []dedupe.Group{one},
+		Roots:       []string{"."},
+		Mode:        dedupe.Goroutines,
+		Workers:     64,
+		Interrupted: true,
+		Groups:      []dedupe.Group{one},
 		Stats: dedupe.Stats{Files: 2, Bytes: 10, Directories: 1, Work: dedupe.Work{Opens: 2, BytesRead: 10, FilesHashed: 2},
 			DuplicateGroups: 1, DuplicateFiles: 1, ReclaimableBytes: 5, Elapsed: time.Hour},
 	}
@@ -259,8 +277,8 @@ func unpriced() dedupe.Report {
 
 // priced has a bill of round figures rather than one of the price book: those
 // change.
-func priced() *Projection {
-	return &Projection{
+func priced() *cost.Projection {
+	return &cost.Projection{
 		Usage: cost.Usage{
 			Calls: 50_000_000,
 			Lambda: cost.Lambda{Arch: cost.ARM, MemoryMB: 1769, Duration: 1235 * time.Millisecond, EphemeralMB: 512,
@@ -302,10 +320,10 @@ func indexed() dedupe.Report {
 
 // weighed has bills of round figures: with the index one has half the reads, and a
 // table.
-func weighed() *Projection {
+func weighed() *cost.Projection {
 	p := priced()
 	p.Usage.DynamoDB = cost.DynamoDB{ReadUnits: 1_500_000, WriteUnits: 1, StoredBytes: 301}
-	p.Index = &Index{ReadBytes: 2 * mib, AccessBytes: 2 * mib, MetadataOperations: 7, OpenOperations: 4,
+	p.Index = &cost.Unindexed{ReadBytes: 2 * mib, AccessBytes: 2 * mib, MetadataOperations: 7, OpenOperations: 4,
 		Items: cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
 	item := func(meter, usd string) cost.Item {
 		return cost.Item{Meter: meter, Quantity: rat(usd), Unit: "GB", UnitPrice: rat("1"), Cost: rat(usd), Source: "a page", Checked: "2026-11"}
@@ -314,15 +332,14 @@ func weighed() *Projection {
 	all.Items, all.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "5000")}, rat("5010")
 	index.Items, index.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "2500"), item("dynamodb.read", "0.125")}, rat("2510.125")
 	all.Warnings, index.Warnings = []string{"of both", "of one"}, []string{"of both", "of the other."}
-	p.Weighed = &Weighed{
-		Churn:   500_000,
-		Choice:  cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items},
-		Weighed: cost.Weighed{AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7},
+	p.Weighed = &cost.Weighed{
+		Choice: cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items}, Churn: 500_000,
+		AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7,
 	}
 	return p
 }
 
-func group(size, reclaimable int64) dedupe.Group {
+func newGroup(size, reclaimable int64) dedupe.Group {
 	g := dedupe.Group{Size: size, Reclaimable: reclaimable}
 	for i := range g.Digest {
 		g.Digest[i] = byte(int64(i) + size/100)
@@ -330,7 +347,7 @@ func group(size, reclaimable int64) dedupe.Group {
 	return g
 }
 
-func file(path string, size int64, inode uint64) dedupe.File {
+func newFile(path string, size int64, inode uint64) dedupe.File {
 	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: modTime, ChangeTime: modTime + 1}
 }
 
@@ -345,13 +362,13 @@ func rat(s string) *big.Rat {
 func write(t testing.TB, f Format, s sample, colour bool) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Write(&b, f, s.report, s.projection, colour); err != nil {
+	if err := Write(&b, f, s.report, s.projection, s.options(colour)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func writeProjection(t testing.TB, f Format, p *Projection) []byte {
+func writeProjection(t testing.TB, f Format, p *cost.Projection) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := WriteProjection(&b, f, p, false); err != nil {

@@ -18,24 +18,17 @@ type Request struct {
 
 // NewRequest returns a request with what it asks for unless it says otherwise.
 func NewRequest() Request {
-	u := DefaultUsage()
+	u := cost.DefaultUsage()
 	u.Lambda.Duration = time.Second
-	u.Lambda.MemoryMB = DefaultMemoryMB
-	return Request{Calls: u.Calls, Region: DefaultRegion, Usage: usageOf(u)}
+	u.Lambda.MemoryMB = cost.DefaultMemoryMB
+	return Request{Calls: u.Calls, Region: cost.DefaultRegion, Usage: usageOf(u)}
 }
 
-// Project answers the request.
-func (q Request) Project() (Projection, error) {
-	book, err := cost.Prices(q.Region)
-	if err != nil {
-		return Projection{}, err
-	}
+// Cost is the usage that the request asks about.
+func (q Request) Cost() (cost.Usage, error) {
 	u := q.Usage.usage(q.Calls)
-	if q.BytesRead != 0 || q.Opens != 0 {
-		if u, err = ByHand(u, q.BytesRead, q.Opens); err != nil {
-			return Projection{}, err
-		}
+	if q.BytesRead == 0 && q.Opens == 0 {
+		return u, nil
 	}
-	p := Project(book, u)
-	return p, Explain(p.Err)
+	return cost.ByHand(u, q.BytesRead, q.Opens)
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"efsdedupe/dedupe/cost"
 )
 
 // compile returns the schema as a validator that also holds values to their
@@ -58,7 +61,7 @@ func documents(t testing.TB) map[string]any {
 		docs[s.name] = parse(t, write(t, JSON, s, false))
 	}
 	for name, u := range usages() {
-		p := Project(prices(t, "us-east-1"), u)
+		p := cost.Project(prices(t, "us-east-1"), u)
 		if p.Err != nil {
 			t.Fatalf("%s: %v", name, p.Err)
 		}
@@ -71,6 +74,14 @@ func documents(t testing.TB) map[string]any {
 		t.Fatal(err)
 	}
 	docs["page of problems"] = parse(t, problems.Bytes())
+	docs["late"] = parse(t, convert(t, JSON, lateTimes, Options{}))
+	var few bytes.Buffer
+	w := newJSONWriter(&few)
+	w.totals.room = 0 // for folders
+	if err := stream(everything(), nil, Options{}, w); err != nil {
+		t.Fatal(err)
+	}
+	docs["many folders"] = parse(t, few.Bytes())
 	return docs
 }
 
@@ -98,11 +109,36 @@ func TestSchema(t *testing.T) {
 	})
 }
 
+// TestREADME holds the page for readers of reports to name every field, except those of
+// bills below the first level, which the schema explains.
+func TestREADME(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defs := parse(t, schemaJSON(t)).(map[string]any)["$defs"].(map[string]any)
+	for name, def := range defs {
+		properties, _ := def.(map[string]any)["properties"].(map[string]any)
+		if name == "usage" || name == "table" || name == "index" || name == "atChurn" {
+			continue
+		}
+		for field := range properties {
+			if !bytes.Contains(page, []byte("`"+field+"`")) && !bytes.Contains(page, []byte(`"`+field+`"`)) {
+				t.Errorf("README.md does not name %s of %s", field, name)
+			}
+		}
+	}
+}
+
 // optional are the fields that may be missing; all others are promised.
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
 	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true, "problems_left_out": true,
+	"tool": true, "modified": true, "started": true, "finished": true, "selection": true, "reason": true, "skipped": true,
+	"include_base64": true, "exclude_base64": true, "absolute": true, "absolute_base64": true, "file_system": true,
+	"sizes": true, "folders": true, "folders_approximate": true, "reclaimable_allocated_bytes": true,
+	"mtime_unix": true, "ctime": true, "ctime_unix": true, "links": true, "allocated": true,
 	"index": true, "why": true, "table": true, "at_churn": true,
 	"known_share": true, "usage.open_operations": true, "dynamodb_read_units": true, "dynamodb_write_units": true, "dynamodb_stored_bytes": true,
 }
@@ -127,11 +163,18 @@ func TestSchemaRefuses(t *testing.T) {
 		if strings.HasPrefix(name, "priced") {
 			continue // nothing in them that "projection" has not
 		}
+		shapes := make(map[string]bool) // one object of each kind is enough
 		eachObject(doc, "", func(o map[string]any, path string) {
+			shape := fmt.Sprint(path, slices.Sorted(maps.Keys(o)))
+			if shapes[shape] {
+				return
+			}
+			shapes[shape] = true
 			for _, field := range slices.Sorted(maps.Keys(o)) {
 				was := o[field]
 				for _, wrong := range []any{nil, "", json.Number("-1.5"), false, []any{nil}, map[string]any{"no": "such"}} {
-					if sameType(was, wrong) || field == "cpu_ms" && (wrong == nil || sameType(wrong, json.Number("0"))) {
+					_, object := wrong.(map[string]any)
+					if sameType(was, wrong) || field == "nfs" && (wrong == nil || object) || field == "cpu_ms" && (wrong == nil || sameType(wrong, json.Number("0"))) {
 						continue // see TestSchemaRefusesValues
 					}
 					o[field] = wrong
@@ -144,7 +187,7 @@ func TestSchemaRefuses(t *testing.T) {
 				o[field] = was
 			}
 			o["unknown"] = true
-			check(doc, false, name, path, "with an unknown field")
+			check(doc, true, name, path, "with an unknown field")
 			delete(o, "unknown")
 		})
 		check(doc, true, name, "as it was")
@@ -159,8 +202,8 @@ func TestSchemaRefusesValues(t *testing.T) {
 	schema := compile(t)
 	whole := string(write(t, JSON, samples()[0], false))
 	for _, test := range []struct{ good, bad string }{
-		{`"schema":"dedupe.report/v1"`, `"schema":"dedupe.report/v2"`},
-		{`"schema":"dedupe.report/v1"`, `"schema":"dedupe.projection/v1"`},
+		{`"schema":"dedupe.report/v2"`, `"schema":"dedupe.report/v1"`},
+		{`"schema":"dedupe.report/v2"`, `"schema":"dedupe.projection/v1"`},
 		{`"mode":"processes"`, `"mode":"threads"`},
 		{`"workers":100`, `"workers":0`},
 		{`"workers":100`, `"workers":1001`},
@@ -171,12 +214,22 @@ func TestSchemaRefusesValues(t *testing.T) {
 		{`"digest":"0102`, `"digest":"`},
 		{`"digest":"0102`, `"digest":"0102ff`},
 		{`"digest":"0102`, `"digest":"01G2`},
-		{`,{"path":"/efs/void","inode":301,"mtime":"2026-11-23T12:34:56.789Z"}`, ``}, // a group of one
+		{`,{"path":"/efs/void","inode":301,"mtime":"2026-11-23T12:34:56.789Z","ctime":"2026-11-23T12:34:56.789000001Z"}`, ``}, // a group of one
 		{`"hard_link":true`, `"hard_link":false`},
 		{`"path_base64":"//4="`, `"path_base64":"\\xff"`},
 		{`"inode":300,"mtime":"2026-11-23T12:34:56.789Z"`, `"inode":300,"mtime":"yesterday"`},
 		{`"inode":300,`, `"inode":"300",`},
 		{`"op":"open"`, `"op":"remove"`},
+		{`"links":2`, `"links":0`},
+		{`"allocated":4096`, `"allocated":-1`},
+		{`"started":"2026-`, `"started":"26-`},
+		{`"reason":"problems"`, `"reason":"bad luck"`},
+		{`"rule":"own_output"`, `"rule":""`},
+		{`"modified":true`, `"modified":false`},
+		{`"count":2,`, `"count":0,`},
+		{`"nfs":null`, `"nfs":0`},
+		{`"total_decimal":"146494.18"`, `"total_decimal":"146,494.18"`},
+		{`"cost_decimal":"146484.38"`, `"cost_decimal":"-1"`},
 		{`"error":"permission denied"`, `"error":""`},
 		{`"currency":"USD"`, `"currency":"dollars"`},
 		{`"prices":"2026-11"`, `"prices":"today"`},

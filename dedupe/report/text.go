@@ -2,23 +2,28 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
-	"math/big"
-	"strings"
-	"text/tabwriter"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/fatih/color"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
 )
 
-// filesShown is how many files of a group the text format names. It says how
-// many it leaves out; the other formats leave out none.
-const filesShown = 10
+const (
+	// filesShown is how many files of a group the text names, and problemsShown is how
+	// many problems. It says how many it leaves out.
+	filesShown    = 10
+	problemsShown = 20
+
+	// linksKept is how many inodes of a group the text remembers, to say which file a
+	// hard link goes to.
+	linksKept = 100_000
+)
 
 // Style is how the parts of a text stand out, on a terminal.
 type Style struct {
@@ -39,61 +44,277 @@ func NewStyle(colour bool) Style {
 	return Style{Strong: paint(color.Bold), Faint: paint(color.Faint), Bad: paint(color.FgRed, color.Bold)}
 }
 
-func writeText(w io.Writer, r dedupe.Report, p *Projection, colour bool) error {
-	b := bufio.NewWriter(w)
-	s := NewStyle(colour)
-	for _, g := range r.Groups {
-		writeGroup(b, g, s)
-	}
-	writeProblems(b, r, s)
-	writeFound(b, r, s)
-	if p != nil {
-		fmt.Fprintln(b)
-		if err := writeBill(b, p, s); err != nil {
-			return err
-		}
-	}
-	return b.Flush()
+// textWriter writes the stream for people. It keeps the top groups until the end, or
+// writes all groups as they come.
+type textWriter struct {
+	b        *bufio.Writer
+	s        Style
+	o        Options
+	top      int // groups and folders to name
+	totals   *totals
+	kept     []textGroup // the top groups so far, those with the most to reclaim first
+	this     textGroup   // the one that is being read
+	groups   int
+	problems []*dedupe.Problem
+	unshown  int64 // problems that are not kept
+	skipped  int64
 }
 
-func writeGroup(w io.Writer, g dedupe.Group, s Style) {
-	fmt.Fprintf(w, "%s, %s reclaimable  %s\n",
-		s.Strong(Count(g.Copies(), "copy", "copies"), " of ", size(g.Size)), size(g.Reclaimable), s.Faint(g.Digest.String()[:16]))
-	first := make(map[dedupe.File]string) // by all of a file but its path
-	links := g.HardLinks()
-	for i, f := range g.Files {
-		if i == filesShown && len(g.Files) > filesShown+1 {
-			fmt.Fprintf(w, "  %s\n", s.Faint("and ", humanize.Comma(int64(len(g.Files)-i)), " more; --format fdupes, csv or json names all"))
-			break
-		}
-		inode := f
-		inode.Path = ""
-		if links[i] {
-			fmt.Fprintf(w, "  %s %s\n", Printable(f.Path), s.Faint("(hard link to "+Printable(first[inode])+")"))
-			continue
-		}
-		first[inode] = f.Path
-		fmt.Fprintf(w, "  %s\n", Printable(f.Path))
-	}
-	fmt.Fprintln(w)
+// textGroup is a group and the files of it that are shown.
+type textGroup struct {
+	group
+	shown []textFile
+	files int64
+	first map[inode]string // the first path of each inode
 }
 
-func writeProblems(w io.Writer, r dedupe.Report, s Style) {
-	if len(r.Problems) == 0 {
+type textFile struct {
+	path     string
+	hardLink bool
+	linkTo   string // the first path of the inode, if it is known
+}
+
+// inode identifies the inode of a file in a report.
+type inode struct {
+	device, number uint64
+	mtime, ctime   moment
+}
+
+func newTextWriter(w io.Writer, o Options) *textWriter {
+	return &textWriter{b: bufio.NewWriter(w), s: NewStyle(o.Colour), o: o, top: cmp.Or(o.Top, DefaultTop), totals: newTotals()}
+}
+
+func (t *textWriter) begin(*document) error { return nil }
+
+func (t *textWriter) group(g group) error {
+	t.groups++
+	t.totals.group(g)
+	t.this = textGroup{group: g, first: make(map[inode]string)}
+	if t.o.All {
+		t.heading(g)
+	}
+	return nil
+}
+
+func (t *textWriter) file(f file) error {
+	t.totals.file(f)
+	t.this.files++
+	if t.o.Summary || !t.o.All && len(t.this.shown) > filesShown {
+		return nil
+	}
+	line := textFile{path: f.path, hardLink: f.hardLink}
+	key := inode{f.device, f.inode, f.mtime, f.ctime}
+	_, taken := t.this.first[key]
+	switch {
+	case f.hardLink:
+		line.linkTo = t.this.first[key]
+	case taken: // inodes of two devices that a JSON report does not tell apart
+		t.this.first[key] = ""
+	case f.links != 1 && len(t.this.first) < linksKept:
+		t.this.first[key] = f.path
+	}
+	if t.o.All {
+		return t.fileLine(line)
+	}
+	t.this.shown = append(t.this.shown, line)
+	return nil
+}
+
+func (t *textWriter) endGroup(g group) error {
+	t.totals.endGroup(g)
+	t.this.leftOut = g.leftOut
+	switch {
+	case t.o.Summary:
+	case t.o.All:
+		t.more(g.leftOut)
+		return t.b.WriteByte('\n')
+	default:
+		t.this.copies, t.this.first = t.totals.copies+g.leftOut, nil
+		t.keep(t.this)
+	}
+	return nil
+}
+
+// keep keeps a group if it is among the top ones. Groups that have as much to reclaim
+// stay in their order.
+func (t *textWriter) keep(g textGroup) {
+	at := len(t.kept)
+	for at > 0 && t.kept[at-1].reclaimable < g.reclaimable {
+		at--
+	}
+	t.kept = slices.Insert(t.kept, at, g)
+	t.kept = t.kept[:min(len(t.kept), t.top)]
+}
+
+func (t *textWriter) problem(p *dedupe.Problem) error {
+	if t.o.All || len(t.problems) < problemsShown {
+		t.problems = append(t.problems, p)
+		return nil
+	}
+	t.unshown++
+	return nil
+}
+
+func (t *textWriter) skip(dedupe.Skipped) error {
+	t.skipped++
+	return nil
+}
+
+func (t *textWriter) end(d *document) error {
+	if err := d.readBill(); err != nil {
+		return err
+	}
+	for _, g := range t.kept {
+		t.shownGroup(g)
+	}
+	if n := t.groups - len(t.kept); n > 0 && !t.o.All && !t.o.Summary {
+		fmt.Fprintf(t.b, "%s\n\n", t.s.Faint("and ", Count(int64(n), "more group", "more groups"), "; --top N or --all names more"))
+	}
+	if !t.o.Summary {
+		t.folders()
+	}
+	t.tellProblems(int64(d.ProblemsLeftOut))
+	t.found(d)
+	if err := t.bill(d); err != nil {
+		return err
+	}
+	return t.b.Flush()
+}
+
+func (t *textWriter) bill(d *document) error {
+	if d.bill == nil {
+		return nil
+	}
+	fmt.Fprintln(t.b)
+	if t.o.Bill {
+		return writeBill(t.b, d.bill, t.s)
+	}
+	writeBillLine(t.b, d.bill, d.incomplete() == "", t.s)
+	return nil
+}
+
+func (t *textWriter) heading(g group) {
+	copies := "Copies"
+	if g.copies > 0 {
+		copies = Count(g.copies, "copy", "copies")
+	}
+	fmt.Fprintf(t.b, "%s, %s reclaimable  %s\n",
+		t.s.Strong(copies, " of ", size(g.size)), size(g.reclaimable), t.s.Faint(g.digest.String()[:16]))
+}
+
+func (t *textWriter) fileLine(f textFile) error {
+	link := ""
+	switch {
+	case f.linkTo != "":
+		link = " " + t.s.Faint("(hard link to "+Printable(f.linkTo)+")")
+	case f.hardLink:
+		link = " " + t.s.Faint("(hard link to an earlier file)")
+	}
+	_, err := fmt.Fprintf(t.b, "  %s%s\n", Printable(f.path), link)
+	return err
+}
+
+// more says how many files are not named.
+func (t *textWriter) more(n int64) {
+	if n > 0 {
+		fmt.Fprintf(t.b, "  %s\n", t.s.Faint("and ", humanize.Comma(n), " more; --all names all"))
+	}
+}
+
+// shownGroup writes a group that was kept. Naming one file takes no more room than
+// saying that it is left out.
+func (t *textWriter) shownGroup(g textGroup) {
+	t.heading(g.group)
+	all := g.files + g.leftOut
+	shown := g.shown
+	if all > filesShown+1 {
+		shown = shown[:min(len(shown), filesShown)]
+	}
+	for _, f := range shown {
+		t.fileLine(f)
+	}
+	t.more(all - int64(len(shown)))
+	t.b.WriteByte('\n')
+}
+
+// folders writes the folders with the most to reclaim.
+func (t *textWriter) folders() {
+	folders := t.totals.sorted()
+	folders = slices.DeleteFunc(folders, func(f *folder) bool { return f.reclaimable == 0 })
+	if len(folders) == 0 {
 		return
 	}
-	fmt.Fprintln(w, s.Bad(Count(int64(len(r.Problems)), "problem", "problems"))+": what is named here is in no group")
-	for _, p := range r.Problems {
-		fmt.Fprintf(w, "  %s\n", ProblemLine(p))
+	about := ""
+	if t.totals.least > 0 {
+		about = ", at least: there are too many to count all exactly"
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(t.b, "%s%s\n", t.s.Strong("Folders with the most to reclaim"), about)
+	shown := folders
+	if !t.o.All {
+		shown = folders[:min(len(folders), t.top)]
+	}
+	for _, f := range shown {
+		fmt.Fprintf(t.b, "  %10s in %s  %s\n", size(f.reclaimable), Count(f.files, "file", "files"), Printable(f.path))
+	}
+	if n := len(folders) - len(shown); n > 0 {
+		fmt.Fprintf(t.b, "  %s\n", t.s.Faint("and ", humanize.Comma(int64(n)), " more; --top N or --all names more"))
+	}
+	t.b.WriteByte('\n')
 }
 
-func writeFound(w io.Writer, r dedupe.Report, s Style) {
-	t := r.Stats
-	if !r.Complete {
-		fmt.Fprintln(w, s.Bad("Not complete: ")+"there may be more duplicates than these.")
+// tellProblems writes what could not be read.
+func (t *textWriter) tellProblems(leftOut int64) {
+	all := int64(len(t.problems)) + t.unshown + leftOut
+	if all == 0 {
+		return
 	}
+	fmt.Fprintln(t.b, t.s.Bad(Count(all, "problem", "problems"))+": what is named here is in no group")
+	for _, p := range t.problems {
+		fmt.Fprintf(t.b, "  %s\n", ProblemLine(p))
+	}
+	if t.unshown > 0 {
+		fmt.Fprintf(t.b, "  %s\n", t.s.Faint("and ", humanize.Comma(t.unshown), " more; --all names all"))
+	}
+	if leftOut > 0 {
+		fmt.Fprintf(t.b, "  %s\n", t.s.Faint("and ", humanize.Comma(leftOut), " more that this page of the report leaves out"))
+	}
+	fmt.Fprintln(t.b)
+}
+
+// incomplete says why a report is not complete. It returns nothing if it is.
+func (d *document) incomplete() string {
+	if d.Complete == nil || *d.Complete {
+		return ""
+	}
+	switch d.Reason {
+	case dedupe.ReasonDeadline:
+		return "the scan ran out of time before it had read every file"
+	case dedupe.ReasonInterrupted:
+		return "the scan was interrupted before it had read every file"
+	case dedupe.ReasonLimit:
+		return "there are more files than the scan may read"
+	case dedupe.ReasonProblems:
+		return "some files or directories could not be read"
+	}
+	return "the scan did not read every file"
+}
+
+// found writes what the scan found, and what that took.
+func (t *textWriter) found(d *document) {
+	if why := d.incomplete(); why != "" {
+		fmt.Fprintf(t.b, "%s%s. There may be more duplicates than these.\n", t.s.Bad("Not complete: "), why)
+	}
+	if t.skipped > 0 {
+		fmt.Fprintf(t.b, "Left out by a rule: %s; --format json names them.\n", Count(t.skipped, "path", "paths"))
+	}
+	if d.Stats == nil {
+		return
+	}
+	writeStats(t.b, d, t.s)
+}
+
+func writeStats(w io.Writer, d *document, s Style) {
+	t := d.Stats.stats()
 	switch {
 	case t.DuplicateGroups > 0:
 		fmt.Fprintf(w, "%s: %s of %s are copies of another, %s of %s reclaimable.\n",
@@ -113,107 +334,13 @@ func writeFound(w io.Writer, r dedupe.Report, s Style) {
 	fmt.Fprintf(w, "Read %s in %s%s, %s listed; %s hashed, %s compared; took %s%s and %s of memory in %s, %s.\n",
 		size(t.BytesRead), Count(t.Opens, "open", "opens"), known, Count(t.Directories, "directory", "directories"),
 		Count(t.FilesHashed, "file", "files"), humanize.Comma(t.FilesCompared),
-		elapsed(t.Elapsed), cpu, size(t.PeakMemory), r.Mode, Count(int64(r.Workers), "worker", "workers"))
+		elapsed(t.Elapsed), cpu, size(t.PeakMemory), d.Mode, Count(int64(d.Workers), "worker", "workers"))
 	if t.CPUUnknown {
 		fmt.Fprintln(w, "CPU time not known: another scan ran in the same process.")
 	}
 	if t.OpensSpared > 0 {
 		fmt.Fprintf(w, "The index spared %s and %s.\n", Count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
 	}
-}
-
-// writeBill writes a bill, or that with an index beside that without, and what is to
-// be known of it.
-func writeBill(w io.Writer, p *Projection, s Style) error {
-	u, b := p.Usage, p.Bill
-	if p.Err != nil {
-		_, err := fmt.Fprintf(w, "No bill: %v.\n", p.Err)
-		return err
-	}
-	fmt.Fprintf(w, "%s in %s, prices of %s\n", s.Strong("A month of ", humanize.Comma(u.Calls), " such calls"), b.Region, b.Date)
-	fmt.Fprintf(w, "%s\n\n", s.Faint(basis(u)))
-	write := writeItems
-	if p.Weighed != nil {
-		write = writeWeighed
-	}
-	if err := write(w, p, s); err != nil {
-		return err
-	}
-	for _, warning := range p.notes() {
-		fmt.Fprintf(w, "Note: %s.\n", strings.TrimSuffix(warning, "."))
-	}
-	return nil
-}
-
-// writeItems writes the items of a bill as a table, and which of them is most.
-func writeItems(w io.Writer, p *Projection, _ Style) error {
-	b := p.Bill
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, item := range b.Items {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
-			"× "+cost.Decimal(item.UnitPrice, 16), money(item.Cost))
-	}
-	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency), money(b.Total))
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
-	if most, share := largest(b); share > 0 {
-		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
-		if p.Usage.EFS.ReclaimableBytes > 0 {
-			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", money(b.Reclaimable), b.Currency)
-		}
-		fmt.Fprintln(w)
-	}
-	return nil
-}
-
-// basis says what each call was taken to be.
-func basis(u cost.Usage) string {
-	parts := []string{fmt.Sprintf("each %s at %s MB, %s", elapsed(u.Lambda.Duration), humanize.Comma(u.Lambda.MemoryMB), u.Lambda.Arch)}
-	if u.API == cost.HTTP || u.API == cost.REST {
-		parts = append(parts, string(u.API)+" API")
-	}
-	parts = append(parts, string(u.EFS.Throughput)+" throughput")
-	if u.FreeTier {
-		parts = append(parts, "free tier")
-	}
-	return strings.Join(parts, ", ")
-}
-
-// largest returns the meter that costs most, all tiers of it, and its share of
-// the total in percent.
-func largest(b *cost.Bill) (meter string, percent int64) {
-	if b.Total.Sign() == 0 {
-		return "", 0
-	}
-	for _, item := range b.Items {
-		if meter == "" || meterCost(b, item.Meter).Cmp(meterCost(b, meter)) > 0 {
-			meter = item.Meter
-		}
-	}
-	share, _ := new(big.Rat).Quo(meterCost(b, meter), b.Total).Float64()
-	if percent = int64(share*100 + 0.5); percent == 100 && meterCost(b, meter).Cmp(b.Total) < 0 {
-		percent = 99
-	}
-	return meter, percent
-}
-
-// pad sets a cell flush left in a table whose cells are flush right.
-func pad(cell string) string { return fmt.Sprintf("  %-32s", cell) }
-
-func money(amount *big.Rat) string { return commas(cost.Cents(amount)) }
-
-// commas sets thousands apart in a decimal number.
-func commas(decimal string) string {
-	whole, fraction, hasFraction := strings.Cut(decimal, ".")
-	if n, ok := new(big.Int).SetString(whole, 10); ok {
-		whole = humanize.BigComma(n)
-	}
-	if hasFraction {
-		return whole + "." + fraction
-	}
-	return whole
 }
 
 func size(bytes int64) string { return humanize.IBytes(uint64(bytes)) }

@@ -1,11 +1,14 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
@@ -91,14 +94,14 @@ func TestCountAndSize(t *testing.T) {
 // The text names up to eleven files: one that is left out takes a line too.
 func TestFilesShown(t *testing.T) {
 	for files, want := range map[int]struct{ named, more int }{2: {2, 0}, 10: {10, 0}, 11: {11, 0}, 12: {10, 2}, 2010: {10, 2000}} {
-		g := group(1, 1)
+		g := newGroup(1, 1)
 		for i := range files {
-			g.Files = append(g.Files, file(fmt.Sprintf("/file%d", i), 1, uint64(i)))
+			g.Files = append(g.Files, newFile(fmt.Sprintf("/file%d", i), 1, uint64(i)))
 		}
 		text := string(write(t, Text, sample{report: dedupe.Report{Groups: []dedupe.Group{g}}}, false))
 		more := ""
 		if want.more > 0 {
-			more = Count(int64(want.more), "", "more; --format fdupes, csv or json names all")
+			more = Count(int64(want.more), "", "more; --all names all")
 		}
 		if named := strings.Count(text, "  /file"); named != want.named || strings.Contains(text, " more;") != (more != "") || !strings.Contains(text, more) {
 			t.Errorf("%d files: %d named, want %d and %q:\n%s", files, named, want.named, more, text)
@@ -106,21 +109,81 @@ func TestFilesShown(t *testing.T) {
 	}
 }
 
-func TestLargest(t *testing.T) {
-	item := func(meter, amount string) cost.Item { return cost.Item{Meter: meter, Cost: rat(amount)} }
+// TestTop has groups in any order: the text names those with the most to reclaim, and
+// counts the rest.
+func TestTop(t *testing.T) {
+	var r dedupe.Report
+	for _, reclaimable := range []int64{3, 9, 5, 7, 1, 9, 4, 8, 2, 6, 12, 11, 10} {
+		g := newGroup(1, reclaimable)
+		for i := range 2 {
+			g.Files = append(g.Files, newFile(fmt.Sprintf("/in-%02d/file%d", reclaimable, i), 1, uint64(i)))
+		}
+		r.Groups = append(r.Groups, g)
+	}
 	for _, test := range []struct {
-		name  string
-		bill  cost.Bill
-		meter string
-		share int64
+		o        Options
+		groups   []int64
+		contains string
 	}{
-		{"no items", cost.Bill{Total: rat("0")}, "", 0},
-		{"all free", cost.Bill{Total: rat("0"), Items: []cost.Item{item("a", "0")}}, "", 0},
-		{"tiers are added up", cost.Bill{Total: rat("10"), Items: []cost.Item{item("a", "3"), item("b", "4"), item("a", "3")}}, "a", 60},
-		{"rounded", cost.Bill{Total: rat("3"), Items: []cost.Item{item("a", "1"), item("b", "2")}}, "b", 67},
+		{Options{}, []int64{12, 11, 10, 9, 9, 8, 7, 6, 5, 4}, "and 3 more groups; --top N or --all names more\n"},
+		{Options{Top: 2}, []int64{12, 11}, "and 11 more groups;"},
+		{Options{Top: 50}, []int64{12, 11, 10, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1}, "  /in-01\n"},
+		{Options{All: true}, []int64{3, 9, 5, 7, 1, 9, 4, 8, 2, 6, 12, 11, 10}, "  /in-01\n"},
+		{Options{Summary: true}, nil, "No duplicates among 0 files"}, // it has no statistics
 	} {
-		if meter, share := largest(&test.bill); meter != test.meter || share != test.share {
-			t.Errorf("%s: %s is %d%%, want %s, %d%%", test.name, meter, share, test.meter, test.share)
+		var b bytes.Buffer
+		if err := Write(&b, Text, r, nil, test.o); err != nil {
+			t.Fatal(err)
+		}
+		var got []int64
+		for line := range strings.Lines(b.String()) {
+			var n int64
+			if _, err := fmt.Sscanf(line, "  /in-%d/file0", &n); err == nil {
+				got = append(got, n)
+			}
+		}
+		if diff := cmp.Diff(test.groups, got); diff != "" || !strings.Contains(b.String(), test.contains) {
+			t.Errorf("%+v: groups (-want +got):\n%s\nno %q in:\n%s", test.o, diff, test.contains, &b)
+		}
+	}
+}
+
+// TestIncomplete holds that a partial report says why, also one that gives no reason.
+func TestIncomplete(t *testing.T) {
+	for reason, want := range map[dedupe.Reason]string{
+		dedupe.ReasonDeadline:    "Not complete: the scan ran out of time before it had read every file. There may be more",
+		dedupe.ReasonInterrupted: "Not complete: the scan was interrupted before it had read every file. There may be more",
+		dedupe.ReasonLimit:       "Not complete: there are more files than the scan may read. There may be more",
+		dedupe.ReasonProblems:    "Not complete: some files or directories could not be read. There may be more",
+		"":                       "Not complete: some files or directories could not be read. There may be more",
+	} {
+		text := string(write(t, Text, sample{report: dedupe.Report{Reason: reason}}, false))
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+	old := `{"schema":"dedupe.report/v1","complete":false}`
+	if text := string(convert(t, Text, old, Options{})); !strings.Contains(text, "Not complete: the scan did not read every file.") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestBillLine(t *testing.T) {
+	bill := func(calls int64, currency, total, meter string) *cost.Projection {
+		return &cost.Projection{Usage: cost.Usage{Calls: calls},
+			Bill: &cost.Bill{Currency: currency, Total: rat(total), Items: []cost.Item{{Meter: meter, Cost: rat(total)}}}}
+	}
+	for want, p := range map[string]*cost.Projection{
+		"50M calls a month: $148,291, 100% of it EFS reads (--bill for details)":       bill(50_000_000, "USD", "148290.93", "efs.read"),
+		"1.5M calls a month: $12.35, 100% of it API Gateway (--bill for details)":      bill(1_500_000, "USD", "12.345", "api.http"),
+		"1 call a month: $0.00 (--bill for details)":                                   bill(1, "USD", "0", "api.http"),
+		"1,234,567 calls a month: 100 EUR, 100% of it mars.rover (--bill for details)": bill(1_234_567, "EUR", "100", "mars.rover"),
+		"No bill: duration is 1h0m0s, allowed: above 0, at most 15m.":                  unpayable(),
+	} {
+		var b bytes.Buffer
+		writeBillLine(&b, p, true, NewStyle(false))
+		if got := strings.TrimSpace(b.String()); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func readUsage(r io.Reader) (cost.Usage, string, error) {
 // and its bill to the original. It returns false where there is no price for it.
 func readBack(t *testing.T, region string, u cost.Usage) bool {
 	t.Helper()
-	p := Project(prices(t, region), u)
+	p := cost.Project(prices(t, region), u)
 	if p.Err != nil {
 		if missing := (*cost.PriceError)(nil); !errors.As(p.Err, &missing) {
 			t.Fatalf("%+v: %v", u, p.Err)
@@ -105,7 +105,7 @@ func readBack(t *testing.T, region string, u cost.Usage) bool {
 			t.Errorf("region %s, want %s; usage (-written +read):\n%s", gotRegion, region, diff)
 		}
 		exact := cmp.Comparer(func(a, b *big.Rat) bool { return a.Cmp(b) == 0 })
-		if diff := cmp.Diff(p, Project(prices(t, gotRegion), got), exact); diff != "" {
+		if diff := cmp.Diff(p, cost.Project(prices(t, gotRegion), got), exact); diff != "" {
 			t.Errorf("bill (-written +read):\n%s", diff)
 		}
 	}
@@ -182,19 +182,19 @@ func TestReadErrors(t *testing.T) {
 		invalid = "no report has such a usage: "
 	)
 	for _, test := range []struct{ name, doc, want string }{
-		{"empty", "", notJSON + "EOF"},
+		{"empty", "", notJSON + "it ends too early"},
 		{"text", string(write(t, Text, samples()[0], false)), notJSON},
 		{"CSV", string(write(t, CSV, samples()[0], false)), notJSON},
-		{"array", "[]", notJSON + "json: cannot unmarshal array into Go value of type report.document"},
-		{"null", "null", `its schema is ""`},
+		{"array", "[]", notJSON + "it is not a report"},
+		{"null", "null", notJSON + "it is not a report"},
 		{"other JSON", `{"name": "package"}`, `its schema is ""`},
 		{"later version", altered("dedupe.projection/v1", "dedupe.projection/v2"), `its schema is "dedupe.projection/v2"`},
 		{"no projection", string(write(t, JSON, samples()[1], false)), noUsage},
 		{"no bill", string(write(t, JSON, samples()[2], false)), noUsage},
 		{"projection null", `{"schema": "dedupe.report/v1", "projection": null}`, noUsage},
 		{"no usage", `{"schema": "dedupe.report/v1", "projection": {"calls": 5, "region": "us-east-1"}}`, noUsage},
-		{"truncated", good[:len(good)/2], notJSON + "unexpected EOF"},
-		{"truncated by a byte", good[:len(good)-2], notJSON + "unexpected EOF"},
+		{"truncated", good[:len(good)/2], notJSON + "it ends too early"},
+		{"truncated by a byte", good[:len(good)-2], notJSON + "it ends too early"},
 		{"two of them", good + good, notJSON + "there is more after it"},
 		{"garbage after it", good + "}", notJSON + "there is more after it"},
 		{"huge count", altered(`"calls":50000000`, `"calls":1e300`), notJSON},
@@ -234,7 +234,7 @@ func FuzzRead(f *testing.F) {
 	}
 	book := prices(f, "us-east-1")
 	for _, u := range usages() {
-		p := Project(book, u)
+		p := cost.Project(book, u)
 		f.Add(writeProjection(f, JSON, &p))
 	}
 	f.Add([]byte(`{"schema":"dedupe.report/v1","projection":{"region":"us-east-1","calls":1,"usage":{"duration_ms":1e-9,"free_tier":true}}}`))
@@ -250,7 +250,7 @@ func FuzzRead(f *testing.F) {
 			}
 			return
 		}
-		p := Project(book, u)
+		p := cost.Project(book, u)
 		if p.Err != nil {
 			if missing := (*cost.PriceError)(nil); !errors.As(p.Err, &missing) {
 				t.Errorf("read, but it can't be priced: %v", p.Err)
@@ -262,7 +262,7 @@ func FuzzRead(f *testing.F) {
 			if (p.Err == nil) != (p.Weighed != nil) {
 				t.Errorf("error %v, weighed %+v", p.Err, p.Weighed)
 			}
-			p = Project(book, u)
+			p = cost.Project(book, u)
 		}
 		again, _, err := readUsage(bytes.NewReader(writeProjection(t, JSON, &p)))
 		if err != nil || again != u {

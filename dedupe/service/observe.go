@@ -3,7 +3,6 @@ package service
 import (
 	"encoding/json"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"time"
 
@@ -23,7 +22,7 @@ const (
 )
 
 // record logs a scan and writes its metrics: how much it did, and what it cost.
-func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, charged index.Units, p report.Projection) {
+func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, charged index.Units, p cost.Projection) {
 	t := found.Stats
 	price := callCost(p)
 	attributes := []slog.Attr{
@@ -60,17 +59,11 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 
 // callCost is what this one call cost, storage aside, as a decimal of dollars; it
 // is empty where there is no bill.
-func callCost(p report.Projection) string {
+func callCost(p cost.Projection) string {
 	if p.Bill == nil || p.Usage.Calls == 0 {
 		return ""
 	}
-	sum := new(big.Rat)
-	for _, item := range p.Bill.Items {
-		if item.Unit != "GB-month" {
-			sum.Add(sum, item.Cost)
-		}
-	}
-	return cost.Decimal(sum.Quo(sum, new(big.Rat).SetInt64(p.Usage.Calls)), 9)
+	return cost.Decimal(p.Bill.PerCall(p.Usage.Calls), 9)
 }
 
 // metrics is a line in CloudWatch's embedded metric format.

@@ -3,6 +3,7 @@ package service
 import (
 	"net/http"
 
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
 
@@ -11,9 +12,17 @@ func (s *service) project(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &q); err != nil {
 		return err
 	}
-	p, err := q.Project()
+	u, err := q.Cost()
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%v", err)
+	}
+	book, err := cost.Prices(q.Region)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%v", err)
+	}
+	p := cost.Project(book, u)
+	if p.Err != nil {
+		return refuse(http.StatusBadRequest, "%v", cost.Explain(p.Err))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	return report.WriteProjection(w, report.JSON, &p, false)

@@ -65,16 +65,18 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 
 	ctx, cancel := withAnswerTime(r.Context())
 	defer cancel()
-	var reads report.Reads
-	opts.Observe = reads.Observe
+	var reads cost.Reads
+	opts.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
 	remember := s.recall(&opts)
 	found, err := dedupe.Scan(ctx, opts)
 	if err != nil {
 		return refusal(err)
 	}
+	found.Filter = opts.Filter
 	charged := remember(r.Context(), ctx, &found)
-	p := report.Project(book, report.Charged(report.Measured(usage, found, reads), charged.Read, charged.Write))
-	p.Warn(found.Stats)
+	took := report.Took(found)
+	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
+	p.Warn(took)
 	s.record(r, q, tenant, found, charged, p)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(found.Stats.Elapsed), report.Milliseconds(time.Since(start))))
@@ -83,7 +85,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 
 // options turns a request into what the engine takes, or says what is wrong.
 func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
-	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer}
+	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")}
 	opts := dedupe.Options{
 		Roots:    []string{q.Path},
 		Filter:   dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
@@ -199,10 +201,10 @@ type settings struct {
 // settings are those of a request that makes none: the bill's defaults, and the
 // memory of this function.
 func (s *service) settings() settings {
-	u := report.DefaultUsage()
+	u := cost.DefaultUsage()
 	return settings{
 		Calls:        u.Calls,
-		Region:       report.DefaultRegion,
+		Region:       cost.DefaultRegion,
 		Arch:         u.Lambda.Arch,
 		MemoryMB:     s.MemoryMB,
 		API:          u.API,
@@ -220,7 +222,7 @@ func (c settings) check() (*cost.Book, cost.Usage, error) {
 		EFS:      cost.EFS{Throughput: c.Throughput, StorageClass: c.StorageClass},
 		FreeTier: c.FreeTier,
 	}
-	book, err := report.CheckBill(c.Region, u)
+	book, err := cost.CheckBill(c.Region, u)
 	if err != nil {
 		return nil, u, refuse(http.StatusBadRequest, "%v", err)
 	}

@@ -15,12 +15,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"efsdedupe/dedupe/report"
 )
 
 // Std is what a program reads and writes.
@@ -128,18 +129,9 @@ func OneLine(s string) string {
 // Version names a program, its version and the revision it was built from, which
 // go build records in a checkout.
 func Version(program string) string {
-	revision, dirty := "unknown", ""
-	module := "(devel)"
-	if build, ok := debug.ReadBuildInfo(); ok {
-		module = build.Main.Version
-		for _, setting := range build.Settings {
-			switch {
-			case setting.Key == "vcs.revision":
-				revision = setting.Value
-			case setting.Key == "vcs.modified" && setting.Value == "true":
-				dirty = ", modified"
-			}
-		}
+	tool, dirty := report.ThisTool(program), ""
+	if tool.Modified {
+		dirty = ", modified"
 	}
-	return fmt.Sprintf("%s %s, revision %s%s, %s %s/%s", program, module, revision, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s %s, revision %s%s, %s %s/%s", program, tool.Version, tool.Revision, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -1,20 +1,16 @@
-package report
+package cost
 
 import (
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
 )
-
-const kib = 1 << 10
 
 // reads are files that a call reads, each in one go, and what EFS counts of it
 // by hand: whole MiB, then at least 32 KiB in steps of 1 KiB; access in steps of
@@ -38,28 +34,27 @@ func TestMeasured(t *testing.T) {
 	for _, test := range reads {
 		t.Run(test.name, func(t *testing.T) {
 			var m Reads
-			m.Observe(dedupe.Event{Stage: dedupe.StageWalk, Files: 7})
-			m.Observe(dedupe.Event{Stage: dedupe.StageWhole, Files: 7, Bytes: 1 << 40}) // announced, not read
+			m.Add(0, 0) // found, not read
 			for _, n := range test.files {
-				m.Observe(dedupe.Event{Stage: dedupe.StageWhole, Work: dedupe.Work{Opens: 1, BytesRead: n}})
+				m.Add(n, 0)
 			}
-			checkMeters(t, test.read, test.access, func(class cost.StorageClass) cost.Usage {
+			checkMeters(t, test.read, test.access, func(class StorageClass) Usage {
 				// What the usage said before is what flags left there.
-				stale := cost.Usage{EFS: cost.EFS{StorageClass: class, ReadBytes: 1, AccessBytes: 1, MetadataOperations: 1}}
-				return Measured(stale, dedupe.Report{}, m)
+				stale := Usage{EFS: EFS{StorageClass: class, ReadBytes: 1, AccessBytes: 1, MetadataOperations: 1}}
+				return Measured(stale, Scan{}, m)
 			})
 		})
 	}
 
-	chosen := cost.Usage{Calls: 5, API: cost.REST, FreeTier: true, Lambda: cost.Lambda{Arch: cost.X86, EphemeralMB: 600}}
-	got := Measured(chosen, dedupe.Report{Stats: dedupe.Stats{
-		Files: 100, Directories: 3, Bytes: 100 * mib, ReclaimableBytes: 98 * mib,
-		Work: dedupe.Work{Opens: 40}, Elapsed: 1234567 * time.Microsecond, PeakMemory: 50 * mib,
-	}}, Reads{})
-	want := cost.Usage{
-		Calls: 5, API: cost.REST, FreeTier: true,
-		Lambda: cost.Lambda{Arch: cost.X86, EphemeralMB: 600, MemoryMB: 1769, Duration: 1235 * time.Millisecond},
-		EFS:    cost.EFS{MetadataOperations: 100 + 3 + 2*40, StoredBytes: 100 * mib, ReclaimableBytes: 98 * mib},
+	chosen := Usage{Calls: 5, API: REST, FreeTier: true, Lambda: Lambda{Arch: X86, EphemeralMB: 600}}
+	got := Measured(chosen, Scan{
+		Files: 100, Directories: 3, StoredBytes: 100 * mib, ReclaimableBytes: 98 * mib,
+		Opens: 40, Elapsed: 1234567 * time.Microsecond, PeakMemory: 50 * mib,
+	}, Reads{})
+	want := Usage{
+		Calls: 5, API: REST, FreeTier: true,
+		Lambda: Lambda{Arch: X86, EphemeralMB: 600, MemoryMB: 1769, Duration: 1235 * time.Millisecond},
+		EFS:    EFS{MetadataOperations: 100 + 3 + 2*40, StoredBytes: 100 * mib, ReclaimableBytes: 98 * mib},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("usage (-want +got):\n%s", diff)
@@ -81,8 +76,8 @@ func TestMeasuredLambda(t *testing.T) {
 		{time.Hour, 20000 * mib, 0, time.Hour, 10240}, // too long for Lambda, which its price says
 		{time.Second, 5000 * mib, 128, time.Second, 128},
 	} {
-		u := cost.Usage{Lambda: cost.Lambda{MemoryMB: test.chosen}}
-		l := Measured(u, dedupe.Report{Stats: dedupe.Stats{Elapsed: test.elapsed, PeakMemory: test.peak}}, Reads{}).Lambda
+		u := Usage{Lambda: Lambda{MemoryMB: test.chosen}}
+		l := Measured(u, Scan{Elapsed: test.elapsed, PeakMemory: test.peak}, Reads{}).Lambda
 		if l.Duration != test.duration || l.MemoryMB != test.memory {
 			t.Errorf("%v, peak %d bytes, %d MB chosen: %v at %d MB, want %v at %d MB",
 				test.elapsed, test.peak, test.chosen, l.Duration, l.MemoryMB, test.duration, test.memory)
@@ -107,8 +102,8 @@ func TestByHand(t *testing.T) {
 		{"two of three longer, past 32 KiB", 96*kib + 2, 3, 32*kib + 2*33*kib, 3 * 128 * kib, 9},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checkMeters(t, test.read, test.access, func(class cost.StorageClass) cost.Usage {
-				u, err := ByHand(cost.Usage{EFS: cost.EFS{StorageClass: class, AccessBytes: 1}}, test.bytes, test.opens)
+			checkMeters(t, test.read, test.access, func(class StorageClass) Usage {
+				u, err := ByHand(Usage{EFS: EFS{StorageClass: class, AccessBytes: 1}}, test.bytes, test.opens)
 				if err != nil || u.EFS.MetadataOperations != test.op {
 					t.Errorf("%d metadata operations, want %d", u.EFS.MetadataOperations, test.op)
 				}
@@ -123,7 +118,7 @@ func TestByHand(t *testing.T) {
 		if n == 0 || slices.Min(test.files) != slices.Max(test.files) {
 			continue
 		}
-		u, err := ByHand(cost.Usage{}, n*test.files[0], n)
+		u, err := ByHand(Usage{}, n*test.files[0], n)
 		if got := u.EFS.ReadBytes; err != nil || got != test.read {
 			t.Errorf("%s: %d bytes, %v, want %d", test.name, got, err, test.read)
 		}
@@ -132,9 +127,9 @@ func TestByHand(t *testing.T) {
 
 // checkMeters holds what is read and accessed to be the same in every class: the
 // bill knows which classes charge for access.
-func checkMeters(t *testing.T, read, access int64, usage func(cost.StorageClass) cost.Usage) {
+func checkMeters(t *testing.T, read, access int64, usage func(StorageClass) Usage) {
 	t.Helper()
-	for _, class := range []cost.StorageClass{"", cost.Standard, cost.NoStorage, cost.IA, cost.Archive} {
+	for _, class := range []StorageClass{"", Standard, NoStorage, IA, Archive} {
 		if got := usage(class).EFS; got.ReadBytes != read || got.AccessBytes != access {
 			t.Errorf("class %q: read %d and access %d bytes, want %d and %d", class, got.ReadBytes, got.AccessBytes, read, access)
 		}
@@ -142,7 +137,8 @@ func checkMeters(t *testing.T, read, access int64, usage func(cost.StorageClass)
 }
 
 func TestProject(t *testing.T) {
-	book, u := prices(t, "us-east-1"), usages()["usual"]
+	book, u := prices(t, "us-east-1"), DefaultUsage()
+	u.Lambda.Duration, u.Lambda.MemoryMB = time.Second, 128
 	p := Project(book, u)
 	if p.Err != nil || p.Bill == nil || p.Bill.Region != "us-east-1" || p.Usage != u {
 		t.Errorf("projection %+v", p)
@@ -155,7 +151,7 @@ func TestProject(t *testing.T) {
 
 // TestExplain holds that the advice goes by what is missing, not by words.
 func TestExplain(t *testing.T) {
-	missing := func(meters ...string) error { return &cost.PriceError{Region: "mars", Meters: meters} }
+	missing := func(meters ...string) error { return &PriceError{Region: "mars", Meters: meters} }
 	for _, test := range []struct {
 		err    error
 		advice string
@@ -178,23 +174,57 @@ func TestExplain(t *testing.T) {
 }
 
 func TestWarn(t *testing.T) {
+	const partial = "this bill is based on a partial scan: a complete one reads more and costs more"
 	for _, test := range []struct {
-		peak int64
+		took Scan
 		want []string
 	}{
-		{0, nil},
-		{512 * mib, nil},
-		{512*mib + 1, []string{"the scan took 513 MB of memory: a function of 512 MB would be killed"}},
+		{Scan{}, nil},
+		{Scan{PeakMemory: 512 * mib}, nil},
+		{Scan{PeakMemory: 512*mib + 1}, []string{"the scan took 513 MB of memory: a function of 512 MB would be killed"}},
+		{Scan{Partial: true}, []string{partial}},
 	} {
-		p := Projection{Usage: cost.Usage{Lambda: cost.Lambda{MemoryMB: 512}}, Bill: new(cost.Bill)}
-		took := dedupe.Stats{PeakMemory: test.peak}
-		p.Warn(took)
-		if diff := cmp.Diff(test.want, p.Bill.Warnings); diff != "" {
-			t.Errorf("%d bytes (-want +got):\n%s", test.peak, diff)
+		p := Projection{Usage: Usage{Lambda: Lambda{MemoryMB: 512}}, Bill: new(Bill), Weighed: &Weighed{AllBill: new(Bill), IndexBill: new(Bill)}}
+		p.Warn(test.took)
+		for _, b := range []*Bill{p.Bill, p.Weighed.AllBill, p.Weighed.IndexBill} {
+			if diff := cmp.Diff(test.want, b.Warnings); diff != "" {
+				t.Errorf("%+v (-want +got):\n%s", test.took, diff)
+			}
+		}
+		if len(p.Warnings()) != len(test.want) {
+			t.Errorf("%+v: told as %q", test.took, p.Warnings())
 		}
 		p.Bill = nil
-		p.Warn(took) // nothing to add to
+		p.Warn(test.took) // nothing to add to
 	}
 }
 
 func repeat(n int64, times int) []int64 { return slices.Repeat([]int64{n}, times) }
+
+func TestLargest(t *testing.T) {
+	item := func(meter, amount string) Item { return Item{Meter: meter, Cost: rat(amount)} }
+	for _, test := range []struct {
+		name  string
+		bill  Bill
+		meter string
+		share int64
+	}{
+		{"no items", Bill{Total: rat("0")}, "", 0},
+		{"all free", Bill{Total: rat("0"), Items: []Item{item("a", "0")}}, "", 0},
+		{"tiers are added up", Bill{Total: rat("10"), Items: []Item{item("a", "3"), item("b", "4"), item("a", "3")}}, "a", 60},
+		{"not all", Bill{Total: rat("1000"), Items: []Item{item("a", "999"), item("b", "1")}}, "a", 99},
+		{"rounded", Bill{Total: rat("3"), Items: []Item{item("a", "1"), item("b", "2")}}, "b", 67},
+	} {
+		if meter, share := test.bill.Largest(); meter != test.meter || share != test.share {
+			t.Errorf("%s: %s is %d%%, want %s, %d%%", test.name, meter, share, test.meter, test.share)
+		}
+	}
+}
+
+func rat(s string) *big.Rat {
+	r, ok := new(big.Rat).SetString(s)
+	if !ok {
+		panic("not a number: " + s)
+	}
+	return r
+}

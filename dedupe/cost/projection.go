@@ -1,4 +1,4 @@
-package report
+package cost
 
 import (
 	"errors"
@@ -6,23 +6,20 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
 )
 
 // Projection is what a month of calls costs, and the usage it was priced from.
 // Where that can't be priced, Err says why and Bill is nil.
 type Projection struct {
-	Usage   cost.Usage
-	Bill    *cost.Bill
+	Usage   Usage
+	Bill    *Bill
 	Err     error
-	Index   *Index   // nil: there is none
-	Weighed *Weighed // nil: nobody asked whether an index pays
+	Index   *Unindexed // nil: there is no index
+	Weighed *Weighed   // nil: nobody asked whether an index pays
 }
 
 // Project prices usage from a price book.
-func Project(book *cost.Book, u cost.Usage) Projection {
+func Project(book *Book, u Usage) Projection {
 	bill, err := book.Bill(u)
 	return Projection{Usage: u, Bill: bill, Err: err}
 }
@@ -37,19 +34,19 @@ const (
 
 // DefaultUsage is what a bill is made for unless its reader chooses otherwise.
 // What a call takes is still missing.
-func DefaultUsage() cost.Usage {
-	return cost.Usage{
+func DefaultUsage() Usage {
+	return Usage{
 		Calls:  50_000_000,
-		Lambda: cost.Lambda{Arch: cost.ARM},
-		API:    cost.HTTP,
-		EFS:    cost.EFS{Throughput: cost.Elastic, StorageClass: cost.Standard},
+		Lambda: Lambda{Arch: ARM},
+		API:    HTTP,
+		EFS:    EFS{Throughput: Elastic, StorageClass: Standard},
 	}
 }
 
 // CheckBill finds out, before a scan, whether its bill can be made, and returns
 // the prices to make it from.
-func CheckBill(region string, u cost.Usage) (*cost.Book, error) {
-	book, err := cost.Prices(region)
+func CheckBill(region string, u Usage) (*Book, error) {
+	book, err := Prices(region)
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +61,9 @@ func CheckBill(region string, u cost.Usage) (*cost.Book, error) {
 	return book, Explain(Project(book, u).Err)
 }
 
-// Explain adds to a price that is not known how to do without.
+// Explain adds to the error of a missing price how to do without it.
 func Explain(err error) error {
-	var missing *cost.PriceError
+	var missing *PriceError
 	if !errors.As(err, &missing) {
 		return err
 	}
@@ -82,34 +79,49 @@ func Explain(err error) error {
 // maxMemoryMB is the most that a Lambda function can have.
 const maxMemoryMB = 10240
 
-// Reads adds up what EFS counts of what a scan reads, and of what an index spares
-// it to read.
+// Reads adds up what EFS meters of the files that a scan reads, and of those that an
+// index spares it.
 type Reads struct {
 	read, access             int64
 	sparedRead, sparedAccess int64
 }
 
-// Observe counts the file that a step of a scan has read, or needed not to; it is
-// made for dedupe.Options.
-func (m *Reads) Observe(e dedupe.Event) {
-	m.sparedRead += cost.MeteredRead(e.Work.BytesSpared)
-	m.sparedAccess += cost.MeteredAccess(e.Work.BytesSpared)
-	m.read += cost.MeteredRead(e.Work.BytesRead)
-	m.access += cost.MeteredAccess(e.Work.BytesRead)
+// Add counts one file: how many bytes of it were read, and how many an index spared.
+func (m *Reads) Add(read, spared int64) {
+	m.read += MeteredRead(read)
+	m.access += MeteredAccess(read)
+	m.sparedRead += MeteredRead(spared)
+	m.sparedAccess += MeteredAccess(spared)
+}
+
+func (m Reads) meter(u Usage) Usage {
+	u.EFS.ReadBytes, u.EFS.AccessBytes = m.read, m.access
+	return u
+}
+
+// Scan is what one scan took, as far as a bill depends on it.
+type Scan struct {
+	Elapsed    time.Duration
+	PeakMemory int64 // bytes
+	Partial    bool  // it did not read everything
+
+	Files, Directories int64 // found
+	Opens, OpensSpared int64 // OpensSpared: those that an index made unnecessary
+	StoredBytes        int64
+	ReclaimableBytes   int64
 }
 
 // Measured returns u with what one scan took as what each call takes: its
 // duration, its memory if u chooses none, and its use of EFS. The metadata
 // operations are one for each file and directory found, and two more, open and
 // close, for each open.
-func Measured(u cost.Usage, r dedupe.Report, m Reads) cost.Usage {
-	s := r.Stats
-	u.Lambda.Duration = cost.BilledDuration(max(s.Elapsed, time.Millisecond))
+func Measured(u Usage, s Scan, m Reads) Usage {
+	u.Lambda.Duration = BilledDuration(max(s.Elapsed, time.Millisecond))
 	if u.Lambda.MemoryMB == 0 {
 		u.Lambda.MemoryMB = min(max(DefaultMemoryMB, megabytes(s.PeakMemory)), maxMemoryMB)
 	}
 	u.EFS.MetadataOperations = s.Files + s.Directories + 2*s.Opens
-	u.EFS.StoredBytes = s.Bytes
+	u.EFS.StoredBytes = s.StoredBytes
 	u.EFS.ReclaimableBytes = s.ReclaimableBytes
 	return m.meter(u)
 }
@@ -118,7 +130,7 @@ func Measured(u cost.Usage, r dedupe.Report, m Reads) cost.Usage {
 // many opens, the bytes spread evenly. The metadata operations are three for
 // each open: looking the file up, open and close. Its error says that no call
 // can do so much.
-func ByHand(u cost.Usage, bytesRead, opens int64) (cost.Usage, error) {
+func ByHand(u Usage, bytesRead, opens int64) (Usage, error) {
 	if bytesRead < 0 || bytesRead > 1<<50 || opens < 0 || opens > 1e9 {
 		return u, errors.New("no call opens more than 1G files or reads more than 1024TiB: these are figures of one call, not of a month")
 	}
@@ -126,14 +138,14 @@ func ByHand(u cost.Usage, bytesRead, opens int64) (cost.Usage, error) {
 	each, more := bytesRead/files, bytesRead%files
 	u.EFS.MetadataOperations = 3 * opens
 	return Reads{
-		read:   (files-more)*cost.MeteredRead(each) + more*cost.MeteredRead(each+1),
-		access: (files-more)*cost.MeteredAccess(each) + more*cost.MeteredAccess(each+1),
+		read:   (files-more)*MeteredRead(each) + more*MeteredRead(each+1),
+		access: (files-more)*MeteredAccess(each) + more*MeteredAccess(each+1),
 	}.meter(u), nil
 }
 
 // OnProvisioned returns u with all calls on provisioned concurrency if there is
 // any: it is kept to be used.
-func OnProvisioned(u cost.Usage) cost.Usage {
+func OnProvisioned(u Usage) Usage {
 	u.Lambda.Provisioned.Calls = 0
 	if u.Lambda.Provisioned.Environments > 0 {
 		u.Lambda.Provisioned.Calls = u.Calls
@@ -141,26 +153,41 @@ func OnProvisioned(u cost.Usage) cost.Usage {
 	return u
 }
 
-func (m Reads) meter(u cost.Usage) cost.Usage {
-	u.EFS.ReadBytes, u.EFS.AccessBytes = m.read, m.access
-	return u
-}
-
-// Warn adds to the bills what they can't know of the scan: a function too small for
-// the memory that it took.
-func (p *Projection) Warn(s dedupe.Stats) {
-	took := megabytes(s.PeakMemory)
-	if p.Bill == nil || took <= p.Usage.Lambda.MemoryMB {
+// Warn adds to the bills what they can't know of the scan: that it read only a part,
+// or took more memory than the function has.
+func (p *Projection) Warn(s Scan) {
+	if p.Bill == nil {
 		return
 	}
-	bills := []*cost.Bill{p.Bill}
+	var warnings []string
+	if s.Partial {
+		warnings = append(warnings, "this bill is based on a partial scan: a complete one reads more and costs more")
+	}
+	if took := megabytes(s.PeakMemory); took > p.Usage.Lambda.MemoryMB {
+		warnings = append(warnings, fmt.Sprintf(
+			"the scan took %d MB of memory: a function of %d MB would be killed", took, p.Usage.Lambda.MemoryMB))
+	}
+	bills := []*Bill{p.Bill}
 	if w := p.Weighed; w != nil {
 		bills = append(bills, w.AllBill, w.IndexBill)
 	}
 	for _, b := range bills {
-		b.Warnings = append(b.Warnings, fmt.Sprintf(
-			"the scan took %d MB of memory: a function of %d MB would be killed", took, p.Usage.Lambda.MemoryMB))
+		b.Warnings = append(b.Warnings, warnings...)
 	}
+}
+
+// Warnings are those of all bills of the projection, each once.
+func (p *Projection) Warnings() []string {
+	if p.Weighed == nil {
+		return p.Bill.Warnings
+	}
+	all := slices.Clone(p.Weighed.AllBill.Warnings)
+	for _, warning := range p.Weighed.IndexBill.Warnings {
+		if !slices.Contains(all, warning) {
+			all = append(all, "with the index, "+warning)
+		}
+	}
+	return all
 }
 
 func megabytes(bytes int64) int64 { return (bytes + 1<<20 - 1) >> 20 }

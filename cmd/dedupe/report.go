@@ -1,0 +1,151 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe/report"
+)
+
+// reread is the flags of dedupe report.
+type reread struct {
+	cli.Std
+	format report.Format
+	output string
+	write  report.Options
+}
+
+func reportCommand(s cli.Std) *cobra.Command {
+	c := reread{Std: s, format: report.Text}
+	cmd := &cobra.Command{
+		Use:   "report [flags] FILE",
+		Short: "Show a saved JSON report, or convert it",
+		Long: `Show a JSON report that dedupe scan wrote, or write it in another format. FILE
+may be - for standard input. Reports of older versions are read, too; --format
+json rewrites them as the current version.
+
+Memory does not grow with the report.
+
+Exit codes: 0 the report was written; 2 it could not be read or written.`,
+		Example: `  dedupe scan --format json --output report.json /mnt/efs
+  dedupe report report.json
+  dedupe report --top 50 report.json
+  dedupe report --format csv --output report.csv report.json
+  zcat report.json.gz | dedupe report --summary --bill -`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("name one FILE, a JSON report of dedupe scan, or - for standard input; see 'dedupe report --help'")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
+	}
+	f := cmd.Flags()
+	f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "how to write the report")
+	f.StringVarP(&c.output, "output", "o", "", "write to this `file`, replacing it only by a whole report")
+	textFlags(f, &c.write)
+	return cmd
+}
+
+// textFlags are the flags that choose what the text format shows.
+func textFlags(f *pflag.FlagSet, o *report.Options) {
+	f.IntVar(&o.Top, "top", 0, fmt.Sprintf("in text, name this `number` of groups and folders; 0 for %d", report.DefaultTop))
+	f.BoolVar(&o.Summary, "summary", false, "in text, name no groups and no folders")
+	f.BoolVar(&o.All, "all", false, "in text, name all groups, files, folders and problems")
+	f.BoolVar(&o.Bill, "bill", false, "in text, print the whole bill")
+}
+
+// checkText returns an error if these flags contradict each other.
+func checkText(o report.Options) error {
+	switch {
+	case o.Top < 0:
+		return fmt.Errorf("--top %d: choose 1 or more", o.Top)
+	case o.Summary && o.All:
+		return errors.New("--summary names no groups, --all names all of them: choose one")
+	case o.Top > 0 && (o.Summary || o.All):
+		return errors.New("--top says how many groups to name, and so do --summary and --all: choose one")
+	}
+	return nil
+}
+
+func (c *reread) run(ctx context.Context, path string) error {
+	if err := checkText(c.write); err != nil {
+		return err
+	}
+	in, err := openReport(path, c.In)
+	if err != nil {
+		return fmt.Errorf("can't use the report %q: %w", path, err)
+	}
+	defer in.Close()
+	out, err := cli.OpenOutput(c.output, c.Out)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	c.write.Colour, c.write.Spill = out.Colour(), temporary
+	disk := &watched{Writer: out}
+	incomplete, err := report.Convert(disk, c.format, interruptible{in, ctx}, c.write)
+	if err != nil {
+		if disk.err != nil {
+			return out.Failed(err)
+		}
+		return fmt.Errorf("can't use the report %q: %w", path, err)
+	}
+	if err := out.Commit(true); err != nil {
+		return out.Failed(err)
+	}
+	if incomplete != "" && (!c.format.TellsProblems() || out.Path != "") {
+		fmt.Fprintf(c.Err, "dedupe: the report is not complete: %s\n", incomplete)
+	}
+	return nil
+}
+
+// openReport opens the report at a path, or standard input for -.
+func openReport(path string, stdin io.Reader) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(stdin), nil
+	}
+	return os.Open(path)
+}
+
+// temporary returns an empty file that is gone when the program ends.
+func temporary() (io.ReadWriteSeeker, error) {
+	f, err := os.CreateTemp("", "dedupe-report-")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// watched remembers that writing failed, to tell that from a failure of reading.
+type watched struct {
+	io.Writer
+	err error
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	w.err = cmp.Or(w.err, err)
+	return n, err
+}
+
+// interruptible is a reader that fails when its context is cancelled.
+type interruptible struct {
+	io.Reader
+	ctx context.Context
+}
+
+func (r interruptible) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(b)
+}

@@ -1,0 +1,318 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"efsdedupe/dedupe/cost"
+)
+
+// projectionJSON is a cost.Projection. Each amount is there twice, as a number and, for
+// programs that add amounts up, as the same decimal in a string, which no parser rounds.
+type projectionJSON struct {
+	Schema             string      `json:"schema,omitempty"` // of a document of its own
+	Calls              int64       `json:"calls"`
+	Region             string      `json:"region"`
+	Currency           string      `json:"currency"`
+	Prices             string      `json:"prices"`
+	Usage              usageJSON   `json:"usage"`
+	Items              []itemJSON  `json:"items"`
+	Total              json.Number `json:"total"`
+	TotalDecimal       string      `json:"total_decimal,omitempty"`
+	ReclaimableCost    json.Number `json:"reclaimable_cost"`
+	ReclaimableDecimal string      `json:"reclaimable_cost_decimal,omitempty"`
+	Warnings           []string    `json:"warnings,omitempty"`
+	Index              *indexJSON  `json:"index,omitempty"`
+}
+
+// indexJSON is a cost.Unindexed and, if a churn was asked for, what it comes to.
+type indexJSON struct {
+	ReadBytes          int64        `json:"metered_read_bytes"`
+	AccessBytes        int64        `json:"metered_access_bytes"`
+	MetadataOperations int64        `json:"metadata_operations"`
+	OpenOperations     int64        `json:"open_operations"`
+	Table              *tableJSON   `json:"table,omitempty"`
+	AtChurn            *weighedJSON `json:"at_churn,omitempty"`
+}
+
+type tableJSON struct {
+	LookUp  millionths `json:"look_up_read_units"`
+	Reread  millionths `json:"rewrite_read_units"`
+	Rewrite millionths `json:"rewrite_write_units"`
+	Files   int64      `json:"files_per_item"`
+	Bytes   int64      `json:"stored_bytes"`
+}
+
+type weighedJSON struct {
+	Churn     millionths     `json:"churn"`
+	All       projectionJSON `json:"every_call_reads_all"`
+	With      projectionJSON `json:"with_index"`
+	BreakEven millionths     `json:"break_even_churn"`
+	Repaid    int64          `json:"calls_to_repay"`
+}
+
+// millionths is a number that is counted in millionths. Up to a thousand million it
+// is written and read without loss.
+type millionths int64
+
+func (m millionths) MarshalJSON() ([]byte, error) { return json.Marshal(float64(m) / 1e6) }
+
+func (m *millionths) UnmarshalJSON(b []byte) error {
+	var v float64
+	err := json.Unmarshal(b, &v)
+	*m = millionths(math.Round(v * 1e6))
+	return err
+}
+
+type itemJSON struct {
+	Meter            string      `json:"meter"`
+	Quantity         json.Number `json:"quantity"`
+	Unit             string      `json:"unit"`
+	UnitPrice        json.Number `json:"unit_price"`
+	UnitPriceDecimal string      `json:"unit_price_decimal,omitempty"`
+	Cost             json.Number `json:"cost"`
+	CostDecimal      string      `json:"cost_decimal,omitempty"`
+	Source           string      `json:"source"`
+}
+
+func writeProjectionJSON(w io.Writer, p *cost.Projection) error {
+	if p.Err != nil {
+		return fmt.Errorf("no bill: %w", p.Err)
+	}
+	doc := projectionOf(p)
+	doc.Schema = projectionSchema
+	return encode(w, doc)
+}
+
+func projectionOf(p *cost.Projection) projectionJSON {
+	b := p.Bill
+	doc := projectionJSON{
+		Calls:              p.Usage.Calls,
+		Region:             b.Region,
+		Currency:           b.Currency,
+		Prices:             b.Date,
+		Usage:              usageOf(p.Usage),
+		Items:              make([]itemJSON, len(b.Items)),
+		Total:              cents(b.Total),
+		TotalDecimal:       cost.Cents(b.Total),
+		ReclaimableCost:    cents(b.Reclaimable),
+		ReclaimableDecimal: cost.Cents(b.Reclaimable),
+		Warnings:           b.Warnings,
+	}
+	for i, item := range b.Items {
+		doc.Items[i] = itemJSON{
+			Meter:            item.Meter,
+			Quantity:         json.Number(cost.Decimal(item.Quantity, 6)),
+			Unit:             item.Unit,
+			UnitPrice:        json.Number(cost.Decimal(item.UnitPrice, 16)),
+			UnitPriceDecimal: cost.Decimal(item.UnitPrice, 16),
+			Cost:             cents(item.Cost),
+			CostDecimal:      cost.Cents(item.Cost),
+			Source:           item.Source + ", " + item.Checked,
+		}
+	}
+	if p.Index != nil {
+		doc.Index = indexOf(p)
+	}
+	return doc
+}
+
+func indexOf(p *cost.Projection) *indexJSON {
+	x := p.Index
+	doc := &indexJSON{x.ReadBytes, x.AccessBytes, x.MetadataOperations, x.OpenOperations, nil, nil}
+	if i := x.Items; i != (cost.Items{}) {
+		doc.Table = &tableJSON{millionths(i.LookUp), millionths(i.Reread), millionths(i.Rewrite), i.Files, i.Bytes}
+	}
+	if w := p.Weighed; w != nil {
+		doc.AtChurn = &weighedJSON{millionths(w.Churn), projectionOf(&cost.Projection{Usage: w.All, Bill: w.AllBill}), projectionOf(&cost.Projection{Usage: w.AtChurn(w.Churn), Bill: w.IndexBill}), millionths(w.BreakEven), w.Repaid}
+	}
+	return doc
+}
+
+// index is the cost.Unindexed that x was made of.
+func (x *indexJSON) index() *cost.Unindexed {
+	if x == nil {
+		return nil
+	}
+	index := &cost.Unindexed{
+		ReadBytes:          x.ReadBytes,
+		AccessBytes:        x.AccessBytes,
+		MetadataOperations: x.MetadataOperations,
+		OpenOperations:     x.OpenOperations,
+	}
+	if t := x.Table; t != nil {
+		index.Items = cost.Items{LookUp: int64(t.LookUp), Reread: int64(t.Reread), Rewrite: int64(t.Rewrite), Files: t.Files, Bytes: t.Bytes}
+	}
+	return index
+}
+
+func cents(amount *big.Rat) json.Number { return json.Number(cost.Cents(amount)) }
+
+// usageJSON is a cost.Usage, flat: what each call uses, and what is stored.
+type usageJSON struct {
+	Arch               cost.Arch         `json:"arch"`
+	MemoryMB           int64             `json:"memory_mb"`
+	DurationMS         float64           `json:"duration_ms"`
+	EphemeralMB        int64             `json:"ephemeral_storage_mb,omitempty"`
+	Provisioned        int64             `json:"provisioned_concurrency,omitempty"`
+	API                cost.API          `json:"api"`
+	RequestBytes       int64             `json:"request_bytes"`
+	Throughput         cost.Throughput   `json:"throughput"`
+	ProvisionedMiBps   int64             `json:"provisioned_mibps,omitempty"`
+	ReadBytes          int64             `json:"metered_read_bytes"`
+	AccessBytes        int64             `json:"metered_access_bytes"`
+	MetadataOperations int64             `json:"metadata_operations"`
+	StorageClass       cost.StorageClass `json:"storage_class"`
+	StoredBytes        int64             `json:"stored_bytes"`
+	ReclaimableBytes   int64             `json:"reclaimable_bytes"`
+	Known              millionths        `json:"known_share,omitempty"`
+	OpenOperations     int64             `json:"open_operations,omitempty"`
+	ReadUnits          millionths        `json:"dynamodb_read_units,omitempty"`
+	WriteUnits         millionths        `json:"dynamodb_write_units,omitempty"`
+	TableBytes         int64             `json:"dynamodb_stored_bytes,omitempty"`
+	FreeTier           bool              `json:"free_tier"`
+}
+
+func usageOf(u cost.Usage) usageJSON {
+	return usageJSON{
+		Arch:               u.Lambda.Arch,
+		MemoryMB:           u.Lambda.MemoryMB,
+		DurationMS:         float64(u.Lambda.Duration) / 1e6, // exact: what is billed is rounded up
+		EphemeralMB:        u.Lambda.EphemeralMB,
+		Provisioned:        u.Lambda.Provisioned.Environments,
+		API:                u.API,
+		RequestBytes:       u.RequestBytes,
+		Throughput:         u.EFS.Throughput,
+		ProvisionedMiBps:   u.EFS.ProvisionedMiBps,
+		ReadBytes:          u.EFS.ReadBytes,
+		AccessBytes:        u.EFS.AccessBytes,
+		MetadataOperations: u.EFS.MetadataOperations,
+		StorageClass:       u.EFS.StorageClass,
+		StoredBytes:        u.EFS.StoredBytes,
+		ReclaimableBytes:   u.EFS.ReclaimableBytes,
+		Known:              millionths(u.Index.Known),
+		OpenOperations:     u.Index.OpenOperations,
+		ReadUnits:          millionths(u.DynamoDB.ReadUnits),
+		WriteUnits:         millionths(u.DynamoDB.WriteUnits),
+		TableBytes:         u.DynamoDB.StoredBytes,
+		FreeTier:           u.FreeTier,
+	}
+}
+
+// usage is the cost.Usage that u was made of.
+func (u usageJSON) usage(calls int64) cost.Usage {
+	return cost.OnProvisioned(cost.Usage{
+		Calls: calls,
+		Lambda: cost.Lambda{
+			Arch:        u.Arch,
+			MemoryMB:    u.MemoryMB,
+			Duration:    duration(u.DurationMS),
+			EphemeralMB: u.EphemeralMB,
+			Provisioned: cost.ProvisionedConcurrency{Environments: u.Provisioned},
+		},
+		API:          u.API,
+		RequestBytes: u.RequestBytes,
+		EFS: cost.EFS{
+			Throughput:         u.Throughput,
+			ProvisionedMiBps:   u.ProvisionedMiBps,
+			ReadBytes:          u.ReadBytes,
+			AccessBytes:        u.AccessBytes,
+			MetadataOperations: u.MetadataOperations,
+			StorageClass:       u.StorageClass,
+			StoredBytes:        u.StoredBytes,
+			ReclaimableBytes:   u.ReclaimableBytes,
+		},
+		Index:    cost.Index{Known: int64(u.Known), OpenOperations: u.OpenOperations},
+		DynamoDB: cost.DynamoDB{ReadUnits: int64(u.ReadUnits), WriteUnits: int64(u.WriteUnits), StoredBytes: u.TableBytes},
+		FreeTier: u.FreeTier,
+	})
+}
+
+// readBill sets the bill to what the fields say, and the fields to what is written of it.
+func (d *document) readBill() (err error) {
+	switch {
+	case d.bill != nil:
+	case d.NoBill != "":
+		d.bill = &cost.Projection{Err: errors.New(d.NoBill)}
+	case d.Projection != nil:
+		if d.bill, err = d.Projection.projection(); err != nil {
+			return fmt.Errorf("not a JSON report: %w", err)
+		}
+		written := projectionOf(d.bill)
+		d.Projection = &written
+	}
+	return err
+}
+
+// projection is the cost.Projection that doc was made of, its amounts in cents.
+func (doc *projectionJSON) projection() (*cost.Projection, error) {
+	if doc.Usage == (usageJSON{}) {
+		return nil, errors.New("the projection has no usage")
+	}
+	bill := &cost.Bill{Region: doc.Region, Currency: doc.Currency, Date: doc.Prices, Warnings: doc.Warnings}
+	var a amounts
+	bill.Total, bill.Reclaimable = a.read("total", doc.Total), a.read("reclaimable_cost", doc.ReclaimableCost)
+	for _, i := range doc.Items {
+		source, checked := i.Source, ""
+		if at := strings.LastIndex(source, ", "); at >= 0 {
+			source, checked = source[:at], source[at+2:]
+		}
+		bill.Items = append(bill.Items, cost.Item{
+			Meter: i.Meter, Unit: i.Unit, Source: source, Checked: checked,
+			Quantity: a.read("quantity", i.Quantity), UnitPrice: a.read("unit_price", i.UnitPrice), Cost: a.read("cost", i.Cost),
+		})
+	}
+	if a.err != nil {
+		return nil, a.err
+	}
+	p := &cost.Projection{Usage: doc.Usage.usage(doc.Calls), Bill: bill, Index: doc.Index.index()}
+	if p.Index == nil || doc.Index.AtChurn == nil {
+		return p, nil
+	}
+	var err error
+	p.Weighed, err = doc.Index.AtChurn.weighed(p.Index)
+	return p, err
+}
+
+// weighed is the cost.Weighed that w was made of.
+func (w *weighedJSON) weighed(x *cost.Unindexed) (*cost.Weighed, error) {
+	all, err := w.All.projection()
+	if err != nil {
+		return nil, err
+	}
+	with, err := w.With.projection()
+	if err != nil {
+		return nil, err
+	}
+	return &cost.Weighed{
+		Choice:    cost.Choice{All: all.Usage, OpenOperations: x.OpenOperations, Items: x.Items},
+		Churn:     int64(w.Churn),
+		AllBill:   all.Bill,
+		IndexBill: with.Bill,
+		BreakEven: int64(w.BreakEven),
+		Repaid:    w.Repaid,
+	}, nil
+}
+
+// amounts reads numbers exactly, and keeps the first error.
+type amounts struct{ err error }
+
+func (a *amounts) read(name string, n json.Number) *big.Rat {
+	_, exponent, hasExponent := strings.Cut(strings.ToLower(string(n)), "e")
+	size, err := strconv.Atoi(exponent)
+	if err != nil && hasExponent || size < -400 || size > 400 || len(n) > 1000 { // nothing costs so much, and it would take too much memory
+		a.err = fmt.Errorf("%s is %.20s: no bill has such a number", name, n)
+		return new(big.Rat)
+	}
+	r, ok := new(big.Rat).SetString(string(n))
+	if !ok && a.err == nil {
+		a.err = fmt.Errorf("%s is %.20q, and no number", name, string(n))
+	}
+	return r
+}

@@ -1,0 +1,150 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math/big"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+
+	"efsdedupe/dedupe/cost"
+)
+
+// writeBillLine writes a bill in one line, for a report that may not be complete.
+func writeBillLine(w io.Writer, p *cost.Projection, complete bool, s Style) {
+	if p.Err != nil {
+		fmt.Fprintf(w, "No bill: %v.\n", p.Err)
+		return
+	}
+	most := ""
+	if meter, share := p.Bill.Largest(); share > 0 {
+		most = fmt.Sprintf(", %d%% of it %s", share, meterName(meter))
+	}
+	partial := ""
+	if !complete {
+		partial = ", based on a partial scan"
+	}
+	fmt.Fprintf(w, "%s a month: %s%s%s (--bill for details)\n", callCount(p.Usage.Calls), s.Strong(price(p.Bill)), most, partial)
+}
+
+// callCount writes a number of calls, millions as 50M.
+func callCount(n int64) string {
+	const million, tenth = 1_000_000, 100_000
+	if n >= million && n%tenth == 0 {
+		return humanize.Ftoa(float64(n)/million) + "M calls"
+	}
+	return Count(n, "call", "calls")
+}
+
+// price writes the total of a bill, without cents where they don't matter.
+func price(b *cost.Bill) string {
+	amount := money(b.Total)
+	if b.Total.Cmp(big.NewRat(100, 1)) >= 0 {
+		amount = commas(cost.Decimal(b.Total, 0))
+	}
+	if b.Currency == "USD" {
+		return "$" + amount
+	}
+	return amount + " " + b.Currency
+}
+
+// meterName is what a meter counts, in words.
+func meterName(meter string) string {
+	for _, m := range []struct{ prefix, name string }{
+		{"lambda.duration", "Lambda compute time"},
+		{"lambda.provisioned", "Lambda provisioned concurrency"},
+		{"lambda.requests", "Lambda requests"},
+		{"lambda.", "Lambda"},
+		{"api.", "API Gateway"},
+		{"efs.read", "EFS reads"},
+		{"efs.write", "EFS writes"},
+		{"efs.metadata", "EFS metadata operations"},
+		{"efs.provisioned", "EFS provisioned throughput"},
+		{"efs.access", "EFS access to cold files"},
+		{"efs.storage", "EFS storage"},
+		{"dynamodb.", "DynamoDB"},
+	} {
+		if strings.HasPrefix(meter, m.prefix) {
+			return m.name
+		}
+	}
+	return meter
+}
+
+// writeBill writes a bill, or that with an index beside that without, and what is to
+// be known of it.
+func writeBill(w io.Writer, p *cost.Projection, s Style) error {
+	u, b := p.Usage, p.Bill
+	if p.Err != nil {
+		_, err := fmt.Fprintf(w, "No bill: %v.\n", p.Err)
+		return err
+	}
+	fmt.Fprintf(w, "%s in %s, prices of %s\n", s.Strong("A month of ", humanize.Comma(u.Calls), " such calls"), b.Region, b.Date)
+	fmt.Fprintf(w, "%s\n\n", s.Faint(basis(u)))
+	write := writeItems
+	if p.Weighed != nil {
+		write = writeWeighed
+	}
+	if err := write(w, p, s); err != nil {
+		return err
+	}
+	for _, warning := range p.Warnings() {
+		fmt.Fprintf(w, "Note: %s.\n", strings.TrimSuffix(warning, "."))
+	}
+	return nil
+}
+
+// writeItems writes the items of a bill as a table, and which of them is most.
+func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
+	b := p.Bill
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, item := range b.Items {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
+			"× "+cost.Decimal(item.UnitPrice, 16), money(item.Cost))
+	}
+	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency), money(b.Total))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	if most, share := b.Largest(); share > 0 {
+		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
+		if p.Usage.EFS.ReclaimableBytes > 0 {
+			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", money(b.Reclaimable), b.Currency)
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
+}
+
+// basis says what each call was taken to be.
+func basis(u cost.Usage) string {
+	parts := []string{fmt.Sprintf("each %s at %s MB, %s", elapsed(u.Lambda.Duration), humanize.Comma(u.Lambda.MemoryMB), u.Lambda.Arch)}
+	if u.API == cost.HTTP || u.API == cost.REST {
+		parts = append(parts, string(u.API)+" API")
+	}
+	parts = append(parts, string(u.EFS.Throughput)+" throughput")
+	if u.FreeTier {
+		parts = append(parts, "free tier")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// pad sets a cell flush left in a table whose cells are flush right.
+func pad(cell string) string { return fmt.Sprintf("  %-32s", cell) }
+
+func money(amount *big.Rat) string { return commas(cost.Cents(amount)) }
+
+// commas sets thousands apart in a decimal number.
+func commas(decimal string) string {
+	whole, fraction, hasFraction := strings.Cut(decimal, ".")
+	if n, ok := new(big.Int).SetString(whole, 10); ok {
+		whole = humanize.BigComma(n)
+	}
+	if hasFraction {
+		return whole + "." + fraction
+	}
+	return whole
+}

@@ -1,0 +1,534 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"efsdedupe/dedupe"
+)
+
+// readOptions say what a handler needs of the stream.
+type readOptions struct {
+	ordered     bool // group is called with all of a group but files_left_out
+	projections bool // a projection on its own is read, too: as a document with no groups
+	spill       func() (io.ReadWriteSeeker, error)
+}
+
+// read gives a JSON report to a handler. It takes the fields of every object in any
+// order, and leaves out those that it does not know.
+func read(in io.Reader, h handler, o readOptions) error {
+	b := bufio.NewReaderSize(in, 64<<10)
+	if start, _ := b.Peek(3); string(start) == "\xef\xbb\xbf" { // a byte order mark
+		b.Discard(3)
+	}
+	r := &reader{
+		decoder: decoder{jsontext.NewDecoder(b, jsontext.AllowInvalidUTF8(true))},
+		h:       h, o: o, raw: make(map[string]json.RawMessage),
+	}
+	if err := r.report(); err != nil {
+		return err
+	}
+	_, err := r.ReadToken()
+	var syntax *jsontext.SyntacticError
+	switch {
+	case err == io.EOF:
+		return nil
+	case err == nil, errors.As(err, &syntax):
+		return errors.New("not a JSON report: there is more after it")
+	}
+	return err
+}
+
+// reader reads one report.
+type reader struct {
+	decoder
+	h     handler
+	o     readOptions
+	raw   map[string]json.RawMessage // the fields of the document that were read
+	begun bool                       // the handler was told so
+}
+
+func (r *reader) report() error {
+	err := r.members("a report", func(name []byte) error {
+		switch string(name) {
+		case "groups":
+			return r.run(func() error { return r.group() })
+		case "problems":
+			return r.run(r.problem)
+		case "skipped":
+			return r.run(r.skipped)
+		case "schema":
+			if err := r.keep("schema"); err != nil {
+				return err
+			}
+			return r.checkSchema()
+		case "sizes", "folders", "folders_approximate": // computed again
+			return r.skip()
+		}
+		if isField(string(name)) {
+			return r.keep(string(name))
+		}
+		return r.skip()
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.checkSchema(); err != nil {
+		return err
+	}
+	d, err := r.document()
+	if err != nil {
+		return err
+	}
+	if !r.begun {
+		if err := r.h.begin(d); err != nil {
+			return err
+		}
+	}
+	return r.h.end(d)
+}
+
+// isField reports whether a document, or a projection on its own, has a field.
+func isField(name string) bool {
+	switch name {
+	case "tool", "started", "finished", "roots", "roots_base64", "selection", "mode", "workers", "complete", "reason",
+		"index", "stats", "problems_left_out", "projection", "projection_error", "next",
+		"calls", "region", "currency", "prices", "usage", "items", "total", "reclaimable_cost", "warnings":
+		return true
+	}
+	return false
+}
+
+// keep keeps a field for the end of the report.
+func (r *reader) keep(name string) error {
+	value, err := r.ReadValue()
+	if err != nil {
+		return malformed(err)
+	}
+	r.raw[name] = slices.Clone(json.RawMessage(value))
+	return nil
+}
+
+// checkSchema returns an error for what is not a report.
+func (r *reader) checkSchema() error {
+	switch schema := r.schema(); {
+	case schema == reportSchema || schema == reportSchemaV1 || schema == projectionSchema && r.o.projections:
+		return nil
+	case schema == projectionSchema:
+		return fmt.Errorf("it is a bill (%s), not a report: use 'dedupe cost --report'", schema)
+	default:
+		return fmt.Errorf("its schema is %q, not %s or %s: use a report that 'dedupe scan --format json' wrote", schema, reportSchema, reportSchemaV1)
+	}
+}
+
+func (r *reader) schema() (schema string) {
+	json.Unmarshal(r.raw["schema"], &schema) // what is no string is no schema
+	return schema
+}
+
+// document decodes the fields that were read.
+func (r *reader) document() (*document, error) {
+	var all bytes.Buffer
+	all.WriteByte('{')
+	for i, name := range slices.Sorted(maps.Keys(r.raw)) {
+		if i > 0 {
+			all.WriteByte(',')
+		}
+		fmt.Fprintf(&all, "%q:%s", name, r.raw[name])
+	}
+	all.WriteByte('}')
+	d := new(document)
+	if r.schema() == projectionSchema {
+		d.Projection = new(projectionJSON)
+		if err := unmarshal(all.Bytes(), d.Projection); err != nil {
+			return nil, err
+		}
+		return d, nil
+	}
+	return d, unmarshal(all.Bytes(), d)
+}
+
+func unmarshal(data []byte, into any) error {
+	err := json.Unmarshal(data, into)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		field := strings.TrimPrefix(strings.TrimPrefix(wrong.Field, "head."), "tail.") // of a document
+		return fmt.Errorf("not a JSON report: %s can't be the %s that it is", field, wrong.Value)
+	}
+	if err != nil {
+		return fmt.Errorf("not a JSON report: %w", err)
+	}
+	return nil
+}
+
+// run reads an array of which the handler is told element by element.
+func (r *reader) run(element func() error) error {
+	if !r.begun {
+		r.begun = true
+		d, err := r.document()
+		if err != nil {
+			return err
+		}
+		if err := r.h.begin(d); err != nil {
+			return err
+		}
+	}
+	return r.elements(element)
+}
+
+// group reads a group. Where its files come too early, they are set aside.
+func (r *reader) group() error {
+	g := group{allocated: -1}
+	var given [4]bool // size, digest and both kinds of reclaimable bytes
+	var early *aside
+	told := false
+	err := r.members("a group", func(name []byte) (err error) {
+		switch string(name) {
+		case "size":
+			g.size, err = r.count()
+			given[0] = true
+		case "digest":
+			g.digest, err = r.digest()
+			given[1] = true
+		case "reclaimable_bytes":
+			g.reclaimable, err = r.count()
+			given[2] = true
+		case "reclaimable_allocated_bytes":
+			g.allocated, err = r.count()
+			given[3] = true
+		case "files_left_out":
+			g.leftOut, err = r.count()
+		case "files":
+			given[3] = given[3] || r.schema() == reportSchemaV1
+			if r.o.ordered && given != [4]bool{true, true, true, true} {
+				early, err = r.setAside()
+				return err
+			}
+			told = true
+			return r.files(r.decoder, g)
+		default:
+			err = r.skip()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !given[0] || !given[1] || !given[2] || !told && early == nil:
+		return errors.New("not a JSON report: a group lacks its size, digest, reclaimable_bytes or files")
+	case early != nil:
+		files, err := early.decoder()
+		if err != nil {
+			return err
+		}
+		if err := r.files(files, g); err != nil {
+			return err
+		}
+	}
+	return r.h.endGroup(g)
+}
+
+// files reads the files of a group, which begins with them.
+func (r *reader) files(d decoder, g group) error {
+	if g.size > 0 {
+		g.copies = g.reclaimable/g.size + 1
+	}
+	if err := r.h.group(g); err != nil {
+		return err
+	}
+	return d.elements(func() error {
+		f, err := d.file()
+		if err != nil {
+			return err
+		}
+		return r.h.file(f)
+	})
+}
+
+func (r *reader) problem() error {
+	p := new(dedupe.Problem)
+	var path paths
+	var why string
+	err := r.members("a problem", func(name []byte) (err error) {
+		switch string(name) {
+		case "op":
+			p.Op, err = r.text()
+		case "error":
+			why, err = r.text()
+		default:
+			err = path.read(&r.decoder, name)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.Path, p.Err = path.full(), errors.New(why)
+	return r.h.problem(p)
+}
+
+func (r *reader) skipped() error {
+	var s dedupe.Skipped
+	var path paths
+	err := r.members("what was skipped", func(name []byte) (err error) {
+		if string(name) == "rule" {
+			s.Rule, err = r.text()
+			return err
+		}
+		return path.read(&r.decoder, name)
+	})
+	if err != nil {
+		return err
+	}
+	s.Path = path.full()
+	return r.h.skip(s)
+}
+
+// decoder reads values.
+type decoder struct{ *jsontext.Decoder }
+
+// file reads a file.
+func (d *decoder) file() (f file, err error) {
+	var path paths
+	err = d.members("a file", func(name []byte) (err error) {
+		switch string(name) {
+		case "inode":
+			f.inode, err = d.unsigned()
+		case "mtime":
+			err = d.rfc3339(&f.mtime)
+		case "mtime_unix":
+			err = d.unix(&f.mtime)
+		case "ctime":
+			err = d.rfc3339(&f.ctime)
+		case "ctime_unix":
+			err = d.unix(&f.ctime)
+		case "links":
+			f.links, err = d.count()
+		case "allocated":
+			f.allocated, err = d.count()
+		case "hard_link":
+			f.hardLink, err = d.truth()
+		default:
+			err = path.read(d, name)
+		}
+		return err
+	})
+	if err == nil && path == (paths{}) {
+		err = errors.New("not a JSON report: a file has no path")
+	}
+	f.path = path.full()
+	return f, err
+}
+
+// paths is a path as text, and in full if it is not UTF-8.
+type paths struct{ text, bytes string }
+
+// read reads a member of a path, and skips what is none.
+func (p *paths) read(d *decoder, name []byte) (err error) {
+	switch string(name) {
+	case "path":
+		p.text, err = d.text()
+	case "path_base64":
+		var encoded string
+		if encoded, err = d.text(); err == nil {
+			var b []byte
+			b, err = base64.StdEncoding.DecodeString(encoded)
+			p.bytes = string(b)
+		}
+		if err != nil {
+			return d.wrong("a path in base64")
+		}
+	default:
+		err = d.skip()
+	}
+	return err
+}
+
+func (p paths) full() string {
+	if p.bytes != "" {
+		return p.bytes
+	}
+	return p.text
+}
+
+// members reads an object. The function reads the value of each member, and must not
+// keep the name.
+func (d *decoder) members(what string, value func(name []byte) error) error {
+	if err := d.enter('{', what); err != nil {
+		return err
+	}
+	var unquoted []byte
+	for d.PeekKind() != '}' {
+		quoted, err := d.ReadValue()
+		if err != nil {
+			return malformed(err)
+		}
+		if unquoted, err = jsontext.AppendUnquote(unquoted[:0], quoted); err != nil {
+			return malformed(err)
+		}
+		if err := value(unquoted); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return malformed(err)
+}
+
+// elements reads an array, element by element.
+func (d *decoder) elements(element func() error) error {
+	if err := d.enter('[', "a list"); err != nil {
+		return err
+	}
+	for d.PeekKind() != ']' {
+		if d.PeekKind() == 0 {
+			_, err := d.ReadToken()
+			return malformed(err)
+		}
+		if err := element(); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return malformed(err)
+}
+
+func (d *decoder) enter(kind jsontext.Kind, what string) error {
+	switch got := d.PeekKind(); got {
+	case kind, 0:
+		_, err := d.ReadToken()
+		return malformed(err)
+	default:
+		d.ReadToken()
+		return d.wrong(what)
+	}
+}
+
+func (d *decoder) skip() error { return malformed(d.SkipValue()) }
+
+func (d *decoder) text() (string, error) {
+	token, err := d.ReadToken()
+	switch {
+	case err != nil:
+		return "", malformed(err)
+	case token.Kind() != '"':
+		return "", d.wrong("text")
+	}
+	return token.String(), nil
+}
+
+func (d *decoder) truth() (bool, error) {
+	switch token, err := d.ReadToken(); {
+	case err != nil:
+		return false, malformed(err)
+	case token.Kind() == 't':
+		return true, nil
+	case token.Kind() == 'f':
+		return false, nil
+	default:
+		return false, d.wrong("true or false")
+	}
+}
+
+// count reads an integer that is not negative.
+func (d *decoder) count() (int64, error) {
+	n, err := d.unsigned()
+	if err == nil && n > 1<<63-1 {
+		err = d.wrong("a count")
+	}
+	return int64(n), err
+}
+
+func (d *decoder) unsigned() (uint64, error) {
+	value, err := d.ReadValue()
+	if err != nil {
+		return 0, malformed(err)
+	}
+	n, err := strconv.ParseUint(string(value), 10, 64)
+	if err != nil {
+		return 0, d.wrong("a whole number of 0 or more")
+	}
+	return n, nil
+}
+
+func (d *decoder) digest() (digest dedupe.Digest, err error) {
+	text, err := d.text()
+	if err != nil {
+		return digest, err
+	}
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(digest) {
+		return digest, d.wrong("a digest")
+	}
+	return dedupe.Digest(b), nil
+}
+
+// rfc3339 reads a time, unless it was read more exactly before.
+func (d *decoder) rfc3339(m *moment) error {
+	text, err := d.text()
+	if err != nil {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return d.wrong("a time such as 2026-01-31T12:00:00Z")
+	}
+	if m.fits() {
+		*m = moment{t.Unix(), int64(t.Nanosecond())}
+	}
+	return nil
+}
+
+// unix reads seconds since 1970.
+func (d *decoder) unix(m *moment) error {
+	value, err := d.ReadValue()
+	if err != nil {
+		return malformed(err)
+	}
+	whole, decimals, _ := strings.Cut(string(value), ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	nanoseconds, err2 := strconv.ParseInt((decimals + "000000000")[:9], 10, 64)
+	if err != nil || err2 != nil || len(decimals) > 9 {
+		return d.wrong("seconds since 1970, to nine decimals")
+	}
+	if strings.HasPrefix(whole, "-") && nanoseconds > 0 && seconds > math.MinInt64 { // -0.6 s is -1 s and 400 ms
+		seconds, nanoseconds = seconds-1, 1e9-nanoseconds
+	}
+	*m = moment{seconds, nanoseconds}
+	return nil
+}
+
+// wrong is the error of the value that was just read.
+func (d *decoder) wrong(want string) error {
+	at := string(d.StackPointer())
+	if at == "" {
+		return fmt.Errorf("not a JSON report: it is not %s", want)
+	}
+	return fmt.Errorf("not a JSON report: %s is not %s", at, want)
+}
+
+// malformed says in words what is wrong with JSON. Errors of reading stay as they are.
+func malformed(err error) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF:
+		return fmt.Errorf("not a JSON report: it ends too early: %w", io.ErrUnexpectedEOF)
+	case errors.As(err, &syntax):
+		return fmt.Errorf("not a JSON report: %w after byte %d", syntax.Err, syntax.ByteOffset)
+	}
+	return err
+}

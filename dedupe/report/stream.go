@@ -1,0 +1,158 @@
+package report
+
+import (
+	"cmp"
+	"path/filepath"
+	"time"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+)
+
+// handler receives a report as a stream. begin comes first and end last; between them
+// come groups, problems and what was skipped, each kind in one run.
+type handler interface {
+	begin(d *document) error // what is known before the first group; perhaps nothing
+	group(g group) error
+	file(f file) error      // of the last group
+	endGroup(g group) error // all of the group is known
+	problem(p *dedupe.Problem) error
+	skip(s dedupe.Skipped) error
+	end(d *document) error // all but groups, problems and what was skipped
+}
+
+// group is all of a duplicate group but its files.
+type group struct {
+	size        int64
+	digest      dedupe.Digest
+	reclaimable int64
+	allocated   int64 // that can be reclaimed; unknown if negative
+	copies      int64 // unknown if 0
+	leftOut     int64 // files that the report leaves out
+}
+
+// file is a file of a group.
+type file struct {
+	path         string
+	device       uint64 // 0 if it is unknown
+	inode        uint64
+	mtime, ctime moment // ctime is the zero moment if it is unknown
+	links        int64  // 0 if it is unknown, and then allocated is, too
+	allocated    int64
+	hardLink     bool // to the inode of an earlier file of the group
+}
+
+// moment is a point in time, of any year.
+type moment struct {
+	seconds     int64 // since 1970
+	nanoseconds int64 // 0 to 999,999,999
+}
+
+func momentOf(nanoseconds int64) moment {
+	t := time.Unix(0, nanoseconds)
+	return moment{t.Unix(), int64(t.Nanosecond())}
+}
+
+func groupOf(g dedupe.Group) group {
+	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: g.Copies()}
+	// Of files that take room, some can be reclaimed: 0 is that nobody counted.
+	if len(g.Files) > 0 && g.Files[0].Links > 0 && (g.ReclaimableAllocated > 0 || g.Files[0].Allocated == 0) {
+		out.allocated = g.ReclaimableAllocated
+	}
+	return out
+}
+
+func fileOf(f dedupe.File, hardLink bool) file {
+	return file{
+		path:      f.Path,
+		device:    f.Device,
+		inode:     f.Inode,
+		mtime:     momentOf(f.ModTime),
+		ctime:     momentOf(f.ChangeTime),
+		links:     int64(f.Links),
+		allocated: f.Allocated,
+		hardLink:  hardLink,
+	}
+}
+
+// stream gives a report to a handler.
+func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
+	d := documentOf(r, p, o)
+	if err := h.begin(&document{head: d.head}); err != nil {
+		return err
+	}
+	for _, g := range r.Groups {
+		if err := streamGroup(g, h); err != nil {
+			return err
+		}
+	}
+	for _, problem := range r.Problems {
+		if err := h.problem(problem); err != nil {
+			return err
+		}
+	}
+	for _, skipped := range r.Skipped {
+		if err := h.skip(skipped); err != nil {
+			return err
+		}
+	}
+	return h.end(&d)
+}
+
+func streamGroup(g dedupe.Group, h handler) error {
+	out := groupOf(g)
+	if err := h.group(out); err != nil {
+		return err
+	}
+	links := g.HardLinks()
+	for i, f := range g.Files {
+		if err := h.file(fileOf(f, links[i])); err != nil {
+			return err
+		}
+	}
+	return h.endGroup(out)
+}
+
+// reasonOf is why a report is not complete.
+func reasonOf(r dedupe.Report) dedupe.Reason {
+	switch {
+	case r.Complete:
+		return ""
+	case r.Reason == "" && r.Interrupted:
+		return dedupe.ReasonInterrupted
+	}
+	return cmp.Or(r.Reason, dedupe.ReasonProblems)
+}
+
+// selectionOf is what the scan of a report was asked for.
+func selectionOf(r dedupe.Report, dir string) *selectionJSON {
+	s := &selectionJSON{
+		Roots:   make([]rootJSON, len(r.Roots)),
+		MinSize: r.Filter.MinSize,
+		MaxSize: r.Filter.MaxSize,
+	}
+	s.Include, s.IncludeBase64 = textsOf(r.Filter.Include)
+	s.Exclude, s.ExcludeBase64 = textsOf(r.Filter.Exclude)
+	for i, root := range r.Roots {
+		s.Roots[i] = rootJSON{pathJSON: pathOf(root)}
+		if absolute := absolute(root, dir); absolute != "" {
+			path := pathOf(absolute)
+			s.Roots[i].Absolute, s.Roots[i].AbsoluteBase64 = path.Path, path.PathBase64
+		}
+		if i < len(r.FileSystems) {
+			s.Roots[i].FileSystem = &fileSystemJSON{r.FileSystems[i].Type, r.FileSystems[i].Identity}
+		}
+	}
+	return s
+}
+
+// absolute returns the absolute path of a root, or nothing if no directory is known.
+func absolute(root, dir string) string {
+	switch {
+	case dir == "":
+		return ""
+	case filepath.IsAbs(root):
+		return filepath.Clean(root)
+	}
+	return filepath.Join(dir, root)
+}

@@ -1,0 +1,151 @@
+package report
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"efsdedupe/dedupe"
+)
+
+// totals counts duplicates by size and by folder, in bounded memory.
+type totals struct {
+	sizes [64]sizeJSON // by the number of bits of the size
+
+	folders map[string]*folder
+	room    int   // bytes that folders may still take
+	least   int64 // no folder that was forgotten has more reclaimable bytes than this
+
+	last    string // folder of the last file, which is that of the next one, too, as a rule
+	current *folder
+	size    int64 // of the files of this group
+	copies  int64 // of this group so far
+}
+
+type folder struct {
+	path        string
+	files       int64 // that are copies of another
+	reclaimable int64 // bytes
+}
+
+const (
+	foldersRoom = 12 << 20 // bytes, for some hundred thousand folders
+	folderCost  = 160      // bytes that a folder takes besides its path, about
+
+	// foldersKept is how many folders a JSON report names.
+	foldersKept = 100
+)
+
+func newTotals() *totals {
+	return &totals{folders: make(map[string]*folder), room: foldersRoom}
+}
+
+func (t *totals) group(g group) { t.size, t.copies = g.size, 0 }
+
+// file counts a copy. The bytes of all copies but the first can be reclaimed.
+func (t *totals) file(f file) {
+	if f.hardLink {
+		return
+	}
+	if t.copies++; t.copies > 1 {
+		in := t.folder(folderOf(f.path))
+		in.files++
+		in.reclaimable += t.size
+	}
+}
+
+// folderOf is the folder of a path, as the path spells it.
+func folderOf(path string) string {
+	switch slash := strings.LastIndexByte(path, '/'); slash {
+	case -1:
+		return "."
+	case 0:
+		return "/"
+	default:
+		return path[:slash]
+	}
+}
+
+func (t *totals) endGroup(g group) {
+	class := &t.sizes[bits.Len64(uint64(max(g.size, 0)))]
+	class.Count += t.copies
+	class.Bytes += t.copies * g.size
+	class.Reclaimable += g.reclaimable
+}
+
+// add counts a whole group.
+func (t *totals) add(g dedupe.Group) {
+	of := groupOf(g)
+	t.group(of)
+	for i, link := range g.HardLinks() {
+		t.file(file{path: g.Files[i].Path, hardLink: link})
+	}
+	t.endGroup(of)
+}
+
+func (t *totals) folder(name string) *folder {
+	if t.current != nil && t.last == name {
+		return t.current
+	}
+	in := t.folders[name]
+	if in == nil {
+		if t.room < folderCost+len(name) {
+			t.forget()
+		}
+		name = strings.Clone(name) // without the rest of the path
+		in = &folder{path: name}
+		t.folders[name] = in
+		t.room -= folderCost + len(name)
+	}
+	t.last, t.current = in.path, in
+	return in
+}
+
+// forget drops the half of the folders with the least to reclaim.
+func (t *totals) forget() {
+	all := t.sorted()
+	for _, in := range all[len(all)/2:] {
+		t.least = max(t.least, in.reclaimable)
+		t.room += folderCost + len(in.path)
+		delete(t.folders, in.path)
+	}
+}
+
+// sorted returns the folders, those with the most to reclaim first.
+func (t *totals) sorted() []*folder {
+	all := make([]*folder, 0, len(t.folders))
+	for _, in := range t.folders {
+		all = append(all, in)
+	}
+	slices.SortFunc(all, func(a, b *folder) int {
+		return cmp.Or(cmp.Compare(b.reclaimable, a.reclaimable), strings.Compare(a.path, b.path))
+	})
+	return all
+}
+
+// top returns at most n folders with the most to reclaim, as they are in JSON.
+func (t *totals) top(n int) []folderJSON {
+	all := t.sorted()
+	out := make([]folderJSON, 0, min(n, len(all)))
+	for _, in := range all[:min(n, len(all))] {
+		out = append(out, folderJSON{pathOf(in.path), in.files, in.reclaimable})
+	}
+	return out
+}
+
+// histogram returns the classes of sizes that have files.
+func (t *totals) histogram() []sizeJSON {
+	out := []sizeJSON{}
+	for i, class := range t.sizes {
+		if class.Count == 0 {
+			continue
+		}
+		if i > 0 {
+			class.Min = 1 << (i - 1)
+			class.Max = class.Min - 1 + class.Min
+		}
+		out = append(out, class)
+	}
+	return out
+}

@@ -1,0 +1,173 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"efsdedupe/dedupe"
+)
+
+// jsonWriter writes the stream as JSON, on one line.
+type jsonWriter struct {
+	b       *bufio.Writer
+	line    []byte          // what is written next
+	written map[string]bool // fields of the report
+	array   string          // the field that is being written, one element after the other
+	totals  *totals
+	files   int // of this group
+}
+
+func newJSONWriter(w io.Writer) *jsonWriter {
+	return &jsonWriter{b: bufio.NewWriterSize(w, 64<<10), written: make(map[string]bool), totals: newTotals()}
+}
+
+// begin writes the head, if all of it is known.
+func (w *jsonWriter) begin(d *document) error {
+	w.b.WriteByte('{')
+	if !d.known() {
+		return nil
+	}
+	return w.fields(d)
+}
+
+// fields writes the fields of a document that were not written before.
+func (w *jsonWriter) fields(d *document) error {
+	if err := d.readBill(); err != nil {
+		return err
+	}
+	d.Schema = reportSchema
+	var all bytes.Buffer
+	if err := encode(&all, d); err != nil {
+		return err
+	}
+	in := jsontext.NewDecoder(&all)
+	in.ReadToken()
+	for in.PeekKind() == '"' {
+		name, err := in.ReadToken()
+		if err != nil {
+			return err
+		}
+		field := name.String()
+		value, err := in.ReadValue()
+		if err != nil {
+			return err
+		}
+		if !w.written[field] {
+			w.field(field)
+			w.b.Write(value)
+		}
+	}
+	return nil
+}
+
+// field begins a field of the report.
+func (w *jsonWriter) field(name string) {
+	if len(w.written) > 0 {
+		w.b.WriteByte(',')
+	}
+	w.written[name] = true
+	w.b.WriteByte('"')
+	w.b.WriteString(name)
+	w.b.WriteString(`":`)
+}
+
+// element begins an element of an array, and the array if it is the first.
+func (w *jsonWriter) element(array string) {
+	if w.array == array {
+		w.b.WriteByte(',')
+		return
+	}
+	w.endArray()
+	w.field(array)
+	w.b.WriteByte('[')
+	w.array = array
+}
+
+func (w *jsonWriter) endArray() {
+	if w.array != "" {
+		w.b.WriteByte(']')
+	}
+	w.array = ""
+}
+
+func (w *jsonWriter) group(g group) error {
+	w.totals.group(g)
+	w.files = 0
+	w.element("groups")
+	w.line = appendGroup(w.line[:0], g)
+	_, err := w.b.Write(w.line)
+	return err
+}
+
+func (w *jsonWriter) file(f file) error {
+	w.totals.file(f)
+	w.line = w.line[:0]
+	if w.files++; w.files > 1 {
+		w.line = append(w.line, ',')
+	}
+	w.line = appendFile(w.line, f)
+	_, err := w.b.Write(w.line)
+	return err
+}
+
+func (w *jsonWriter) endGroup(g group) error {
+	w.totals.endGroup(g)
+	w.line = appendEndGroup(w.line[:0], g)
+	_, err := w.b.Write(w.line)
+	return err
+}
+
+func (w *jsonWriter) problem(p *dedupe.Problem) error { return w.value("problems", problemOf(p)) }
+
+func (w *jsonWriter) skip(s dedupe.Skipped) error { return w.value("skipped", skippedOf(s)) }
+
+func (w *jsonWriter) value(array string, v any) error {
+	w.element(array)
+	b, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.b.Write(b)
+	return err
+}
+
+// end writes all that is left.
+func (w *jsonWriter) end(d *document) error {
+	w.endArray()
+	for _, array := range []string{"groups", "problems"} {
+		if !w.written[array] {
+			w.field(array)
+			w.b.WriteString("[]")
+		}
+	}
+	d.setTotals(w.totals, foldersKept)
+	if err := w.fields(d); err != nil {
+		return err
+	}
+	w.b.WriteString("}\n")
+	return w.b.Flush()
+}
+
+// setTotals sets the fields that summarize the groups.
+func (d *tail) setTotals(t *totals, folders int) {
+	d.Sizes, d.Folders, d.FoldersApproximate = t.histogram(), t.top(folders), t.least > 0
+}
+
+// marshal is json.Marshal, but leaves < > and & as they are.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := encode(&b, v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+func encode(w io.Writer, doc any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(doc)
+}
