@@ -32,7 +32,7 @@ func reportCommand(s cli.Std) *cobra.Command {
 may be - for standard input. Reports of older versions are read, too; --format
 json rewrites them as the current version.
 
-Memory does not grow with the report.
+Memory does not grow with the report, except for the problems that --all names.
 
 Exit codes: 0 the report was written; 2 it could not be read or written.`,
 		Example: `  dedupe scan --format json --output report.json /mnt/efs
