@@ -1,11 +1,4 @@
-# make demo   makes the standard set, scans it in both modes, shows the bill
-# make test   runs all tests, with the race detector where there is a C compiler
-# make lambda build/dedupe-arm64.zip and -amd64.zip
-# make invoke calls the Lambda function here, with [EVENT=...]
-# make bench-peers  compares dedupe with the other finders that are installed, with [TREES=1,3,7] [RUNS=10] [SEED=1]
-# make experiment  compares the modes and languages as on Lambda, for cmd/experiment/README.md; as root
-# The rest: fixtures [DIR=...], build, deploy, check-deploy, lint, bench, clean.
-
+# 'make' lists the targets: each has a line that begins with two hashes.
 DIR   ?= build/efs
 GO    ?= go
 # The race detector needs cgo and so a C compiler; the product needs neither.
@@ -14,20 +7,22 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean FORCE
+.PHONY: demo test fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
 
-demo:
+help: ## list the targets
+	@echo 'make TARGET [VARIABLE=...]:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{printf "  %-13s %s\n", $$1, $$2}'
 
-build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap
+build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap ## build all programs for this machine
 
 # Phony, because go build itself knows what is up to date.
 build/dedupe build/experiment:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags "-s -w" -o $@ ./cmd/$(@F)
 
-fixtures: build/dedupe
+fixtures: build/dedupe ## create the standard set; DIR=build/efs
 	build/dedupe fixtures $(DIR)
 
-demo: fixtures
+demo: fixtures ## create the standard set, scan it in both modes, compare the bills
 	@echo; echo '== goroutines'
 	build/dedupe scan --workers 100 --bill $(DIR)
 	@echo; echo '== processes'
@@ -61,20 +56,20 @@ build/experiment-%.zip: build/experiment-lambda/%/bootstrap
 build/dedupe-%.zip: build/lambda/%/bootstrap
 	$(GO) run deploy/zip.go $@ $<
 
-lambda: build/dedupe-arm64.zip build/dedupe-amd64.zip
+lambda: build/dedupe-arm64.zip build/dedupe-amd64.zip ## build the zips of the Lambda function
 
-invoke: fixtures build/bootstrap build/experiment
+invoke: fixtures build/bootstrap build/experiment ## call the Lambda function on this machine; EVENT=FILE
 	build/experiment invoke --root $(DIR) $(EVENT)
 
 ARCH  ?= arm64
 STACK ?= dedupe
 
-deploy: build/dedupe-$(ARCH).zip
+deploy: build/dedupe-$(ARCH).zip ## deploy the stack with sam; STACK, ARCH, PARAMS
 	cp build/dedupe-$(ARCH).zip build/dedupe.zip
 	sam deploy --template-file deploy/template.yaml --stack-name $(STACK) --resolve-s3 --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM \
 		--tags application=dedupe --parameter-overrides Architecture=$(ARCH:amd64=x86_64) $(PARAMS)
 
-check-deploy:
+check-deploy: ## check the template; needs python3
 	deploy/check
 
 # A DynamoDB on the loopback address, for the tests of the shared index; it needs npm.
@@ -88,24 +83,32 @@ FORCE:
 
 .SECONDARY: # keep the bootstraps
 
-test:
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) $(ARGS) ./...
+test: ## run all tests, with the race detector if there is a C compiler; ARGS
+	@mkdir -p build
+	@echo 'go test $(RACE) $(ARGS) ./... >build/test.log'
+	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -E '^(ok|FAIL|panic:) ' || true
+	@test $$(cat build/test.status) = 0 || { grep -vE '^ *(=== |--- (PASS|SKIP)|PASS$$|ok )' build/test.log | tail -n 200; exit 1; }
+	@awk '/^=== (RUN|CONT|NAME)/ {t = $$3} /^ *[a-z0-9_]+\.go:[0-9]+: / {sub(/^ *[^ ]+ /, ""); why[t] = $$0} \
+		/^ *--- SKIP: / {n[why[$$3]]++; one[why[$$3]] = $$3} \
+		END {for (w in n) printf "  %s: %s%s\n", w, one[w], (n[w] > 1 ? " and " n[w] - 1 " more" : "")}' build/test.log >build/skipped; \
+		if [ -s build/skipped ]; then echo; echo 'Skipped, and why:'; cat build/skipped; fi
 
-lint:
+lint: ## check format, vet, staticcheck, go.mod, links
 	@test -z "$$(gofmt -l $(CODE))" || { gofmt -l $(CODE); echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	$(GO) test ./cmd/internal/docs
 
-bench: build/dedupe
+bench: build/dedupe ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # $(call into,FILE,NAME) replaces the table NAME in FILE with build/NAME.md.
 into = sed -i -e "/^<!-- $(2) -->/,/^<!-- end -->/{//!d}" -e "/^<!-- $(2) -->/r build/$(2).md" $(1)
 
 # Both modes at all memory sizes, and then all workloads, modes and languages at one.
-experiment: build
+experiment: build ## compare modes and languages as on Lambda; needs root
 	build/experiment run --format json --output build/modes.json
 	build/experiment run --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task --memory 1769 --format json --output build/languages.json
 	build/experiment run --report build/modes.json --format markdown --output build/modes.md
@@ -114,10 +117,16 @@ experiment: build
 	$(call into,cmd/experiment/README.md,languages)
 
 # The table, and all samples; the trees stay, until make clean.
-bench-peers: build/dedupe build/experiment
+bench-peers: build/dedupe build/experiment ## compare dedupe with other finders; TREES, RUNS, SEED
 	build/experiment peers --markdown build/peers.md --json build/peers.json \
 		$(if $(TREES),--trees $(TREES)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 	$(call into,cmd/experiment/internal/peers/README.md,peers)
 
-clean:
+PREFIX ?= /usr/local
+
+install: build/dedupe ## install dedupe; PREFIX=/usr/local, DESTDIR
+	mkdir -p $(DESTDIR)$(PREFIX)/bin
+	install -m 755 build/dedupe $(DESTDIR)$(PREFIX)/bin/dedupe
+
+clean: ## remove everything that was built
 	rm -rf build

@@ -77,7 +77,7 @@ all up in each call, and for rewriting the items in which a file has changed.`,
   dedupe cost --report report.json --throughput provisioned
   dedupe cost --report goroutines.json --report processes.json
   dedupe cost --report indexed.json --churn 1%`,
-		Args: cobra.NoArgs,
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.weigh = cmd.Flags().Changed("churn")
 			return c.run(cmd.Flags())

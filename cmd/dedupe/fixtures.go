@@ -15,18 +15,18 @@ func fixturesCommand(s cli.Std) *cobra.Command {
 	files, size := cli.Quantity(100), cli.ByteSize(1<<20)
 	cmd := &cobra.Command{
 		Use:   "fixtures [flags] DIR",
-		Short: "Make a set of files of which it is known which are identical",
-		Long: `Make a set of files with known answers in DIR, and a manifest of the true groups
-beside it, at DIR.manifest.json. The same flags give the same files, everywhere.
+		Short: "Create a set of files with known answers",
+		Long: `Create a set of files in DIR, and DIR.manifest.json with the true groups.
+The same flags create the same files everywhere.
 
   two-sets     two sets of half the files each, all files of a set identical
   half-unique  half of the files identical, the other half all different
-  tree         many sizes and names below nested directories, and traps
+  tree         many sizes and names in nested directories, and traps
 
-A directory that is not empty is refused, unless what is in it was made so.`,
+A directory that is not empty is refused, unless this command filled it.`,
 		Example: `  dedupe fixtures build/efs
-  dedupe fixtures build/tree --layout tree --files 100000 --size 64KiB --seed 7`,
-		Args: cobra.ExactArgs(1),
+  dedupe fixtures --layout tree --files 100000 --seed 7 build/tree`,
+		Args: cli.Args("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec.Files = int(files)
 			if spec.Size = int64(size); spec.Layout == fixtures.Tree && !cmd.Flags().Changed("size") {
@@ -46,10 +46,10 @@ A directory that is not empty is refused, unless what is in it was made so.`,
 		},
 	}
 	f := cmd.Flags()
-	f.Var(&files, "files", "how many files; a tree's traps come on top")
-	f.Var(&size, "size", "of each file; of the largest in a tree, where 64KiB is the default")
+	f.Var(&files, "files", "the number of files; a tree has its traps in addition")
+	f.Var(&size, "size", "the size of each file; in a tree, of the largest (64KiB by default)")
 	f.Var(cli.OneOf(&spec.Layout, fixtures.TwoSets, fixtures.HalfUnique, fixtures.Tree), "layout", "which files are identical")
-	f.Uint64Var(&spec.Seed, "seed", 1, "other seeds give other contents")
-	cmd.AddCommand(movedCommand("dedupe fixtures mount", "mount"))
+	f.Uint64Var(&spec.Seed, "seed", 1, "another seed creates other contents")
+	cmd.AddCommand(moved("dedupe fixtures mount", "mount")(s))
 	return cmd
 }

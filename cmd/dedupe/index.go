@@ -18,22 +18,23 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/report"
 )
 
-// indexFlags are those of commands that use an index.
+// indexFlags are the flags of commands that use an index.
 type indexFlags struct {
 	name       string
 	fileSystem string
 }
 
 func (i *indexFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&i.name, "index", "", "remember digests in this `index`, auto, FILE or dynamodb://TABLE, and don't read what has not changed")
+	f.StringVar(&i.name, "index", "", "do not read files again that have not changed: keep their digests in this `index`, which is auto (a file of yours), FILE or dynamodb://TABLE")
 	i.identity(f)
 }
 
 func (i *indexFlags) identity(f *pflag.FlagSet) {
-	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the file system, such as fs-0123abcd, where its mount does not tell it")
+	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the file system, such as fs-0123abcd, if its mount does not tell it")
 }
 
 // open opens the index, or makes it.
@@ -63,7 +64,7 @@ func (i *indexFlags) store() (index.Store, error) {
 
 // advise adds to an error of an index what to do on the command line.
 func advise(err error) error {
-	if tunnel := (*index.TunnelError)(nil); errors.As(err, &tunnel) {
+	if tunnel := (*mount.TunnelError)(nil); errors.As(err, &tunnel) {
 		return fmt.Errorf("%w with --index-id", err)
 	}
 	return err
@@ -71,13 +72,16 @@ func advise(err error) error {
 
 func indexCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "index",
-		Short: "Look at, clean and check an index of digests",
-		Long: `Look at, clean and check an index: the digests that dedupe scan --index
-remembers, so that it does not read again what has not changed.
+		Use:                   "index COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "Show, clean and check an index of digests",
+		Long: `Show, clean and check an index: the digests that 'dedupe scan --index' keeps, so
+that the next scan does not read files again that have not changed.
 
-INDEX is as for --index: auto, the file that is yours, or FILE, or dynamodb://TABLE.`,
-		Args: cobra.NoArgs,
+INDEX is what --index takes: auto (a file of yours), FILE or dynamodb://TABLE.`,
+		Example: `  dedupe index stats auto
+  dedupe index verify --sample 1% auto /mnt/efs`,
+		Args: cli.OnlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(indexStatsCommand(s), indexPruneCommand(s), indexVerifyCommand(s))
@@ -87,9 +91,10 @@ INDEX is as for --index: auto, the file that is yours, or FILE, or dynamodb://TA
 func indexStatsCommand(s cli.Std) *cobra.Command {
 	return &cobra.Command{
 		Use:     "stats INDEX",
-		Short:   "Say what is in an index",
+		Short:   "Show index statistics",
+		Long:    "Show how many entries an index has, their size, and their file systems.",
 		Example: "  dedupe index stats auto",
-		Args:    cobra.ExactArgs(1),
+		Args:    cli.Args("INDEX"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withIndex(indexFlags{name: args[0]}, func(x *index.Index) error {
 				t, err := x.Stats(cmd.Context())
@@ -133,15 +138,14 @@ func indexPruneCommand(s cli.Std) *cobra.Command {
 	var days int
 	cmd := &cobra.Command{
 		Use:   "prune [flags] INDEX [ROOT...]",
-		Short: "Remove from an index what is no longer needed",
-		Long: `Remove from an index what no scan has asked for in long and, below the roots,
-which are listed for it, what is known of files that are gone or changed.
+		Short: "Remove entries that are no longer needed",
+		Long: `Remove entries that no scan has used for 90 days. Below the ROOTs, which are
+listed for it, also remove entries of files that are gone or have changed.
 
-An index prunes itself, too: what was not asked for in 90 days goes when
-something else is written.`,
+Scans with an index remove unused entries, too, whenever they write to it.`,
 		Example: `  dedupe index prune auto
   dedupe index prune --unused 30 auto /mnt/efs`,
-		Args: cobra.MinimumNArgs(1),
+		Args: cli.Args("INDEX", "[ROOT...]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if days < 0 {
 				return fmt.Errorf("--unused %d: choose 0 days or more", days)
@@ -157,7 +161,7 @@ something else is written.`,
 			})
 		},
 	}
-	cmd.Flags().IntVar(&days, "unused", 90, "remove what was not asked for in so many `days`")
+	cmd.Flags().IntVar(&days, "unused", 90, "remove entries that no scan has used for this many `days`")
 	i.identity(cmd.Flags())
 	return cmd
 }
@@ -168,23 +172,23 @@ func indexVerifyCommand(s cli.Std) *cobra.Command {
 	opts := dedupe.Options{Mode: dedupe.Goroutines}
 	cmd := &cobra.Command{
 		Use:   "verify [flags] INDEX ROOT...",
-		Short: "Read a sample again, and name what the index has wrong",
-		Long: `Read a sample of the files below the roots again that the index answers for, at
-least one, and name every one whose content is not what the index says. The
-answer includes how many of the known files may be wrong at most, with 95%
-confidence: a sample of 300 without a fault leaves 1%.
+		Short: "Read a sample again, and name wrong entries",
+		Long: `Read a sample of the known files below the ROOTs again, at least one, and name
+every file whose content is not what the index says. The last line says how many
+of the known files may be wrong at most, with 95% confidence: a sample of 300
+without a fault leaves 1%.
 
-Exit codes: 0 all that was read is right; 1 something is wrong: remove the index;
-2 bad use, or an index that can't be read; 130 interrupted.`,
+Exit codes: 0 everything that was read is right; 1 an entry is wrong: remove the
+index; 2 bad use, or an index that can't be read; 130 interrupted.`,
 		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
-		Args:    cobra.MinimumNArgs(2),
+		Args:    cli.Args("INDEX", "ROOT..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i.name, opts.Roots = args[0], args[1:]
 			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)/1e6) })
 		},
 	}
 	f := cmd.Flags()
-	f.Var(&sample, "sample", "how much of it to read")
+	f.Var(&sample, "sample", "the share of the known files to read")
 	f.IntVar(&opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))
 	i.identity(f)
 	return cmd

@@ -13,7 +13,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -33,33 +32,33 @@ func run(args []string, s cli.Std) int {
 	if isWorker, err := dedupe.RunWorker(s.In, s.Out); isWorker {
 		return s.Exit(program, err)
 	}
-	return s.Run(commands(s), args)
+	return s.Run(root(), commands(), args)
 }
 
-func commands(s cli.Std) *cobra.Command {
-	root := &cobra.Command{
-		Use:   program,
-		Short: "Find identical files on Amazon EFS, and what finding and keeping them costs",
-		Long: `dedupe finds groups of identical files, exactly: by size, then by the BLAKE3-256
-digest of their content. It reads files in goroutines or in a pool of worker
-processes, and projects what such a scan costs at 50 million calls a month.`,
+func root() *cobra.Command {
+	return &cobra.Command{
+		Use:                   program + " COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "Find identical files on Amazon EFS, and what finding and keeping them costs",
+		Long: `dedupe finds identical files, exactly, and says what the copies are worth and
+what asking costs at 50 million calls a month.`,
 		Example: `  dedupe scan /mnt/efs
-  dedupe scan --mode processes --workers 100 --format json /mnt/efs
+  dedupe scan --index auto --format json --output report.json /mnt/efs
   dedupe report report.json
   dedupe cost --calls 50M --duration 300ms --bytes-read 100MiB --opens 100
   dedupe fixtures build/efs`,
 	}
-	root.AddCommand(scanCommand(s), reportCommand(s), costCommand(s), fixturesCommand(s), indexCommand(s), serveCommand(s), versionCommand(s))
-	root.AddCommand(movedCommand("dedupe bench", "run"), movedCommand("dedupe invoke", "invoke"))
-	return root
 }
 
-func versionCommand(s cli.Std) *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version and the revision it was built from",
-		Example: "  dedupe version",
-		Args:    cobra.NoArgs,
-		Run:     func(*cobra.Command, []string) { fmt.Fprintln(s.Out, cli.Version(program)) },
+func commands() []cli.Command {
+	return []cli.Command{
+		{Name: "scan", Build: scanCommand},
+		{Name: "report", Build: reportCommand},
+		{Name: "cost", Build: costCommand},
+		{Name: "fixtures", Build: fixturesCommand},
+		{Name: "index", Build: indexCommand},
+		{Name: "serve", Build: serveCommand},
+		{Name: "bench", Build: moved("dedupe bench", "run")},
+		{Name: "invoke", Build: moved("dedupe invoke", "invoke")},
 	}
 }

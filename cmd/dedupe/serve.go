@@ -27,24 +27,23 @@ func serveCommand(s cli.Std) *cobra.Command {
 	c := serve{Std: s}
 	cmd := &cobra.Command{
 		Use:   "serve [flags]",
-		Short: "Serve scans over HTTP, as the Lambda function does behind API Gateway",
-		Long: `Serve scans of one directory over HTTP: the API of the Lambda function, on this
-machine. A request can read nothing outside the root. GET /v1/openapi.json
-describes the API.
+		Short: "Answer scans over HTTP, as the Lambda function does",
+		Long: `Answer scans of one directory over HTTP, with the API of the Lambda function.
+GET /v1/openapi.json describes it. A request can read nothing outside the root.
 
-There is no authorization: that is the gateway's. So it listens on the loopback
-address unless told otherwise. SIGINT and SIGTERM end it when the requests under
-way are answered.`,
+There is no authorization, which is the gateway's task. So the server listens on
+the loopback address unless you choose another. On SIGINT or SIGTERM it finishes
+the requests under way and ends.`,
 		Example: `  dedupe serve --root build/efs --listen 127.0.0.1:8080
-  curl -s localhost:8080/v1/scans -d '{"path": ".", "mode": "goroutines", "workers": 100}'`,
-		Args: cobra.NoArgs,
+  curl -s localhost:8080/v1/scans -d '{"path": ".", "workers": 100}'`,
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.config.Root, "root", "", "the directory that is served")
+	f.StringVar(&c.config.Root, "root", "", "the `directory` to serve")
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on")
-	f.IntVar(&c.config.MaxScans, "max-scans", 2, "scans at once; more wait for their turn")
-	f.BoolVar(&c.config.LogPaths, "log-paths", false, "write the paths of requests to the log")
+	f.IntVar(&c.config.MaxScans, "max-scans", 2, "the `number` of scans that run at once; others wait")
+	f.BoolVar(&c.config.LogPaths, "log-paths", false, "log the paths of requests")
 	c.index.flags(f)
 	cmd.MarkFlagRequired("root")
 	return cmd

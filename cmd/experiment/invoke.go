@@ -20,7 +20,7 @@ import (
 	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
-// exitFunctionError is the exit code of a call that Lambda would call an error.
+// exitFunctionError is the exit code of a call that Lambda would report as an error.
 const exitFunctionError cli.ExitCode = 1
 
 // invocation is the flags of experiment invoke.
@@ -39,37 +39,36 @@ func invokeCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invoke [flags] EVENT.json",
 		Short: "Call the Lambda function with an event, on this machine",
-		Long: `Call the Lambda function with an event, - for standard input, as Lambda does: its
-bootstrap is started as a process of its own, with the environment variables of
-this one and those that Lambda sets, and gets the event over the Lambda Runtime
-API.
+		Long: `Call the Lambda function with an event from a file, or - for standard input, as
+Lambda does: start its bootstrap as a process of its own, with this environment and
+the variables that Lambda sets, and pass it the event over the Lambda Runtime API.
 
 The body of the answer goes to standard output. What the function logs, the HTTP
-status, and how long INIT and the call took, go to standard error. Nothing here
-limits memory and CPU, so INIT and duration are those of this machine.
+status, and how long INIT and the call took, go to standard error. Nothing limits
+memory and CPU here, so INIT and duration are those of this machine.
 
 Exit codes: 0 there is an answer, whatever its HTTP status; 1 Lambda would report
-an error: the function answered with one, exited, or took too long; 2 no call: no
-such event, or a bootstrap that does not start.`,
+an error: the function answered with one, exited, or took too long; 2 no call: the
+event cannot be read, or the bootstrap does not start.`,
 		Example: `  experiment invoke --bootstrap build/bootstrap --root build/efs deploy/events/http-api-scan.json
   experiment invoke --bootstrap build/bootstrap --root build/efs --warm 10 --quiet deploy/events/direct-scan.json
   echo '{"path": "."}' | experiment invoke --bootstrap build/bootstrap --root build/efs -`,
-		Args: cobra.ExactArgs(1),
+		Args: cli.Args("EVENT.json"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.bootstrap, "bootstrap", "build/bootstrap", "the function's `program`, as it is in the zip")
-	f.StringVar(&c.root, "root", "", "the `directory` that the function serves; sets DEDUPE_ROOT")
+	f.StringVar(&c.bootstrap, "bootstrap", "build/bootstrap", "the `program` of the function, as in the zip")
+	f.StringVar(&c.root, "root", "", "the `directory` to serve; sets DEDUPE_ROOT")
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "the function's time-out")
 	f.IntVar(&c.warm, "warm", 0, "repeat the call `n` times in the same process, and print the last answer")
-	f.BoolVar(&c.raw, "raw", false, "print the answer as Lambda gets it, not its body")
-	f.BoolVarP(&c.quiet, "quiet", "q", false, "do not show what the function logs")
+	f.BoolVar(&c.raw, "raw", false, "print the whole answer that Lambda gets, not only its body")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "hide what the function logs")
 	return cmd
 }
 
 func (c *invocation) run(ctx context.Context, path string) error {
 	if c.timeout <= 0 || c.timeout > 15*time.Minute || c.warm < 0 {
-		return errors.New("a time-out is above 0 and at most Lambda's 15m, and --warm is not below 0")
+		return errors.New("--timeout must be above 0 and at most Lambda's 15m, and --warm at least 0")
 	}
 	event, err := c.readEvent(path)
 	if err != nil {
@@ -104,7 +103,7 @@ func (c *invocation) run(ctx context.Context, path string) error {
 	return c.print(result.Body)
 }
 
-// interrupted makes an interruption its exit code.
+// interrupted returns the exit code of an interruption if there was one, else err.
 func (c *invocation) interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return cli.ExitInterrupted
@@ -129,7 +128,7 @@ func (c *invocation) readEvent(path string) ([]byte, error) {
 	return event, err
 }
 
-// command returns how to start the bootstrap.
+// command returns a function that makes the command to start the bootstrap with.
 func (c *invocation) command() (func() *exec.Cmd, error) {
 	path, err := filepath.Abs(c.bootstrap)
 	if err != nil {
@@ -153,7 +152,7 @@ func (c *invocation) command() (func() *exec.Cmd, error) {
 	}, nil
 }
 
-// tellTimes says how long a call took, as Lambda's own log does.
+// tellTimes prints how long a call took, as Lambda's own log does.
 func (c *invocation) tellTimes(r runtimeapi.Result) {
 	fmt.Fprintf(c.Err, "REPORT RequestId: %s Duration: %.2f ms", r.RequestID, report.Milliseconds(r.Duration))
 	if r.Init > 0 {
@@ -162,7 +161,7 @@ func (c *invocation) tellTimes(r runtimeapi.Result) {
 	fmt.Fprintln(c.Err)
 }
 
-// print writes the answer: of one for API Gateway, the body.
+// print writes the body of an answer for API Gateway, or the whole of any other.
 func (c *invocation) print(answer []byte) error {
 	var gateway struct {
 		StatusCode int     `json:"statusCode"`

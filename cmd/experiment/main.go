@@ -37,11 +37,16 @@ func run(args []string, s cli.Std) int {
 	if isChild, err := lab.RunChild(args, s.In, s.Out); isChild {
 		return s.Exit(program, err)
 	}
-	return s.Run(commands(s), args)
+	return s.Run(root(), []cli.Command{
+		{Name: "run", Build: runCommand},
+		{Name: "mount", Build: mountCommand},
+		{Name: "invoke", Build: invokeCommand},
+		{Name: "peers", Build: peersCommand},
+	}, args)
 }
 
-func commands(s cli.Std) *cobra.Command {
-	root := &cobra.Command{
+func root() *cobra.Command {
+	return &cobra.Command{
 		Use:   program,
 		Short: "Compare goroutines with processes, and dedupe with other programs",
 		Long: `experiment compares goroutines with processes, as on Lambda and in dollars, and
@@ -52,6 +57,4 @@ and shows directories as Amazon EFS would.`,
   experiment invoke --root build/efs deploy/events/http-api-scan.json
   experiment mount build/efs build/mnt`,
 	}
-	root.AddCommand(runCommand(s), mountCommand(s), invokeCommand(s), peersCommand(s))
-	return root
 }

@@ -18,7 +18,7 @@ import (
 	"efsdedupe/fixtures/efs"
 )
 
-// mount is the command's flags.
+// mount is the flags of experiment mount.
 type mount struct {
 	cli.Std
 	options  efs.Options
@@ -30,26 +30,26 @@ func mountCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mount [flags] SRC DST",
 		Short: "Show a directory as if it were on Amazon EFS: as slow, as cached, as metered",
-		Long: `Show the directory SRC at DST, read-only, with the latency, the throughput and the
-caching that one client of Amazon EFS has, and count what EFS would. It needs Linux
-and /dev/fuse, and root or fusermount3.
+		Long: `Show the directory SRC at DST, read-only, with the latency, throughput and caching
+of one client of Amazon EFS, and count what EFS would count. It needs Linux and
+/dev/fuse, and root or fusermount3.
 
-It ends with SIGINT or SIGTERM, and unmounts. What a killed one leaves at DST is
-unmounted by the next.`,
+SIGINT or SIGTERM unmounts DST and ends it. If it is killed, its mount stays until
+the next mount at DST removes it.`,
 		Example: `  experiment mount build/efs build/mnt
   experiment mount build/efs build/mnt --read-latency 1ms --throughput 500MiB/s --cold --counters build/counters.json`,
-		Args: cobra.ExactArgs(2),
+		Args: cli.Args("SRC", "DST"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
 	}
 	f := cmd.Flags()
 	l := &c.options.Latency
-	f.DurationVar(&l.Read, "read-latency", l.Read, "of a READ of up to 1 MiB")
-	f.DurationVar(&l.Open, "open-latency", l.Open, "of an open, and again of the close")
-	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "of a lookup or stat")
-	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "of a directory listing, for each MiB of it")
-	f.Var((*byteRate)(&c.options.Throughput), "throughput", "of all reads together; 0 for no limit")
+	f.DurationVar(&l.Read, "read-latency", l.Read, "time that a READ of up to 1 MiB takes")
+	f.DurationVar(&l.Open, "open-latency", l.Open, "time that an open takes, and again the close")
+	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "time that a lookup or stat takes")
+	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "time that each MiB of a directory listing takes")
+	f.Var((*byteRate)(&c.options.Throughput), "throughput", "limit on all reads together; 0 for none")
 	f.BoolVar(&c.options.Cold, "cold", false, "keep no data from one open of a file to the next")
-	f.StringVar(&c.counters, "counters", "", "write what was counted to `FILE`, as JSON: at the start, on SIGUSR1 and at the end")
+	f.StringVar(&c.counters, "counters", "", "write the counters to this `file` as JSON: at the start, on SIGUSR1 and at the end")
 	return cmd
 }
 
@@ -66,7 +66,7 @@ func (c *mount) run(ctx context.Context, src, dst string) (err error) {
 		return err
 	}
 	if fs.ReadAhead() < 1<<20 {
-		fmt.Fprintf(c.Err, "experiment: READs are of at most %s here, not 1 MiB: only root can set the read-ahead\n", humanize.IBytes(uint64(fs.ReadAhead())))
+		fmt.Fprintf(c.Err, "experiment: READs are at most %s here, not 1 MiB: only root can set the read-ahead\n", humanize.IBytes(uint64(fs.ReadAhead())))
 	}
 	fmt.Fprintf(c.Out, "%s is mounted at %s\n", src, dst)
 	for {
@@ -77,13 +77,13 @@ func (c *mount) run(ctx context.Context, src, dst string) (err error) {
 			}
 		case <-ctx.Done():
 			return errors.Join(fs.Close(), c.write(fs))
-		case <-fs.Done(): // another has unmounted it
+		case <-fs.Done(): // somebody else unmounted it
 			return c.write(fs)
 		}
 	}
 }
 
-// write writes the counters, whole or not at all.
+// write replaces the file of counters in one step.
 func (c *mount) write(fs *efs.FileSystem) error {
 	if c.counters == "" {
 		return nil
@@ -98,7 +98,7 @@ func (c *mount) write(fs *efs.FileSystem) error {
 	return nil
 }
 
-// byteRate is a flag such as 500MiB/s.
+// byteRate is a flag that takes bytes a second, such as 500MiB/s.
 type byteRate int64
 
 func (r *byteRate) Set(s string) error {

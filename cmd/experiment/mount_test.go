@@ -215,7 +215,7 @@ func TestMountBadInput(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{full}, "accepts 2 arg(s), received 1"},
+		{[]string{full}, "DST is missing: use 'experiment mount [flags] SRC DST'"},
 		{[]string{empty, full}, "is not empty; name an empty directory to mount at"},
 		{[]string{full + "/missing", empty}, "name the directory to show"},
 		{[]string{full, empty, "--throughput", "fast"}, "not a rate: write bytes a second such as 500MiB/s"},

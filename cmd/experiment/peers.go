@@ -23,7 +23,7 @@ dedupe was wrong; 130 interrupted.`,
   experiment peers --trees 1,3,7a --runs 5
   experiment peers --trees 7b --runs 1
   experiment peers --markdown build/peers.md --json build/peers.json`,
-		Args: cobra.NoArgs,
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := peers.Run(cmd.Context(), o, s.Out, s.Err)
 			if cmd.Context().Err() != nil {

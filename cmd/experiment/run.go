@@ -22,8 +22,8 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// comparison is the flags of experiment run.
-type comparison struct {
+// trial is the flags of experiment run.
+type trial struct {
 	cli.Std
 	options    lab.Options
 	contenders bool
@@ -34,7 +34,7 @@ type comparison struct {
 }
 
 func runCommand(s cli.Std) *cobra.Command {
-	c := comparison{Std: s, options: lab.Defaults(), format: results.Text}
+	c := trial{Std: s, options: lab.Defaults(), format: results.Text}
 	cmd := &cobra.Command{
 		Use:   "run [flags]",
 		Short: "Compare goroutines and processes as on Lambda, in time, memory and money",
@@ -60,7 +60,7 @@ or timed out; 2 there are none; 130 interrupted.`,
   experiment run --instances 100 --memory 512 --runs 1
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
-		Args: cobra.NoArgs,
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
@@ -87,7 +87,7 @@ or timed out; 2 there are none; 130 interrupted.`,
 	return cmd
 }
 
-func (c *comparison) run(ctx context.Context) error {
+func (c *trial) run(ctx context.Context) error {
 	if len(c.reports) > 0 {
 		return c.show()
 	}
@@ -117,7 +117,7 @@ func (c *comparison) run(ctx context.Context) error {
 }
 
 // complete checks the options, and finds the programs to run, before anything runs.
-func (c *comparison) complete() (err error) {
+func (c *trial) complete() (err error) {
 	o := &c.options
 	if err := o.Validate(); err != nil {
 		return err
@@ -151,7 +151,7 @@ func find(path, flag, usual string) (string, error) {
 	return path, nil
 }
 
-func (c *comparison) measure(ctx context.Context) (results.Experiment, error) {
+func (c *trial) measure(ctx context.Context) (results.Experiment, error) {
 	if c.contenders {
 		if err := c.prepareContenders(ctx); err != nil {
 			return results.Experiment{}, err
@@ -165,7 +165,7 @@ func (c *comparison) measure(ctx context.Context) (results.Experiment, error) {
 
 // prepareContenders adds the contenders whose languages are installed. It prints
 // which ones are missing, and runs without them.
-func (c *comparison) prepareContenders(ctx context.Context) error {
+func (c *trial) prepareContenders(ctx context.Context) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return fmt.Errorf("the contenders are built below the cache directory: %w; set XDG_CACHE_HOME", err)
@@ -182,7 +182,7 @@ func (c *comparison) prepareContenders(ctx context.Context) error {
 }
 
 // show writes saved results, or compares two of them.
-func (c *comparison) show() error {
+func (c *trial) show() error {
 	if len(c.reports) > 2 {
 		return errors.New("--report takes one file to show, or two to compare")
 	}
@@ -230,7 +230,7 @@ type runsBar struct {
 	last atomic.Pointer[lab.Progress]
 }
 
-func newRunsBar(c *comparison) *runsBar {
+func newRunsBar(c *trial) *runsBar {
 	if c.quiet || !cli.IsTerminal(c.Err) {
 		return &runsBar{}
 	}

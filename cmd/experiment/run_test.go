@@ -26,17 +26,17 @@ func needBoxes(t *testing.T) {
 	needFUSE(t)
 }
 
-// benching is an experiment that goes on for longer than any test.
-type benching struct {
+// measuring is an experiment that goes on for longer than any test.
+type measuring struct {
 	*exec.Cmd
 	tmp    string // where it keeps what it must not leave behind
 	stderr bytes.Buffer
 }
 
-// startBench returns when tasks run in a box.
-func startBench(t *testing.T, args ...string) *benching {
+// startRun returns when tasks run in a box.
+func startRun(t *testing.T, args ...string) *measuring {
 	t.Helper()
-	b := &benching{tmp: t.TempDir()}
+	b := &measuring{tmp: t.TempDir()}
 	args = append([]string{"run", "--memory", "512", "--runs", "1000", "--modes", "processes"}, args...)
 	b.Cmd = exec.Command(experiment, args...)
 	b.Cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
@@ -51,8 +51,8 @@ func startBench(t *testing.T, args ...string) *benching {
 }
 
 // group is the name of the cgroup of an experiment: that of its directory.
-func (b *benching) group() string {
-	dirs, _ := filepath.Glob(filepath.Join(b.tmp, "dedupe-bench-*"))
+func (b *measuring) group() string {
+	dirs, _ := filepath.Glob(filepath.Join(b.tmp, "dedupe-experiment-*"))
 	if len(dirs) != 1 {
 		return ""
 	}
@@ -71,7 +71,7 @@ func cgroups(group string) (dirs []string) {
 }
 
 // boxed are the processes in the boxes of an experiment.
-func (b *benching) boxed() (pids []int) {
+func (b *measuring) boxed() (pids []int) {
 	group := b.group()
 	if group == "" {
 		return nil
@@ -88,7 +88,7 @@ func (b *benching) boxed() (pids []int) {
 }
 
 // children are those of the experiment's own process.
-func (b *benching) children() (pids []int) {
+func (b *measuring) children() (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, stat := range stats {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
@@ -101,7 +101,7 @@ func (b *benching) children() (pids []int) {
 
 // clean waits until nothing is left of an experiment: no process, no cgroup, no
 // mount in any process's namespace, and no file.
-func (b *benching) clean(t *testing.T, group string, pids []int) {
+func (b *measuring) clean(t *testing.T, group string, pids []int) {
 	t.Helper()
 	clitest.Eventually(t, "the processes to end", func() bool { return !slices.ContainsFunc(pids, clitest.Alive) })
 	clitest.Eventually(t, "the cgroups to go", func() bool { return len(cgroups(group)) == 0 })
@@ -118,21 +118,21 @@ func (b *benching) clean(t *testing.T, group string, pids []int) {
 	})
 }
 
-// TestBenchKilled checks that whatever of an experiment is killed, nothing of it
+// TestRunKilled checks that whatever of an experiment is killed, nothing of it
 // is left.
-func TestBenchKilled(t *testing.T) {
+func TestRunKilled(t *testing.T) {
 	needBoxes(t)
-	victims := map[string]func(b *benching){
-		"the program":               func(b *benching) { b.Process.Kill() },
-		"the experiment's process":  func(b *benching) { clitest.Kill(b.children()) },
-		"with SIGTERM":              func(b *benching) { b.Process.Signal(syscall.SIGTERM) },
-		"with SIGINT":               func(b *benching) { b.Process.Signal(os.Interrupt) },
-		"the group of the terminal": func(b *benching) { syscall.Kill(-b.Process.Pid, syscall.SIGKILL) },
+	victims := map[string]func(b *measuring){
+		"the program":               func(b *measuring) { b.Process.Kill() },
+		"the experiment's process":  func(b *measuring) { clitest.Kill(b.children()) },
+		"with SIGTERM":              func(b *measuring) { b.Process.Signal(syscall.SIGTERM) },
+		"with SIGINT":               func(b *measuring) { b.Process.Signal(os.Interrupt) },
+		"the group of the terminal": func(b *measuring) { syscall.Kill(-b.Process.Pid, syscall.SIGKILL) },
 	}
 	for name, strike := range victims {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := startBench(t)
+			b := startRun(t)
 			group, pids := b.group(), append(b.boxed(), b.children()...)
 			strike(b)
 			err := b.Wait()
@@ -144,11 +144,11 @@ func TestBenchKilled(t *testing.T) {
 	}
 }
 
-// TestBenchKilledAtOnce checks that what is left when all processes are killed at
+// TestRunKilledAtOnce checks that what is left when all processes are killed at
 // once goes when the next experiment begins.
-func TestBenchKilledAtOnce(t *testing.T) {
+func TestRunKilledAtOnce(t *testing.T) {
 	needBoxes(t)
-	b := startBench(t)
+	b := startRun(t)
 	group, pids := b.group(), append(b.children(), b.boxed()...)
 	b.Process.Signal(syscall.SIGSTOP)
 	clitest.Kill(append(pids, b.Process.Pid))
@@ -161,11 +161,11 @@ func TestBenchKilledAtOnce(t *testing.T) {
 	b.clean(t, group, pids)
 }
 
-// TestBenchSurvives checks that what is killed in a box is a call that failed,
+// TestRunSurvives checks that what is killed in a box is a call that failed,
 // and the experiment goes on.
-func TestBenchSurvives(t *testing.T) {
+func TestRunSurvives(t *testing.T) {
 	needBoxes(t)
-	b := startBench(t)
+	b := startRun(t)
 	group := b.group()
 	clitest.Kill(b.boxed())
 	clitest.Eventually(t, "tasks in another box", func() bool { return len(b.boxed()) > 2 })
@@ -175,11 +175,11 @@ func TestBenchSurvives(t *testing.T) {
 	b.clean(t, group, pids)
 }
 
-// TestBenchTwoAtOnce checks that two experiments have boxes of their own: each
+// TestRunTwoAtOnce checks that two experiments have boxes of their own: each
 // ends well while the other is killed.
-func TestBenchTwoAtOnce(t *testing.T) {
+func TestRunTwoAtOnce(t *testing.T) {
 	needBoxes(t)
-	endless := startBench(t)
+	endless := startRun(t)
 	group, pids := endless.group(), append(endless.boxed(), endless.children()...)
 	var out bytes.Buffer
 	other := exec.Command(experiment, "run", "--tasks", "4", "--runs", "3", "--memory", "512", "--format", "json")

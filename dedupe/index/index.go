@@ -9,7 +9,8 @@
 //
 //	index.go   what is asked and remembered during a scan
 //	block.go   entries in bytes: the blocks that a store keeps
-//	mount.go   which file system a directory is on, and where in it
+//	locate.go  which file system a directory is on, and where in it
+//	shown_*.go what an EFS-like mount shows
 //	log.go     the store in one local file
 //	size.go    how large the blocks are, which is what a store charges for
 //	care.go    what an index has, what of it is wrong, what can go
@@ -24,7 +25,7 @@
 //
 // An entry proves something only where an inode keeps its number and a clock alone
 // sets its ctime. The index is used on file system types that keep these promises,
-// and on no other; see mount.isTrusted and README.md. A file whose ctime was not set
+// and on no other; see package mount and README.md. A file whose ctime was not set
 // by a clock, or whose device is not that of its directory, is read all the same; see
 // directory.vouchesFor.
 //

@@ -20,26 +20,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Log is a Store in one local file, to which blocks are appended; of the blocks
-// of a key, the last counts. Readers take no lock: what is in the file does not
-// change, and what is at its end is either whole or not there. Writers lock the
-// file while they append, for milliseconds. When most of it is no longer needed, a
-// new file with the rest replaces it.
+// Log is a Store in one local file. Blocks are appended; the last block of a key
+// counts. Readers take no lock: bytes in the file never change, and a block at its end
+// is either whole or not there. Writers lock the file for the milliseconds that they
+// append. When most of the file is out of date, a new file with the rest replaces it.
 //
-// It is not bbolt or another B-tree for what a cache has to survive: in those a
-// flipped byte can make a tree without end, and a shortened file a bus error, which
-// no program recovers from; and there readers of one process lock out writers of
-// another. Nothing is synced: what a power failure spoils, checksums find.
+// It is not bbolt or another B-tree, because a cache must survive damage. There a
+// flipped byte can make an endless tree, a shortened file a bus error that no program
+// survives, and readers of one process lock out writers of another. Nothing is synced:
+// checksums find what a power failure spoils.
 type Log struct {
 	path string
 
 	mu   sync.Mutex
 	file *os.File
-	end  int64          // of what is valid
-	live int64          // bytes of it that count
-	at   map[Key]stored // where the last block of each key is
+	end  int64          // of the valid bytes
+	live int64          // valid bytes that are not out of date
+	at   map[Key]stored // the last block of each key
 
-	records []byte // for write, to be used again
+	records []byte // buffer of write
 }
 
 // stored is a block in the file.
@@ -48,25 +47,26 @@ type stored struct {
 	size   uint32
 }
 
-// A file begins with magic, which has the number of its format. Then come records:
-// a header, and the block that it is for. A header is the size of the block, its
-// key, and a CRC-32C over both. A block of size 0 removes one.
+// A file begins with magic, which has the number of its format. Records follow: a
+// header and its block. A header is the size of the block, its key, and a CRC-32C over
+// both. Size 0 removes the block of that key.
 const (
 	magic      = "dedupe index 1\n\x00"
 	headerSize = int64(4 + len(Key{}) + 4)
 
-	// slack is how many bytes that no longer count are not worth a new file.
+	// slack is how many bytes may be out of date before a new file is worth it.
 	slack = 1 << 20
 
-	// blocksAtOnce is how many blocks are written at once, most often some 8 KiB each.
+	// blocksAtOnce is how many blocks are written at once, typically 8 KiB each.
 	blocksAtOnce = 64
 )
 
-// OpenLog opens the store in a file, or makes one. A file on a network file system
-// is a *RemoteError, one that is something else than an index is not touched.
+// OpenLog opens the store in a file, and creates the file if it is missing. A file on a
+// network file system is a *RemoteError. A file that is not an index is an error, and
+// stays as it is.
 func OpenLog(path string) (*Log, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return nil, fmt.Errorf("can't make the directory of the index: %w; choose another file", err)
+		return nil, fmt.Errorf("can't create the directory of the index: %w; choose another file", err)
 	}
 	if err := local(path); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func OpenLog(path string) (*Log, error) {
 	return l, nil
 }
 
-// open opens the file that is at the path now.
+// open opens the file that the path names now.
 func (l *Log) open() error {
 	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -90,7 +90,7 @@ func (l *Log) open() error {
 	}
 	if st, err := file.Stat(); err == nil && !st.Mode().IsRegular() {
 		file.Close()
-		return fmt.Errorf("the index %q is no regular file; choose another", l.path)
+		return fmt.Errorf("the index %q is not a regular file; choose another", l.path)
 	}
 	if l.file != nil {
 		l.file.Close()
@@ -107,9 +107,9 @@ func (l *Log) load() error {
 		return fmt.Errorf("can't read the index: %w", err)
 	}
 	if st.Size() < l.end {
-		l.forget() // somebody cut it
+		l.forget() // somebody shortened it
 	}
-	var window [4096]byte // most often it has the next header, too
+	var window [4096]byte // often has the next header, too
 	var from, n int64
 	for {
 		if l.end < from || l.end+headerSize > from+n {
@@ -206,7 +206,7 @@ func (l *Log) recordsFrom(b []byte, at, size int64) bool {
 	return false
 }
 
-// add takes note of the record at the end.
+// add notes the record at the end of the valid bytes.
 func (l *Log) add(key Key, size uint32) {
 	l.live -= l.at[key].record()
 	delete(l.at, key)
@@ -217,7 +217,7 @@ func (l *Log) add(key Key, size uint32) {
 	l.end += headerSize + int64(size)
 }
 
-// record is the size of a block with its header.
+// record is the size of a block with its header, in bytes.
 func (s stored) record() int64 {
 	if s.size == 0 {
 		return 0
@@ -260,8 +260,7 @@ func (l *Log) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error
 	return blocks, Units{}, nil
 }
 
-// inOrder returns those of the keys that there are, as their blocks are in the
-// file.
+// inOrder returns the keys that have a block, in the order of the blocks in the file.
 func (l *Log) inOrder(keys iter.Seq[Key]) []Key {
 	var there []Key
 	for key := range keys {
@@ -273,7 +272,7 @@ func (l *Log) inOrder(keys iter.Seq[Key]) []Key {
 	return there
 }
 
-// read returns the block of a key; nil if there is none or it can't be read.
+// read returns the block of a key, or nil if there is none or it can't be read.
 func (l *Log) read(key Key) []byte {
 	s := l.at[key]
 	if s.size == 0 {
@@ -286,9 +285,9 @@ func (l *Log) read(key Key) []byte {
 	return b
 }
 
-// Update implements Store. It is exact: no update of another process is lost. For
-// some of the blocks that it writes it looks at another one, and removes those that
-// have expired: in time, all of them.
+// Update implements Store. No update of another process is lost. For some of the blocks
+// that it writes, it checks another one and removes it if it has expired; in time it
+// checks them all.
 func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) (Units, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -310,8 +309,8 @@ func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old [
 	return Units{}, nil
 }
 
-// append changes blocks in a file that is locked. It holds a few of them in memory,
-// and makes as many at once as there are processors.
+// append changes blocks in the locked file, as many at once as there are processors,
+// and holds only a few in memory.
 func (l *Log) append(keys []Key, change func(key Key, old []byte) []byte) error {
 	processors := runtime.GOMAXPROCS(0)
 	for some := range slices.Chunk(keys, blocksAtOnce) {
@@ -335,7 +334,7 @@ func (l *Log) append(keys []Key, change func(key Key, old []byte) []byte) error 
 	return nil
 }
 
-// write appends those blocks that changed.
+// write appends the blocks that changed.
 func (l *Log) write(keys []Key, blocks [][]byte, changed []bool) error {
 	l.records = l.records[:0]
 	for i, key := range keys {
@@ -355,8 +354,8 @@ func (l *Log) write(keys []Key, blocks [][]byte, changed []bool) error {
 	return nil
 }
 
-// expired returns which of n blocks have expired. A map is ranged over from a
-// random place, so in time it looks at all.
+// expired checks n blocks and returns the keys of those that have expired. Go ranges
+// over a map from a random place, so in time it checks them all.
 func (l *Log) expired(n int) (keys []Key) {
 	today := dayOf(time.Now())
 	for key := range l.at {
@@ -370,7 +369,7 @@ func (l *Log) expired(n int) (keys []Key) {
 	return keys
 }
 
-// compact replaces the file, which is locked, by one of the blocks that count.
+// compact replaces the locked file by one with only the blocks that count.
 func (l *Log) compact() error {
 	file, err := os.OpenFile(l.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -398,7 +397,7 @@ func (l *Log) compact() error {
 	return nil
 }
 
-// begin makes the file an index that is empty.
+// begin turns the file into an empty index.
 func (l *Log) begin() error {
 	l.forget()
 	if err := l.file.Truncate(0); err != nil {
@@ -413,10 +412,10 @@ func (l *Log) begin() error {
 
 func (l *Log) forget() { l.end, l.live, l.at = 0, 0, make(map[Key]stored) }
 
-// lockPoll is how often a lock is tried that another process has.
+// lockPoll is how long to wait between attempts to get a lock that another process has.
 const lockPoll = 5 * time.Millisecond
 
-// lock locks the file that is at the path, and loads what others wrote to it.
+// lock locks the file that the path names, and loads what others wrote to it.
 func (l *Log) lock(ctx context.Context) (unlock func(), err error) {
 	for {
 		for err = unix.EWOULDBLOCK; err == unix.EWOULDBLOCK; {
@@ -439,12 +438,12 @@ func (l *Log) lock(ctx context.Context) (unlock func(), err error) {
 		}
 	}
 	locked := l.file
-	unlock = func() { unix.Flock(int(locked.Fd()), unix.LOCK_UN) } // fails if compact closed it, which unlocks too
+	unlock = func() { unix.Flock(int(locked.Fd()), unix.LOCK_UN) } // fails if compact closed it, which unlocks, too
 	if err = l.load(); err == nil && l.end == 0 {
 		err = l.begin()
 	}
 	if err == nil {
-		err = l.file.Truncate(l.end) // what a writer that was killed left behind
+		err = l.file.Truncate(l.end) // remove what a killed writer left
 	}
 	if err != nil {
 		unlock()
@@ -452,7 +451,7 @@ func (l *Log) lock(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
-// isCurrent reports whether the open file is the one at the path.
+// isCurrent reports whether the open file is the one that the path names.
 func (l *Log) isCurrent() bool {
 	mine, err := l.file.Stat()
 	if err != nil {
@@ -477,7 +476,7 @@ func (l *Log) All(ctx context.Context, yield func(key Key, block []byte) bool) e
 	return nil
 }
 
-// Size is that of the file, in bytes.
+// Size returns the size of the file in bytes.
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/fixtures/efs"
 )
 
@@ -220,7 +221,7 @@ func checkTrust(t *testing.T, x *Index, opts dedupe.Options, trusted, set bool) 
 		}
 		err = use.Flush(t.Context())
 		use.Describe(&r, fmt.Sprint(err))
-		var kind *TypeError
+		var kind *mount.TypeError
 		if errors.As(err, &kind) == (trusted || set) || r.Index.Used != (trusted || set) {
 			t.Errorf("scan %d: %v; %+v", round, err, r.Index)
 		}
@@ -277,11 +278,11 @@ func (w workplace) efs() { w.efsOf("src", "m") }
 
 func (w workplace) efsOf(src, dst string) {
 	w.Helper()
-	mount, err := efs.Mount(w.path(src), w.path(dst), efs.Options{})
+	mounted, err := efs.Mount(w.path(src), w.path(dst), efs.Options{})
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.Cleanup(func() { mount.Close() })
+	w.Cleanup(func() { mounted.Close() })
 }
 
 // fresh has the client of the EFS-like mount forget its attributes.
@@ -295,12 +296,12 @@ func (w workplace) fresh() {
 // only as long as it does.
 func TestShownBy(t *testing.T) {
 	w := newWorkplace(t)
-	mount, err := efs.Mount(w.path("src"), w.path("m"), efs.Options{})
+	mounted, err := efs.Mount(w.path("src"), w.path("m"), efs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { mount.Close() })
-	_, device, err := readMounts().of(w.path("m"))
+	t.Cleanup(func() { mounted.Close() })
+	_, device, err := mount.Read().Of(w.path("m"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,10 +317,10 @@ func TestShownBy(t *testing.T) {
 	}
 	w.run("rm", "-r", "src")
 	w.run("mv", "other", "src")
-	if err := mount.Close(); err != nil {
+	if err := mounted.Close(); err != nil {
 		t.Fatal(err)
 	}
-	<-mount.Done()
+	<-mounted.Done()
 	if out, err := os.ReadFile("/proc/net/unix"); err != nil || strings.Contains(string(out), fmt.Sprintf("@dedupe-efs-%d:%d", unix.Major(device), unix.Minor(device))) {
 		t.Errorf("the socket is there after the mount (%v)", err)
 	}

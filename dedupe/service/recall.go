@@ -7,6 +7,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/mount"
 )
 
 // recall has a scan read only what the index does not know, if there is an index,
@@ -45,8 +46,8 @@ func withFlushTime(request, scan context.Context) (context.Context, context.Canc
 // tables.
 func reasonFor(err error) string {
 	var place *index.PlaceError
-	var tunnel *index.TunnelError
-	var kind *index.TypeError
+	var tunnel *mount.TunnelError
+	var kind *mount.TypeError
 	switch {
 	case errors.As(err, &tunnel):
 		return "a mount leads through a tunnel, which does not tell the file system: give its identity"

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/mount"
 )
 
 // newIndex is an index in a file, with a clock for which all that was just written
@@ -260,7 +261,7 @@ func TestRecallFails(t *testing.T) {
 // place, unless it is asked for paths.
 func TestPlacesAreNotLogged(t *testing.T) {
 	place := &index.PlaceError{Path: "alice/sub/", Err: errors.New("no mount has it")}
-	tunnel := &index.PlaceError{Path: "alice/sub/", Err: &index.TunnelError{Point: "/srv/alice", Source: "127.0.0.1:/"}}
+	tunnel := &index.PlaceError{Path: "alice/sub/", Err: &mount.TunnelError{Point: "/srv/alice", Source: "127.0.0.1:/"}}
 	for _, err := range []error{place, tunnel} {
 		if got := (&service{}).withoutPaths(err); strings.Contains(got, "alice") {
 			t.Errorf("%q", got)

@@ -2,6 +2,7 @@
 // of their flags, and the file that a report goes to.
 //
 //	cli.go     streams, interruption, exit codes, the version
+//	help.go    help in groups of flags, hints for what was mistyped
 //	values.go  flags that are sizes, counts or choices
 //	output.go  where a report goes
 package cli
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -41,18 +43,22 @@ const (
 
 func (c ExitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// Run runs the command below root that args name, and returns the exit code of the
-// program. SIGINT and SIGTERM cancel the context of the command; a second one ends
-// the program at once.
-func (s Std) Run(root *cobra.Command, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	defer stop()
+// Command is a command of a program. Build makes it; Run builds only what it needs,
+// because making the flags and help of every command delays the start.
+type Command struct {
+	Name  string
+	Build func(Std) *cobra.Command
+}
 
+// Run runs the command that args name, and returns the exit code of the program. Its
+// commands are those given, and version.
+func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	root.Version = Version(root.Name())
-	root.Args = cobra.NoArgs
-	root.SilenceErrors, root.SilenceUsage, root.DisableSuggestions = true, true, true
+	root.Args = OnlyCommands
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetUsageFunc(writeUsage)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	root.PersistentPreRun = interruptible
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
@@ -60,8 +66,42 @@ func (s Std) Run(root *cobra.Command, args []string) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
+	commands = append(commands, Command{"version", versionOf(root)})
+	if i := slices.IndexFunc(commands, func(c Command) bool { return len(args) > 0 && c.Name == args[0] }); i >= 0 {
+		commands = commands[i : i+1]
+		root.CompletionOptions.DisableDefaultCmd = true
+	}
+	for _, c := range commands {
+		root.AddCommand(c.Build(s))
+	}
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		completeValues(root)
+	}
 	root.SetArgs(args)
-	return s.Exit(root.Name(), root.ExecuteContext(ctx))
+	return s.Exit(root.Name(), root.Execute())
+}
+
+// interruptible makes SIGINT and SIGTERM cancel the context of a command. A second
+// signal ends the program at once.
+func interruptible(cmd *cobra.Command, _ []string) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	cmd.SetContext(ctx)
+}
+
+// versionOf returns how to make the command that prints the version of a program.
+func versionOf(root *cobra.Command) func(Std) *cobra.Command {
+	return func(s Std) *cobra.Command {
+		return &cobra.Command{
+			Use:     "version",
+			Short:   "Print the version and the revision it was built from",
+			Example: "  " + root.Name() + " version",
+			Args:    Args(),
+			// It does nothing, but interruptible, which it replaces, takes 0.2 ms.
+			PersistentPreRun: func(*cobra.Command, []string) {},
+			Run:              func(*cobra.Command, []string) { fmt.Fprintln(s.Out, root.Version) },
+		}
+	}
 }
 
 // Exit prints the error that ends a program, unless it is an [ExitCode], and

@@ -78,10 +78,13 @@ func (c choice[S]) String() string {
 
 func (c choice[S]) Type() string { return c.names("|") }
 
-func (c choice[S]) names(separator string) string {
+func (c choice[S]) names(separator string) string { return strings.Join(c.values(), separator) }
+
+// values are the allowed names, for shells to complete.
+func (c choice[S]) values() []string {
 	names := make([]string, len(c.allowed))
 	for i, a := range c.allowed {
 		names[i] = string(a)
 	}
-	return strings.Join(names, separator)
+	return names
 }

@@ -20,12 +20,11 @@ import (
 // exitTime is how long an experiment has to end when it is told to.
 const exitTime = 5 * time.Second
 
-// childRole makes a program the process that runs an experiment. It inherits the
-// lock of the scratch directory.
-const (
-	childRole      pool.Role = "DEDUPE_EXPERIMENT"
-	lockDescriptor           = 3
-)
+// childRole makes a program the process that runs an experiment.
+const childRole pool.Role = "DEDUPE_EXPERIMENT"
+
+// lockDescriptor is where that process has the lock of the scratch directory.
+const lockDescriptor = 3
 
 // assignment is what a child is told, and message what it says.
 type assignment struct {

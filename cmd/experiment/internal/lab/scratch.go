@@ -20,7 +20,7 @@ type scratch struct {
 // The start of the name of a scratch directory, and the name of the file in it that
 // its owners keep locked.
 const (
-	scratchName = "dedupe-bench-"
+	scratchName = "dedupe-experiment-"
 	lockName    = "lock"
 )
 

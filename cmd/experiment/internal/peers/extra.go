@@ -19,8 +19,8 @@ const (
 // a Go program takes that does nothing.
 func measureStart(ctx context.Context, b *bench, r *result) error {
 	const rounds = 50
-	r.base = ours + " --version"
-	commands := []command{b.command(r.base, b.programs[0].path, "--version"), b.command(nothing, b.empty)}
+	r.base = ours + " version"
+	commands := []command{b.command(r.base, b.programs[0].path, "version"), b.command(nothing, b.empty)}
 	return interleave(ctx, len(commands), rounds, b.Budget, func(i, round int) (sample, error) {
 		s, err := b.launch(ctx, commands[i])
 		s.Round = round

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // find is a finder that reads every file once. The one that goes by the name of
 // jdupes finds only one group.
 func find(name string, args []string) error {
-	if args[0] == "--version" {
+	if args[0] == "--version" || args[0] == "version" {
 		fmt.Println(name, "1.2.3")
 		return nil
 	}

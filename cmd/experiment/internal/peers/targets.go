@@ -68,7 +68,7 @@ func targets() []target {
 		{"7b", metered, finders, 1},
 		{"9b", metered, finders, 1},
 
-		{startID, wall, []string{nothing}, 1.5},
+		{startID, wall, []string{nothing}, 2.5},
 		{growthID, growth, nil, 1.3},
 	}
 }

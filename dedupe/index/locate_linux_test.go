@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,11 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/fixtures/efs"
 )
 
 // efsMount shows a directory as if it were on EFS.
-func efsMount(t *testing.T, src string) (dst string, mount *efs.FileSystem) {
+func efsMount(t *testing.T, src string) (dst string, mounted *efs.FileSystem) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount without fusermount3")
@@ -31,12 +31,12 @@ func efsMount(t *testing.T, src string) (dst string, mount *efs.FileSystem) {
 	if err := os.Mkdir(dst, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	mount, err := efs.Mount(src, dst, efs.Options{})
+	mounted, err := efs.Mount(src, dst, efs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { mount.Close() })
-	return dst, mount
+	t.Cleanup(func() { mounted.Close() })
+	return dst, mounted
 }
 
 // TestEFSMount counts, where EFS does, what scans with an index do: an unchanged
@@ -74,52 +74,6 @@ func TestEFSMount(t *testing.T) {
 	if l, err := OpenLog(filepath.Join(dst, "index")); !errors.As(err, &remote) {
 		l.Close()
 		t.Errorf("an index on a network file system: %v", err)
-	}
-}
-
-// TestMountinfo holds how file systems are identified, by lines as Linux writes
-// them.
-func TestMountinfo(t *testing.T) {
-	all := parseMounts(strings.Join([]string{
-		`22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw`,
-		`30 22 0:40 / /mnt/efs rw - nfs4 fs-0123.efs.us-east-1.amazonaws.com:/ rw,vers=4.1`,
-		`31 22 0:41 /part /mnt/a\040b rw shared:2 master:1 - nfs4 fs-0123.efs.us-east-1.amazonaws.com:/ rw`,
-		`32 22 0:42 / /mnt/tls rw - nfs4 127.0.0.1:/ rw,port=20049`,
-		`33 22 0:43 / /mnt/six rw - nfs4 [::1]:/ rw`,
-		`34 22 0:44 / /mnt/fuse rw - fuse.sshfs host:/x rw`,
-		`35 22 0:45 / /mnt/old rw - nfs host:/x rw,vers=3`,
-		`36 22 7:1 / /mnt/iso ro - iso9660 /dev/loop1 ro`,
-		`37 22 7:2 / /mnt/fat rw - vfat /dev/loop2 rw`,
-		`a line that is none`,
-		`x 22 7:3 / /mnt/odd rw - ext4 /dev/loop3 rw`,
-	}, "\n"))
-	if len(all.byID) != 9 {
-		t.Errorf("%d mounts", len(all.byID))
-	}
-	const untrusted = ", equal inode numbers and times do not prove that a file is unchanged"
-	for dir, want := range map[string]string{
-		"/mnt/efs/x/y": "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /x/y",
-		"/mnt/efs":     "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /",
-		"/mnt/a b/x":   "nfs:fs-0123.efs.us-east-1.amazonaws.com:/ /part/x",
-		"/mnt/tls/x":   "/mnt/tls is mounted from 127.0.0.1:/, a tunnel that does not tell the file system: give its identity /x",
-		"/mnt/six":     "/mnt/six is mounted from [::1]:/, a tunnel that does not tell the file system: give its identity /",
-		"/mnt/fuse/x":  "on fuse.sshfs" + untrusted + " /x",
-		"/mnt/old/x":   "on nfs" + untrusted + " /x",
-		"/mnt/iso":     "on iso9660" + untrusted + " /",
-		"/mnt/fat":     "on vfat" + untrusted + " /",
-	} {
-		at := dir
-		for all.at[at] == nil {
-			at = filepath.Dir(at)
-		}
-		l := locator{}
-		id, err := l.identify(all.at[at])
-		if err != nil {
-			id, _, _ = strings.Cut(err.Error(), ";")
-		}
-		if got := id + " " + all.at[at].inside(dir); got != want {
-			t.Errorf("%s: %s, want %s", dir, got, want)
-		}
 	}
 }
 
@@ -204,7 +158,7 @@ func TestTunnel(t *testing.T) {
 	use := func(roots ...string) (err error) {
 		opts := options(roots...)
 		use := x.Scan(opts)
-		use.where.mounts = parseMounts(tunnel(root) + tunnel(second))
+		use.where.mounts = mount.Parse(tunnel(root) + tunnel(second))
 		use.where.err = nil
 		opts.Wrap = use.Wrap
 		if _, err := dedupe.Scan(t.Context(), opts); err != nil {
@@ -215,7 +169,7 @@ func TestTunnel(t *testing.T) {
 	for _, id := range []string{"", "fs-0123"} {
 		x.FileSystem = id
 		for range 2 {
-			var tunnel *TunnelError
+			var tunnel *mount.TunnelError
 			if err := use(root); errors.As(err, &tunnel) != (id == "") {
 				t.Errorf("%q: %v", id, err)
 			}
@@ -224,7 +178,7 @@ func TestTunnel(t *testing.T) {
 	if s, err := x.Stats(t.Context()); err != nil || s.Entries != 9 || !cmp.Equal(s.FileSystems, []string{"fs-0123"}) {
 		t.Errorf("%+v, %v", s, err)
 	}
-	var untold *TunnelError
+	var untold *mount.TunnelError
 	if err := use(root, second); !errors.As(err, &untold) {
 		t.Errorf("two file systems of one identity: %v", err)
 	}
@@ -261,7 +215,7 @@ func TestWithin(t *testing.T) {
 		t.Errorf("%+v, %v", r.Stats, err)
 	}
 	var place *PlaceError
-	if err := use.Flush(t.Context()); !errors.As(err, &place) || !errors.Is(err, errHidden) {
+	if err := use.Flush(t.Context()); !errors.As(err, &place) || !errors.Is(err, mount.ErrHidden) {
 		t.Errorf("%v", err)
 	}
 }

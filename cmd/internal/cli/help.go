@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpWidth is how wide help may be, in columns.
+const helpWidth = 80
+
+// titleKey is the annotation of a flag that has the title of its group.
+const titleKey = "title"
+
+// Flags adds the flags that define defines to a command. Its help lists them in this
+// order, under a title of their own.
+func Flags(cmd *cobra.Command, title string, define func(*pflag.FlagSet)) {
+	var f pflag.FlagSet
+	define(&f)
+	f.VisitAll(func(flag *pflag.Flag) { f.SetAnnotation(flag.Name, titleKey, []string{title}) })
+	cmd.Flags().SortFlags = false
+	cmd.Flags().AddFlagSet(&f)
+}
+
+// Args returns a check that a command has the arguments that are named as in its usage:
+// "ROOT", "ROOT..." for one or more, "[ROOT...]" for any number. Its error names the
+// first that is missing.
+func Args(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) && !strings.HasPrefix(names[len(args)], "[") {
+			return fmt.Errorf("%s is missing: use '%s'", strings.TrimSuffix(names[len(args)], "..."), cmd.UseLine())
+		}
+		if len(args) > len(names) && (len(names) == 0 || !strings.Contains(names[len(names)-1], "...")) {
+			return fmt.Errorf("%q is one argument too many: use '%s'", args[len(names)], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// OnlyCommands is the check of a command that only has others below it. Its error is
+// that there is no such command, and what may have been meant: one with a similar
+// name, or to scan what the name names.
+func OnlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2 // letters
+	hint := ""
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		hint = fmt.Sprintf(": did you mean '%s %s'?", cmd.CommandPath(), similar[0])
+	} else if _, err := os.Lstat(args[0]); err == nil && hasCommand(cmd, "scan") {
+		hint = fmt.Sprintf(": to scan it, use '%s scan %s'", cmd.CommandPath(), args[0])
+	} else {
+		hint = fmt.Sprintf("; see '%s --help'", cmd.CommandPath())
+	}
+	return fmt.Errorf("unknown command %q%s", args[0], hint)
+}
+
+func hasCommand(cmd *cobra.Command, name string) bool {
+	for _, c := range cmd.Commands() {
+		if c.Name() == name {
+			return true
+		}
+	}
+	return false
+}
+
+// completeValues has shells complete the values of flags that are one of a few.
+func completeValues(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if c, ok := flag.Value.(interface{ values() []string }); ok {
+			cmd.RegisterFlagCompletionFunc(flag.Name, cobra.FixedCompletions(c.values(), cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
+	for _, c := range cmd.Commands() {
+		completeValues(c)
+	}
+}
+
+// writeUsage writes how a command is used: examples, commands below it, and its flags in
+// groups. No line is wider than helpWidth, unless it is an example.
+func writeUsage(cmd *cobra.Command) error {
+	var errs []error
+	print := func(w io.Writer, format string, args ...any) {
+		_, err := fmt.Fprintf(w, format, args...)
+		errs = append(errs, err)
+	}
+	w := cmd.OutOrStderr()
+	print(w, "Usage:\n  %s\n", cmd.UseLine())
+	if cmd.HasExample() {
+		print(w, "\nExamples:\n%s\n", cmd.Example)
+	}
+	if cmd.HasAvailableSubCommands() {
+		print(w, "\nCommands:\n")
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				print(w, "  %-*s %s\n", cmd.NamePadding(), c.Name(), c.Short)
+			}
+		}
+	}
+	title := ""
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if next := titleOf(flag); next != title {
+			title = next
+			print(w, "\n%s:\n", title)
+		}
+		print(w, "%s", describe(flag))
+	})
+	if cmd.HasAvailableSubCommands() {
+		print(w, "\n'%s COMMAND --help' says more about a command.\n", cmd.CommandPath())
+	}
+	return errors.Join(errs...)
+}
+
+func titleOf(flag *pflag.Flag) string {
+	switch titles := flag.Annotations[titleKey]; {
+	case len(titles) > 0:
+		return titles[0]
+	case flag.Name == "help" || flag.Name == "version":
+		return "Other"
+	}
+	return "Flags"
+}
+
+// describe returns the help of a flag: its name and value, and below them what it does.
+func describe(flag *pflag.Flag) string {
+	value, usage := pflag.UnquoteUsage(flag)
+	line := "      --" + flag.Name
+	if flag.Shorthand != "" {
+		line = "  -" + flag.Shorthand + ", --" + flag.Name
+	}
+	if value != "" {
+		line += " " + value
+	}
+	if zero := flag.DefValue; zero != "" && zero != "0" && zero != "false" && zero != "[]" {
+		usage += fmt.Sprintf(" (default %s)", zero)
+	}
+	return line + "\n" + wrap(usage, 10)
+}
+
+// wrap breaks a text into lines that are indented.
+func wrap(text string, indent int) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+			b.WriteString(strings.Repeat(" ", indent))
+			column = indent
+		case column+1+len(word) > helpWidth:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			column = indent
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	b.WriteByte('\n')
+	return b.String()
+}

@@ -1,0 +1,143 @@
+// Package mount tells which file system a directory is on, and what identifies it on
+// every machine that mounts it.
+//
+//	mount.go         mounts and their identities
+//	mount_linux.go   the mount table of Linux, and what its file systems say of themselves
+//	mount_darwin.go  the same on macOS
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Mount is a mounted file system, or a part of one.
+type Mount struct {
+	Point  string // the directory where it is mounted
+	Root   string // the directory of the file system that is seen there
+	Kind   string // its type as the mount table has it, such as ext4 or fuse.sshfs
+	Source string // such as /dev/sda1 or fs-01234567.efs.us-east-1.amazonaws.com:/
+	Device uint64 // of its files, but for btrfs, where each subvolume has its own
+	id     string // what Identity returned
+}
+
+// NFS4 is the kind of an NFS mount of version 4.0 and later.
+const NFS4 = "nfs4"
+
+// Inside returns the path in the file system of a directory below the mount point.
+func (m *Mount) Inside(dir string) string {
+	return filepath.Join(m.Root, "/", strings.TrimPrefix(dir, m.Point))
+}
+
+// IsTrusted reports whether a file of the mount is unchanged if its inode number, size,
+// mtime and ctime are. On these types an inode keeps its number, only the kernel's
+// clock, or that of the NFS server, sets its ctime, and the file system has an
+// identity. The page of package index says for each type why it is here, and why
+// others are not.
+func (m *Mount) IsTrusted() bool {
+	switch m.Kind {
+	case "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "apfs", NFS4:
+		return true
+	}
+	return false
+}
+
+// TypeError is the error of a file system type that is not trusted.
+type TypeError struct {
+	Kind string // as the mount table has it, such as fuse.sshfs
+}
+
+func (e *TypeError) Error() string {
+	return fmt.Sprintf("on %s, equal inode numbers and times do not prove that a file is unchanged; "+
+		"the index trusts ext2, ext3, ext4, xfs, btrfs, zfs, tmpfs, apfs and nfs4 only", e.Kind)
+}
+
+// IsFUSE reports whether a program serves the file system.
+func (m *Mount) IsFUSE() bool { return m.family() == "fuse" }
+
+// IsRemote reports whether the file system is, or may be, on another machine.
+func (m *Mount) IsRemote() bool {
+	return slices.Contains([]string{
+		"nfs", NFS4, "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "afs", "afpfs", "webdav", "virtiofs", "fuse", "macfuse", "osxfuse",
+	}, m.family())
+}
+
+// IsImage reports whether the file system is in a file that is attached as a device:
+// another image may be attached there next.
+func (m *Mount) IsImage() bool {
+	return strings.HasPrefix(m.Source, "/dev/loop") || strings.HasPrefix(m.Source, "/dev/nbd")
+}
+
+// family is the kind without what comes after a dot.
+func (m *Mount) family() string {
+	family, _, _ := strings.Cut(m.Kind, ".")
+	return family
+}
+
+// ErrHidden is the error of a directory that cannot be found by its path: it was
+// removed, or another one is mounted over it.
+var ErrHidden = errors.New("the directory is gone, or another is mounted over it")
+
+// ErrNameless is the error of a file system without an identity of its own, such as a
+// tmpfs before Linux 6.6: the next one mounted there could be taken for it.
+var ErrNameless = errors.New("its file system has no identity of its own on this system")
+
+// TunnelError is the error of an NFS mount from the machine's own address: through a
+// tunnel, which may lead to any file system.
+type TunnelError struct {
+	Point, Source string
+}
+
+func (e *TunnelError) Error() string {
+	return fmt.Sprintf("%s is mounted from %s, a tunnel that does not tell the file system: give its identity", e.Point, e.Source)
+}
+
+// Identity returns what tells the file system from all others, on any machine that
+// mounts it: the server and its export for NFS, and for a local one what it keeps with
+// its content, such as ext4's UUID as the kernel shortens it. Its error may be a
+// *TypeError, a *TunnelError or ErrNameless.
+func (m *Mount) Identity() (id string, err error) {
+	switch {
+	case m.id != "":
+		return m.id, nil
+	case !m.IsTrusted():
+		return "", &TypeError{m.Kind}
+	case m.Kind == NFS4:
+		m.id, err = m.export()
+	default:
+		m.id, err = m.localIdentity()
+	}
+	return m.id, err
+}
+
+func (m *Mount) export() (string, error) {
+	host, _, _ := strings.Cut(m.Source, ":/")
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if host == "localhost" || err == nil && address.IsLoopback() {
+		return "", &TunnelError{m.Point, m.Source}
+	}
+	return "nfs:" + m.Source, nil
+}
+
+func (m *Mount) localIdentity() (string, error) {
+	id, err := fsid(m)
+	switch {
+	case err != nil:
+		return "", &os.PathError{Op: "statfs", Path: m.Point, Err: err}
+	case id == "":
+		return "", ErrNameless
+	}
+	return m.Kind + ":" + id, nil
+}
+
+// Of returns the mount that a directory is on, by its absolute path, which has no
+// links.
+func Of(dir string) (*Mount, error) {
+	m, _, err := Read().Of(dir)
+	return m, err
+}

@@ -1,0 +1,135 @@
+package mount
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Table is what is mounted where.
+type Table struct {
+	byID map[uint64]*Mount
+	at   map[string]*Mount // by mount point
+	err  error
+}
+
+// Read reads the mounts of this process. If it cannot, Of returns why.
+func Read() *Table {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	all := Parse(string(data))
+	all.err = err
+	return all
+}
+
+// Parse reads a mount table. Source of the format: proc(5), mountinfo.
+func Parse(data string) *Table {
+	all := &Table{byID: make(map[uint64]*Mount), at: make(map[string]*Mount)}
+	for line := range strings.Lines(data) {
+		fields := strings.Fields(line)
+		if len(fields) < 10 {
+			continue
+		}
+		optional := 6 // fields up to a dash
+		for optional < len(fields) && fields[optional] != "-" {
+			optional++
+		}
+		if optional+2 >= len(fields) {
+			continue
+		}
+		var id uint64
+		var major, minor uint32
+		if _, err := fmt.Sscanf(fields[0]+" "+fields[2], "%d %d:%d", &id, &major, &minor); err != nil {
+			continue
+		}
+		m := &Mount{Point: unescape(fields[4]), Root: unescape(fields[3]), Kind: fields[optional+1], Source: unescape(fields[optional+2]), Device: unix.Mkdev(major, minor)}
+		all.byID[id] = m
+		all.at[m.Point] = m // the last one hides those before
+	}
+	return all
+}
+
+// unescape replaces \ooo by the byte of that octal number.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// Of returns the mount that a directory is on, by its absolute path, which has no
+// links, and the device that its files have then: if theirs is another, that mount is
+// hidden by another one.
+func (all *Table) Of(dir string) (*Mount, uint64, error) {
+	for at := dir; ; at = filepath.Dir(at) {
+		m := all.at[at]
+		switch {
+		case m != nil && m.Kind == "btrfs":
+			return all.ofSubvolume(dir, m)
+		case m != nil:
+			return m, m.Device, nil
+		case at == "/" || at == ".":
+			return nil, 0, cmp.Or(all.err, ErrHidden)
+		}
+	}
+}
+
+// ofSubvolume is Of for btrfs, where each subvolume has a device that the mount table
+// does not have. So the kernel is asked which mount it is, as it can be since Linux 5.8.
+func (all *Table) ofSubvolume(dir string, byPath *Mount) (*Mount, uint64, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err != nil {
+		return nil, 0, &os.PathError{Op: "statx", Path: dir, Err: err}
+	}
+	if st.Mask&unix.STATX_MNT_ID != 0 && all.byID[st.Mnt_id] != byPath {
+		return nil, 0, ErrHidden
+	}
+	return byPath, unix.Mkdev(st.Dev_major, st.Dev_minor), nil
+}
+
+// fsid returns the identity that a local file system keeps with its content, or an
+// empty string. XFS gives statfs only the number of its device, which the next image
+// in the same loop device has, too; so it is asked for its UUID.
+func fsid(m *Mount) (string, error) {
+	if m.Kind == "xfs" {
+		return xfsUUID(m.Point)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(m.Point, &st); err != nil {
+		return "", err
+	}
+	if st.Fsid.Val == [2]int32{} {
+		return "", nil
+	}
+	return fmt.Sprintf("%08x%08x", uint32(st.Fsid.Val[1]), uint32(st.Fsid.Val[0])), nil
+}
+
+// xfsUUID returns the UUID of the XFS file system that a directory is on.
+// Source: XFS_IOC_FSGEOMETRY_V1 and struct xfs_fsop_geom_v1 in xfs_fs.h of Linux.
+func xfsUUID(dir string) (string, error) {
+	const getGeometry, uuidAt, uuidSize = 0x80705864, 64, 16
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	defer d.Close()
+	var geometry [112]byte
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, d.Fd(), getGeometry, uintptr(unsafe.Pointer(&geometry))); errno != 0 {
+		return "", errno
+	}
+	return hex.EncodeToString(geometry[uuidAt:][:uuidSize]), nil
+}
