@@ -131,6 +131,7 @@ func TestInterrupted(t *testing.T) {
 				}
 				var report struct {
 					Complete *bool
+					Reason   string
 					Groups   []any
 				}
 				b, err := os.ReadFile(s.output)
@@ -140,8 +141,13 @@ func TestInterrupted(t *testing.T) {
 				if err := json.Unmarshal(b, &report); err != nil {
 					t.Fatalf("%v\n%s", err, b)
 				}
-				if report.Complete == nil || *report.Complete || len(report.Groups) != 0 {
+				if report.Complete == nil || *report.Complete || report.Reason != "interrupted" || len(report.Groups) != 0 {
 					t.Errorf("a partial report must say so: %s", b)
+				}
+				text, err := exec.Command(binary, "report", s.output).Output()
+				if err != nil || !strings.Contains(string(text), "Not complete: the scan was interrupted before it had read every file.") ||
+					!strings.Contains(string(text), "based on a partial scan") {
+					t.Errorf("the text of a partial report must say so, too: %v\n%s", err, text)
 				}
 				for _, pid := range s.workers {
 					if clitest.Alive(pid) {

@@ -32,7 +32,7 @@ func reportCommand(s cli.Std) *cobra.Command {
 may be - for standard input. Reports of older versions are read, too; --format
 json rewrites them as the current version.
 
-Memory does not grow with the report.
+Memory does not grow with the report, except for the problems that --all names.
 
 Exit codes: 0 the report was written; 2 it could not be read or written.`,
 		Example: `  dedupe scan --format json --output report.json /mnt/efs
@@ -40,18 +40,14 @@ Exit codes: 0 the report was written; 2 it could not be read or written.`,
   dedupe report --top 50 report.json
   dedupe report --format csv --output report.csv report.json
   zcat report.json.gz | dedupe report --summary --bill -`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("name one FILE, a JSON report of dedupe scan, or - for standard input; see 'dedupe report --help'")
-			}
-			return nil
-		},
+		Args: cli.Args("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
-	f := cmd.Flags()
-	f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "how to write the report")
-	f.StringVarP(&c.output, "output", "o", "", "write to this `file`, replacing it only by a whole report")
-	textFlags(f, &c.write)
+	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
+		f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "how to write the report")
+		f.StringVarP(&c.output, "output", "o", "", "write to this `file`, replacing it only by a whole report")
+		textFlags(f, &c.write)
+	})
 	return cmd
 }
 

@@ -47,8 +47,8 @@ func (c Choice) AtChurn(churn int64) Usage {
 	return u
 }
 
-// Unindexed is what a call takes when its index of digests knows nothing, and the items
-// of the table that the index is in; none, if it is in a file.
+// Unindexed is what a call takes when its index of digests is empty. Items are those of
+// the DynamoDB table that holds the index; zero if a file does.
 type Unindexed struct {
 	ReadBytes          int64 // as EFS meters them
 	AccessBytes        int64 // as EFS meters them
@@ -57,7 +57,7 @@ type Unindexed struct {
 	Items              Items
 }
 
-// NewUnindexed adds up what a scan with an index took and what the index spared it.
+// NewUnindexed adds what a scan with an index took to what the index saved.
 func NewUnindexed(s Scan, m Reads, items Items) *Unindexed {
 	opens := 2 * (s.Opens + s.OpensSpared)
 	return &Unindexed{
@@ -69,19 +69,17 @@ func NewUnindexed(s Scan, m Reads, items Items) *Unindexed {
 	}
 }
 
-// Charged returns u with what a table of DynamoDB charged for a call, in units.
+// Charged returns u with the request units that DynamoDB charges for a call.
 func Charged(u Usage, readUnits, writeUnits float64) Usage {
 	millionths := func(units float64) int64 { return int64(math.Round(units * million)) }
 	u.DynamoDB.ReadUnits, u.DynamoDB.WriteUnits = millionths(readUnits), millionths(writeUnits)
 	return u
 }
 
-// Weigh prices calls with the index, which p must have, and without. Both take the
-// duration of the scan. If it read all, calls with the index are billed for time that
-// they don't take; if it read little, calls without are billed for less than they
-// take: either way the index spares more of Lambda's duration than this says. What
-// writing to the index adds to a call is left out, too: a scan's duration ends before
-// it. All of it is below 1% of the bill where reading is most of it.
+// Weigh prices calls with p.Index, which must be set, beside calls that read everything.
+// Both are billed for the duration of the scan, so the index saves more of Lambda's
+// duration than the bills show. They leave out the time to write to the index, too: a
+// scan's duration ends before it. Where reads dominate the bill, this is less than 1%.
 func (p *Projection) Weigh(book *Book, churn int64) {
 	if p.Err != nil {
 		return

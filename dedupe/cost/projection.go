@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Projection is what a month of calls costs, and the usage it was priced from.
-// Where that can't be priced, Err says why and Bill is nil.
+// Projection is the bill of a month of calls, and the usage behind it. If the usage has
+// no price, Bill is nil and Err says why.
 type Projection struct {
 	Usage   Usage
 	Bill    *Bill
 	Err     error
 	Index   *Unindexed // nil: there is no index
-	Weighed *Weighed   // nil: nobody asked whether an index pays
+	Weighed *Weighed   // nil unless Weigh compared calls with and without the index
 }
 
 // Project prices usage from a price book.
@@ -32,8 +32,8 @@ const (
 	DefaultRegion = "us-east-1"
 )
 
-// DefaultUsage is what a bill is made for unless its reader chooses otherwise.
-// What a call takes is still missing.
+// DefaultUsage returns what a bill assumes by default. It lacks what a call takes: see
+// [Measured] and [ByHand].
 func DefaultUsage() Usage {
 	return Usage{
 		Calls:  50_000_000,
@@ -43,8 +43,8 @@ func DefaultUsage() Usage {
 	}
 }
 
-// CheckBill finds out, before a scan, whether its bill can be made, and returns
-// the prices to make it from.
+// CheckBill checks before a scan that its bill has a price for everything, and returns
+// the price book.
 func CheckBill(region string, u Usage) (*Book, error) {
 	book, err := Prices(region)
 	if err != nil {
@@ -61,7 +61,7 @@ func CheckBill(region string, u Usage) (*Book, error) {
 	return book, Explain(Project(book, u).Err)
 }
 
-// Explain adds to the error of a missing price how to do without it.
+// Explain adds to the error of a missing price what to choose instead.
 func Explain(err error) error {
 	var missing *PriceError
 	if !errors.As(err, &missing) {
@@ -79,14 +79,14 @@ func Explain(err error) error {
 // maxMemoryMB is the most that a Lambda function can have.
 const maxMemoryMB = 10240
 
-// Reads adds up what EFS meters of the files that a scan reads, and of those that an
-// index spares it.
+// Reads sums the bytes that EFS meters for the files that a scan reads, and for those
+// that an index saves it from reading.
 type Reads struct {
 	read, access             int64
 	sparedRead, sparedAccess int64
 }
 
-// Add counts one file: how many bytes of it were read, and how many an index spared.
+// Add counts one file: the bytes read, and the bytes that an index saved.
 func (m *Reads) Add(read, spared int64) {
 	m.read += MeteredRead(read)
 	m.access += MeteredAccess(read)
@@ -99,22 +99,21 @@ func (m Reads) meter(u Usage) Usage {
 	return u
 }
 
-// Scan is what one scan took, as far as a bill depends on it.
+// Scan holds the figures of one scan that a bill depends on.
 type Scan struct {
 	Elapsed    time.Duration
 	PeakMemory int64 // bytes
 	Partial    bool  // it did not read everything
 
 	Files, Directories int64 // found
-	Opens, OpensSpared int64 // OpensSpared: those that an index made unnecessary
+	Opens, OpensSpared int64 // OpensSpared: those that an index saved
 	StoredBytes        int64
 	ReclaimableBytes   int64
 }
 
-// Measured returns u with what one scan took as what each call takes: its
-// duration, its memory if u chooses none, and its use of EFS. The metadata
-// operations are one for each file and directory found, and two more, open and
-// close, for each open.
+// Measured returns u for calls that each do what one scan did: its duration, its use of
+// EFS, and its memory unless u sets one. It counts one metadata operation for each file
+// and directory found, and two for each open: open and close.
 func Measured(u Usage, s Scan, m Reads) Usage {
 	u.Lambda.Duration = BilledDuration(max(s.Elapsed, time.Millisecond))
 	if u.Lambda.MemoryMB == 0 {
@@ -126,10 +125,9 @@ func Measured(u Usage, s Scan, m Reads) Usage {
 	return m.meter(u)
 }
 
-// ByHand returns u with the use of EFS of a call that reads so many bytes in so
-// many opens, the bytes spread evenly. The metadata operations are three for
-// each open: looking the file up, open and close. Its error says that no call
-// can do so much.
+// ByHand returns u for calls that each open this many files and read this many bytes,
+// spread evenly over them. It counts three metadata operations for each file: look up,
+// open and close. It returns an error if no call can do so much.
 func ByHand(u Usage, bytesRead, opens int64) (Usage, error) {
 	if bytesRead < 0 || bytesRead > 1<<50 || opens < 0 || opens > 1e9 {
 		return u, errors.New("no call opens more than 1G files or reads more than 1024TiB: these are figures of one call, not of a month")
@@ -143,8 +141,7 @@ func ByHand(u Usage, bytesRead, opens int64) (Usage, error) {
 	}.meter(u), nil
 }
 
-// OnProvisioned returns u with all calls on provisioned concurrency if there is
-// any: it is kept to be used.
+// OnProvisioned returns u with all calls on provisioned concurrency, if u has any.
 func OnProvisioned(u Usage) Usage {
 	u.Lambda.Provisioned.Calls = 0
 	if u.Lambda.Provisioned.Environments > 0 {
@@ -153,8 +150,8 @@ func OnProvisioned(u Usage) Usage {
 	return u
 }
 
-// Warn adds to the bills what they can't know of the scan: that it read only a part,
-// or took more memory than the function has.
+// Warn adds warnings to the bills if the scan was partial or took more memory than the
+// function has.
 func (p *Projection) Warn(s Scan) {
 	if p.Bill == nil {
 		return
@@ -176,7 +173,7 @@ func (p *Projection) Warn(s Scan) {
 	}
 }
 
-// Warnings are those of all bills of the projection, each once.
+// Warnings returns the warnings of all bills, each once.
 func (p *Projection) Warnings() []string {
 	if p.Weighed == nil {
 		return p.Bill.Warnings

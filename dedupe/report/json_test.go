@@ -31,9 +31,10 @@ func FuzzAppendFile(f *testing.F) {
 		f.Add(path, uint64(0), int64(-1), int64(0), false)
 	}
 	f.Fuzz(func(t *testing.T, path string, inode uint64, nanoseconds, links int64, link bool) {
-		at := momentOf(nanoseconds)
+		mtime := time.Unix(0, nanoseconds).UTC()
+		at := moment{mtime.Unix(), int64(mtime.Nanosecond())}
 		in := file{path: path, inode: inode, mtime: at, ctime: at, links: max(links, 0), hardLink: link}
-		doc := fileJSON{pathOf(path), inode, time.Unix(0, nanoseconds).UTC(), time.Time{}, in.links, nil, link}
+		doc := fileJSON{pathOf(path), inode, mtime, time.Time{}, in.links, nil, link}
 		if at != (moment{}) {
 			doc.CTime = doc.MTime
 		}
