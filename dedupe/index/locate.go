@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"efsdedupe/dedupe"
@@ -14,12 +13,13 @@ import (
 
 // locator finds the location of a directory from its path in a scan.
 type locator struct {
-	roots      []string // as they begin the paths of files
-	real       []string // the same without links, absolute
-	confined   bool     // all paths are relative to one directory
-	within     string   // the absolute path of that directory
-	fileSystem string   // the identity that the user gives; empty if mounts tell it
-	given      uint64   // the device that has that identity, the first one met; 0 before
+	roots      []string          // as they begin the paths of files
+	real       []string          // the same without links, absolute
+	confined   bool              // all paths are relative to one directory
+	within     string            // the absolute path of that directory
+	fileSystem string            // the identity that the user gives; empty if mounts tell it
+	given      uint64            // the device that has that identity, the first one met; 0 before
+	devices    map[string]uint64 // of the file systems met, by identity
 	mounts     *mount.Table
 	current    bool              // mounts was read since the walk
 	shown      map[uint64]string // what EFS-like mounts show, by device; empty for other FUSE mounts
@@ -28,7 +28,7 @@ type locator struct {
 }
 
 func newLocator(opts dedupe.Options, fileSystem string) *locator {
-	l := &locator{fileSystem: fileSystem, mounts: mount.Read(), shown: make(map[uint64]string)}
+	l := &locator{fileSystem: fileSystem, mounts: mount.Read(), shown: make(map[uint64]string), devices: make(map[string]uint64)}
 	if opts.Within != nil {
 		l.confined = true
 		var err error
@@ -94,21 +94,43 @@ func (l *locator) of(dir string) location {
 	return l.try(dir, real)
 }
 
-// ofFile is of, for the directory of a file. A file on another device tells that
-// something was mounted there since the mounts were read, as NFS does when a scan
-// enters another export: then they are read again, once.
+// ofFile is of, for the directory of a file. If the file is not on the device of the
+// mount at that path, something was mounted since the mounts were read, as NFS does when
+// a scan enters another export, or one mount hides another: then the mounts are read
+// again, once, and the kernel is asked.
 func (l *locator) ofFile(dir string, f dedupe.File) location {
-	at := l.of(dir)
-	if at.fileSystem != "" && at.device != f.Device && !l.current {
-		l.mounts, l.current = mount.Read(), true
-		at = l.of(dir)
+	real, err := l.resolve(dir)
+	if err != nil {
+		l.refuse(dir, err)
+		return location{}
 	}
-	return at
+	m, device, err := l.mounts.Of(real)
+	if err != nil || device == f.Device {
+		return l.settle(dir, real, m, device, err)
+	}
+	if !l.current {
+		l.mounts, l.current = mount.Read(), true
+	}
+	return l.try(dir, real)
 }
 
-// try is of, for a path and what it is without links.
+// try returns the location of a directory on the mount that the kernel names, or else
+// on the one at its path. Path is what it is called, real the same without links.
 func (l *locator) try(path, real string) location {
-	at, err := l.locate(real)
+	m, device, err := l.mounts.Exactly(real)
+	if err != nil {
+		m, device, err = l.mounts.Of(real)
+	}
+	return l.settle(path, real, m, device, err)
+}
+
+// settle returns the location of a directory on a mount, or takes note of why it has
+// none.
+func (l *locator) settle(path, real string, m *mount.Mount, device uint64, err error) location {
+	var at location
+	if err == nil {
+		at, err = l.on(m, device, real)
+	}
 	if err != nil {
 		l.refuse(path, err)
 		return location{}
@@ -142,6 +164,11 @@ func (l *locator) locate(dir string) (location, error) {
 	if err != nil {
 		return location{}, err
 	}
+	return l.on(m, device, dir)
+}
+
+// on returns the location of a directory on a mount.
+func (l *locator) on(m *mount.Mount, device uint64, dir string) (location, error) {
 	if m.IsFUSE() {
 		return l.behind(m, device, dir)
 	}
@@ -168,8 +195,9 @@ func (l *locator) behind(m *mount.Mount, device uint64, dir string) (location, e
 	if err != nil {
 		return location{}, err
 	}
-	at, err := l.locate(filepath.Join(shown, m.Inside(dir)))
-	if err == nil && at.device != top.device {
+	source := filepath.Join(shown, m.Inside(dir))
+	at, err := l.locate(source)
+	if err == nil && (at.device != top.device || l.mounts.Covers(source)) {
 		err = errNested
 	}
 	at.device, at.remote = device, true
@@ -187,23 +215,43 @@ func (l *locator) resolve(dir string) (string, error) {
 		}
 		return filepath.Join(l.within, dir), nil
 	}
-	i := slices.IndexFunc(l.roots, func(root string) bool { return strings.HasPrefix(dir, root) })
-	if i < 0 { // that of a root which is a file
+	longest := -1 // a root in another may be a link
+	for i, root := range l.roots {
+		if strings.HasPrefix(dir, root) && (longest < 0 || len(root) > len(l.roots[longest])) {
+			longest = i
+		}
+	}
+	if longest < 0 { // the directory of a root that is a file
 		return realPath(dir)
 	}
-	return filepath.Join(l.real[i], dir[len(l.roots[i]):]), nil
+	return filepath.Join(l.real[longest], dir[len(l.roots[longest]):]), nil
 }
 
 // identify returns what tells the mount's file system from all others, on any machine
 // that mounts it: what the user gave, the server and its export, or the identity that a
 // local one keeps with its content. Two file systems never have the one that was given.
 func (l *locator) identify(m *mount.Mount) (string, error) {
-	if m.IsTrusted() && l.fileSystem != "" && (l.given == 0 || l.given == m.Device) {
+	if m.Kind == mount.NFS4 && l.fileSystem != "" && (l.given == 0 || l.given == m.Device) {
 		l.given = m.Device
 		return l.fileSystem, nil
 	}
-	return m.Identity()
+	id, err := m.Identity()
+	if err != nil {
+		return "", err
+	}
+	if first, met := l.devices[id]; met && first != m.Device && m.Kind != mount.NFS4 {
+		return "", errTwin
+	}
+	l.devices[id] = m.Device
+	if l.fileSystem != "" && m.Kind != mount.NFS4 {
+		id = l.fileSystem + " " + id
+	}
+	return id, nil
 }
+
+// errTwin is the error of a copy of a file system that is mounted beside the original:
+// they have one identity, but not the same files.
+var errTwin = errors.New("another file system of this scan has the same identity, as copies of disks and images do")
 
 // RemoteError is that of an index in a file on a network file system.
 type RemoteError struct {
@@ -215,18 +263,29 @@ func (e *RemoteError) Error() string {
 		"choose a file on this machine's own disk, or share a dynamodb://TABLE", e.Path, e.Kind)
 }
 
-// local returns an error for a file that would be on a network file system.
-func local(path string) error {
+// local returns the path of a file without links, whether it exists or not, or an error
+// if it is on a network file system.
+func local(path string) (string, error) {
+	for range 40 { // as many links as Linux follows
+		target, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
 	dir, err := realPath(filepath.Dir(path))
 	if err != nil {
-		return err
+		return "", err
 	}
 	m, err := mount.Of(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if m.IsRemote() {
-		return &RemoteError{path, m.Kind}
+		return "", &RemoteError{path, m.Kind}
 	}
-	return nil
+	return filepath.Join(dir, filepath.Base(path)), nil
 }

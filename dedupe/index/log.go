@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -57,6 +58,10 @@ const (
 	// slack is how many bytes may be out of date before a new file is worth it.
 	slack = 1 << 20
 
+	// maxBlock is more than any block has, see maxEntries. A header that speaks of more
+	// is damage.
+	maxBlock = 1 << 20
+
 	// blocksAtOnce is how many blocks are written at once, typically 8 KiB each.
 	blocksAtOnce = 64
 )
@@ -68,7 +73,8 @@ func OpenLog(path string) (*Log, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, fmt.Errorf("can't create the directory of the index: %w; choose another file", err)
 	}
-	if err := local(path); err != nil {
+	path, err := local(path)
+	if err != nil {
 		return nil, err
 	}
 	l := &Log{path: path}
@@ -157,18 +163,44 @@ func (l *Log) checkDamaged(b []byte, size int64) error {
 	if _, err := l.file.ReadAt(window, 0); err != nil && err != io.EOF {
 		return fmt.Errorf("can't read the index: %w", err)
 	}
-	first, last := len(magic), len(magic)
-	if isTorn(head) {
-		if last = len(window); len(bytes.Trim(window[first:], "\x00")) == 0 && size == int64(len(window)) {
-			return nil
-		}
+	torn := isTorn(head)
+	if torn && len(bytes.Trim(window[len(magic):], "\x00")) == 0 && size == int64(len(window)) {
+		return nil
 	}
-	for at := first; at <= last; at++ {
-		if l.recordsFrom(window[at:], int64(at), size) {
-			return nil
-		}
+	if _, _, ok := parseHeader(window[len(magic):]); ok {
+		return nil // a record follows the head, whatever became of the rest
+	}
+	if torn && l.recordsAfter(window, size) {
+		return nil
 	}
 	return other
+}
+
+// recordsAfter reports whether records begin somewhere in the window, which is the start
+// of the file, and follow each other up to the end of the file.
+func (l *Log) recordsAfter(window []byte, size int64) bool {
+	leads := make(map[int64]bool) // offsets that were tried, and lead to no end
+	for at := int64(len(magic)); at+headerSize <= int64(len(window)); at++ {
+		for next, more := l.after(at, window); more && !leads[next]; next, more = l.after(next, window) {
+			if next == size {
+				return true
+			}
+			leads[next] = true
+		}
+	}
+	return false
+}
+
+// after returns the offset after the record at an offset, if there is one.
+func (l *Log) after(at int64, window []byte) (int64, bool) {
+	var header [headerSize]byte
+	if at+headerSize <= int64(len(window)) {
+		copy(header[:], window[at:])
+	} else if _, err := l.file.ReadAt(header[:], at); err != nil {
+		return 0, false
+	}
+	_, n, ok := parseHeader(header[:])
+	return at + headerSize + int64(n), ok
 }
 
 // isTorn reports whether each byte of a head is that of magic, or zero.
@@ -186,24 +218,6 @@ func isTorn(head []byte) bool {
 func isOtherVersion(head []byte) bool {
 	const number = len("dedupe index ")
 	return len(head) == len(magic) && string(head[:number]) == magic[:number] && string(head[number+1:]) == magic[number+1:]
-}
-
-// recordsFrom reports whether a record is at an offset, of which b is there, and one
-// record after another up to the end of the file.
-func (l *Log) recordsFrom(b []byte, at, size int64) bool {
-	_, n, ok := parseHeader(b)
-	for ok {
-		at += headerSize + int64(n)
-		if at >= size {
-			return at == size
-		}
-		var header [headerSize]byte
-		if _, err := l.file.ReadAt(header[:], at); err != nil {
-			return false
-		}
-		_, n, ok = parseHeader(header[:])
-	}
-	return false
 }
 
 // add notes the record at the end of the valid bytes.
@@ -239,7 +253,8 @@ func parseHeader(b []byte) (key Key, size uint32, ok bool) {
 	}
 	b = b[:headerSize]
 	sum := b[headerSize-4:]
-	return Key(b[4:]), binary.LittleEndian.Uint32(b), castagnoli(b[:headerSize-4]) == binary.LittleEndian.Uint32(sum)
+	size = binary.LittleEndian.Uint32(b)
+	return Key(b[4:]), size, size <= maxBlock && castagnoli(b[:headerSize-4]) == binary.LittleEndian.Uint32(sum)
 }
 
 func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
@@ -371,9 +386,9 @@ func (l *Log) expired(n int) (keys []Key) {
 
 // compact replaces the locked file by one with only the blocks that count.
 func (l *Log) compact() error {
-	file, err := os.OpenFile(l.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := createBeside(l.path)
 	if err != nil {
-		return err
+		return nil // the file stays as large as it is
 	}
 	smaller := Log{path: l.path, file: file}
 	smaller.forget()
@@ -395,6 +410,32 @@ func (l *Log) compact() error {
 	l.file.Close()
 	l.file, l.end, l.live, l.at = file, smaller.end, smaller.live, smaller.at
 	return nil
+}
+
+// createBeside creates the file that is to replace an index. What a killed process left
+// there is replaced; somebody else's file is an error.
+func createBeside(path string) (*os.File, error) {
+	path += ".new"
+	create := func() (*os.File, error) {
+		return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	}
+	file, err := create()
+	if !errors.Is(err, os.ErrExist) {
+		return file, err
+	}
+	left, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer left.Close()
+	head := make([]byte, len(magic))
+	if n, err := left.ReadAt(head, 0); err != nil && err != io.EOF || n > 0 && string(head[:n]) != magic {
+		return nil, os.ErrExist
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return create()
 }
 
 // begin turns the file into an empty index.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -100,6 +101,8 @@ func TestHead(t *testing.T) {
 		"head cut":                     {[]byte("dedupe i"), true},
 		"head overwritten":             {over(0, "something else.."), true},
 		"a sector zeroed":              {over(0, zeros(512)), true},
+		"head zeroed, end lost":        {over(0, zeros(16))[:len(whole)-10], true},
+		"head flipped, end zeroed":     {append(over(0, "D")[:len(whole)-100], zeros(100)...), true},
 		"a page zeroed":                {over(0, zeros(4096)), true},
 		"all zeros":                    {make([]byte, 4096), true},
 		"another version":              {[]byte("dedupe index 7\n\x00of which nothing is known"), true},
@@ -141,6 +144,76 @@ func TestHead(t *testing.T) {
 			l.Close()
 			t.Errorf("%s is taken for an index", path)
 		}
+	}
+}
+
+// TestBeside is that an index is replaced where its links lead, and that a file of
+// somebody else's which has the name of the replacement stays.
+func TestBeside(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := os.Symlink("real", link); err != nil {
+		t.Fatal(err)
+	}
+	grow := func() {
+		t.Helper()
+		l, err := OpenLog(link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		for i := range 200 {
+			if _, err := l.Update(t.Context(), []Key{keyOf(1)}, func(key Key, _ []byte) []byte { return number(key, uint64(i), 1<<15) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	size := func(path string) int64 {
+		t.Helper()
+		st, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Size()
+	}
+	grow()
+	if small := size(path); small > 3<<20 || size(link) != int64(len("real")) {
+		t.Errorf("the file has %d bytes, the link %d", small, size(link))
+	}
+	write(t, []byte("precious"), path+".new")
+	grow()
+	if b, err := os.ReadFile(path + ".new"); err != nil || string(b) != "precious" {
+		t.Errorf("%q, %v", b, err)
+	}
+	write(t, []byte(magic+"and what a killed process wrote"), path+".new")
+	grow()
+	if _, err := os.Stat(path + ".new"); err == nil || size(path) > 3<<20 {
+		t.Errorf("what a killed process left stays, and the file has %d bytes", size(path))
+	}
+}
+
+// TestHuge has a file speak of more than it can have: that takes no time and no memory.
+func TestHuge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	sized := func(size uint32) []byte {
+		b := appendRecord(nil, keyOf(1), nil)[:headerSize-4]
+		binary.LittleEndian.PutUint32(b, size)
+		return binary.LittleEndian.AppendUint32(b, castagnoli(b))
+	}
+	write(t, append([]byte(magic), sized(1500<<20)...), path)
+	if err := os.Truncate(path, 2<<30); err != nil {
+		t.Fatal(err)
+	}
+	l, err := OpenLog(path)
+	if err != nil || len(l.at) > 0 {
+		t.Fatalf("%v, a block of %d bytes", err, l.at[keyOf(1)].size)
+	}
+	l.Close()
+	// Records of no size after a lost head, and no end of them.
+	write(t, append(append(make([]byte, 17), bytes.Repeat(sized(0), 40_000)...), 'x'), path)
+	if l, err := OpenLog(path); err == nil {
+		l.Close()
+		t.Error("it is taken for an index")
 	}
 }
 

@@ -129,6 +129,15 @@ func TestTrust(t *testing.T) {
 			w.fill("m/s", "DDF")
 			w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
 		}, trusted: true},
+		"subvolumes that change places": {mount: func(w workplace) {
+			w.image("btrfs", "120M")
+			w.run("btrfs", "subvolume", "create", "m/s")
+			w.fill("m/s", "DDF")
+			w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
+		}, trusted: true, change: func(w workplace) {
+			w.again("m/t/a", 'F')
+			w.run("sh", "-c", "mv m/s m/u && mv m/t m/s && mv m/u m/t")
+		}},
 		"EFS-like": {mount: func(w workplace) { w.efs() }, trusted: true, change: func(w workplace) { w.again("src/a", 'D'); w.fresh() }},
 
 		"squashfs": {mount: func(w workplace) { w.squashfs("src") }, change: func(w workplace) {
@@ -204,6 +213,62 @@ func TestTrust(t *testing.T) {
 				t.Errorf("after a change:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestTwins scans a file system and a copy of it, which has the same identity: entries of
+// one do not answer for the other.
+func TestTwins(t *testing.T) {
+	w := newWorkplace(t)
+	w.image("ext4", "20M")
+	w.unmount()
+	w.run("cp", "img", "img2")
+	w.run("mkdir", "d", "d/1", "d/2")
+	for n, img := range map[string]string{"d/1": "img", "d/2": "img2"} {
+		w.run("mount", "-o", "loop", img, n)
+		w.Cleanup(func() { unix.Unmount(w.path(n), unix.MNT_DETACH) })
+		w.fill(n, "AAC")
+	}
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	opts := options(w.path("d"))
+	for range 3 {
+		want, _ := scan(t, nil, opts)
+		use := x.Scan(opts)
+		with := opts
+		with.Wrap = use.Wrap
+		r, err := dedupe.Scan(t.Context(), with)
+		if diff := cmp.Diff(want, groupsOf(r)); err != nil || diff != "" {
+			t.Errorf("%v\n%s", err, diff)
+		}
+		if err := use.Flush(t.Context()); !errors.Is(err, errTwin) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestCovered is that files which are mounted into the directory that an EFS-like mount
+// shows are read in every scan: on the mount, all files have one device.
+func TestCovered(t *testing.T) {
+	w := newWorkplace(t)
+	mounted(t, w.path("other"))
+	write(t, bytes.Repeat([]byte("A"), 5000), w.path("other/f"))
+	if err := unix.Mount(w.path("other/f"), w.path("src/c"), "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(w.path("src/c"), unix.MNT_DETACH) })
+	w.efs()
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	for range 2 {
+		opts := options(w.path("m"))
+		use := x.Scan(opts)
+		opts.Wrap = use.Wrap
+		r, err := dedupe.Scan(t.Context(), opts)
+		if err != nil || r.Stats.FilesKnown > 0 || len(r.Groups) != 1 {
+			t.Errorf("%+v, %v", r.Stats, err)
+		}
+		if err := use.Flush(t.Context()); !errors.Is(err, errNested) {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

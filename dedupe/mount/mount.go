@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Mount is a mounted file system, or a part of one.
@@ -24,6 +26,7 @@ type Mount struct {
 	Source string // such as /dev/sda1 or fs-01234567.efs.us-east-1.amazonaws.com:/
 	Device uint64 // of its files, but for btrfs, where each subvolume has its own
 	id     string // what Identity returned
+	asked  string // the directory to ask for the identity, if it is not Point
 }
 
 // NFS4 is the kind of an NFS mount of version 4.0 and later.
@@ -68,9 +71,14 @@ func (m *Mount) IsRemote() bool {
 }
 
 // IsImage reports whether the file system is in a file that is attached as a device:
-// another image may be attached there next.
+// another image may be attached there next. The source of a mount may have any name, so
+// the number of the device counts, too.
+// Source: Linux, Documentation/admin-guide/devices.txt: 7 are loop devices, 43 network
+// block devices.
 func (m *Mount) IsImage() bool {
-	return strings.HasPrefix(m.Source, "/dev/loop") || strings.HasPrefix(m.Source, "/dev/nbd")
+	const loop, nbd = 7, 43
+	major := unix.Major(m.Device)
+	return strings.HasPrefix(m.Source, "/dev/loop") || strings.HasPrefix(m.Source, "/dev/nbd") || major == loop || major == nbd
 }
 
 // family is the kind without what comes after a dot.

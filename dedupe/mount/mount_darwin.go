@@ -33,6 +33,12 @@ func (*Table) Of(dir string) (*Mount, uint64, error) {
 	}, device, nil
 }
 
+// Exactly is Of.
+func (all *Table) Exactly(dir string) (*Mount, uint64, error) { return all.Of(dir) }
+
+// Covers is false: only directories are mounted over here.
+func (*Table) Covers(string) bool { return false }
+
 // fsid returns the identity of a file system, or an empty string. That of APFS is the
 // number of its device.
 func fsid(m *Mount) (string, error) {

@@ -17,6 +17,7 @@ import (
 type Table struct {
 	byID map[uint64]*Mount
 	at   map[string]*Mount // by mount point
+	in   map[string]bool   // the directories that mount points are in
 	err  error
 }
 
@@ -30,9 +31,9 @@ func Read() *Table {
 
 // Parse reads a mount table. Source of the format: proc(5), mountinfo.
 func Parse(data string) *Table {
-	all := &Table{byID: make(map[uint64]*Mount), at: make(map[string]*Mount)}
+	all := &Table{byID: make(map[uint64]*Mount), at: make(map[string]*Mount), in: make(map[string]bool)}
 	for line := range strings.Lines(data) {
-		fields := strings.Fields(line)
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ") // the kernel escapes blanks, but not what Unicode calls space
 		if len(fields) < 10 {
 			continue
 		}
@@ -51,6 +52,7 @@ func Parse(data string) *Table {
 		m := &Mount{Point: unescape(fields[4]), Root: unescape(fields[3]), Kind: fields[optional+1], Source: unescape(fields[optional+2]), Device: unix.Mkdev(major, minor)}
 		all.byID[id] = m
 		all.at[m.Point] = m // the last one hides those before
+		all.in[filepath.Dir(m.Point)] = true
 	}
 	return all
 }
@@ -72,14 +74,14 @@ func unescape(s string) string {
 }
 
 // Of returns the mount that a directory is on, by its absolute path, which has no
-// links, and the device that its files have then: if theirs is another, that mount is
-// hidden by another one.
+// links, and the device that its files have then. If theirs is another, the mount is
+// hidden by another one, which Exactly finds.
 func (all *Table) Of(dir string) (*Mount, uint64, error) {
 	for at := dir; ; at = filepath.Dir(at) {
 		m := all.at[at]
 		switch {
 		case m != nil && m.Kind == "btrfs":
-			return all.ofSubvolume(dir, m)
+			return all.Exactly(dir)
 		case m != nil:
 			return m, m.Device, nil
 		case at == "/" || at == ".":
@@ -88,18 +90,35 @@ func (all *Table) Of(dir string) (*Mount, uint64, error) {
 	}
 }
 
-// ofSubvolume is Of for btrfs, where each subvolume has a device that the mount table
-// does not have. So the kernel is asked which mount it is, as it can be since Linux 5.8.
-func (all *Table) ofSubvolume(dir string, byPath *Mount) (*Mount, uint64, error) {
+// Exactly is Of, but asks the kernel which mount it is. Linux can tell since 5.8;
+// before, and where the table does not have that mount, it is ErrHidden. A subvolume of
+// btrfs has a device, inode numbers and an identity of its own, so it is a mount of its
+// own here.
+func (all *Table) Exactly(dir string) (*Mount, uint64, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err != nil {
 		return nil, 0, &os.PathError{Op: "statx", Path: dir, Err: err}
 	}
-	if st.Mask&unix.STATX_MNT_ID != 0 && all.byID[st.Mnt_id] != byPath {
+	m := all.byID[st.Mnt_id]
+	if st.Mask&unix.STATX_MNT_ID == 0 || m == nil || !m.holds(dir) {
 		return nil, 0, ErrHidden
 	}
-	return byPath, unix.Mkdev(st.Dev_major, st.Dev_minor), nil
+	device := unix.Mkdev(st.Dev_major, st.Dev_minor)
+	if m.Kind != "btrfs" {
+		return m, device, nil
+	}
+	subvolume := *m
+	subvolume.id, subvolume.asked = "", dir
+	return &subvolume, device, nil
 }
+
+// holds reports whether a path is below the mount point.
+func (m *Mount) holds(path string) bool {
+	return path == m.Point || strings.HasPrefix(path, strings.TrimSuffix(m.Point, "/")+"/")
+}
+
+// Covers reports whether something is mounted over a name in a directory.
+func (all *Table) Covers(dir string) bool { return all.in[dir] }
 
 // fsid returns the identity that a local file system keeps with its content, or an
 // empty string. XFS gives statfs only the number of its device, which the next image
@@ -109,7 +128,7 @@ func fsid(m *Mount) (string, error) {
 		return xfsUUID(m.Point)
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(m.Point, &st); err != nil {
+	if err := unix.Statfs(cmp.Or(m.asked, m.Point), &st); err != nil {
 		return "", err
 	}
 	if st.Fsid.Val == [2]int32{} {

@@ -6,6 +6,18 @@ import (
 	"testing"
 )
 
+// TestOddNames reads the mount table where names have what Unicode calls space: the
+// kernel escapes blanks only, so a name must not be taken for other fields.
+func TestOddNames(t *testing.T) {
+	const name = "/p/x\rrw\r-\rnfs4\rserver:\r"
+	all := Parse("35 22 0:45 / " + name + " rw - fuse.sshfs host:/x rw\n36 22 0:46 / /p/\u00a0x\u0085 rw - tmpfs t rw\n")
+	for point, kind := range map[string]string{name: "fuse.sshfs", "/p/\u00a0x\u0085": "tmpfs"} {
+		if m := all.at[point]; m == nil || m.Kind != kind {
+			t.Errorf("%q: %+v, want %s", point, m, kind)
+		}
+	}
+}
+
 // TestMountinfo holds how file systems are identified, by lines as Linux writes
 // them.
 func TestMountinfo(t *testing.T) {
