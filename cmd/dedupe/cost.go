@@ -25,16 +25,15 @@ type projection struct {
 
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	u := &p.usage
-	*u = cost.DefaultUsage()
 	f.Var((*cli.Quantity)(&u.Calls), "calls", "calls a month that the bill is for")
-	f.StringVar(&p.region, "region", cost.DefaultRegion, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
+	f.StringVar(&p.region, "region", cost.DefaultRegion, "take the prices of this `region`: "+strings.Join(cost.Regions(), ", "))
 	f.Int64Var(&u.Lambda.MemoryMB, "memory", memory, memoryHelp)
-	f.Var(cli.OneOf(&u.Lambda.Arch, cost.ARM, cost.X86), "arch", "instruction set of the Lambda function")
-	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "kind of API Gateway in front of it")
-	f.Var(cli.OneOf(&u.EFS.Throughput, cost.Elastic, cost.Provisioned, cost.Bursting), "throughput", "throughput mode of the file system")
-	f.Var(cli.OneOf(&u.EFS.StorageClass, cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage), "storage-class", "where the files are stored; none leaves storage out")
+	f.Var(cli.OneOf(&u.Lambda.Arch, cost.ARM, cost.X86), "arch", "the instruction set of the Lambda function")
+	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "the kind of API Gateway in front of it")
+	f.Var(cli.OneOf(&u.EFS.Throughput, cost.Elastic, cost.Provisioned, cost.Bursting), "throughput", "the throughput mode of the file system")
+	f.Var(cli.OneOf(&u.EFS.StorageClass, cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage), "storage-class", "where the files are stored; none leaves out storage")
 	f.BoolVar(&u.FreeTier, "free-tier", false, "apply Lambda's monthly free tier")
-	f.Var(&p.churn, "churn", "with an index: the bill if so many files change between two calls, beside the bill if every call reads all")
+	f.Var(&p.churn, "churn", "with an index: the share of the files that change between two calls; shows the bill with the index beside the one without")
 	f.Lookup("churn").DefValue = "" // none: there is one bill
 }
 
@@ -56,24 +55,23 @@ type bill struct {
 }
 
 func costCommand(s cli.Std) *cobra.Command {
-	c := bill{Std: s, format: report.Text}
+	c := bill{Std: s, format: report.Text, projection: projection{usage: cost.DefaultUsage()}}
 	cmd := &cobra.Command{
 		Use:   "cost [flags]",
-		Short: "Project what a month of calls costs, from figures or from a report",
+		Short: "Project what a month of calls costs",
 		Long: `Project what a month of calls costs: Lambda, API Gateway, and what EFS charges
-for reading and for storing. The figures of a call are given by hand, or are
-those that a scan measured (--report); flags then change what they name. Several
-reports are compared, side by side.
+for reading and storing. Give the figures of a call by hand, or take those that
+a scan measured (--report); other flags then replace what they name. Several
+reports are compared side by side.
 
-EFS counts a read of a file in steps of at most 1 MiB, each at least 32 KiB, and
-three metadata operations of 4 KiB for each open: look up, open and close.
+EFS meters a file as reads of at most 1 MiB, each at least 32 KiB, and three
+metadata operations of 4 KiB for each open: look up, open and close.
 
-For the report of a scan with an index, --churn sets the bill with the index beside
-the bill if every call reads all, and says at which churn they are the same. Files
-are taken to change independently of each other. The index is charged for looking
-all up in each call, and for rewriting the items in which a file has changed.`,
-		Example: `  dedupe cost --calls 50M --memory 1769 --arch arm64 --duration 300ms --bytes-read 100MiB --opens 100
-  dedupe scan --format json --output report.json /mnt/efs
+With --churn and the report of a scan with an index, the bill with the index is
+set beside the bill if every call reads everything. Files are taken to change
+independently. The index is charged for each look-up, and for rewriting the
+items in which a file has changed.`,
+		Example: `  dedupe cost --calls 50M --duration 300ms --bytes-read 100MiB --opens 100
   dedupe cost --report report.json --throughput provisioned
   dedupe cost --report goroutines.json --report processes.json
   dedupe cost --report indexed.json --churn 1%`,
@@ -83,20 +81,25 @@ all up in each call, and for rewriting the items in which a file has changed.`,
 			return c.run(cmd.Flags())
 		},
 	}
-	f := cmd.Flags()
 	u := &c.usage
-	c.flags(f, cost.DefaultMemoryMB, "MB of the Lambda function")
-	f.StringArrayVar(&c.reports, "report", nil, "take the figures of a call from this `file`, a JSON report of dedupe scan, or - for standard input (may repeat)")
-	f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
-	f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
-	f.Var(&c.opens, "opens", "files that a call opens, the bytes spread evenly over them")
-	f.Var((*cli.ByteSize)(&u.EFS.StoredBytes), "stored", "what the file system holds")
-	f.Var((*cli.ByteSize)(&u.EFS.ReclaimableBytes), "reclaimable", "what of it duplicates hold")
-	f.Var((*cli.ByteSize)(&u.RequestBytes), "payload", "what API Gateway carries for a call")
-	f.Int64Var(&u.EFS.ProvisionedMiBps, "provisioned-mibps", 0, "with provisioned throughput, the rate; 0 for the average that the calls need")
-	f.Int64Var(&u.Lambda.EphemeralMB, "ephemeral-storage", 512, "MB of /tmp")
-	f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "environments kept ready all month")
-	f.Var(cli.OneOf(&c.format, report.Text, report.JSON), "format", "how to write the bill")
+	cli.Flags(cmd, "Call", func(f *pflag.FlagSet) {
+		f.StringArrayVar(&c.reports, "report", nil, "take the figures from this `file`, a JSON report, or - for standard input (may repeat)")
+		f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
+		f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
+		f.Var(&c.opens, "opens", "files that a call opens, with the bytes spread evenly over them")
+		f.Var((*cli.ByteSize)(&u.RequestBytes), "payload", "what API Gateway carries for a call")
+		f.Var((*cli.ByteSize)(&u.EFS.StoredBytes), "stored", "what the file system holds")
+		f.Var((*cli.ByteSize)(&u.EFS.ReclaimableBytes), "reclaimable", "how much of that duplicates hold")
+	})
+	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) {
+		c.flags(f, cost.DefaultMemoryMB, "`MB` of the Lambda function")
+		f.Int64Var(&u.EFS.ProvisionedMiBps, "provisioned-mibps", 0, "the `rate` of provisioned throughput; 0 for the average that the calls need")
+		f.Int64Var(&u.Lambda.EphemeralMB, "ephemeral-storage", 512, "`MB` of /tmp")
+		f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "the `number` of environments that are kept ready all month")
+	})
+	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
+		f.Var(cli.OneOf(&c.format, report.Text, report.JSON), "format", "the format of the bill")
+	})
 	return cmd
 }
 

@@ -35,8 +35,7 @@ json rewrites them as the current version.
 Memory does not grow with the report, except for the problems that --all names.
 
 Exit codes: 0 the report was written; 2 it could not be read or written.`,
-		Example: `  dedupe scan --format json --output report.json /mnt/efs
-  dedupe report report.json
+		Example: `  dedupe report report.json
   dedupe report --top 50 report.json
   dedupe report --format csv --output report.csv report.json
   zcat report.json.gz | dedupe report --summary --bill -`,

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
@@ -38,56 +39,60 @@ func scanCommand(s cli.Std) *cobra.Command {
 		opts:    dedupe.Options{Mode: dedupe.Goroutines},
 		minSize: 1,
 		format:  report.Text,
+		bill:    projection{usage: cost.DefaultUsage()},
 	}
 	cmd := &cobra.Command{
 		Use:   "scan [flags] ROOT...",
-		Short: "Find the groups of identical files below directories",
-		Long: `Find the groups of identical files below the roots, directories or files.
+		Short: "Find identical files",
+		Long: `Find the groups of identical files below the ROOTs, directories or files.
 
 Hard links to one file are one copy. Symbolic links are not followed, except
-roots that are links; FIFOs, sockets and devices are never opened. What can't be
-read, or changes meanwhile, is in no group but named as a problem.
+ROOTs that are links. FIFOs, sockets and devices are never opened. Files that
+cannot be read or that change during the scan are listed as problems and never
+grouped.
 
-Globs know * ? [a-z] {a,b} and ** for any number of directories. One without a
-slash is matched against the name alone, one with a slash against the path below
-the root. An excluded directory is not entered.
+Globs know * ? [a-z] {a,b} and ** for any number of directories. A glob without
+a slash is matched against the name, one with a slash against the path below the
+ROOT. An excluded directory is not entered.
 
-With --index, the digests of files are remembered, and what has not changed since
-is not read: same inode, size, mtime and ctime. A scan that was interrupted goes
-on where it was. auto is a file of your own in the cache directory. With --churn
-too, there are two bills: calls with the index, and calls that read all.
-
-Exit codes: 0 all was read; 1 there were problems; 2 no answer: bad use, a root
-that does not exist, or an output that can't be written; 3 duplicates were found
-and --fail-on-duplicates was given; 130 interrupted.`,
+Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
+a ROOT that does not exist, or an output that can't be written; 3 duplicates
+were found and --fail-on-duplicates was given; 130 interrupted.`,
 		Example: `  dedupe scan /mnt/efs
-  dedupe scan --mode processes --workers 100 --format json /mnt/efs
-  dedupe scan --min-size 1MiB --exclude '**/cache/**' --output report.json --format json /mnt/efs
+  dedupe scan --min-size 1MiB --exclude '**/cache/**' /mnt/efs
+  dedupe scan --mode processes --workers 100 /mnt/efs
   dedupe scan --index auto /mnt/efs
-  dedupe scan --index dynamodb://digests --index-id fs-0123abcd --churn 1% /mnt/efs
-  dedupe scan --format fdupes . | less`,
+  dedupe scan --format json --output report.json /mnt/efs
+  dedupe scan --bill --region eu-west-1 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.opts.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")
 			return c.run(cmd.Context())
 		},
 	}
-	f := cmd.Flags()
-	f.Var(cli.OneOf(&c.opts.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "read and hash files in goroutines, or in a pool of worker processes")
-	f.IntVar(&c.opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
-	f.BoolVar(&c.opts.HashAll, "hash-all", false, "hash the whole of every file that shares its size, instead of comparing, or looking at its ends first")
-	f.Var(&c.minSize, "min-size", "leave out smaller files; 0 counts empty files too")
-	f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
-	f.StringArrayVar(&c.opts.Filter.Include, "include", nil, "only files that match this `glob` (may repeat)")
-	f.StringArrayVar(&c.opts.Filter.Exclude, "exclude", nil, "no files or directories that match this `glob` (may repeat)")
-	f.BoolVar(&c.opts.OneFileSystem, "one-file-system", false, "enter no other file system than that of each root")
-	f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "how to write the report")
-	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
-	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
-	textFlags(f, &c.write)
-	c.index.flags(f)
-	f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are any")
-	c.bill.flags(f, 0, "MB of the Lambda function; 0 for 1769, or what the scan took if that is more")
+	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) {
+		f.Var(&c.minSize, "min-size", "leave out smaller files; 0 includes empty files")
+		f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
+		f.StringArrayVar(&c.opts.Filter.Include, "include", nil, "take only files that match this `glob` (may repeat)")
+		f.StringArrayVar(&c.opts.Filter.Exclude, "exclude", nil, "leave out files and directories that match this `glob` (may repeat)")
+		f.BoolVar(&c.opts.OneFileSystem, "one-file-system", false, "stay on the file system of each ROOT")
+	})
+	cli.Flags(cmd, "Read", func(f *pflag.FlagSet) {
+		f.Var(cli.OneOf(&c.opts.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
+		f.IntVar(&c.opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
+		f.BoolVar(&c.opts.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
+	})
+	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
+	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
+		f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "the format of the report")
+		f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report")
+		textFlags(f, &c.write)
+		f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
+		f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")
+	})
+	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) {
+		c.bill.flags(f, 0, "`MB` of the Lambda function; 0 for 1769, or more if the scan took more")
+	})
 	return cmd
 }
 

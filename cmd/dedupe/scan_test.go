@@ -13,6 +13,7 @@ import (
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
 
@@ -32,7 +33,7 @@ func TestInterruptedWhenDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var read atomic.Int64
 	var stderr bytes.Buffer
-	c := scan{Std: cli.Std{Err: &stderr}, format: report.JSON, output: path, minSize: 1, opts: dedupe.Options{
+	c := scan{Std: cli.Std{Err: &stderr}, bill: projection{usage: cost.DefaultUsage()}, format: report.JSON, output: path, minSize: 1, opts: dedupe.Options{
 		Roots: []string{dir}, Mode: dedupe.Goroutines, Workers: 4,
 		Read: func(n int64) {
 			if read.Add(n) == int64(2*len("the same")) {

@@ -24,7 +24,7 @@ import (
 	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
-// bootstrap builds the program as it is deployed.
+// bootstrap builds the program as deployed.
 func bootstrap(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bootstrap")
@@ -36,7 +36,7 @@ func bootstrap(t testing.TB) string {
 	return path
 }
 
-// start runs a bootstrap with a root, whose logs are discarded.
+// start runs a bootstrap that serves root, and discards its logs.
 func start(t testing.TB, path, root string, env ...string) (*runtimeapi.Function, error) {
 	t.Helper()
 	return runtimeapi.Start(t.Context(), func() *exec.Cmd {
@@ -46,7 +46,7 @@ func start(t testing.TB, path, root string, env ...string) (*runtimeapi.Function
 	})
 }
 
-// tree makes two sets of identical files.
+// tree creates two sets of identical files.
 func tree(t testing.TB) (root string) {
 	t.Helper()
 	root = filepath.Join(t.TempDir(), "root")
@@ -56,7 +56,7 @@ func tree(t testing.TB) (root string) {
 	return root
 }
 
-// groups are the paths of each group of a report, in the order of the first.
+// groups returns the paths of each duplicate group in a report, sorted by first path.
 func groups(t *testing.T, report []byte) [][]string {
 	t.Helper()
 	var doc struct {
@@ -76,7 +76,7 @@ func groups(t *testing.T, report []byte) [][]string {
 	return all
 }
 
-// fromCommandLine is the report of dedupe scan.
+// fromCommandLine returns the report of dedupe scan.
 func fromCommandLine(t *testing.T, root string) []byte {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "dedupe")
@@ -94,7 +94,7 @@ func fromCommandLine(t *testing.T, root string) []byte {
 	return report
 }
 
-// answered is a response of any of the formats.
+// answered is a response in any format.
 type answered struct {
 	StatusCode        int
 	Headers           map[string]string
@@ -125,7 +125,7 @@ func invoke(t *testing.T, f *runtimeapi.Function, event []byte) answered {
 	return a
 }
 
-// inMode returns an event that asks for a scan in another mode.
+// inMode returns the event with a request for a scan in this mode.
 func inMode(t *testing.T, event []byte, mode string) []byte {
 	t.Helper()
 	other := fmt.Sprintf(`{"path": ".", "mode": %q, "workers": 8}`, mode)
@@ -135,8 +135,8 @@ func inMode(t *testing.T, event []byte, mode string) []byte {
 	return edit(t, edit(t, event, "body", other), "isBase64Encoded", false)
 }
 
-// Every kind of event, cold and warm, in both modes, has the groups that dedupe
-// scan finds.
+// Every kind of event, cold and warm, in both modes, returns the duplicate groups that
+// dedupe scan finds.
 func TestBootstrap(t *testing.T) {
 	path := bootstrap(t)
 	root := tree(t)
@@ -181,7 +181,7 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
-// An event that is not answered is an error of the function, which goes on.
+// An event that cannot be answered fails the invocation, but not the function.
 func TestBootstrapErrors(t *testing.T) {
 	path := bootstrap(t)
 	root := tree(t)
@@ -191,7 +191,7 @@ func TestBootstrapErrors(t *testing.T) {
 	}
 	defer f.Close()
 	for event, want := range map[string][2]string{
-		`{"Records": []}`:                     {"EventError", "none of API Gateway"},
+		`{"Records": []}`:                     {"EventError", "unknown event: "},
 		`{"path": "../x"}`:                    {"Problem", ": "},
 		`{"path": ".", "mode": "threads"}`:    {"Problem", "Bad Request: "},
 		`{"path": ".", "frobnicate": "true"}`: {"Problem", "Bad Request: "},
@@ -206,9 +206,9 @@ func TestBootstrapErrors(t *testing.T) {
 	}
 }
 
-// A bootstrap that has a worker's role, and no parent, says so and ends.
+// A bootstrap that has a worker's role but no parent says so and exits.
 func TestBootstrapWorkerByHand(t *testing.T) {
-	cmd := exec.Command(bootstrap(t)) // its standard input is no pipe
+	cmd := exec.Command(bootstrap(t)) // standard input is not a pipe
 	cmd.Env = append(os.Environ(), "DEDUPE_WORKER=hash")
 	out, err := cmd.CombinedOutput()
 	if err == nil || cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("unset it")) || bytes.Count(out, []byte("\n")) != 1 {
@@ -216,8 +216,8 @@ func TestBootstrapWorkerByHand(t *testing.T) {
 	}
 }
 
-// With a claim for tenants, who is authenticated reads the folder of that name,
-// and who is not reads nothing.
+// With a tenant claim, authenticated callers see their own folder, and all others see
+// nothing.
 func TestBootstrapTenants(t *testing.T) {
 	path := bootstrap(t)
 	root := t.TempDir()
@@ -257,7 +257,7 @@ func TestBootstrapTenants(t *testing.T) {
 	}
 }
 
-// lines are the JSON documents of a log.
+// lines parses a log with one JSON document per line.
 func lines(t *testing.T, log *bytes.Buffer) (all []map[string]any) {
 	t.Helper()
 	for line := range bytes.Lines(log.Bytes()) {
@@ -270,8 +270,8 @@ func lines(t *testing.T, log *bytes.Buffer) (all []map[string]any) {
 	return all
 }
 
-// The log has the gateway's id of each request, or Lambda's own, and no path
-// unless it is asked for.
+// The log has the gateway's ID of each request, or Lambda's if there is no gateway. It
+// has paths only if configured.
 func TestBootstrapLogs(t *testing.T) {
 	path := bootstrap(t)
 	root := tree(t)
@@ -299,8 +299,8 @@ func TestBootstrapLogs(t *testing.T) {
 		var logged []any
 		for _, line := range lines(t, &log) {
 			logged = append(logged, line["request_id"])
-			if _, told := line["path"]; fmt.Sprint(told) != paths {
-				t.Errorf("paths are to be logged: %s, and are: %v", paths, told)
+			if _, logged := line["path"]; fmt.Sprint(logged) != paths {
+				t.Errorf("DEDUPE_LOG_PATHS is %s, but logging paths is %v", paths, logged)
 			}
 		}
 		if diff := cmp.Diff(ids, logged); diff != "" {
@@ -312,11 +312,11 @@ func TestBootstrapLogs(t *testing.T) {
 	}
 }
 
-// The deadline of the function is in every event; the answer comes before it.
+// Every event brings the function's deadline. The answer arrives before it.
 func TestBootstrapDeadline(t *testing.T) {
 	path := bootstrap(t)
 	root := t.TempDir()
-	for _, name := range []string{"a", "b"} { // holes: nothing to store, all of it to hash
+	for _, name := range []string{"a", "b"} { // sparse files: cheap to store, slow to hash
 		if err := os.WriteFile(filepath.Join(root, name), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -342,14 +342,14 @@ func TestBootstrapDeadline(t *testing.T) {
 		}
 	}
 	if _, err := f.Invoke(t.Context(), readEvent(t, "http-api-scan.json"), time.Millisecond); err != nil && !errors.Is(err, runtimeapi.ErrTimeout) {
-		t.Errorf("1 ms: error %v", err) // it may be in time
+		t.Errorf("1 ms: error %v", err) // it may just make it
 	}
 	if a := invoke(t, f, readEvent(t, "http-api-health.json")); a.StatusCode != 200 {
-		t.Errorf("after a time-out: %+v", a)
+		t.Errorf("after a timeout: %+v", a)
 	}
 }
 
-// figures are those of a scan's answer that tell what was read.
+// figures are the parts of a scan's answer that show what it read.
 type figures struct {
 	Complete bool
 	Stats    struct {
@@ -369,13 +369,13 @@ func figuresOf(t *testing.T, a answered) (f figures) {
 	return f
 }
 
-// indexed are the variables of a function with an index in a table.
+// indexed returns the environment of a function whose index is a table.
 func indexed(endpoint string) []string {
 	return []string{"DEDUPE_INDEX=dynamodb://digests", "DEDUPE_INDEX_ID=fs-0123abcd", "AWS_ENDPOINT_URL_DYNAMODB=" + endpoint,
 		"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI", "AWS_SESSION_TOKEN=IQoJb3JpZ2lu"}
 }
 
-// settle waits until the files in root are so old that an index remembers them.
+// settle waits until the files in root are old enough for an index to remember.
 func settle(t *testing.T, root string) {
 	t.Helper()
 	entries, err := os.ReadDir(root)
@@ -393,7 +393,7 @@ func settle(t *testing.T, root string) {
 	}
 }
 
-// What one environment has read, neither it nor another reads again.
+// No environment reads a file again that any environment has read.
 func TestBootstrapIndex(t *testing.T) {
 	for name, variables := range map[string]func(*testing.T) []string{
 		"table": func(t *testing.T) []string { return indexed(aws.DynamoDBForTest(t, "digests")) },
@@ -437,7 +437,7 @@ func TestBootstrapIndex(t *testing.T) {
 			file := filepath.Join(root, want[0][0])
 			content, err := os.ReadFile(file)
 			if err == nil {
-				err = os.WriteFile(file, content, 0o666) // which changes its times
+				err = os.WriteFile(file, content, 0o666) // changes the times
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -447,10 +447,10 @@ func TestBootstrapIndex(t *testing.T) {
 	}
 }
 
-// A scan that the deadline has ended is gone on with, by another environment.
+// When the deadline ends a scan, another environment continues it.
 func TestBootstrapResumes(t *testing.T) {
 	root := tree(t)
-	for _, name := range []string{"x", "y"} { // minutes to read
+	for _, name := range []string{"x", "y"} { // files that take minutes to read
 		if err := errors.Join(os.WriteFile(filepath.Join(root, name), nil, 0o666), os.Truncate(filepath.Join(root, name), 1<<40)); err != nil {
 			t.Skip("this file system holds no file of 1 TiB: ", err)
 		}
@@ -471,16 +471,16 @@ func TestBootstrapResumes(t *testing.T) {
 			t.Fatalf("%s, error %v", r.Body, err)
 		}
 		got := figuresOf(t, a)
-		if got.Complete || got.Stats.Known != read || i == 1 && got.Stats.Opens > 100-read+2*3 { // of the two: prefix, suffix, whole
+		if got.Complete || got.Stats.Known != read || i == 1 && got.Stats.Opens > 100-read+2*3 { // each of the two opens for prefix, suffix, whole
 			t.Errorf("environment %d, after %d files: %+v", i, read, got)
 		}
 		if read += got.Stats.Hashed + got.Stats.Compared; read == 0 {
-			t.Errorf("environment %d has read nothing", i)
+			t.Errorf("environment %d read nothing", i)
 		}
 	}
 }
 
-// An index that can't be reached is a line in the log, without paths and secrets.
+// An unreachable index costs a line in the log, without paths or secrets.
 func TestBootstrapWithoutItsIndex(t *testing.T) {
 	root := tree(t)
 	path := bootstrap(t)
@@ -508,15 +508,15 @@ func TestBootstrapWithoutItsIndex(t *testing.T) {
 	}
 	for _, event := range filteredEvents(t) {
 		if !slices.Contains(events, any(event)) {
-			t.Errorf("the template counts the event %q, and the log has %v: an alarm would be silent", event, events)
+			t.Errorf("the template counts the event %q, but the log has %v: an alarm would stay silent", event, events)
 		}
 	}
 	if diff := cmp.Diff([]any{"WARN", "INFO"}, levels); diff != "" {
 		t.Errorf("%s\n%s", &log, diff)
 	}
-	for _, told := range []string{root, "AKIDEXAMPLE", "wJalrXUtnFEMI", "IQoJb3JpZ2lu"} {
-		if strings.Contains(log.String(), told) {
-			t.Errorf("the log has %s: %s", told, &log)
+	for _, secret := range []string{root, "AKIDEXAMPLE", "wJalrXUtnFEMI", "IQoJb3JpZ2lu"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log reveals %s: %s", secret, &log)
 		}
 	}
 	if !strings.Contains(log.String(), "connection refused") || !strings.Contains(log.String(), "digests") {
@@ -524,7 +524,7 @@ func TestBootstrapWithoutItsIndex(t *testing.T) {
 	}
 }
 
-// filteredEvents are the events that the template's metric filters count.
+// filteredEvents returns the events that the template's metric filters count.
 func filteredEvents(t *testing.T) (events []string) {
 	t.Helper()
 	template, err := os.ReadFile("../../deploy/template.yaml")
@@ -535,13 +535,13 @@ func filteredEvents(t *testing.T) (events []string) {
 	for _, filter := range regexp.MustCompile(`FilterPattern: *'(.*)'`).FindAllStringSubmatch(string(template), -1) {
 		event := byEvent.FindStringSubmatch(filter[1])
 		if event == nil {
-			t.Errorf("the metric filter %s goes by something else than the event", filter[1])
+			t.Errorf("the metric filter %s must match the field event", filter[1])
 			continue
 		}
 		events = append(events, event[1])
 	}
 	if filters := strings.Count(string(template), "AWS::Logs::MetricFilter"); len(events) != filters || filters == 0 {
-		t.Errorf("the template has %d metric filters, and the events %v", filters, events)
+		t.Errorf("the template has %d metric filters, but the events %v", filters, events)
 	}
 	return events
 }
@@ -550,10 +550,10 @@ func TestBootstrapDoesNotStart(t *testing.T) {
 	path := bootstrap(t)
 	var log bytes.Buffer
 	for name, env := range map[string][]string{
-		"no such root":   {"DEDUPE_ROOT=/no/such/root"},
-		"no number":      {"DEDUPE_ROOT=" + t.TempDir(), "DEDUPE_MAX_WORKERS=many"},
-		"root no folder": {"DEDUPE_ROOT=" + path},
-		"no index":       {"DEDUPE_ROOT=" + t.TempDir(), "DEDUPE_INDEX=s3://digests"},
+		"missing root":   {"DEDUPE_ROOT=/no/such/root"},
+		"not a number":   {"DEDUPE_ROOT=" + t.TempDir(), "DEDUPE_MAX_WORKERS=many"},
+		"file as root":   {"DEDUPE_ROOT=" + path},
+		"bad index name": {"DEDUPE_ROOT=" + t.TempDir(), "DEDUPE_INDEX=s3://digests"},
 	} {
 		log.Reset()
 		f, err := runtimeapi.Start(t.Context(), func() *exec.Cmd {
@@ -564,7 +564,7 @@ func TestBootstrapDoesNotStart(t *testing.T) {
 		})
 		if err == nil {
 			f.Close()
-			t.Errorf("%s: it starts", name)
+			t.Errorf("%s: the function starts", name)
 			continue
 		}
 		var line map[string]any
@@ -574,7 +574,7 @@ func TestBootstrapDoesNotStart(t *testing.T) {
 	}
 }
 
-// BenchmarkBootstrap is what a call takes without a scan, and INIT.
+// BenchmarkBootstrap measures the INIT phase and a call that scans nothing.
 func BenchmarkBootstrap(b *testing.B) {
 	path := bootstrap(b)
 	root := b.TempDir()

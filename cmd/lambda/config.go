@@ -12,17 +12,17 @@ import (
 	"efsdedupe/dedupe/service"
 )
 
-// configFrom reads the configuration, all of it, from environment variables:
+// configFrom reads the configuration from environment variables:
 //
-//	DEDUPE_ROOT          the directory that is served, /mnt/efs
-//	DEDUPE_TENANT_CLAIM  the claim that names a caller's folder in it; none
-//	DEDUPE_MAX_WORKERS   of one scan; the service's default
-//	DEDUPE_MAX_FILES     of one scan; the service's default
-//	DEDUPE_LOG_PATHS     whether paths are logged; false
-//	DEDUPE_INDEX         the index of digests, dynamodb://TABLE or a file, such as one in /tmp; none
-//	DEDUPE_INDEX_ID      the identity of the file system in it, such as fs-0123abcd; what its mount says
+//	DEDUPE_ROOT          directory to serve; default /mnt/efs
+//	DEDUPE_TENANT_CLAIM  claim that names the caller's folder in it; default none
+//	DEDUPE_MAX_WORKERS   workers per scan; default 200
+//	DEDUPE_MAX_FILES     files per scan; default a million
+//	DEDUPE_LOG_PATHS     whether to log paths; default false
+//	DEDUPE_INDEX         index of digests: dynamodb://TABLE or a file, for example in /tmp; default none
+//	DEDUPE_INDEX_ID      identity of the file system in the index, such as fs-0123abcd; default from the mount
 //
-// and from AWS_LAMBDA_FUNCTION_MEMORY_SIZE what a call costs.
+// AWS_LAMBDA_FUNCTION_MEMORY_SIZE sets the memory for the bill.
 func configFrom(getenv func(string) string) (service.Config, error) {
 	v := variables{getenv: getenv}
 	c := service.Config{
@@ -38,7 +38,7 @@ func configFrom(getenv func(string) string) (service.Config, error) {
 	return c, v.err
 }
 
-// variables reads values, and remembers the first that is wrong.
+// variables reads values and keeps the first error.
 type variables struct {
 	getenv func(string) string
 	err    error
@@ -51,7 +51,7 @@ func (v *variables) count(name string) int64 {
 	}
 	n, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || n < 1 {
-		v.fail(name, value, "a number from 1")
+		v.fail(name, value, "a whole number from 1 to 2147483647")
 	}
 	return n
 }
@@ -68,8 +68,7 @@ func (v *variables) flag(name string) bool {
 	return b
 }
 
-// index opens an index, or makes it. It does not find out whether a table can be
-// reached: the scans do.
+// index opens or creates an index. It does not connect to a table: scans do.
 func (v *variables) index(name, id string) *index.Index {
 	value, fileSystem := v.getenv(name), v.getenv(id)
 	if strings.ContainsFunc(fileSystem, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {

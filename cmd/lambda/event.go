@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 )
 
-// event is an event that this function answers, of any kind.
+// event is any kind of event that this function answers.
 type event interface {
 	request(ctx context.Context) (*http.Request, error)
 	response(w *recorder) (any, error)
@@ -20,27 +20,26 @@ type event interface {
 
 // The kinds of events.
 type (
-	httpEvent   events.APIGatewayV2HTTPRequest // of an HTTP API, or of a function URL
-	restEvent   events.APIGatewayProxyRequest  // of a REST API, or of an HTTP API with payload format 1.0
-	directEvent json.RawMessage                // a scan's request
+	httpEvent   events.APIGatewayV2HTTPRequest // from an HTTP API or a function URL
+	restEvent   events.APIGatewayProxyRequest  // from a REST API, or an HTTP API with payload format 1.0
+	directEvent json.RawMessage                // the body of POST /v1/scans, without HTTP
 )
 
 const (
-	// gatewayTime is below what API Gateway waits, 29 s a REST API and 30 s an HTTP
-	// API, by as much as a cold start and the way to here may have taken of that.
-	// Source: Amazon API Gateway quotas.
+	// gatewayTime leaves time for a cold start and the way here: a REST API waits
+	// 29 s, an HTTP API 30 s. Source: Amazon API Gateway quotas.
 	gatewayTime = 28 * time.Second
 
-	// functionTime is the longest that Lambda runs a function; the time-out that
-	// this one has comes with each event. Source: AWS Lambda quotas.
+	// functionTime is the longest that Lambda runs any function. Each event brings
+	// the timeout configured for this one. Source: AWS Lambda quotas.
 	functionTime = 15 * time.Minute
 )
 
-// EventError says why an event is not answered. Lambda tells the invoker the name
-// of this type.
+// EventError says why the function cannot answer an event. Lambda passes the name of
+// this type to the invoker.
 type EventError struct {
 	Reason string
-	Err    error // nil, or the cause
+	Err    error // the cause, or nil
 }
 
 func (e *EventError) Error() string {
@@ -52,7 +51,7 @@ func (e *EventError) Error() string {
 
 func (e *EventError) Unwrap() error { return e.Err }
 
-// shape is what tells the kinds of events apart.
+// shape holds the fields that tell the kinds of events apart.
 type shape struct {
 	Version        string          `json:"version"`
 	HTTPMethod     json.RawMessage `json:"httpMethod"`
@@ -63,32 +62,31 @@ type shape struct {
 	} `json:"requestContext"`
 }
 
-// parse tells the kind of an event by its shape. A direct invocation must name
-// the path, though a request may leave it out: no event of another source that
-// is sent here by mistake may start a scan.
+// parse recognizes an event by its shape. Unlike an HTTP request, a direct invocation
+// must name the path, so that a stray event from another source cannot start a scan.
 func parse(payload []byte) (event, error) {
 	var s shape
 	if err := json.Unmarshal(payload, &s); err != nil {
-		return nil, &EventError{"the event is not a JSON object that this function knows", err}
+		return nil, &EventError{"the event is not a JSON object that this function understands", err}
 	}
 	gateway := s.RequestContext
 	switch {
 	case gateway == nil && s.HTTPMethod == nil && s.Path != nil:
 		return directEvent(payload), nil
 	case gateway != nil && gateway.ELB != nil:
-		return nil, &EventError{"the event is that of a load balancer, which this function does not take: put API Gateway in front of it", nil}
+		return nil, &EventError{"the event comes from a load balancer, which this function does not support: use API Gateway instead", nil}
 	case gateway != nil && gateway.HTTP != nil && s.Version == "2.0":
 		return decode[httpEvent](payload)
 	case gateway != nil && s.HTTPMethod != nil && (s.Version == "" || s.Version == "1.0"):
 		return decode[restEvent](payload)
 	}
-	return nil, &EventError{`the event is none of API Gateway (format 1.0 or 2.0), of a function URL, or a scan's request such as {"path": "."}`, nil}
+	return nil, &EventError{`unknown event: send one from API Gateway (format 1.0 or 2.0), from a function URL, or a scan request such as {"path": "."}`, nil}
 }
 
 func decode[E event](payload []byte) (event, error) {
 	var e E
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, &EventError{"the event of API Gateway is malformed", err}
+		return nil, &EventError{"the API Gateway event is malformed", err}
 	}
 	return e, nil
 }

@@ -34,7 +34,7 @@ func readEvent(t testing.TB, name string) []byte {
 	return b
 }
 
-// edit returns an event in which the value at a dotted path is another one.
+// edit returns the event with a new value at a dotted path.
 func edit(t testing.TB, event []byte, path string, value any) []byte {
 	t.Helper()
 	var doc map[string]any
@@ -53,8 +53,8 @@ func edit(t testing.TB, event []byte, path string, value any) []byte {
 	return b
 }
 
-// asked is what of a request the tests look at.
-type asked struct {
+// summary is the part of a request that the tests look at.
+type summary struct {
 	Method, Path, Query, Body string
 	Host, RemoteAddr          string
 }
@@ -72,13 +72,13 @@ func requestOf(t *testing.T, payload []byte) *http.Request {
 	return r
 }
 
-func askedBy(t *testing.T, r *http.Request) asked {
+func summarize(t *testing.T, r *http.Request) summary {
 	t.Helper()
 	b, err := io.ReadAll(r.Body)
 	if err != nil || int64(len(b)) != r.ContentLength {
-		t.Errorf("a body of %d bytes, of %d, error %v", len(b), r.ContentLength, err)
+		t.Errorf("read %d of %d bytes of the body, error %v", len(b), r.ContentLength, err)
 	}
-	return asked{r.Method, r.URL.Path, r.URL.RawQuery, string(b), r.Host, r.RemoteAddr}
+	return summary{r.Method, r.URL.Path, r.URL.RawQuery, string(b), r.Host, r.RemoteAddr}
 }
 
 const scan = `{"path": ".", "mode": "goroutines", "workers": 100}`
@@ -96,27 +96,27 @@ func TestRequests(t *testing.T) {
 		"callerId":  "AIDAEXAMPLEUSERID",
 	}
 	tests := map[string]struct {
-		want     asked
+		want     summary
 		id       string
 		claims   map[string]string
 		header   http.Header // some of them
 		patience time.Duration
 	}{
 		"http-api-scan.json": {
-			want: asked{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+			want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
 			header:   http.Header{"Content-Type": {"application/json"}, "User-Agent": {"curl/8.11.1"}, "Host": nil, "Content-Length": nil},
 			patience: gatewayTime,
 		},
 		"http-api-bad.json": {
-			want: asked{"POST", "/v1/scans", "", `{"path": "../other-tenant", "mode": "goroutines", "workers": 100}`, api, client}, id: "JKJaXmPLvHcESHA=",
+			want: summary{"POST", "/v1/scans", "", `{"path": "../other-tenant", "mode": "goroutines", "workers": 100}`, api, client}, id: "JKJaXmPLvHcESHA=",
 			patience: gatewayTime,
 		},
 		"http-api-health.json": {
-			want: asked{"GET", "/v1/healthz", "", "", api, client}, id: "JKJaXmPLvHcESHA=",
+			want: summary{"GET", "/v1/healthz", "", "", api, client}, id: "JKJaXmPLvHcESHA=",
 			patience: gatewayTime,
 		},
 		"http-api-iam-scan.json": { // with a stage
-			want: asked{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+			want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
 			claims: map[string]string{
 				"principal": "arn:aws:sts::123456789012:assumed-role/dedupe-caller/nightly",
 				"accountId": "123456789012",
@@ -125,8 +125,8 @@ func TestRequests(t *testing.T) {
 			},
 			patience: gatewayTime,
 		},
-		"http-api-jwt-scan.json": { // base64, cookies, a query with a name twice
-			want: asked{"POST", "/v1/scans", "trace=1&trace=2&note=a%20b", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+		"http-api-jwt-scan.json": { // base64, cookies, a repeated query parameter
+			want: summary{"POST", "/v1/scans", "trace=1&trace=2&note=a%20b", scan, api, client}, id: "JKJaXmPLvHcESHA=",
 			claims: map[string]string{
 				"aud": "dedupe", "exp": "1795400721", "iat": "1795397121", "iss": "https://idp.example.com/", "scope": "scan",
 				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "tenant": "acme", "groups": "[readers admins]",
@@ -134,14 +134,14 @@ func TestRequests(t *testing.T) {
 			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "Content-Type": {"application/x-www-form-urlencoded"}},
 			patience: gatewayTime,
 		},
-		"rest-api-scan.json": { // with a base path, headers and a query with a name twice
-			want: asked{"POST", "/v1/scans", "note=a+b&trace=1&trace=2", scan, "api.example.com", client}, id: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+		"rest-api-scan.json": { // with a base path, repeated headers and query parameters
+			want: summary{"POST", "/v1/scans", "note=a+b&trace=1&trace=2", scan, "api.example.com", client}, id: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
 			claims:   user,
 			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "X-Note": {"one", "two"}, "Host": nil},
 			patience: gatewayTime,
 		},
-		"rest-api-projection.json": { // a greedy path
-			want: asked{"POST", "/v1/projections", "", `{"calls": 50000000, "region": "us-east-1", "bytes_read": 104857600, "opens": 100}`, "gy415nuibc.execute-api.us-east-1.amazonaws.com", client},
+		"rest-api-projection.json": { // a greedy path parameter
+			want: summary{"POST", "/v1/projections", "", `{"calls": 50000000, "region": "us-east-1", "bytes_read": 104857600, "opens": 100}`, "gy415nuibc.execute-api.us-east-1.amazonaws.com", client},
 			id:   "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
 			claims: map[string]string{
 				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_EXAMPLE",
@@ -150,12 +150,12 @@ func TestRequests(t *testing.T) {
 			patience: gatewayTime,
 		},
 		"function-url-scan.json": {
-			want: asked{"POST", "/v1/scans", "", scan, functions, client}, id: "d3f1a3ce-0f0e-4f0b-9b3a-2f6f5c1d7e21",
+			want: summary{"POST", "/v1/scans", "", scan, functions, client}, id: "d3f1a3ce-0f0e-4f0b-9b3a-2f6f5c1d7e21",
 			claims:   user,
 			patience: functionTime,
 		},
 		"direct-scan.json": {
-			want:     asked{"POST", "/v1/scans", "", string(readEvent(t, "direct-scan.json")), "lambda", "127.0.0.1:0"},
+			want:     summary{"POST", "/v1/scans", "", string(readEvent(t, "direct-scan.json")), "lambda", "127.0.0.1:0"},
 			header:   http.Header{"Content-Type": {"application/json"}},
 			patience: functionTime,
 		},
@@ -164,11 +164,11 @@ func TestRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			payload := readEvent(t, name)
 			r, caller := requestOf(t, payload), callerOf(t, payload)
-			if diff := cmp.Diff(test.want, askedBy(t, r)); diff != "" {
+			if diff := cmp.Diff(test.want, summarize(t, r)); diff != "" {
 				t.Error(diff)
 			}
 			if caller.RequestID != test.id {
-				t.Errorf("request id %q, want %q", caller.RequestID, test.id)
+				t.Errorf("request ID %q, want %q", caller.RequestID, test.id)
 			}
 			if diff := cmp.Diff(test.claims, caller.Claims); diff != "" {
 				t.Error(diff)
@@ -179,7 +179,7 @@ func TestRequests(t *testing.T) {
 				}
 			}
 			if e, _ := parse(payload); e.patience() != test.patience {
-				t.Errorf("it waits %v, want %v", e.patience(), test.patience)
+				t.Errorf("patience %v, want %v", e.patience(), test.patience)
 			}
 		})
 	}
@@ -190,7 +190,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// callerOf is who the pieces of an event say that asks.
+// callerOf returns the caller that an event names.
 func callerOf(t *testing.T, payload []byte) service.Caller {
 	t.Helper()
 	e, err := parse(payload)
@@ -203,7 +203,7 @@ func callerOf(t *testing.T, payload []byte) service.Caller {
 	case restEvent:
 		return service.Caller{RequestID: e.RequestContext.RequestID, Claims: e.claims()}
 	}
-	return service.Caller{} // Lambda knows the request's id
+	return service.Caller{} // the request ID comes from Lambda
 }
 
 func eventFiles(t testing.TB) []string {
@@ -229,14 +229,14 @@ func TestRoutes(t *testing.T) {
 		{"/prod/v1/scans", "/{proxy+}", "v1/scans", "prod", "/v1/scans"},
 		{"/prod/v1/scans", "/v1/{proxy+}", "scans", "prod", "/v1/scans"},
 		{"/prod/v1/scans", "/{version}/scans", "v1", "prod", "/v1/scans"},
-		{"/v1/v1/scans", "$default", "", "v1", "/v1/scans"}, // a stage named as the version is
-		{"/v1/scans", "/v1/scans", "", "v1", "/v1/scans"},   // and not in the path
+		{"/v1/v1/scans", "$default", "", "v1", "/v1/scans"}, // a stage named like the version
+		{"/v1/scans", "/v1/scans", "", "v1", "/v1/scans"},   // the same, but not in the path
 		{"/base/v1/scans", "/v1/scans", "", "prod", "/v1/scans"},
 		{"/base/prod/v1/scans", "/{proxy+}", "v1/scans", "prod", "/v1/scans"},
 		{"/production/v1/scans", "$default", "", "prod", "/production/v1/scans"},
 		{"/prod", "$default", "", "prod", ""},
 		{"/v1/scans/", "/v1/scans", "", "$default", "/v1/scans/"},
-		{"/v1/healthz", "/v1/scans", "", "$default", "/v1/healthz"}, // what the path says, not the template
+		{"/v1/healthz", "/v1/scans", "", "$default", "/v1/healthz"}, // the path wins over the template
 		{"/v1/healthz", "/{proxy+}", "v1/scans", "$default", "/v1/healthz"},
 		{"/xv1/scans", "v1/scans", "", "$default", "/xv1/scans"},
 		{"", "", "", "", ""},
@@ -248,8 +248,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// The paths of a REST API, and of an HTTP API with its format, in all the forms
-// in which they are known to come.
+// All known forms of paths from a REST API, and from an HTTP API in its format.
 func TestRESTPaths(t *testing.T) {
 	base := readEvent(t, "rest-api-projection.json")
 	for _, test := range []struct{ resource, path, inContext, stage, want string }{
@@ -288,12 +287,12 @@ func TestEscapedPaths(t *testing.T) {
 			t.Errorf("%q: %q", path, r.URL.Path)
 		}
 		if r.RequestURI == "" || strings.Contains(r.RequestURI, " ") {
-			t.Errorf("%q: the request's URI is %q", path, r.RequestURI)
+			t.Errorf("%q: request URI %q", path, r.RequestURI)
 		}
 	}
 }
 
-// What has only one value of each name.
+// Some gateways send only one value per name.
 func TestRESTWithoutMultiValues(t *testing.T) {
 	event := readEvent(t, "rest-api-scan.json")
 	event = edit(t, event, "multiValueHeaders", nil)
@@ -311,13 +310,13 @@ func TestClaims(t *testing.T) {
 		event []byte
 		want  map[string]string
 	}{
-		"not all strings":        {edit(t, rest, "requestContext.authorizer.claims", map[string]any{"a": "b", "c": 1, "d": nil, "e": []string{"f"}}), map[string]string{"a": "b"}},
-		"claims are no object":   {edit(t, rest, "requestContext.authorizer.claims", "admin"), nil},
-		"a Lambda authorizer":    {edit(t, rest, "requestContext.authorizer", map[string]any{"principalId": "admin"}), nil},
+		"some not strings":       {edit(t, rest, "requestContext.authorizer.claims", map[string]any{"a": "b", "c": 1, "d": nil, "e": []string{"f"}}), map[string]string{"a": "b"}},
+		"claims not an object":   {edit(t, rest, "requestContext.authorizer.claims", "admin"), nil},
+		"Lambda, REST":           {edit(t, rest, "requestContext.authorizer", map[string]any{"principalId": "admin"}), nil},
 		"no authorizer, REST":    {edit(t, rest, "requestContext.authorizer", nil), nil},
 		"no authorizer, HTTP":    {edit(t, http2, "requestContext.authorizer", nil), nil},
 		"empty authorizer, HTTP": {edit(t, http2, "requestContext.authorizer", map[string]any{}), nil},
-		"another Lambda one":     {edit(t, http2, "requestContext.authorizer", map[string]any{"lambda": map[string]any{"tenant": "acme"}}), nil},
+		"Lambda, HTTP":           {edit(t, http2, "requestContext.authorizer", map[string]any{"lambda": map[string]any{"tenant": "acme"}}), nil},
 		"IAM without an ARN": {
 			edit(t, http2, "requestContext.authorizer", map[string]any{"iam": map[string]any{"userId": "AIDA"}}),
 			map[string]string{"principal": "AIDA", "userId": "AIDA", "accountId": "", "callerId": ""},
@@ -330,7 +329,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// answers is a handler that answers as it is told.
+// answers returns a handler that always gives this answer.
 func answers(status int, header http.Header, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		maps.Copy(w.Header(), header)
@@ -365,7 +364,7 @@ func TestResponses(t *testing.T) {
 			t.Error(diff)
 		}
 		if strings.Contains(string(b), `\u003c`) {
-			t.Errorf("it is escaped for HTML: %s", b)
+			t.Errorf("escaped for HTML: %s", b)
 		}
 	}
 
@@ -414,7 +413,7 @@ func TestRecorder(t *testing.T) {
 			w.WriteHeader(404)
 			w.WriteHeader(500)
 		}, 404, http.Header{}, ""},
-		"a header that is too late": {func(w http.ResponseWriter, _ *http.Request) {
+		"a header set too late": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(204)
 			w.Header().Set("Late", "1")
 		}, 204, http.Header{}, ""},
@@ -435,7 +434,7 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
-// A body that is within the limit may not be, once it is quoted or is base64.
+// Escaping or base64 can push a body over the limit.
 func TestAnswerTooLarge(t *testing.T) {
 	for name, body := range map[string]string{
 		"quotes": strings.Repeat(`"`, maxAnswer*2/3),
@@ -468,7 +467,7 @@ func TestDeadlines(t *testing.T) {
 		"function-url-scan.json": 2 * time.Minute,
 		"direct-scan.json":       2 * time.Minute,
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // the function's
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // the function's timeout
 		defer cancel()
 		var left time.Duration
 		h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -477,38 +476,38 @@ func TestDeadlines(t *testing.T) {
 		})
 		function{h}.Invoke(ctx, readEvent(t, name))
 		if left > within || left < within-10*time.Second {
-			t.Errorf("%s: %v are left, of %v", name, left, within)
+			t.Errorf("%s: %v left of %v", name, left, within)
 		}
 	}
 }
 
-func TestNoSuchEvent(t *testing.T) {
+func TestUnusableEvents(t *testing.T) {
 	gateway, rest := readEvent(t, "http-api-scan.json"), readEvent(t, "rest-api-scan.json")
 	for payload, want := range map[string]string{
 		"":                       "not a JSON object",
-		"null":                   "none of API Gateway",
+		"null":                   "unknown event: ",
 		"[]":                     "not a JSON object",
 		`"text"`:                 "not a JSON object",
 		"{":                      "not a JSON object",
-		"{}":                     "none of API Gateway",
+		"{}":                     "unknown event: ",
 		`{"path": "."}x`:         "not a JSON object",
-		`{"mode": "goroutines"}`: "none of API Gateway",
-		`{"Records": [{"eventSource": "aws:s3"}]}`:                          "none of API Gateway",
-		`{"version": "0", "detail-type": "Scheduled Event"}`:                "none of API Gateway",
-		`{"path": "/", "httpMethod": "GET"}`:                                "none of API Gateway",
-		`{"path": "/", "requestContext": {}}`:                               "none of API Gateway",
-		`{"requestContext": {"connectionId": "a"}}`:                         "none of API Gateway", // a WebSocket API's
+		`{"mode": "goroutines"}`: "unknown event: ",
+		`{"Records": [{"eventSource": "aws:s3"}]}`:                          "unknown event: ",
+		`{"version": "0", "detail-type": "Scheduled Event"}`:                "unknown event: ",
+		`{"path": "/", "httpMethod": "GET"}`:                                "unknown event: ",
+		`{"path": "/", "requestContext": {}}`:                               "unknown event: ",
+		`{"requestContext": {"connectionId": "a"}}`:                         "unknown event: ", // a WebSocket API's
 		`{"requestContext": {"elb": {}}, "httpMethod": "GET", "path": "/"}`: "load balancer",
-		`{"requestContext": 1}`:                                             "not a JSON object that this function knows",
-		string(edit(t, gateway, "version", "3.0")):                          "none of API Gateway",
-		string(edit(t, rest, "version", "2.0")):                             "none of API Gateway",
-		string(edit(t, gateway, "headers", []string{"a"})):                  "the event of API Gateway is malformed",
-		string(edit(t, rest, "isBase64Encoded", "yes")):                     "the event of API Gateway is malformed",
+		`{"requestContext": 1}`:                                             "not a JSON object that this function understands",
+		string(edit(t, gateway, "version", "3.0")):                          "unknown event: ",
+		string(edit(t, rest, "version", "2.0")):                             "unknown event: ",
+		string(edit(t, gateway, "headers", []string{"a"})):                  "the API Gateway event is malformed",
+		string(edit(t, rest, "isBase64Encoded", "yes")):                     "the API Gateway event is malformed",
 		string(edit(t, gateway, "isBase64Encoded", true)):                   "not base64",
 		string(edit(t, rest, "isBase64Encoded", true)):                      "not base64",
-		string(edit(t, gateway, "requestContext.http.method", "")):          "names no method",
-		string(edit(t, gateway, "requestContext.http.method", "G T")):       "method that can't be",
-		string(edit(t, rest, "httpMethod", "")):                             "names no method",
+		string(edit(t, gateway, "requestContext.http.method", "")):          "has no HTTP method",
+		string(edit(t, gateway, "requestContext.http.method", "G T")):       "invalid HTTP method",
+		string(edit(t, rest, "httpMethod", "")):                             "has no HTTP method",
 	} {
 		called := false
 		b, err := call(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }), []byte(payload))
@@ -542,7 +541,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// An index is a table or a file; whatever is wrong with it is said in one line that
+// An index is a table or a file. Every error about it is one line that
 // names the variable.
 func TestConfigIndex(t *testing.T) {
 	t.Setenv("AWS_REGION", "us-east-1")
@@ -579,7 +578,7 @@ func TestConfigIndex(t *testing.T) {
 	}
 }
 
-// No event makes it panic, and what it answers is what Lambda takes.
+// No event causes a panic, and Lambda accepts every answer.
 func FuzzEvent(f *testing.F) {
 	for _, file := range eventFiles(f) {
 		f.Add(readEvent(f, file))
@@ -608,11 +607,11 @@ func FuzzEvent(f *testing.F) {
 			return
 		}
 		if len(answer) > maxAnswer || !json.Valid(answer) || !utf8.Valid(answer) && !bytes.Contains(payload, answer) {
-			t.Errorf("%q is answered %q", payload, answer)
+			t.Errorf("%q: answer %q", payload, answer)
 		}
 		again, err := function{echo}.Invoke(t.Context(), payload)
 		if err != nil || !bytes.Equal(again, answer) {
-			t.Errorf("%q is answered %q, then %q", payload, answer, again)
+			t.Errorf("%q: answer %q, then %q", payload, answer, again)
 		}
 	})
 }

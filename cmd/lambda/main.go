@@ -1,11 +1,11 @@
-// Command lambda is the service as a Lambda function: the bootstrap of the
-// runtime provided.al2023. It makes an HTTP request of each event, and an answer
-// for Lambda of the response; all else is the work of package service.
+// Command lambda runs the service as a Lambda function. It is the bootstrap for the
+// runtime provided.al2023. It turns each event into an HTTP request for package
+// service, and the HTTP response into the answer to the event.
 //
-//	main.go      a function, or one of its worker processes
-//	config.go    what the environment says
-//	event.go     which kind of event it is
-//	request.go   event → HTTP request, and who asks
+//	main.go      starts the function, or one of its worker processes
+//	config.go    environment variables
+//	event.go     kinds of events
+//	request.go   event → HTTP request, and who sent it
 //	response.go  HTTP response → answer to the event
 package main
 
@@ -29,8 +29,8 @@ func main() {
 	exit(run(os.Getenv, os.Stdout, os.Stderr))
 }
 
-// exit ends the process. What it logs, Lambda tells nobody but the log: it is the
-// only place that says why a function does not start.
+// exit ends the process and logs an error. The log is the only place where Lambda
+// shows why a function does not start.
 func exit(err error) {
 	if err == nil {
 		os.Exit(0)
@@ -39,11 +39,11 @@ func exit(err error) {
 	os.Exit(2)
 }
 
-// run answers events until Lambda ends the process. It returns only what is wrong
-// with the configuration.
+// run answers events until Lambda ends the process. It returns only if the
+// configuration is invalid.
 func run(getenv func(string) string, metrics, logs io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(logs, nil))
-	slog.SetDefault(log) // for what aws-lambda-go logs
+	slog.SetDefault(log) // aws-lambda-go logs here
 	config, err := configFrom(getenv)
 	if err != nil {
 		return err
@@ -57,12 +57,13 @@ func run(getenv func(string) string, metrics, logs io.Writer) error {
 	return nil
 }
 
-// function answers events with what a handler answers to requests.
+// function answers events by sending them to an HTTP handler.
 type function struct {
 	http.Handler
 }
 
-// Invoke makes a function a [lambda.Handler].
+// Invoke implements [lambda.Handler]. It returns an [EventError] if the event is
+// unusable, and a [Problem] if a direct invocation fails.
 func (f function) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	e, err := parse(payload)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"efsdedupe/dedupe/service"
 )
 
-// parts are what all kinds of events have in common: a request, in pieces.
+// parts are the pieces of a request, common to all kinds of events.
 type parts struct {
 	method string
 	path   string // without the stage and the base path
@@ -29,30 +29,30 @@ type parts struct {
 	caller service.Caller
 }
 
-// request puts the pieces together, as net/http does for a server.
+// request assembles the pieces like net/http does in a server.
 func (p parts) request(ctx context.Context) (*http.Request, error) {
 	if p.method == "" {
-		return nil, &EventError{"the event names no method", nil}
+		return nil, &EventError{"the event has no HTTP method", nil}
 	}
 	if lc, ok := lambdacontext.FromContext(ctx); ok && p.caller.RequestID == "" {
 		p.caller.RequestID = lc.AwsRequestID
 	}
 	r, err := http.NewRequestWithContext(service.WithCaller(ctx, p.caller), p.method, "/", bytes.NewReader(p.body))
 	if err != nil {
-		return nil, &EventError{"the event has a method that can't be", err}
+		return nil, &EventError{"the event has an invalid HTTP method", err}
 	}
 	r.URL = location(p.path, p.query)
 	r.RequestURI = r.URL.RequestURI()
 	r.Header = p.header
-	r.Header.Del("Content-Length") // that of the body is known
+	r.Header.Del("Content-Length") // NewRequest took it from the body
 	r.Header.Del("Host")
 	r.Host = p.host
 	r.RemoteAddr = net.JoinHostPort(p.source, "0")
 	return r, nil
 }
 
-// location is the URL of a request. API Gateway has decoded the paths of some
-// kinds of events and not those of others; one that can't be decoded has been.
+// location returns the URL of a request. API Gateway decodes the paths of some kinds of
+// events and not of others. A path that cannot be decoded already has been.
 func location(path, query string) *url.URL {
 	u := &url.URL{Path: "/" + strings.TrimPrefix(path, "/"), RawQuery: query}
 	if decoded, err := url.PathUnescape(u.Path); err == nil {
@@ -61,22 +61,21 @@ func location(path, query string) *url.URL {
 	return u
 }
 
-// body returns the body of an event.
+// body decodes the body of an event.
 func body(text string, isBase64 bool) ([]byte, error) {
 	if !isBase64 {
 		return []byte(text), nil
 	}
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return nil, &EventError{"the event's body is not base64, which it says it is", err}
+		return nil, &EventError{"the event's body is not base64, although isBase64Encoded is true", err}
 	}
 	return b, nil
 }
 
-// route returns the path of a request as the routes of the service have it. What
-// API Gateway matched, a template such as /v1/{proxy+} with its parameters, is
-// without stage and base path, so it is the best to go by; the template is of no
-// use if it is $default.
+// route returns the path without stage and base path. The best source is the template
+// that API Gateway matched, such as /v1/{proxy+}, filled in with its parameters: it
+// has neither. Without a usable template, such as $default, route cuts off the stage.
 func route(path, template string, parameters map[string]string, stage string) string {
 	pairs := make([]string, 0, 4*len(parameters))
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
@@ -120,7 +119,7 @@ func (e httpEvent) request(ctx context.Context) (*http.Request, error) {
 	}.request(ctx)
 }
 
-// claims are those of the JWT, or of the IAM principal.
+// claims returns the claims of the JWT or the IAM principal.
 func (e httpEvent) claims() map[string]string {
 	authorizer := e.RequestContext.Authorizer
 	switch {
@@ -144,7 +143,7 @@ func (e restEvent) request(ctx context.Context) (*http.Request, error) {
 	in := e.RequestContext
 	stage := in.Stage
 	if e.Path != in.Path {
-		stage = "" // the path is without it, as with a REST API at its own domain
+		stage = "" // the path lacks it, as for a REST API with a custom domain
 	}
 	same := func(name string) string { return name }
 	return parts{
@@ -159,8 +158,8 @@ func (e restEvent) request(ctx context.Context) (*http.Request, error) {
 	}.request(ctx)
 }
 
-// values are those of an event that has them all, or only the last of each name.
-// A name may be there more than once, in different spelling.
+// values merges the values of an event, from all if present, else from last, which has
+// only the last value of each name. A name may occur in several spellings.
 func values(all map[string][]string, last map[string]string, name func(string) string) map[string][]string {
 	v := make(map[string][]string, max(len(all), len(last)))
 	for _, key := range slices.Sorted(maps.Keys(all)) {
@@ -174,8 +173,8 @@ func values(all map[string][]string, last map[string]string, name func(string) s
 	return v
 }
 
-// claims are those of the JWT, or of the IAM principal. A claim that is not a
-// string is none: nothing can be named by it.
+// claims returns the claims of the JWT or the IAM principal. It drops claims that are
+// not strings, since they cannot name anything.
 func (e restEvent) claims() map[string]string {
 	if all, ok := e.RequestContext.Authorizer["claims"].(map[string]any); ok {
 		claims := make(map[string]string, len(all))
@@ -190,7 +189,7 @@ func (e restEvent) claims() map[string]string {
 	return principal(id.UserArn, id.AccountID, id.User, id.Caller)
 }
 
-// principal is an IAM principal as claims, nil if there is none.
+// principal returns an IAM principal as claims, or nil if there is none.
 func principal(arn, account, user, caller string) map[string]string {
 	if cmp.Or(arn, user, caller) == "" {
 		return nil

@@ -12,13 +12,14 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 )
 
-// maxAnswer is what Lambda takes as an answer, in bytes. Source: AWS Lambda quotas.
+// maxAnswer is the largest answer that Lambda accepts, in bytes. Source: AWS Lambda
+// quotas.
 const maxAnswer = 6 << 20
 
-// recorder keeps what a handler answers.
+// recorder records the answer of a handler.
 type recorder struct {
-	header  http.Header // as the handler sees it
-	written http.Header // as it was when the answer began
+	header  http.Header // for the handler to change
+	written http.Header // a copy from when the answer began
 	status  int
 	body    bytes.Buffer
 }
@@ -41,7 +42,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-// text returns the body as it can be in JSON.
+// text returns the body as a string for JSON, in base64 unless it is UTF-8.
 func (w *recorder) text() (text string, isBase64 bool) {
 	if b := w.body.Bytes(); !utf8.Valid(b) {
 		return base64.StdEncoding.EncodeToString(b), true
@@ -49,8 +50,8 @@ func (w *recorder) text() (text string, isBase64 bool) {
 	return w.body.String(), false
 }
 
-// encode returns the answer to an event, never one that Lambda would not take: a
-// body that is text grows when it is quoted.
+// encode returns the answer to an event. If it is too large for Lambda, as a text body
+// may become once its quotes are escaped, encode returns an error response instead.
 func encode(e event, w *recorder) ([]byte, error) {
 	w.WriteHeader(http.StatusOK)
 	answer, err := marshal(e, w)
@@ -75,7 +76,7 @@ func marshal(e event, w *recorder) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// tooLarge is the answer instead of one of n bytes.
+// tooLarge replaces an answer of n bytes.
 func tooLarge(n int) *recorder {
 	w := newRecorder()
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -84,7 +85,7 @@ func tooLarge(n int) *recorder {
 		"type":   "about:blank",
 		"title":  http.StatusText(w.status),
 		"status": w.status,
-		"detail": fmt.Sprintf("the answer has %d bytes and Lambda takes %d: ask for less with a lower limit", n, maxAnswer),
+		"detail": fmt.Sprintf("the answer has %d bytes, but Lambda accepts %d: set a lower limit", n, maxAnswer),
 	})
 	return w
 }
@@ -105,8 +106,8 @@ func (restEvent) response(w *recorder) (any, error) {
 	return events.APIGatewayProxyResponse{StatusCode: w.status, MultiValueHeaders: w.written, Body: text, IsBase64Encoded: isBase64}, nil
 }
 
-// Problem is a failure as an invoker without HTTP gets it. Lambda tells it the
-// name of this type, and the text.
+// Problem is an HTTP error response for an invoker that does not use HTTP. Lambda passes
+// on the name of this type and the text.
 type Problem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`

@@ -8,17 +8,17 @@ import (
 	"io"
 )
 
-// A frame is its payload's length, the CRC-32C of length and payload, four bytes
-// each, little-endian, then the payload. The checksum is there to tell a frame
-// from what a worker gone wrong, or a library in it, may print; zeros, too.
+// A frame is the payload length, a CRC-32C of length and payload, then the payload.
+// Length and checksum are four bytes each, little-endian. The checksum catches stray
+// output from a broken worker or one of its libraries, including zeros.
 const (
 	headerSize = 8
-	maxPayload = 1 << 20 // far above any path, far below what would hurt
+	maxPayload = 1 << 20 // longer than any path, yet cheap to allocate
 )
 
 var errGarbage = errors.New("not a frame")
 
-// checksum is that of a frame, of which it needs the length in the header.
+// checksum covers the length in the header and the payload.
 func checksum(header, payload []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	return crc32.Update(crc32.Checksum(header[:4], table), table, payload)
@@ -26,12 +26,12 @@ func checksum(header, payload []byte) uint32 {
 
 func checkSize(payload []byte) error {
 	if len(payload) > maxPayload {
-		return fmt.Errorf("a frame of %d bytes is above the limit of %d", len(payload), maxPayload)
+		return fmt.Errorf("a frame of %d bytes exceeds the limit of %d", len(payload), maxPayload)
 	}
 	return nil
 }
 
-// writeFrame writes a frame in one Write.
+// writeFrame writes a frame in a single Write.
 func writeFrame(w io.Writer, payload []byte) error {
 	if err := checkSize(payload); err != nil {
 		return err
@@ -43,8 +43,8 @@ func writeFrame(w io.Writer, payload []byte) error {
 	return err
 }
 
-// readFrame reads one frame. Its error is io.EOF if r ends before a frame
-// begins, and io.ErrUnexpectedEOF if it ends within one.
+// readFrame reads one frame. It returns io.EOF if r ends before a frame starts,
+// io.ErrUnexpectedEOF if r ends inside one, and errGarbage if the bytes are no frame.
 func readFrame(r io.Reader) ([]byte, error) {
 	var header [headerSize]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {

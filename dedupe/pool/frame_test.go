@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// frame returns the frame of a payload.
+// frame returns payload as a frame.
 func frame(t testing.TB, payload []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -42,7 +42,7 @@ func TestFrameRoundTrip(t *testing.T) {
 	}
 }
 
-// writes counts calls of Write.
+// writes counts calls to Write.
 type writes int
 
 func (w *writes) Write(b []byte) (int, error) {
@@ -78,8 +78,8 @@ func TestFrameBitFlips(t *testing.T) {
 		for bit := range 8 * len(whole) {
 			flipped := bytes.Clone(whole)
 			flipped[bit/8] ^= 1 << (bit % 8)
-			// More bytes follow: a length that grew must not be found out by
-			// the end of the stream alone.
+			// With more bytes behind it, a length that grew no longer runs into
+			// the end of the stream: only the checksum can catch it.
 			for _, more := range []io.Reader{strings.NewReader(""), zeros{}} {
 				r := io.MultiReader(bytes.NewReader(flipped), more)
 				if got, err := readFrame(r); err == nil {
@@ -90,7 +90,7 @@ func TestFrameBitFlips(t *testing.T) {
 	}
 }
 
-// What a program gone wrong is likely to write is no frame.
+// Typical output of a broken program must not pass for a frame.
 func TestFrameGarbage(t *testing.T) {
 	for name, garbage := range map[string][]byte{
 		"text":  []byte("panic: hello\n\ngoroutine 1 [running]:\n"),
@@ -116,15 +116,15 @@ func TestFrameTooLarge(t *testing.T) {
 		_, err := readFrame(r)
 		runtime.ReadMemStats(&after)
 		if err != errGarbage {
-			t.Errorf("a header that promises %d bytes: %v", n, err)
+			t.Errorf("a header that announces %d bytes: %v", n, err)
 		}
 		if took := after.TotalAlloc - before.TotalAlloc; took > maxPayload {
-			t.Errorf("a header that promises %d bytes made it allocate %d", n, took)
+			t.Errorf("a header that announces %d bytes made readFrame allocate %d", n, took)
 		}
 	}
 }
 
-// zeros has no end.
+// zeros is an endless stream of zeros.
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) {
@@ -147,14 +147,14 @@ func FuzzReadFrame(f *testing.F) {
 			t.Errorf("allocated %d bytes", cap(payload))
 		}
 		if err == io.EOF && len(b) > 0 {
-			t.Errorf("%d bytes are no bytes", len(b))
+			t.Errorf("io.EOF after %d bytes", len(b))
 		}
 		if err != nil {
 			return
 		}
 		read := b[:len(b)-r.Len()]
 		if again := frame(t, payload); !bytes.Equal(again, read) {
-			t.Errorf("read % x, which is written % x", read, again)
+			t.Errorf("read % x, wrote it back as % x", read, again)
 		}
 	})
 }

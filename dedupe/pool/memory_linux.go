@@ -7,13 +7,12 @@ import (
 	"os"
 )
 
-// PeakMemory returns the most memory that a process has held, in bytes, or 0 if
-// the kernel does not tell. What it shares with other processes, such as the
-// text of the program, is divided among them, so that figures of several
-// processes add up: its proportional set size (PSS) now, and how far its
-// resident set was above the present one at its peak. A process that is alone has
-// its whole resident set to itself, and is not asked for its PSS, for which the
-// kernel walks all its pages.
+// PeakMemory returns the peak memory of a process in bytes, or 0 if unknown.
+// Memory that processes share, such as program code, is split among them, so the
+// results of several processes add up: the result is the current proportional set
+// size (PSS) plus how far the resident set has shrunk since its peak. Set alone for
+// a process that shares with no other: its peak resident set is the answer, which
+// spares the kernel the walk over all pages that PSS takes.
 func PeakMemory(pid int, alone bool) int64 {
 	status := kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:", "VmRSS:")
 	peak, now := status[0], status[1]
@@ -27,8 +26,8 @@ func PeakMemory(pid int, alone bool) int64 {
 	return (pss + max(0, peak-now)) << 10
 }
 
-// kilobytes reads figures from a file of lines such as "VmRSS:  1234 kB". What
-// it does not find is 0.
+// kilobytes reads values from a file with lines such as "VmRSS:  1234 kB". Missing
+// values are 0.
 func kilobytes(path string, names ...string) []int64 {
 	figures := make([]int64, len(names))
 	f, err := os.Open(path)

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeakMemory returns the most memory that a process has held, in bytes, or 0 if
-// the kernel does not tell: here it tells of this process alone.
+// PeakMemory returns the peak memory of a process in bytes, or 0 if unknown. This
+// system reports it for the calling process only.
 func PeakMemory(pid int, _ bool) int64 {
 	var used unix.Rusage
 	if pid != os.Getpid() || unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
 		return 0
 	}
 	if runtime.GOOS == "darwin" {
-		return used.Maxrss // the only one that counts in bytes
+		return used.Maxrss // macOS reports bytes, every other system kilobytes
 	}
 	return used.Maxrss << 10
 }

@@ -1,19 +1,19 @@
-// Package pool runs calls in worker processes, over their standard input and
-// output. It knows nothing of what the calls do.
+// Package pool runs calls in worker processes over their standard input and output.
+// It does not know what the calls do.
 //
-// A [Pool] is the caller's side: bytes in, bytes out, as if it were a function.
-// [Serve] is the worker's. Pipes are all it needs: AWS Lambda has no /dev/shm.
+// The caller uses a [Pool] like a function: bytes in, bytes out. The worker runs
+// [Serve]. They talk over pipes because AWS Lambda has no /dev/shm.
 //
-// A worker that dies, hangs up or writes what is not a frame is replaced, and
-// its call made once more; a second time is the call's error. A worker ends when
-// its input does, and its input ends with the parent, however that ends: so
-// none is left behind by one that is killed.
+// If a worker dies, closes its output or writes garbage, the pool replaces it and
+// retries the call once. If the second worker fails too, the call fails. A worker
+// exits when its input ends, and its input ends with its parent, so even a killed
+// parent leaves no worker behind.
 //
-//	pool.go     the pool: who does a call
+//	pool.go     hands calls to workers
 //	worker.go   one worker process, from both sides
-//	role.go     how a program learns that it is one
-//	frame.go    what goes over the pipes
-//	memory_*.go what a process holds
+//	role.go     tells a process that it is a worker
+//	frame.go    the wire format
+//	memory_*.go the peak memory of a process
 package pool
 
 import (
@@ -27,15 +27,15 @@ import (
 	"time"
 )
 
-// Descriptors is how many file descriptors a worker takes in this process: two
-// pipes, and what os keeps to signal it safely.
+// Descriptors is the number of file descriptors that each worker takes in this
+// process: two pipes, and one that package os keeps to signal the worker safely.
 const Descriptors = 3
 
-// Pool is a number of worker processes. It starts one for each of its first
-// calls, until it has all of them.
+// Pool is a fixed number of worker processes. Each of the first calls starts one,
+// until all are running.
 type Pool struct {
 	command func() *exec.Cmd
-	free    chan struct{} // one for each worker that may still be started
+	free    chan struct{} // one token per worker that may still start
 	idle    chan *worker
 	running atomic.Int64
 
@@ -43,15 +43,15 @@ type Pool struct {
 	used Usage
 }
 
-// Usage is what the workers of a pool took, from their start to their end.
+// Usage is what all workers of a pool used over their lifetimes.
 type Usage struct {
-	Started    int64         // processes, replacements included
+	Started    int64         // processes, including replacements
 	CPU        time.Duration // user and system
-	PeakMemory int64         // bytes, of those that lived to the end, together; see PeakMemory
+	PeakMemory int64         // bytes, summed over the workers alive at Close; see PeakMemory
 }
 
-// New returns a pool of at most size workers. Each runs a command of its own,
-// which must call Serve; its standard input and output are the pool's.
+// New returns a pool of at most size workers. The pool calls command for each one
+// and takes over its standard input and output. The program must call Serve.
 func New(size int, command func() *exec.Cmd) *Pool {
 	p := &Pool{
 		command: command,
@@ -64,13 +64,12 @@ func New(size int, command func() *exec.Cmd) *Pool {
 	return p
 }
 
-// Call has a worker answer request, and waits for one to be idle if need be.
-// Its error is that of ctx, or says how two workers in turn failed, or why none
-// could be started, or that request is too large. It may be called from many
-// goroutines.
+// Call sends request to a worker and returns its response. It waits while all
+// workers are busy, and is safe for concurrent use. It fails if ctx ends, if two
+// workers in a row fail, if no worker can start, or if request exceeds 1 MiB.
 func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 	if err := checkSize(request); err != nil {
-		return nil, err // no worker's failure
+		return nil, err // the caller's fault: retrying would only kill workers
 	}
 	for failures := 0; ; {
 		w, err := p.acquire(ctx)
@@ -82,7 +81,7 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 			p.idle <- w
 			return response, nil
 		}
-		diedIdle := w.answered && errors.Is(err, syscall.EPIPE) // not this call's doing
+		diedIdle := w.answered && errors.Is(err, syscall.EPIPE) // not because of this call
 		err = p.discard(w, err)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -96,14 +95,14 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 	}
 }
 
-// acquire returns a worker to be given back to idle or to discard. One that
-// can't be started is done without, as long as there are others.
+// acquire returns a worker, which the caller passes on to idle or discard. If a
+// worker cannot start, the pool makes do with those that run.
 func (p *Pool) acquire(ctx context.Context) (*worker, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		select { // rather a new one: a pool of n is n processes
+		select { // prefer a new worker, so that a pool of n runs n processes
 		case <-p.free:
 		default:
 			select {
@@ -120,13 +119,13 @@ func (p *Pool) acquire(ctx context.Context) (*worker, error) {
 		}
 		if p.running.Load() == 0 {
 			p.free <- struct{}{}
-			return nil, fmt.Errorf("no worker process can be started: %w", err)
+			return nil, fmt.Errorf("cannot start a worker process: %w", err)
 		}
 	}
 }
 
 func (p *Pool) start() (*worker, error) {
-	p.mu.Lock() // one at a time: a start takes descriptors of its own
+	p.mu.Lock() // one at a time: starting a process briefly takes extra descriptors
 	defer p.mu.Unlock()
 	w, err := startWorker(p.command())
 	if err == nil {
@@ -136,8 +135,8 @@ func (p *Pool) start() (*worker, error) {
 	return w, err
 }
 
-// discard ends a worker that failed and returns how, better than failure knows
-// it if that is only that the worker is gone.
+// discard stops a failed worker and returns why it failed. If failure says only
+// that the worker is gone, its exit status says more.
 func (p *Pool) discard(w *worker, failure error) error {
 	err := p.stop(w)
 	p.running.Add(-1)
@@ -159,8 +158,8 @@ func (p *Pool) stop(w *worker) error {
 	return err
 }
 
-// Close ends the workers, when all calls have returned or their contexts are
-// cancelled, and returns what they took.
+// Close stops the workers and returns what they used. Call it once every call has
+// returned or had its context canceled.
 func (p *Pool) Close() Usage {
 	var memory int64
 	idle := p.takeIdle()

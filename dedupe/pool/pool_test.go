@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// The test binary is its own worker process, and the parent that gets killed.
+// The test binary doubles as the worker process and as the parent that gets killed.
 func TestMain(m *testing.M) {
 	switch os.Getenv("DEDUPE_TEST_WORKER") {
 	case "worker":
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		})
 		p.Call(context.Background(), []byte("hang"))
 		os.Exit(1) // not reached: it is killed
-	case "stubborn": // does not end with its input, and answers one request at most
+	case "stubborn": // outlives its input, and answers at most one request
 		if request, _ := readFrame(os.Stdin); string(request) == "pid" {
 			writeFrame(os.Stdout, answer(request))
 		}
@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 
 func command(role string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	// The race detector keeps a process that ends for a second otherwise.
+	// By default the race detector delays exit by a second.
 	cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER="+role, "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
@@ -60,7 +60,7 @@ func self() *exec.Cmd { return command("worker") }
 
 func missing() *exec.Cmd { return exec.Command("/no/such/binary") }
 
-// answer does what the request's first word says, in the worker.
+// answer runs in the worker and does what the first word of the request says.
 func answer(request []byte) []byte {
 	verb, rest, _ := strings.Cut(string(request), " ")
 	half := func() { os.Stdout.Write([]byte{200, 0, 0, 0, 1, 2, 3, 4, 'h', 'a', 'l', 'f'}) }
@@ -69,7 +69,7 @@ func answer(request []byte) []byte {
 		return []byte(rest)
 	case "pid":
 		return strconv.AppendInt(nil, int64(os.Getpid()), 10)
-	case "once": // does what follows if it is the first to come here
+	case "once": // the first worker to get here does what follows
 		marker, first, _ := strings.Cut(rest, " ")
 		f, err := os.OpenFile(marker, os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
@@ -107,7 +107,7 @@ func answer(request []byte) []byte {
 		ballast := bytes.Repeat([]byte{1}, ballastSize)
 		runtime.KeepAlive(ballast)
 		ballast = nil
-		debug.FreeOSMemory() // so that it counts only as a peak
+		debug.FreeOSMemory() // now only the peak includes it
 	}
 	return nil
 }
@@ -120,15 +120,15 @@ func hang() {
 	}
 }
 
-// guard ends what hangs, so that a test fails instead of the whole run.
+// guard limits a call to a minute, so that a hang fails one test, not the whole run.
 func guard(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// closed returns a pool that is closed with the test.
-func closed(t testing.TB, size int, command func() *exec.Cmd) *Pool {
+// newPool returns a pool that closes when the test ends.
+func newPool(t testing.TB, size int, command func() *exec.Cmd) *Pool {
 	p := New(size, command)
 	t.Cleanup(func() { p.Close() })
 	return p
@@ -138,11 +138,11 @@ func call(t testing.TB, p *Pool, request, want string) {
 	t.Helper()
 	got, err := p.Call(guard(t), []byte(request))
 	if err != nil || string(got) != want {
-		t.Errorf("%q is answered %q, error %v, want %q", request, got, err, want)
+		t.Errorf("%q: got %q, error %v, want %q", request, got, err, want)
 	}
 }
 
-// pids makes calls in parallel and returns who answered them.
+// pids makes calls in parallel and returns the distinct process IDs that answered.
 func pids(t *testing.T, p *Pool, calls int) []int {
 	t.Helper()
 	pids := make([]int, calls)
@@ -163,7 +163,7 @@ func pids(t *testing.T, p *Pool, calls int) []int {
 	return slices.Compact(pids)
 }
 
-// gone reports whether a process of ours has ended and was waited for.
+// gone reports whether a child process has exited and been waited for.
 func gone(pid int) bool { return syscall.Kill(pid, 0) == syscall.ESRCH }
 
 func TestWorkersAreStartedOnceAndReused(t *testing.T) {
@@ -172,38 +172,38 @@ func TestWorkersAreStartedOnceAndReused(t *testing.T) {
 	p := New(size, self)
 	first := pids(t, p, size)
 	if len(first) != size {
-		t.Errorf("%d calls of a new pool were answered by the processes %v", size, first)
+		t.Errorf("processes %v answered the first %d calls", first, size)
 	}
 	if later := pids(t, p, 10*size); !slices.Equal(later, first) {
-		t.Errorf("the processes %v became %v", first, later)
+		t.Errorf("processes %v answered, then %v", first, later)
 	}
 	for _, pid := range first {
 		if gone(pid) {
-			t.Errorf("%d does not live", pid)
+			t.Errorf("worker %d is dead", pid)
 		}
-		// Or ^C at a terminal ends it before the parent can report.
+		// In the parent's group, ^C would kill it before the parent can report.
 		if group, err := syscall.Getpgid(pid); group != pid {
-			t.Errorf("%d is in the process group %d, error %v", pid, group, err)
+			t.Errorf("worker %d is in process group %d, error %v", pid, group, err)
 		}
 	}
 	used := p.Close()
 	if used.Started != size {
-		t.Errorf("%d processes were started, want %d", used.Started, size)
+		t.Errorf("started %d processes, want %d", used.Started, size)
 	}
 	if used.CPU <= 0 {
-		t.Errorf("they took %v of CPU time", used.CPU)
+		t.Errorf("CPU time %v", used.CPU)
 	}
 	if runtime.GOOS == "linux" && used.PeakMemory <= 0 {
-		t.Errorf("they took %d bytes", used.PeakMemory)
+		t.Errorf("peak memory %d bytes", used.PeakMemory)
 	}
 	for _, pid := range first {
 		if !gone(pid) {
-			t.Errorf("Close left %d", pid)
+			t.Errorf("Close left worker %d behind", pid)
 		}
 	}
 }
 
-// Not parallel, so that no other test opens or closes a descriptor meanwhile.
+// Not parallel: other tests open and close descriptors.
 func TestDescriptors(t *testing.T) {
 	open := func() int {
 		names, err := os.ReadDir("/dev/fd")
@@ -212,7 +212,7 @@ func TestDescriptors(t *testing.T) {
 		}
 		return len(names)
 	}
-	warm := New(1, self) // the runtime opens some of its own
+	warm := New(1, self) // lets the runtime open descriptors of its own first
 	call(t, warm, "echo", "")
 	warm.Close()
 
@@ -221,39 +221,39 @@ func TestDescriptors(t *testing.T) {
 	p := New(size, self)
 	pids(t, p, size)
 	if took := open() - before; took > size*Descriptors {
-		t.Errorf("%d workers took %d descriptors, more than %d each", size, took, Descriptors)
+		t.Errorf("%d workers took %d descriptors, want at most %d each", size, took, Descriptors)
 	}
 	p.Close()
 	for range 10 {
 		if _, err := New(1, missing).Call(guard(t), nil); err == nil {
-			t.Error("started what does not exist")
+			t.Error("started a missing program")
 		}
 	}
 	if left := open() - before; left != 0 {
-		t.Errorf("%d descriptors are left", left)
+		t.Errorf("leaked %d descriptors", left)
 	}
 }
 
 func TestPeakMemory(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux tells it of other processes")
+		t.Skip("only Linux reports the memory of other processes")
 	}
 	p := New(1, self)
 	call(t, p, "allocate", "")
 	if used := p.Close(); used.PeakMemory < ballastSize {
-		t.Errorf("the peak is %d bytes, the worker held %d", used.PeakMemory, ballastSize)
+		t.Errorf("peak memory %d bytes, but the worker held %d", used.PeakMemory, ballastSize)
 	}
 }
 
 var failures = []struct{ name, request, want string }{
-	{"exits", "exit 3", "exit status 3"},
-	{"exits as if all were well", "exit 0", "hung up"},
+	{"exits with an error", "exit 3", "exit status 3"},
+	{"exits with status 0", "exit 0", "hung up"},
 	{"is killed", "kill", "signal: killed"},
-	{"exits within a frame", "half-exit", "exit status 3"},
-	{"prints", "garbage", "not a frame"},
+	{"exits inside a frame", "half-exit", "exit status 3"},
+	{"prints text", "garbage", "not a frame"},
 	{"closes its output", "close", "hung up"},
-	{"answers too much", "large", "exit status 1"},
+	{"response too large", "large", "exit status 1"},
 }
 
 func TestWorkerFailsOnce(t *testing.T) {
@@ -265,7 +265,7 @@ func TestWorkerFailsOnce(t *testing.T) {
 			marker := filepath.Join(t.TempDir(), "marker")
 			call(t, p, "once "+marker+" "+test.request, "survived")
 			if used := p.Close(); used.Started != 2 {
-				t.Errorf("%d processes were started, want 2", used.Started)
+				t.Errorf("started %d processes, want 2", used.Started)
 			}
 		})
 	}
@@ -285,22 +285,22 @@ func TestWorkerFailsTwice(t *testing.T) {
 			})
 			got, err := p.Call(guard(t), []byte(test.request))
 			if err == nil || !strings.Contains(err.Error(), "two worker") || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("answered %q, error %v, want one that names %q", got, err, test.want)
+				t.Errorf("got %q, error %v, want an error that says %q", got, err, test.want)
 			}
 			others.Wait()
 			for range 4 {
 				call(t, p, "echo after", "after")
 			}
-			// Two for the call, two more that answered at the end.
+			// Two failed at the call; one or two more did the rest.
 			if used := p.Close(); used.Started < 3 || used.Started > 4 {
-				t.Errorf("%d processes were started", used.Started)
+				t.Errorf("started %d processes, want 3 or 4", used.Started)
 			}
 		})
 	}
 }
 
-// How it ended, after it hung up, is then the pool's doing and says nothing.
-func TestWorkerDoesNotEndWithItsInput(t *testing.T) {
+// The pool has to kill this worker, so the exit status says nothing about the cause.
+func TestWorkerOutlivesItsInput(t *testing.T) {
 	t.Parallel()
 	p := New(1, func() *exec.Cmd { return command("stubborn") })
 	if _, err := p.Call(guard(t), []byte("hang up")); err == nil || !strings.Contains(err.Error(), "hung up") {
@@ -309,27 +309,26 @@ func TestWorkerDoesNotEndWithItsInput(t *testing.T) {
 	left := pids(t, p, 1)
 	p.Close()
 	if !gone(left[0]) {
-		t.Errorf("Close left %d", left[0])
+		t.Errorf("Close left worker %d behind", left[0])
 	}
 }
 
-// This one takes as long as a worker may be stuck within a frame.
-func TestWorkerHangsWithinAFrame(t *testing.T) {
+func TestWorkerHangsInsideAFrame(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("takes frameTime")
+		t.Skip("takes frameTimeout")
 	}
-	p := closed(t, 2, self)
+	p := newPool(t, 2, self)
 	first := pids(t, p, 1)
 	marker := filepath.Join(t.TempDir(), "marker")
 	call(t, p, "once "+marker+" half-hang", "survived")
-	// By now the time for the first frame of the other one is over, too.
+	// The idle worker was silent for just as long, but must not time out.
 	if again := pids(t, p, 1); !slices.Equal(again, first) {
-		t.Errorf("%v, which waited, was replaced by %v", first, again)
+		t.Errorf("idle worker %v was replaced by %v", first, again)
 	}
 }
 
-func TestStandardErrorIsTheCommands(t *testing.T) {
+func TestStandardErrorIsLeftToTheCommand(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -354,21 +353,21 @@ func TestRequestTooLarge(t *testing.T) {
 	p := New(1, self)
 	call(t, p, "echo", "")
 	if _, err := p.Call(guard(t), make([]byte, maxPayload+1)); err == nil || strings.Contains(err.Error(), "worker") {
-		t.Errorf("error %v: it is the caller's, not a worker's", err)
+		t.Errorf("error %v, want one that does not blame a worker", err)
 	}
 	call(t, p, "echo", "")
 	if used := p.Close(); used.Started != 1 {
-		t.Errorf("it cost %d workers", used.Started-1)
+		t.Errorf("the request killed %d workers", used.Started-1)
 	}
 }
 
-// killIdle kills all idle workers, and returns when none has an input any more.
+// killIdle kills all idle workers and returns once all their inputs are closed.
 func killIdle(p *Pool) {
 	for range len(p.idle) {
 		w := <-p.idle
 		w.cmd.Process.Kill()
 		for err := error(nil); err == nil; {
-			_, err = w.in.Write([]byte("until its input is gone"))
+			_, err = w.in.Write([]byte("until its input is closed"))
 		}
 		p.idle <- w
 	}
@@ -385,20 +384,20 @@ func TestIdleWorkersDie(t *testing.T) {
 	}
 	for _, pid := range pids(t, p, size) {
 		if slices.Contains(before, pid) {
-			t.Errorf("%d answers, and was killed", pid)
+			t.Errorf("worker %d answered after it was killed", pid)
 		}
 	}
 	if used := p.Close(); used.Started != 2*size {
-		t.Errorf("%d processes were started, want %d", used.Started, 2*size)
+		t.Errorf("started %d processes, want %d", used.Started, 2*size)
 	}
 }
 
-// A call may meet more than one worker that died idle, here because one that
-// can't be started leaves it no other. That is not a file at which two died.
+// Workers that died while idle do not count as failures of the call. Here the call
+// meets two of them, because no replacement can start for the first.
 func TestCallMeetsTwoWorkersThatDiedIdle(t *testing.T) {
 	t.Parallel()
 	starts := 0
-	p := closed(t, 2, func() *exec.Cmd {
+	p := newPool(t, 2, func() *exec.Cmd {
 		if starts++; starts == 3 {
 			return missing()
 		}
@@ -409,11 +408,12 @@ func TestCallMeetsTwoWorkersThatDiedIdle(t *testing.T) {
 	call(t, p, "echo after", "after")
 }
 
-// Every call gets its own answer or the one error, whatever dies when.
+// Whichever worker dies when, every call gets its own response or the error that two
+// workers failed.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	const size, callers, calls, kills = 4, 8, 200, 60
-	var commands []*exec.Cmd // guarded by p.mu, as their processes are
+	var commands []*exec.Cmd // p.mu guards the slice and the processes
 	p := New(size, func() *exec.Cmd {
 		cmd := self()
 		commands = append(commands, cmd)
@@ -431,9 +431,9 @@ func TestChaos(t *testing.T) {
 			started := slices.Clone(commands)
 			p.mu.Unlock()
 			for _, i := range rand.Perm(len(started)) {
-				// Not by its number, which may be another's by now.
+				// Not by PID: another process may have that number by now.
 				if started[i].Process.Kill() == nil {
-					break // it had not been waited for
+					break // it was still running
 				}
 			}
 		}
@@ -446,8 +446,8 @@ func TestChaos(t *testing.T) {
 	for range callers {
 		all.Go(func() {
 			for i := range requests {
-				// Some fit into a pipe and some do not: so it is killed while
-				// it reads and writes, too.
+				// Some requests exceed the pipe's buffer, so workers also die
+				// in the middle of reading and writing.
 				want := strings.Repeat(strconv.Itoa(i)+" ", 1+i*i)
 				got, err := p.Call(guard(t), []byte("echo "+want))
 				due <- struct{}{}
@@ -456,7 +456,7 @@ func TestChaos(t *testing.T) {
 				case err == nil && string(got) == want:
 					answered++
 				case err == nil:
-					t.Errorf("call %d has a wrong answer of %d bytes", i, len(got))
+					t.Errorf("call %d got a wrong response of %d bytes", i, len(got))
 				case strings.Contains(err.Error(), "two worker processes failed"):
 					failed++
 				default:
@@ -475,22 +475,22 @@ func TestChaos(t *testing.T) {
 	killer.Wait()
 
 	if answered == 0 {
-		t.Error("no call was answered")
+		t.Error("no call got a response")
 	}
 	call(t, p, "echo after", "after")
 	used := p.Close()
 	for _, cmd := range commands {
 		if cmd.ProcessState == nil {
-			t.Errorf("%d was not waited for", cmd.Process.Pid)
+			t.Errorf("worker %d was not waited for", cmd.Process.Pid)
 		}
 	}
 	if int(used.Started) != len(commands) {
-		t.Errorf("%d processes were started and %d counted", len(commands), used.Started)
+		t.Errorf("started %d processes, but counted %d", len(commands), used.Started)
 	}
 	t.Logf("%d answered, %d failed, %d processes", answered, failed, used.Started)
 }
 
-func TestNoneCanBeStarted(t *testing.T) {
+func TestNoWorkerCanStart(t *testing.T) {
 	t.Parallel()
 	p := New(4, missing)
 	var all sync.WaitGroup
@@ -503,11 +503,11 @@ func TestNoneCanBeStarted(t *testing.T) {
 	}
 	all.Wait()
 	if used := p.Close(); used != (Usage{}) {
-		t.Errorf("nothing took %+v", used)
+		t.Errorf("no worker ran, but they used %+v", used)
 	}
 }
 
-func TestOnlyOneCanBeStarted(t *testing.T) {
+func TestOnlyOneWorkerCanStart(t *testing.T) {
 	t.Parallel()
 	var starts int
 	p := New(4, func() *exec.Cmd {
@@ -518,20 +518,21 @@ func TestOnlyOneCanBeStarted(t *testing.T) {
 	})
 	call(t, p, "echo first", "first")
 	if all := pids(t, p, 20); len(all) != 1 {
-		t.Errorf("the processes %v answered", all)
+		t.Errorf("processes %v answered, want one", all)
 	}
-	// And when that one is gone, calls say so instead of waiting for it.
+	// Once that one is gone, calls fail instead of waiting for it.
 	for range 5 {
 		if _, err := p.Call(guard(t), []byte("kill")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("error %v", err)
 		}
 	}
 	if used := p.Close(); used.Started != 1 {
-		t.Errorf("%d processes were started", used.Started)
+		t.Errorf("started %d processes, want 1", used.Started)
 	}
 }
 
-// A pipe's end tells what no timer can: that no process holds it any more.
+// lifeline returns a pipe. Its read end reports EOF once no process holds the write
+// end, which beats waiting for some time.
 func lifeline(t *testing.T) (r *bufio.Reader, w *os.File) {
 	t.Helper()
 	end, w, err := os.Pipe()
@@ -543,7 +544,7 @@ func lifeline(t *testing.T) (r *bufio.Reader, w *os.File) {
 	return bufio.NewReader(end), w
 }
 
-// hanging returns the PID that a worker prints before it hangs.
+// hanging reads the PID that a worker prints before it hangs.
 func hanging(t *testing.T, r *bufio.Reader) int {
 	t.Helper()
 	line, err := r.ReadString('\n')
@@ -557,7 +558,7 @@ func hanging(t *testing.T, r *bufio.Reader) int {
 	return pid
 }
 
-func TestCancelledWhileItHangs(t *testing.T) {
+func TestCancelHangingCall(t *testing.T) {
 	t.Parallel()
 	r, w := lifeline(t)
 	p := New(1, func() *exec.Cmd {
@@ -567,7 +568,7 @@ func TestCancelledWhileItHangs(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
-	for range 3 { // one has the worker, the others wait for it
+	for range 3 { // one call has the worker, the others wait for it
 		all.Go(func() {
 			if _, err := p.Call(ctx, []byte("hang")); err != context.Canceled {
 				t.Errorf("error %v", err)
@@ -579,11 +580,11 @@ func TestCancelledWhileItHangs(t *testing.T) {
 	all.Wait()
 	p.Close()
 	if !gone(pid) {
-		t.Errorf("%d is left", pid)
+		t.Errorf("worker %d is still there", pid)
 	}
 }
 
-// cancelling is a worker's input that cancels the call that writes to it.
+// cancelling is a worker's input that cancels the call writing to it.
 type cancelling struct {
 	io.WriteCloser
 	cancel func()
@@ -594,31 +595,31 @@ func (c cancelling) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A worker that a cancelled call is about to kill must not be given to another
-// call, nor be left behind by Close: not even if it has answered.
-func TestCancelledCallHasNoAnswer(t *testing.T) {
+// A canceled call is about to kill its worker. Even if the worker has answered, no
+// other call may get it, and Close must not leave it behind.
+func TestCanceledCallHasNoResponse(t *testing.T) {
 	t.Parallel()
 	w, err := startWorker(self())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.stop()
-	cancelled, cancel := context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(t.Context())
 	w.in = cancelling{w.in, cancel}
 	w.out.Reset(bytes.NewReader(frame(t, []byte("answer"))))
-	if got, err := w.call(cancelled, nil); err != context.Canceled {
-		t.Errorf("answer %q, error %v", got, err)
+	if got, err := w.call(canceled, nil); err != context.Canceled {
+		t.Errorf("response %q, error %v", got, err)
 	}
 	p := New(1, self)
-	if _, err := p.Call(cancelled, []byte("echo")); err != context.Canceled {
+	if _, err := p.Call(canceled, []byte("echo")); err != context.Canceled {
 		t.Errorf("error %v", err)
 	}
 	if used := p.Close(); used.Started > 0 {
-		t.Error("a worker was started for a call that was cancelled before")
+		t.Error("started a worker for a call that was already canceled")
 	}
 }
 
-// A parent that is killed can clean up nothing; its workers must see to it.
+// A killed parent cannot clean up, so its workers have to exit on their own.
 func TestKilledParentLeavesNoWorker(t *testing.T) {
 	t.Parallel()
 	r, w := lifeline(t)
@@ -628,13 +629,13 @@ func TestKilledParentLeavesNoWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Close()
-	pid := hanging(t, r) // it is busy
+	pid := hanging(t, r) // now the worker is busy
 	parent.Process.Kill()
 	parent.Wait()
-	// It prints no more. The end is that of the worker, the last to hold the
-	// pipe; its number may stay, if who inherits it does not wait for it.
+	// The worker is the last to hold the pipe, so EOF means that it exited. The PID
+	// would not tell: it lingers until the process that inherits the worker waits.
 	if more, err := io.ReadAll(r); err != nil || len(more) > 0 {
-		t.Errorf("the worker lives: printed %q, error %v", more, err)
+		t.Errorf("the worker survived: it printed %q, error %v", more, err)
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
 }
@@ -643,13 +644,13 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	in := bytes.NewReader(frame(t, []byte("truncated"))[:10])
 	if err := Serve(in, io.Discard, answer); err != io.ErrUnexpectedEOF {
-		t.Errorf("its input ends within a frame: %v", err)
+		t.Errorf("input ends inside a frame: %v", err)
 	}
 	if err := Serve(strings.NewReader("panic: hello\n"), io.Discard, answer); err != errGarbage {
-		t.Errorf("its input is garbage: %v", err)
+		t.Errorf("garbage as input: %v", err)
 	}
 	if err := Serve(strings.NewReader(""), io.Discard, answer); err != nil {
-		t.Errorf("its input is empty: %v", err)
+		t.Errorf("empty input: %v", err)
 	}
 }
 
@@ -677,20 +678,20 @@ func TestServeDoesNotWaitForHandle(t *testing.T) {
 			t.Error(err)
 		}
 	case <-guard(t).Done():
-		t.Error("it waits")
+		t.Error("Serve waits for handle")
 	}
 }
 
-// BenchmarkCall is what the pool adds to the work: two writes, two reads and
-// four switches between processes.
+// BenchmarkCall measures the overhead of a call: two writes, two reads and four
+// context switches.
 func BenchmarkCall(b *testing.B) {
-	request := bytes.Repeat([]byte("x"), 150) // about as long as those of PoolHasher
+	request := bytes.Repeat([]byte("x"), 150) // about as long as a real one
 	copy(request, "echo ")
 	for _, size := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("workers=%d", size), func(b *testing.B) {
 			p := New(size, self)
 			defer p.Close()
-			for range size { // start them all
+			for range size { // start all workers
 				if _, err := p.Call(b.Context(), request); err != nil {
 					b.Fatal(err)
 				}
@@ -710,7 +711,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// BenchmarkStart is the life of a worker process that has nothing to do.
+// BenchmarkStart measures how long it takes to start a worker, call it and stop it.
 func BenchmarkStart(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

@@ -7,21 +7,21 @@ import (
 	"os/exec"
 )
 
-// Role is an environment variable by which a program tells a copy of itself that it is
-// a child process, and how to do its work. No argument of a user can be taken for it.
+// Role is an environment variable that tells a copy of this program to run as a child
+// process. Unlike an argument, it cannot be confused with anything a user types.
 type Role string
 
-// Give gives a command the role. How is what Take returns there; it is not empty.
+// Give assigns the role to a command. Take returns how in the child; it must not be
+// empty.
 func (r Role) Give(cmd *exec.Cmd, how string) {
 	cmd.Env = append(cmd.Environ(), string(r)+"="+how)
 }
 
-// Take returns how this process is to play the role, and unsets the variable, so that
-// nothing that the process starts plays it too. It returns "" if the process has no
-// such role.
+// Take returns what Give passed on, or "" if this process does not have the role. It
+// unsets the variable so that the child's own children do not inherit the role.
 //
-// A child talks to its parent over pipes. Where in or out is another file, such as a
-// terminal, a user has set the variable: the error says so.
+// It fails if in or out is a file other than a pipe, such as a terminal: then a user
+// set the variable, not a parent.
 func (r Role) Take(in io.Reader, out io.Writer) (how string, err error) {
 	how = os.Getenv(string(r))
 	if how == "" {
@@ -39,7 +39,7 @@ func (r Role) Take(in io.Reader, out io.Writer) (how string, err error) {
 func mayBePipe(v any) bool {
 	f, ok := v.(*os.File)
 	if !ok {
-		return true // a test's
+		return true // in a test
 	}
 	st, err := f.Stat()
 	return err == nil && st.Mode()&os.ModeNamedPipe != 0

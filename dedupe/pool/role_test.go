@@ -36,7 +36,7 @@ func TestRole(t *testing.T) {
 		t.Errorf("%q, %v", how, err)
 	}
 	if how, set := os.LookupEnv(string(role)); set {
-		t.Errorf("what the process starts has the role, too: %q", how)
+		t.Errorf("a child would inherit the role: %q", how)
 	}
 	for _, streams := range [][2]*os.File{{null, w}, {r, null}} {
 		t.Setenv(string(role), "words for it")

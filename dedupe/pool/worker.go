@@ -13,25 +13,26 @@ import (
 )
 
 const (
-	// frameTime is how long a worker may take from the first byte of a frame to
-	// its last; how long to the first is the call's own affair.
-	frameTime = 5 * time.Second
+	// frameTimeout limits the time from the first byte of a response to its last.
+	// The work before the first byte may take as long as it likes.
+	frameTimeout = 5 * time.Second
 
-	// exitTime is how long a worker has to end by itself, and then how long the
-	// kernel has to end it: one in a system call on a mount that hangs may not.
-	exitTime = 200 * time.Millisecond
+	// exitTimeout is how long a worker gets to exit, and then how long the kernel
+	// gets to kill it. A worker blocked on a hung mount may survive both.
+	exitTimeout = 200 * time.Millisecond
 )
 
-// worker is a worker process as its parent sees it.
+// worker is the parent's side of a worker process.
 type worker struct {
 	cmd      *exec.Cmd
 	in       io.WriteCloser
 	pipe     *os.File
-	out      *bufio.Reader // of pipe
-	answered bool          // at least one call
+	out      *bufio.Reader // reads pipe
+	answered bool          // has completed a call
 }
 
-// Self is the command of this program as a worker process, which still needs its Role.
+// Self returns a command that runs this program as a worker process. The caller
+// still has to give it a Role.
 func Self() *exec.Cmd {
 	path, err := os.Executable()
 	if err != nil {
@@ -39,7 +40,7 @@ func Self() *exec.Cmd {
 	}
 	cmd := exec.Command(path)
 	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // one call at a time needs no more
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // a worker runs one call at a time
 	return cmd
 }
 
@@ -54,7 +55,7 @@ func startWorker(cmd *exec.Cmd) (*worker, error) {
 		return nil, err
 	}
 	cmd.Stdout = stdout
-	// A group of its own: ^C at a terminal is for the parent to act on.
+	// In its own process group, ^C at the terminal reaches only the parent.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
 	stdout.Close()
@@ -66,11 +67,11 @@ func startWorker(cmd *exec.Cmd) (*worker, error) {
 	return &worker{cmd: cmd, in: in, pipe: pipe, out: bufio.NewReader(pipe)}, nil
 }
 
-// call sends request and waits for the response. After an error the worker is
-// of no more use.
+// call sends request and waits for the response. After an error the worker must be
+// discarded.
 func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
-	spare := context.AfterFunc(ctx, func() { w.cmd.Process.Kill() })
-	defer spare()
+	disarm := context.AfterFunc(ctx, func() { w.cmd.Process.Kill() })
+	defer disarm()
 	if w.out.Buffered() > 0 {
 		return nil, errGarbage
 	}
@@ -80,7 +81,7 @@ func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
 	if _, err := w.out.Peek(1); err != nil {
 		return nil, err
 	}
-	w.pipe.SetReadDeadline(time.Now().Add(frameTime))
+	w.pipe.SetReadDeadline(time.Now().Add(frameTimeout))
 	response, err := readFrame(w.out)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errStalled
@@ -89,8 +90,8 @@ func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
 		return nil, err
 	}
 	w.pipe.SetReadDeadline(time.Time{})
-	if !spare() {
-		return nil, ctx.Err() // it answered, and is being killed
+	if !disarm() {
+		return nil, ctx.Err() // it answered, but the kill is under way
 	}
 	w.answered = true
 	return response, nil
@@ -98,16 +99,16 @@ func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
 
 var (
 	errHungUp  = errors.New("it hung up")
-	errStalled = fmt.Errorf("it wrote part of a frame, and no more for %v", frameTime)
+	errStalled = fmt.Errorf("it wrote part of a frame, then nothing for %v", frameTimeout)
 )
 
-// hungUp reports whether an error of call means that the worker is gone.
+// hungUp reports whether an error from call means that the worker is gone.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
 }
 
-// stop ends the worker's input and so the worker, kills it if that does not
-// help, and returns the CPU time it took and how it ended, if that was not this.
+// stop closes the worker's input, which makes it exit, and kills it if it does not.
+// It returns the CPU time used, and the exit error unless the kill caused it.
 func (w *worker) stop() (time.Duration, error) {
 	w.in.Close()
 	defer w.pipe.Close()
@@ -120,16 +121,17 @@ func (w *worker) stop() (time.Duration, error) {
 				err = nil
 			}
 			return w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime(), err
-		case <-time.After(exitTime):
+		case <-time.After(exitTimeout):
 			w.cmd.Process.Kill()
 		}
 	}
-	return 0, errors.New("it can't be killed")
+	return 0, errors.New("it cannot be killed")
 }
 
-// Serve is a worker process: it answers each request frame on in with what
-// handle returns, on out, one at a time. It returns when in ends, at once: it
-// does not wait for handle, so that a worker whose parent is gone is gone too.
+// Serve runs a worker process. It reads request frames from in, one at a time, and
+// writes what handle returns to out. It returns nil as soon as in ends, without
+// waiting for handle: a worker must not outlive its parent. It fails on garbage,
+// read and write errors, and responses over 1 MiB.
 func Serve(in io.Reader, out io.Writer, handle func(request []byte) (response []byte)) error {
 	failed := make(chan error, 2)
 	requests := make(chan []byte)

@@ -10,15 +10,15 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// Caller is what the gateway in front says of a request.
+// Caller is what the gateway knows about the sender of a request.
 type Caller struct {
-	RequestID string
-	Claims    map[string]string // of the JWT, or of the IAM principal; nil if nobody was authenticated
+	RequestID string            // the gateway's ID for the request
+	Claims    map[string]string // from the JWT or the IAM principal; nil if not authenticated
 }
 
 type callerKey struct{}
 
-// WithCaller returns a context for a request of this caller.
+// WithCaller returns a context for a request by this caller.
 func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
@@ -28,11 +28,11 @@ func callerOf(ctx context.Context) Caller {
 	return c
 }
 
-// maxFolder is how long a file name may be.
+// maxFolder limits a folder name, in bytes, like NAME_MAX.
 const maxFolder = 255
 
-// within opens the directory that a caller is confined to, and returns the
-// tenant's name, which is empty where all callers share the root.
+// within opens the directory that confines the caller. It also returns the tenant,
+// which is empty if all callers share the root.
 func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err error) {
 	if s.TenantClaim == "" {
 		dir, err = dedupe.OpenWithin(s.root, ".")
@@ -40,20 +40,20 @@ func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err 
 	}
 	tenant, ok := callerOf(ctx).Claims[s.TenantClaim]
 	if !ok || !isFolder(tenant) {
-		return nil, "", refuse(http.StatusForbidden, "who you are does not name a folder: the claim %q is missing or odd", s.TenantClaim)
+		return nil, "", refuse(http.StatusForbidden, "your credentials name no folder: the claim %q is missing or not a plain folder name", s.TenantClaim)
 	}
 	dir, err = dedupe.OpenWithin(s.root, tenant)
 	if err != nil {
-		return nil, tenant, refuse(http.StatusForbidden, "there is no folder for you")
+		return nil, tenant, refuse(http.StatusForbidden, "you have no folder here: ask the operator to create it")
 	}
 	return dir, tenant, nil
 }
 
-// isFolder reports whether a claim can name one folder of the root and nothing
-// else, on any file system and in any log.
+// isFolder reports whether a claim is safe as the name of a folder directly below the
+// root, on any file system and in any log.
 func isFolder(name string) bool {
-	odd := func(r rune) bool {
+	unsafe := func(r rune) bool {
 		return r == '/' || r == '\\' || r < ' ' || r == 0x7f || r == utf8.RuneError
 	}
-	return name != "" && len(name) <= maxFolder && !strings.HasPrefix(name, ".") && !strings.ContainsFunc(name, odd)
+	return name != "" && len(name) <= maxFolder && !strings.HasPrefix(name, ".") && !strings.ContainsFunc(name, unsafe)
 }

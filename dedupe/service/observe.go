@@ -12,16 +12,16 @@ import (
 	"efsdedupe/dedupe/report"
 )
 
-// What a log line is about, in its field "event". Messages are for people and may be
-// reworded. Events are for programs, such as the metric filters of deploy/template.yaml,
-// and stay.
+// Values of the field "event" in log lines. Programs match them, such as the metric
+// filters in deploy/template.yaml, so they must not change. Messages are for people
+// and may.
 const (
 	eventScan          = "scan"
 	eventIndexFailed   = "index_failed"
 	eventRequestFailed = "request_failed"
 )
 
-// record logs a scan and writes its metrics: how much it did, and what it cost.
+// record logs a scan, what it did and what it cost, and writes its metrics.
 func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, charged index.Units, p cost.Projection) {
 	t := found.Stats
 	price := callCost(p)
@@ -57,8 +57,8 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 	}
 }
 
-// callCost is what this one call cost, storage aside, as a decimal of dollars; it
-// is empty where there is no bill.
+// callCost returns the cost of this call in dollars, without storage, as a decimal.
+// It is empty if there is no bill.
 func callCost(p cost.Projection) string {
 	if p.Bill == nil || p.Usage.Calls == 0 {
 		return ""
@@ -66,7 +66,8 @@ func callCost(p cost.Projection) string {
 	return cost.Decimal(p.Bill.PerCall(p.Usage.Calls), 9)
 }
 
-// metrics is a line in CloudWatch's embedded metric format.
+// metrics returns one line in CloudWatch's embedded metric format, or nil if it
+// cannot be encoded.
 // Source: Amazon CloudWatch User Guide, embedded metric format specification.
 func metrics(found dedupe.Report) []byte {
 	t := found.Stats

@@ -20,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write openapi.json")
 
-// TestOpenAPIIsCurrent makes openapi.json of what is written by hand, the paths
-// and requests in openapi.src.json, and of the schemas of reports.
+// TestOpenAPIIsCurrent builds openapi.json from openapi.src.json, which is written by
+// hand, and the report schemas, and compares.
 func TestOpenAPIIsCurrent(t *testing.T) {
 	var doc, reports map[string]any
 	for file, into := range map[string]*map[string]any{"openapi.src.json": &doc, "../report/report.schema.json": &reports} {
@@ -49,11 +49,11 @@ func TestOpenAPIIsCurrent(t *testing.T) {
 		}
 	}
 	if got, err := os.ReadFile("openapi.json"); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("openapi.json is not current: go test ./dedupe/service -update (%v)", err)
+		t.Errorf("openapi.json is out of date: run go test ./dedupe/service -run OpenAPI -update (%v)", err)
 	}
 }
 
-// TestOpenAPIRequests holds the requests of the document to what is decoded.
+// TestOpenAPIRequests checks that the document lists the fields that the service reads.
 func TestOpenAPIRequests(t *testing.T) {
 	schemas := newContract(t).doc["components"].(map[string]any)["schemas"].(map[string]any)
 	properties := func(schema any) []string {
@@ -82,7 +82,7 @@ func TestOpenAPIRequests(t *testing.T) {
 	}
 }
 
-// contract holds requests and answers to the document.
+// contract checks answers against openapi.json.
 type contract struct {
 	doc      map[string]any
 	compiler *jsonschema.Compiler
@@ -103,7 +103,7 @@ func newContract(t testing.TB) *contract {
 	return &contract{doc.(map[string]any), c}
 }
 
-// check holds an answer to what the document says of its route and status.
+// check checks an answer against the document's entry for its route and status.
 func (c *contract) check(t testing.TB, method, path string, status int, header http.Header, body []byte) {
 	t.Helper()
 	schema := "httpProblem"
@@ -114,14 +114,14 @@ func (c *contract) check(t testing.TB, method, path string, status int, header h
 		operation, _ := paths[path].(map[string]any)[strings.ToLower(method)].(map[string]any)
 		responses, _ := operation["responses"].(map[string]any)
 		if responses[strconv.Itoa(status)] == nil {
-			t.Errorf("%s %s answers %d, which the document doesn't tell", method, path, status)
+			t.Errorf("%s %s answers %d, which the document does not list", method, path, status)
 		}
 	}
 	if schema == "" {
 		return
 	}
 	if want := map[bool]string{true: "application/json", false: "application/problem+json"}[status == http.StatusOK]; header.Get("Content-Type") != want {
-		t.Errorf("%s %s: %d is %s, want %s", method, path, status, header.Get("Content-Type"), want)
+		t.Errorf("%s %s: %d has content type %s, want %s", method, path, status, header.Get("Content-Type"), want)
 	}
 	s, err := c.compiler.Compile("openapi.json#/components/schemas/" + schema)
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 	"net/http"
 )
 
-// problem is an error that the caller is told, as RFC 9457 has it.
+// problem is an error to show to the caller, in the form of RFC 9457.
 type problem struct {
 	status int
 	detail string
-	more   map[string]any // members of this problem's own
+	more   map[string]any // extension members
 }
 
-// refuse returns what to tell the caller. The detail says what is wrong and what
-// to do, and nothing of what is outside the caller's root.
+// refuse returns a problem. Its detail tells the caller what is wrong and what to do.
+// It must not reveal anything outside the caller's root.
 func refuse(status int, detail string, args ...any) *problem {
 	return &problem{status: status, detail: fmt.Sprintf(detail, args...)}
 }

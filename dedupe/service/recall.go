@@ -10,10 +10,10 @@ import (
 	"efsdedupe/dedupe/mount"
 )
 
-// recall has a scan read only what the index does not know, if there is an index,
-// and returns how to remember the rest: to be called when the scan is over, with the
-// contexts of the request and of the scan, and its report, which then tells how the
-// index was used. That returns what the index was charged.
+// recall makes a scan skip files that the index already knows, if there is an index.
+// Call remember after the scan, with the contexts of the request and the scan: it
+// saves what the scan read, adds the use of the index to the report, and returns the
+// units that the index charged.
 func (s *service) recall(opts *dedupe.Options) (remember func(request, scan context.Context, r *dedupe.Report) index.Units) {
 	if s.Index == nil {
 		return func(_, _ context.Context, _ *dedupe.Report) index.Units { return index.Units{} }
@@ -34,16 +34,15 @@ func (s *service) recall(opts *dedupe.Options) (remember func(request, scan cont
 	}
 }
 
-// withFlushTime leaves half of the time that a scan keeps for its answer to remember
-// what it read, also where the caller waits no more.
+// withFlushTime gives the index half of the time between the deadlines of scan and
+// request to save what was read, even if the caller has hung up.
 func withFlushTime(request, scan context.Context) (context.Context, context.CancelFunc) {
 	over, _ := scan.Deadline()
 	deadline, _ := request.Deadline()
 	return context.WithDeadline(context.WithoutCancel(request), over.Add(deadline.Sub(over)/2))
 }
 
-// reasonFor is what callers are told of an error of the index: nothing of paths and
-// tables.
+// reasonFor explains an index error to callers without naming paths or tables.
 func reasonFor(err error) string {
 	var place *index.PlaceError
 	var tunnel *mount.TunnelError
@@ -59,7 +58,8 @@ func reasonFor(err error) string {
 	return "the index did not answer"
 }
 
-// withoutPaths is what the log may have of an error of the index.
+// withoutPaths returns an index error as the log may show it: without paths, unless
+// LogPaths is set.
 func (s *service) withoutPaths(err error) string {
 	if place := (*index.PlaceError)(nil); errors.As(err, &place) && !s.LogPaths {
 		return reasonFor(err)

@@ -21,8 +21,8 @@ import (
 	"efsdedupe/dedupe/mount"
 )
 
-// newIndex is an index in a file, with a clock for which all that was just written
-// has long been there.
+// newIndex opens an index in a file. Its clock runs an hour ahead, so that files written
+// just now are old enough to remember.
 func newIndex(t testing.TB, path string) *index.Index {
 	t.Helper()
 	store, err := index.OpenLog(path)
@@ -35,7 +35,7 @@ func newIndex(t testing.TB, path string) *index.Index {
 	return x
 }
 
-// scanned is what the tests want to know of an answer.
+// scanned is the part of an answer that the tests look at.
 type scanned struct {
 	Complete bool
 	Stats    struct {
@@ -59,7 +59,7 @@ func parse(t testing.TB, r result) (doc scanned) {
 	return doc
 }
 
-// write makes files, all with one time of modification.
+// write creates files that all have the same modification time.
 func write(t testing.TB, files map[string]string) {
 	t.Helper()
 	then := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
@@ -70,29 +70,30 @@ func write(t testing.TB, files map[string]string) {
 	}
 }
 
-// asked counts the blocks that a store is asked for.
-type asked struct {
+// counting is a store that counts the blocks requested.
+type counting struct {
 	index.Store
 	blocks *int
 }
 
-func (a asked) Get(ctx context.Context, keys []index.Key) (map[index.Key][]byte, index.Units, error) {
-	*a.blocks += len(keys)
-	return a.Store.Get(ctx, keys)
+func (c counting) Get(ctx context.Context, keys []index.Key) (map[index.Key][]byte, index.Units, error) {
+	*c.blocks += len(keys)
+	return c.Store.Get(ctx, keys)
 }
 
-// TestRecall is that a scan reads what no scan has read before, in either mode, and
-// that a warm service asks its index for nothing, and a new one only for the blocks.
+// TestRecall checks that a scan, in either mode, reads only files that no scan has read
+// before; that a warm service requests no blocks from the index; and that a new one
+// requests a block per directory.
 func TestRecall(t *testing.T) {
 	root, file := tenants(t), filepath.Join(t.TempDir(), "index")
 	want := parse(t, ask(t, newService(t, Config{Root: root}), Caller{}, "POST", "/v1/scans", `{}`))
-	if want.Stats.Opens != 5 || want.Stats.Files != 6 { // the size of one is its own
+	if want.Stats.Opens != 5 || want.Stats.Files != 6 { // one has a unique size
 		t.Fatalf("%+v", want)
 	}
 	blocks := 0
 	start := func() http.Handler {
 		x := newIndex(t, file)
-		x.Store = asked{x.Store, &blocks}
+		x.Store = counting{x.Store, &blocks}
 		return newService(t, Config{Root: root, Index: x})
 	}
 	check := func(name string, h http.Handler, mode string, opens, known int64) {
@@ -110,20 +111,20 @@ func TestRecall(t *testing.T) {
 	check("first", h, "goroutines", 5, 0)
 	for _, mode := range []string{"processes", "goroutines"} {
 		if check("warm", h, mode, 0, 5); blocks != 0 {
-			t.Errorf("warm: %d blocks asked for", blocks)
+			t.Errorf("warm: requested %d blocks, want none", blocks)
 		}
 	}
 	if check("new", start(), "goroutines", 0, 5); blocks != 3 {
-		t.Errorf("new: %d blocks asked for, of three directories", blocks)
+		t.Errorf("new: requested %d blocks for three directories", blocks)
 	}
 	write(t, map[string]string{filepath.Join(root, "alice/sub/b"): "same"})
-	check("one was written", h, "processes", 1, 4)
-	check("it was read", start(), "goroutines", 0, 5)
+	check("after rewriting one", h, "processes", 1, 4)
+	check("after reading it", start(), "goroutines", 0, 5)
 }
 
-// TestRecallTenants is that what is known of a tenant's file is known of no other,
-// however alike: not of one with its path, size and time in another's folder, nor in
-// a folder that takes the place of its own. It is known of the file, whoever asks.
+// TestRecallTenants checks that an index entry counts for one file only, whoever scans
+// it. A file with the same path, size and time in another tenant's folder is not known,
+// nor is one in a folder moved to where the tenant's was.
 func TestRecallTenants(t *testing.T) {
 	for _, id := range []string{"", "fs-0123abcd"} {
 		root := t.TempDir()
@@ -155,8 +156,8 @@ func TestRecallTenants(t *testing.T) {
 	}
 }
 
-// TestRecallResumes ends scans before they are done, by their caller and by their
-// deadline: another service goes on where they were.
+// TestRecallResumes cuts scans short, once by canceling the request and once by the
+// deadline. Another service picks up where they stopped.
 func TestRecallResumes(t *testing.T) {
 	root, file := t.TempDir(), filepath.Join(t.TempDir(), "index")
 	files := make(map[string]string)
@@ -166,9 +167,9 @@ func TestRecallResumes(t *testing.T) {
 	write(t, files)
 	x := newIndex(t, file)
 	ctx, cancel := context.WithCancel(t.Context())
-	now, told := x.Now, 0
-	x.Now = func() time.Time { // asked once for each file that is read
-		if told++; told == 25 {
+	now, calls := x.Now, 0
+	x.Now = func() time.Time { // called once per file read
+		if calls++; calls == 25 {
 			cancel()
 		}
 		return now()
@@ -182,7 +183,7 @@ func TestRecallResumes(t *testing.T) {
 		t.Fatalf("%+v", first)
 	}
 
-	// Two that would take minutes to read.
+	// Two files that take minutes to read.
 	for _, name := range []string{"x", "y"} {
 		write(t, map[string]string{filepath.Join(root, name): ""})
 		if err := os.Truncate(filepath.Join(root, name), 1<<40); err != nil {
@@ -191,17 +192,16 @@ func TestRecallResumes(t *testing.T) {
 	}
 	second := parse(t, ask(t, newService(t, Config{Root: root, Index: newIndex(t, file), MaxDuration: 2 * time.Second}), Caller{}, "POST", "/v1/scans", `{}`))
 	if second.Complete || second.Stats.Known != read || second.Stats.Hashed+second.Stats.Compared > 60-read {
-		t.Errorf("after %d were read: %+v", read, second)
+		t.Errorf("after reading %d: %+v", read, second)
 	}
 	read += second.Stats.Hashed + second.Stats.Compared
 	third := parse(t, ask(t, newService(t, Config{Root: root, Index: newIndex(t, file)}), Caller{}, "POST", "/v1/scans", `{"max_size": 2}`))
 	if !third.Complete || third.Stats.Known != read || third.Stats.Opens != 60-read || len(third.Groups) != 30 {
-		t.Errorf("after %d were read: %+v", read, third)
+		t.Errorf("after reading %d: %+v", read, third)
 	}
 }
 
-// failing is a store that fails: with err, or as one that has let all the time pass
-// which it may take.
+// failing is a store that fails with err, or times out if err is nil.
 type failing struct {
 	index.Store
 	err error
@@ -212,7 +212,7 @@ func (f failing) Get(ctx context.Context, _ []index.Key) (map[index.Key][]byte, 
 		return nil, index.Units{}, f.err
 	}
 	if _, limited := ctx.Deadline(); !limited {
-		return nil, index.Units{}, errors.New("it may take for ever")
+		return nil, index.Units{}, errors.New("the call has no deadline")
 	}
 	return nil, index.Units{}, context.DeadlineExceeded
 }
@@ -222,8 +222,8 @@ func (f failing) Update(ctx context.Context, keys []index.Key, _ func(index.Key,
 	return u, err
 }
 
-// TestRecallFails is that an index which can't be reached costs a scan nothing but
-// the reading, and some of its time, and that the log says so, once and without paths.
+// TestRecallFails checks that a scan without a working index reads all files and finds
+// the same groups, and that the log has one warning, without paths.
 func TestRecallFails(t *testing.T) {
 	root := tenants(t)
 	want := parse(t, ask(t, newService(t, Config{Root: root}), Caller{}, "POST", "/v1/scans", `{}`))
@@ -257,8 +257,8 @@ func TestRecallFails(t *testing.T) {
 	}
 }
 
-// TestPlacesAreNotLogged is that the log names no directory that the index can't
-// place, unless it is asked for paths.
+// TestPlacesAreNotLogged checks that an error about a directory reveals its path in the
+// log only if LogPaths is set.
 func TestPlacesAreNotLogged(t *testing.T) {
 	place := &index.PlaceError{Path: "alice/sub/", Err: errors.New("no mount has it")}
 	tunnel := &index.PlaceError{Path: "alice/sub/", Err: &mount.TunnelError{Point: "/srv/alice", Source: "127.0.0.1:/"}}
@@ -275,7 +275,7 @@ func TestPlacesAreNotLogged(t *testing.T) {
 	}
 }
 
-// charging is a store that charges a unit and a half for reading, and two for writing.
+// charging is a store that charges 1.5 units per read and 2 per write.
 type charging struct{ index.Store }
 
 func (c charging) Get(ctx context.Context, keys []index.Key) (map[index.Key][]byte, index.Units, error) {
@@ -288,8 +288,8 @@ func (c charging) Update(ctx context.Context, keys []index.Key, change func(inde
 	return index.Units{Write: 2}, err
 }
 
-// TestRecallObserved is that the log has what was known, and the log and the bill what
-// the index charged; and nothing of an index where there is none.
+// TestRecallObserved checks that the log counts known files, and that log and bill show
+// what the index charged. Without an index, neither mentions one.
 func TestRecallObserved(t *testing.T) {
 	root := tenants(t)
 	x := newIndex(t, filepath.Join(t.TempDir(), "index"))
@@ -319,7 +319,7 @@ func TestRecallObserved(t *testing.T) {
 				written = 0
 			}
 			if billed != written {
-				t.Errorf("%v write units are on the bill, want %v", billed, written)
+				t.Errorf("the bill has %v write units, want %v", billed, written)
 			}
 		}
 		var lines []map[string]any
@@ -335,7 +335,7 @@ func TestRecallObserved(t *testing.T) {
 		}
 		cold, warm := lines[0], lines[1]
 		if x == nil {
-			if _, told := warm["index_read_units"]; told || warm["files_known"] != 0. {
+			if _, logged := warm["index_read_units"]; logged || warm["files_known"] != 0. {
 				t.Errorf("without an index: %v", warm)
 			}
 			continue
@@ -349,7 +349,8 @@ func TestRecallObserved(t *testing.T) {
 	}
 }
 
-// TestKeepBytes is that what is kept for further scans is bounded by the memory.
+// TestKeepBytes checks that the index keeps no more for later scans than a share of the
+// memory.
 func TestKeepBytes(t *testing.T) {
 	for _, test := range []struct {
 		given    int
@@ -360,7 +361,7 @@ func TestKeepBytes(t *testing.T) {
 		x.KeepBytes = test.given
 		newService(t, Config{Root: t.TempDir(), Index: x, MemoryMB: test.memoryMB})
 		if x.KeepBytes != test.want {
-			t.Errorf("%d of %d MB are %d bytes, want %d", test.given, test.memoryMB, x.KeepBytes, test.want)
+			t.Errorf("KeepBytes %d with %d MB became %d, want %d", test.given, test.memoryMB, x.KeepBytes, test.want)
 		}
 	}
 }

@@ -15,15 +15,15 @@ import (
 
 // scanRequest is the body of POST /v1/scans.
 type scanRequest struct {
-	Path       string      `json:"path"` // below the root; "." is all of it
+	Path       string      `json:"path"` // relative to the root; "." is the root
 	Mode       dedupe.Mode `json:"mode"`
 	Workers    int         `json:"workers"`
 	MinSize    int64       `json:"min_size"`
 	MaxSize    int64       `json:"max_size"`
 	Include    []string    `json:"include"`
 	Exclude    []string    `json:"exclude"`
-	Limit      int         `json:"limit"` // groups in the answer
-	Next       string      `json:"next"`  // from the answer before
+	Limit      int         `json:"limit"` // groups per page
+	Next       string      `json:"next"`  // from the previous page
 	Projection settings    `json:"projection"`
 }
 
@@ -54,14 +54,14 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer within.Close()
 	opts.Within = within
-	leave, err := s.enter(r.Context())
+	release, err := s.enter(r.Context())
 	if err != nil {
 		return err
 	}
+	defer release()
+	var leave func()
+	opts.Alone, leave = s.running.enter()
 	defer leave()
-	var left func()
-	opts.Alone, left = s.running.enter()
-	defer left()
 
 	ctx, cancel := withAnswerTime(r.Context())
 	defer cancel()
@@ -83,7 +83,8 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	return report.WritePage(w, found, &p, page)
 }
 
-// options turns a request into what the engine takes, or says what is wrong.
+// options turns a request into options for the engine and a page of the report. It
+// fails with a problem for the caller.
 func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
 	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")}
 	opts := dedupe.Options{
@@ -97,19 +98,19 @@ func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
 	var err error
 	switch {
 	case len(q.Path) > maxPath:
-		err = fmt.Errorf("the path is above %d bytes", maxPath)
+		err = fmt.Errorf("the path is longer than %d bytes", maxPath)
 	case q.Workers > s.MaxWorkers:
 		err = fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
 	case q.Limit < 1 || q.Limit > maxLimit:
 		err = fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
 	case len(q.Include)+len(q.Exclude) > maxGlobs:
-		err = fmt.Errorf("more than %d globs", maxGlobs)
+		err = fmt.Errorf("there are more than %d globs", maxGlobs)
 	default:
 		err = opts.Validate()
 	}
 	for _, glob := range append(q.Include, q.Exclude...) {
 		if len(glob) > maxGlob {
-			err = fmt.Errorf("a glob is above %d bytes", maxGlob)
+			err = fmt.Errorf("a glob is longer than %d bytes", maxGlob)
 		}
 	}
 	if err == nil {
@@ -121,9 +122,9 @@ func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
 	return opts, page, nil
 }
 
-// enter waits for a place among the scans that run, and returns how to leave it.
-func (s *service) enter(ctx context.Context) (leave func(), err error) {
-	busy := refuse(http.StatusTooManyRequests, "too many scans at once: try again later").with("retry_after_seconds", 1)
+// enter waits until another scan may run. Call release when the scan is over.
+func (s *service) enter(ctx context.Context) (release func(), err error) {
+	busy := refuse(http.StatusTooManyRequests, "too many scans are running: try again later").with("retry_after_seconds", 1)
 	select {
 	case s.waiting <- struct{}{}:
 	default:
@@ -138,15 +139,15 @@ func (s *service) enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// attendance knows which scans have the process to themselves, from before the first
-// file until the answer is written.
+// attendance tracks which scans have had the process to themselves from the first
+// file to the last byte of the answer.
 type attendance struct {
 	mu      sync.Mutex
-	present int // scans that run
-	came    int // scans that have begun, ever
+	present int // scans running now
+	came    int // scans ever started
 }
 
-// enter begins a scan. Alone reports whether no other ran since.
+// enter starts a scan. Alone reports whether no other scan has run since.
 func (a *attendance) enter() (alone func() bool, leave func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -166,40 +167,40 @@ func (a *attendance) enter() (alone func() bool, leave func()) {
 	return alone, leave
 }
 
-// withAnswerTime ends a scan so early that its answer still arrives.
+// withAnswerTime ends a scan early enough to write the answer before the deadline.
 func withAnswerTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, _ := ctx.Deadline()
 	left := time.Until(deadline)
 	return context.WithDeadline(ctx, deadline.Add(-min(answerTime, left/2)))
 }
 
-// refusal is what the caller is told of an error of the engine. What is not
-// there, what is outside and what a link leads to are all alike.
+// refusal turns an engine error into a problem for the caller. A missing path, a path
+// outside the root and a symbolic link look the same, so they reveal nothing.
 func refusal(err error) error {
 	var root *dedupe.RootError
 	switch {
 	case errors.As(err, &root):
-		return refuse(http.StatusNotFound, "there is no directory or file at that path: it is relative to your root, and no symbolic link is followed")
+		return refuse(http.StatusNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links")
 	case errors.Is(err, dedupe.ErrTooManyFiles):
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
 	return err
 }
 
-// settings are the parts of a projection that a scan does not measure.
+// settings are the inputs of a bill that a scan does not measure.
 type settings struct {
 	Calls        int64             `json:"calls"`
 	Region       string            `json:"region"`
 	Arch         cost.Arch         `json:"arch"`
-	MemoryMB     int64             `json:"memory_mb"` // 0: what the scan needs
+	MemoryMB     int64             `json:"memory_mb"` // 0: as much as the scan needs
 	API          cost.API          `json:"api"`
 	Throughput   cost.Throughput   `json:"throughput"`
 	StorageClass cost.StorageClass `json:"storage_class"`
 	FreeTier     bool              `json:"free_tier"`
 }
 
-// settings are those of a request that makes none: the bill's defaults, and the
-// memory of this function.
+// settings returns the defaults of a request: those of the bill, with the memory of
+// this function.
 func (s *service) settings() settings {
 	u := cost.DefaultUsage()
 	return settings{
@@ -213,7 +214,7 @@ func (s *service) settings() settings {
 	}
 }
 
-// check finds out before the scan whether its bill can be made.
+// check makes sure before the scan that the bill can be calculated.
 func (c settings) check() (*cost.Book, cost.Usage, error) {
 	u := cost.Usage{
 		Calls:    c.Calls,

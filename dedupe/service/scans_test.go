@@ -11,12 +11,12 @@ import (
 	"efsdedupe/dedupe/index"
 )
 
-// meeting is a store whose first two callers wait for each other, so that their scans
-// run at the same time.
+// meeting is a store that makes its first two callers wait for each other, so that
+// their scans overlap.
 type meeting struct {
 	index.Store
 	calls atomic.Int32
-	both  chan struct{} // closed when both are there
+	both  chan struct{} // closed once both have called
 }
 
 func (m *meeting) Get(ctx context.Context, keys []index.Key) (map[index.Key][]byte, index.Units, error) {
@@ -32,9 +32,9 @@ func (m *meeting) Get(ctx context.Context, keys []index.Key) (map[index.Key][]by
 	return m.Store.Get(ctx, keys)
 }
 
-// TestCPUOfScansAtOnce holds that the CPU time of a scan is never that of another, too:
-// it is null for two that overlap, and known for one that has the process to itself.
-func TestCPUOfScansAtOnce(t *testing.T) {
+// TestCPUOfOverlappingScans checks that cpu_ms never includes another scan: it is null
+// for overlapping scans and set for a scan that has the process to itself.
+func TestCPUOfOverlappingScans(t *testing.T) {
 	x := newIndex(t, filepath.Join(t.TempDir(), "index"))
 	x.Store = &meeting{Store: x.Store, both: make(chan struct{})}
 	h := newService(t, Config{Root: tenants(t), Index: x})
@@ -53,13 +53,13 @@ func TestCPUOfScansAtOnce(t *testing.T) {
 	for range 2 {
 		scans.Go(func() {
 			if ms := cpu(); ms != nil {
-				t.Errorf("a scan took %v ms of CPU, while another ran", *ms)
+				t.Errorf("cpu_ms is %v for a scan that overlaps another, want null", *ms)
 			}
 		})
 	}
 	scans.Wait()
 	if ms := cpu(); ms == nil || *ms <= 0 {
-		t.Errorf("the CPU time of a scan that ran alone is %v", ms)
+		t.Errorf("cpu_ms is %v for a scan that ran alone", ms)
 	}
 }
 
@@ -67,20 +67,20 @@ func TestAttendance(t *testing.T) {
 	var a attendance
 	alone1, leave1 := a.enter()
 	if !alone1() {
-		t.Error("the first is not alone")
+		t.Error("the first scan is not alone")
 	}
 	alone2, leave2 := a.enter()
 	leave2()
 	if alone1() || alone2() {
-		t.Error("one of two was alone")
+		t.Error("one of two overlapping scans is alone")
 	}
 	alone3, leave3 := a.enter()
 	leave1()
 	if alone3() {
-		t.Error("the third is alone, though the first was there")
+		t.Error("the third scan is alone, though the first was still running")
 	}
 	leave3()
 	if alone, _ := a.enter(); !alone() {
-		t.Error("the fourth is not alone")
+		t.Error("the fourth scan is not alone")
 	}
 }

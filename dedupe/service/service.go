@@ -1,22 +1,21 @@
-// Package service is the scan as an HTTP API, one [http.Handler] that runs
-// behind API Gateway in a Lambda function as it does on a laptop.
+// Package service offers scans over HTTP. The same [http.Handler] runs on a laptop and
+// in a Lambda function behind API Gateway.
 //
-//	POST /v1/scans         a directory in, the report of dedupe scan --format json out
-//	POST /v1/projections   usage in, bill out
-//	GET  /v1/healthz       whether the root can be reached
-//	GET  /v1/openapi.json  all of this, for programs
+//	POST /v1/scans         scans a directory, answers like dedupe scan --format json
+//	POST /v1/projections   turns usage into a bill
+//	GET  /v1/healthz       reports whether the root is readable
+//	GET  /v1/openapi.json  describes all of this
 //
-//	service.go     the configuration, the routes, what holds for all of them
+//	service.go     configuration, routes, and what all routes share
 //	scans.go       POST /v1/scans
 //	projections.go POST /v1/projections
-//	caller.go      who asks, and which folder is theirs
+//	caller.go      who is calling, and which folder is theirs
 //	problem.go     errors as application/problem+json (RFC 9457)
-//	recall.go      the index: what earlier scans have read
-//	observe.go     the log and the metrics of a scan
+//	recall.go      the index: digests from earlier scans
+//	observe.go     log and metrics
 //
-// A request can neither read, name nor time anything outside its root: the
-// engine is confined to it, see [dedupe.Options.Within], and what is outside is
-// as what does not exist.
+// A request can neither read, name nor time anything outside its root. The engine is
+// confined to it, see [dedupe.Options.Within], and paths outside the root return 404.
 package service
 
 import (
@@ -38,42 +37,42 @@ import (
 	"efsdedupe/dedupe/index"
 )
 
-// Config is what a service is made of. Its zero values are those of a laptop.
+// Config configures a service. Only Root is required; zero values suit a laptop.
 type Config struct {
-	Root        string // the directory that is served
-	TenantClaim string // the claim that names a caller's folder in Root; empty: all callers have all of it
+	Root        string // the directory to serve
+	TenantClaim string // the claim that names the caller's folder in Root; empty: callers share Root
 
-	MemoryMB    int64            // of the function, for the bill; 0: what a scan needs
-	MaxWorkers  int              // of one scan; 0: 200
-	MaxFiles    int64            // of one scan; 0: a million
-	MaxScans    int              // at once; more wait; 0: 2
-	MaxWaiting  int              // for those; more are refused; 0: 100
-	MaxDuration time.Duration    // of one request; 0: what API Gateway waits
-	LogPaths    bool             // paths are in the log
-	Log         *slog.Logger     // nil: none
-	Metrics     io.Writer        // a line for each scan in CloudWatch's embedded metric format; nil: none
-	Index       *index.Index     // digests that are remembered between scans; nil: none. KeepBytes 0: a share of MemoryMB
+	MemoryMB    int64            // memory of the function, for the bill; 0: as much as a scan needs
+	MaxWorkers  int              // per scan; 0: 200
+	MaxFiles    int64            // per scan; 0: a million
+	MaxScans    int              // scans that run at once, the rest wait; 0: 2
+	MaxWaiting  int              // scans that wait, the rest get 429; 0: 100
+	MaxDuration time.Duration    // per request; 0: 29 seconds, the limit of API Gateway
+	LogPaths    bool             // whether paths may appear in the log
+	Log         *slog.Logger     // nil: no log
+	Metrics     io.Writer        // gets a line per scan in CloudWatch's embedded metric format; nil: no metrics
+	Index       *index.Index     // digests from earlier scans; nil: none. New sets KeepBytes, if 0, to a share of MemoryMB
 	Worker      func() *exec.Cmd // see dedupe.Options
 }
 
 const (
-	// gatewayTime is how long an HTTP API waits for an answer, at most; a REST API
-	// waits a second less. Source: Amazon API Gateway quotas.
+	// gatewayTime is the longest that API Gateway waits for an answer: an HTTP API
+	// waits 30 seconds, a REST API 29. Source: Amazon API Gateway quotas.
 	gatewayTime = 29 * time.Second
 
-	// answerTime is kept for ending a scan and writing the answer.
+	// answerTime is reserved for ending a scan and writing the answer.
 	answerTime = time.Second
 
-	// maxAnswer is below the 6 MB that Lambda takes as a response, with room for
-	// the event around it, in which every quote of this JSON is quoted.
+	// maxAnswer stays below the 6 MB that Lambda accepts. The rest is for the event
+	// around the answer, and for escaping every quote of this JSON inside it.
 	// Source: AWS Lambda quotas.
 	maxAnswer = 4 << 20
 
 	maxRequest = 64 << 10
 
-	// keepShare is what part of the memory the index keeps for further scans, at
-	// most, with about as much again to keep it in: the digests of 1.8 million files
-	// in 1,769 MB.
+	// The index may keep 1/keepShare of the memory for later scans, and takes about as
+	// much again to manage it. With 1,769 MB that holds the digests of 1.8 million
+	// files.
 	keepShare = 16
 )
 
@@ -83,21 +82,20 @@ var openapi []byte
 type service struct {
 	Config
 	root    *os.File
-	scans   chan struct{} // a place for each scan that runs
-	waiting chan struct{} // a place for each that runs or waits
+	scans   chan struct{} // one slot per running scan
+	waiting chan struct{} // one slot per running or waiting scan
 	running attendance
 }
 
-// New returns the handler. It fails if the root is no directory that can be
-// opened.
+// New returns the handler. It fails if it cannot open c.Root as a directory.
 func New(c Config) (http.Handler, error) {
 	root, err := os.Open(c.Root)
 	if err != nil {
-		return nil, fmt.Errorf("can't serve the root: %w", err)
+		return nil, fmt.Errorf("cannot serve the root: %w", err)
 	}
 	if st, err := root.Stat(); err != nil || !st.IsDir() {
 		root.Close()
-		return nil, fmt.Errorf("can't serve %q: it is no directory", c.Root)
+		return nil, fmt.Errorf("cannot serve %q: it is not a directory", c.Root)
 	}
 	c.MaxWorkers = cmp.Or(c.MaxWorkers, 200)
 	c.MaxFiles = cmp.Or(c.MaxFiles, 1_000_000)
@@ -121,12 +119,12 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("POST /v1/projections", s.handle(s.project))
 	mux.HandleFunc("GET /v1/healthz", s.handle(s.health))
 	mux.HandleFunc("GET /v1/openapi.json", s.handle(s.openapi))
-	mux.HandleFunc("/", s.handle(s.elsewhere(mux)))
+	mux.HandleFunc("/", s.handle(s.noRoute(mux)))
 	return mux, nil
 }
 
-// handle is around every route: it bounds the request in time and size, and
-// turns errors, and panics, into answers.
+// handle wraps a route. It limits the time and size of the request and answers errors
+// and panics.
 func (s *service) handle(route func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.MaxDuration)
@@ -139,29 +137,28 @@ func (s *service) handle(route func(w http.ResponseWriter, r *http.Request) erro
 			}
 		}()
 		err := route(w, r)
-		var told *problem
+		var p *problem
 		switch {
 		case err == nil:
-		case errors.As(err, &told):
-			told.write(w, r)
+		case errors.As(err, &p):
+			p.write(w, r)
 		default:
 			s.failed(w, r, err.Error(), nil)
 		}
 	}
 }
 
-// failed answers for a failure of ours: with an id, under which the log has the
-// rest.
+// failed answers a failure of the service with an ID, and logs the details under it.
 func (s *service) failed(w http.ResponseWriter, r *http.Request, what string, stack []byte) {
 	id := rand.Text()
 	s.Log.Error("request failed", "event", eventRequestFailed, "id", id, "request_id", callerOf(r.Context()).RequestID,
 		"route", r.Pattern, "error", what, "stack", string(stack))
-	refuse(http.StatusInternalServerError, "the request failed; the log has more under %s", id).with("id", id).write(w, r)
+	refuse(http.StatusInternalServerError, "the request failed: look for the ID %s in the log", id).with("id", id).write(w, r)
 }
 
 func (s *service) health(w http.ResponseWriter, r *http.Request) error {
 	if _, err := os.Stat(s.Root); err != nil {
-		return refuse(http.StatusServiceUnavailable, "the root can't be reached")
+		return refuse(http.StatusServiceUnavailable, "the root cannot be reached: check the mount")
 	}
 	return answer(w, map[string]string{"status": "ok"})
 }
@@ -172,18 +169,19 @@ func (s *service) openapi(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// elsewhere answers for what is no route: another method of one, or nothing.
-func (s *service) elsewhere(mux *http.ServeMux) func(w http.ResponseWriter, r *http.Request) error {
+// noRoute answers requests that match no route: 405 with the right method if only the
+// method is wrong, 404 otherwise.
+func (s *service) noRoute(mux *http.ServeMux) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			other := r.Clone(r.Context())
 			other.Method = method
 			if _, pattern := mux.Handler(other); pattern != "/" {
 				w.Header().Set("Allow", method)
-				return refuse(http.StatusMethodNotAllowed, "%s is not for %s: use %s", r.Method, pattern[len(method)+1:], method)
+				return refuse(http.StatusMethodNotAllowed, "%s does not accept %s: use %s", pattern[len(method)+1:], r.Method, method)
 			}
 		}
-		return refuse(http.StatusNotFound, "there is no such resource: see /v1/openapi.json")
+		return refuse(http.StatusNotFound, "no such resource: see /v1/openapi.json")
 	}
 }
 
@@ -192,22 +190,23 @@ func answer(w http.ResponseWriter, doc any) error {
 	return json.NewEncoder(w).Encode(doc)
 }
 
-// decode reads a request's JSON object, and nothing that it does not know.
+// decode reads the JSON object in the body of a request. Unknown fields and trailing
+// data are errors.
 func decode(r *http.Request, into any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
 		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("there is more after the object")
+			err = errors.New("there is more data after the object")
 		}
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return refuse(http.StatusRequestEntityTooLarge, "the request is above %d bytes", tooLarge.Limit)
+		return refuse(http.StatusRequestEntityTooLarge, "the request is larger than %d bytes", tooLarge.Limit)
 	case err != nil:
-		return refuse(http.StatusBadRequest, "the body is not the JSON that this resource takes: %v", err)
+		return refuse(http.StatusBadRequest, "the body is not the JSON object that /v1/openapi.json describes: %v", err)
 	}
 	return nil
 }

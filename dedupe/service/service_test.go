@@ -20,7 +20,7 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// The test binary is its own worker process.
+// The test binary doubles as its own worker process.
 func TestMain(m *testing.M) {
 	if isWorker, err := dedupe.RunWorker(os.Stdin, os.Stdout); isWorker {
 		if err != nil {
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tenants makes a root with a folder for each of two tenants, equal files in
-// both, and a secret beside the root.
+// tenants creates a root with folders for two tenants, who have identical files, and
+// a secret next to the root.
 func tenants(t testing.TB) (root string) {
 	t.Helper()
 	top := t.TempDir()
@@ -79,7 +79,7 @@ func (r result) decode(t testing.TB) (doc struct {
 	return doc
 }
 
-// ask sends a request and holds the answer to the contract.
+// ask sends a request and checks the answer against the contract.
 func ask(t testing.TB, h http.Handler, c Caller, method, path, body string) result {
 	t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -133,7 +133,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestRefusedRequests(t *testing.T) {
 	h := newService(t, Config{Root: tenants(t), MaxFiles: 5})
 	long := strings.Repeat("x", 5000)
 	for _, test := range []struct {
@@ -142,8 +142,8 @@ func TestRefused(t *testing.T) {
 		detail             string
 	}{
 		{"POST", "/v1/scans", ``, 400, "EOF"},
-		{"POST", "/v1/scans", `[]`, 400, "not the JSON"},
-		{"POST", "/v1/scans", `{"path": "alice"} {}`, 400, "more after"},
+		{"POST", "/v1/scans", `[]`, 400, "not the JSON object that /v1/openapi.json describes"},
+		{"POST", "/v1/scans", `{"path": "alice"} {}`, 400, "more data after the object"},
 		{"POST", "/v1/scans", `{"root": "/"}`, 400, "unknown field"},
 		{"POST", "/v1/scans", `{"path": 5}`, 400, "cannot unmarshal"},
 		{"POST", "/v1/scans", `{"mode": "threads"}`, 400, "unknown mode"},
@@ -153,12 +153,12 @@ func TestRefused(t *testing.T) {
 		{"POST", "/v1/scans", `{"limit": 0}`, 400, "limit"},
 		{"POST", "/v1/scans", `{"next": "x"}`, 400, "next"},
 		{"POST", "/v1/scans", `{"include": ["["]}`, 400, "bad glob"},
-		{"POST", "/v1/scans", `{"exclude": ["` + long + `"]}`, 400, "a glob is above"},
+		{"POST", "/v1/scans", `{"exclude": ["` + long + `"]}`, 400, "a glob is longer than 1024 bytes"},
 		{"POST", "/v1/scans", `{"min_size": -1}`, 400, "negative"},
 		{"POST", "/v1/scans", `{"projection": {"region": "mars"}}`, 400, "mars"},
 		{"POST", "/v1/scans", `{"projection": {"arch": "sparc"}}`, 400, "sparc"},
-		{"POST", "/v1/scans", `{"path": "` + long + `"}`, 400, "the path is above"},
-		{"POST", "/v1/scans", `{"path": "` + strings.Repeat("x", 100<<10) + `"}`, 413, "above 65536 bytes"},
+		{"POST", "/v1/scans", `{"path": "` + long + `"}`, 400, "the path is longer than 4096 bytes"},
+		{"POST", "/v1/scans", `{"path": "` + strings.Repeat("x", 100<<10) + `"}`, 413, "larger than 65536 bytes"},
 		{"POST", "/v1/scans", `{"path": "nowhere"}`, 404, "no directory or file"},
 		{"POST", "/v1/scans", `{"path": "."}`, 422, "the limit is 5"},
 		{"GET", "/v1/scans", ``, 405, "use POST"},
@@ -186,8 +186,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestConfined asks for what is outside the root in every way there is. All
-// answers are the same, so that nothing can be learned from them.
+// TestConfined tries every way to leave the root. All answers are identical, so they
+// reveal nothing.
 func TestConfined(t *testing.T) {
 	h := newService(t, Config{Root: tenants(t), TenantClaim: "org"})
 	alice := Caller{Claims: map[string]string{"org": "alice"}}
@@ -219,8 +219,8 @@ func TestConfined(t *testing.T) {
 	}
 }
 
-// FuzzPath asks for any path below a tenant's folder: nothing of the other
-// tenant or the secret ever comes back.
+// FuzzPath requests arbitrary paths as an arbitrary tenant. No answer may show another
+// tenant's files or the secret.
 func FuzzPath(f *testing.F) {
 	h := newService(f, Config{Root: tenants(f), TenantClaim: "org"})
 	for _, path := range []string{".", "sub", "../bob", "/", "a\x00", "bob/.", "top/../..", "\xff", "sub/b"} {
@@ -240,13 +240,13 @@ func FuzzPath(f *testing.F) {
 			t.Errorf("%q of %q: %d %s", path, claim, w.Code, w.Body)
 		}
 		if w.Code == 200 && claim != "alice" && claim != "bob" {
-			t.Errorf("%q has a folder", claim)
+			t.Errorf("claim %q got a folder", claim)
 		}
 	})
 }
 
-// TestSwap serves while a directory of the tenant's is swapped for a link to
-// another's, over and over.
+// TestSwap runs scans while a tenant's folder is swapped, over and over, with a link to
+// another tenant's.
 func TestSwap(t *testing.T) {
 	root := tenants(t)
 	h := newService(t, Config{Root: root, TenantClaim: "org", MaxScans: 4})
@@ -274,7 +274,7 @@ func TestSwap(t *testing.T) {
 					r = r.WithContext(WithCaller(r.Context(), Caller{Claims: map[string]string{"org": "alice"}}))
 					w := httptest.NewRecorder()
 					h.ServeHTTP(w, r)
-					// alice has no x, and one file in sub; bob has three files.
+					// Only bob has a file named x.
 					if strings.Contains(w.Body.String(), "/x\"") || strings.Contains(w.Body.String(), `bob/`) || w.Code >= 500 {
 						t.Errorf("%s: %d %s", body, w.Code, w.Body)
 					}
@@ -287,8 +287,8 @@ func TestSwap(t *testing.T) {
 	swapping.Wait()
 }
 
-// TestDeadline checks that a scan that would not be done in time is answered in
-// time, with what is known.
+// TestDeadline checks that a scan that runs out of time still answers in time, with what
+// it has found.
 func TestDeadline(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"a", "b"} {
@@ -304,7 +304,7 @@ func TestDeadline(t *testing.T) {
 		}
 	}
 
-	// One more than may run and wait is refused, and the others are answered.
+	// One runs, one waits, and the third is refused.
 	h = newService(t, Config{Root: root, MaxDuration: time.Second, MaxScans: 1, MaxWaiting: 1})
 	statuses := make(chan int, 3)
 	for range 3 {
@@ -324,8 +324,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// TestPanic checks that a panic is a 500 with an id that the log has, and that
-// the next request is answered.
+// TestPanic checks that a panic becomes a 500 whose ID is in the log.
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer
 	s := &service{Config: Config{Log: slog.New(slog.NewJSONHandler(&log, nil)), MaxDuration: time.Second}}
@@ -336,12 +335,12 @@ func TestPanic(t *testing.T) {
 		t.Errorf("%d %s, log %s", got.status, got.body, &log)
 	}
 	if bytes.Contains(got.body, []byte("oh")) {
-		t.Errorf("the answer tells of our insides: %s", got.body)
+		t.Errorf("the answer reveals the cause: %s", got.body)
 	}
 }
 
-// TestObserved reads the log and the metrics of a scan: they hold the figures,
-// and no path or name.
+// TestObserved checks that log and metrics have the numbers of a scan, and no path
+// unless configured.
 func TestObserved(t *testing.T) {
 	var log, metrics bytes.Buffer
 	c := Config{Root: tenants(t), TenantClaim: "org", Log: slog.New(slog.NewJSONHandler(&log, nil)), Metrics: &metrics}
@@ -362,7 +361,7 @@ func TestObserved(t *testing.T) {
 		t.Errorf("log: %s", &log)
 	}
 	if strings.Contains(log.String(), "sub") || strings.Contains(log.String(), "wrong-path") {
-		t.Errorf("the log has a path: %s", &log)
+		t.Errorf("the log shows a path: %s", &log)
 	}
 	var emf struct {
 		AWS struct {
@@ -384,12 +383,12 @@ func TestObserved(t *testing.T) {
 	c.LogPaths = true
 	ask(t, newService(t, c), caller, "POST", "/v1/scans", `{"path": "sub"}`)
 	if !strings.Contains(log.String(), `"path":"sub"`) {
-		t.Errorf("the log was asked for paths: %s", &log)
+		t.Errorf("LogPaths is set, but the log has no path: %s", &log)
 	}
 }
 
-// TestLoad answers 1,000 requests, 50 at once, half of them hostile, over TCP,
-// and has no more memory, descriptors or goroutines afterwards.
+// TestLoad sends 1,000 requests over TCP, 50 at a time and half of them hostile, and
+// checks that the service leaks no memory, descriptors or goroutines.
 func TestLoad(t *testing.T) {
 	server := httptest.NewServer(newService(t, Config{Root: tenants(t)}))
 	defer server.Close()
@@ -429,7 +428,7 @@ func TestLoad(t *testing.T) {
 	round()
 	after := held(t)
 	if after.descriptors > before.descriptors+10 || after.goroutines > before.goroutines+10 || after.heap > before.heap+8<<20 {
-		t.Errorf("held %+v before and %+v after", before, after)
+		t.Errorf("held %+v before, %+v after", before, after)
 	}
 }
 
@@ -448,12 +447,12 @@ func held(t *testing.T) holdings {
 
 func TestNew(t *testing.T) {
 	if _, err := New(Config{Root: "nowhere"}); err == nil {
-		t.Error("there is no such root")
+		t.Error("served a root that does not exist")
 	}
 	if _, err := New(Config{Root: "service.go"}); err == nil {
-		t.Error("a file is no root")
+		t.Error("served a file as the root")
 	}
-	// A root that goes away is unhealthy.
+	// The service turns unhealthy when its root disappears.
 	root := t.TempDir()
 	h := newService(t, Config{Root: root})
 	os.Remove(root)
