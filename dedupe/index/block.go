@@ -155,7 +155,11 @@ func (b block) merge(change block, today day, room []entry) block {
 		add(e)
 	}
 	if len(kept) > maxEntries {
-		slices.SortFunc(kept, func(a, b entry) int { return cmp.Compare(b.seen, a.seen) })
+		// Of entries used on one day, those of the latest changes stay: the others are
+		// likely of files that are gone.
+		slices.SortFunc(kept, func(a, b entry) int {
+			return cmp.Or(cmp.Compare(b.seen, a.seen), cmp.Compare(b.changeTime, a.changeTime))
+		})
 		kept = kept[:maxEntries]
 		slices.SortFunc(kept, byInode)
 	}

@@ -250,15 +250,25 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 	s.Wrap(ctx, r.Files(), h)
 	known := s.knownOf(r.Files())
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
-	sample := known[:int(math.Ceil(share*float64(len(known))))]
-	if len(sample) == 0 && len(known) > 0 {
-		sample = known[:1]
-	}
 	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: r.Interrupted || ctx.Err() != nil} // then Wrap may not have looked up all
+	wanted := max(1, int64(math.Ceil(share*float64(len(known)))))
+	for c.Read < wanted && len(known) > 0 && ctx.Err() == nil { // others for those that can't be read
+		n := min(int(wanted-c.Read), len(known))
+		s.check(ctx, h, known[:n], opts.Workers, &c)
+		known = known[n:]
+	}
+	if err := s.failure(); err != nil {
+		return c, err
+	}
+	return c, nil
+}
+
+// check reads files again, and adds to c what it finds.
+func (s *Scan) check(ctx context.Context, h dedupe.Hasher, files []dedupe.File, workers int, c *Checked) {
 	var mu sync.Mutex
 	var group errgroup.Group
-	group.SetLimit(opts.Workers)
-	for _, f := range sample {
+	group.SetLimit(workers)
+	for _, f := range files {
 		group.Go(func() error {
 			right, problem := s.dirs[dirOf(f.Path)].find(f).verify(ctx, h, f)
 			mu.Lock()
@@ -278,10 +288,6 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 		})
 	}
 	group.Wait()
-	if err := s.failure(); err != nil {
-		return c, err
-	}
-	return c, nil
 }
 
 // knownOf returns those of the files that the index answers for.

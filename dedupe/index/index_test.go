@@ -539,6 +539,47 @@ func TestVerifyInterrupted(t *testing.T) {
 	}
 }
 
+// TestVerifyUnreadable is that other files are read for those that can't be read.
+func TestVerifyUnreadable(t *testing.T) {
+	root := t.TempDir()
+	for i := range 20 {
+		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
+	}
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	scan(t, x, options(root))
+	use := x.Scan(options(root))
+	r, err := dedupe.Walk(t.Context(), options(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	use.Wrap(t.Context(), r.Files(), nil)
+	files := use.knownOf(r.Files())
+	for i := range files[:19] {
+		if err := os.Remove(files[i].Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var c Checked
+	use.check(t.Context(), &dedupe.LocalHasher{}, files, 4, &c)
+	if c.Read != 1 || len(c.Unread) != 19 {
+		t.Errorf("%d read, %d not", c.Read, len(c.Unread))
+	}
+}
+
+// TestReused is that a directory whose files are replaced many times in one day is known
+// all the same.
+func TestReused(t *testing.T) {
+	today := dayOf(time.Now())
+	var all []entry
+	for i := range 3 * maxEntries {
+		all = append(all, entry{inode: uint64(i), state: state{1, 1, int64(i)}, seen: today, knowledge: knowledge{ends: 1}})
+	}
+	merged := block{}.merge(block{entries: all}, today, nil)
+	if n := len(merged.entries); n != maxEntries || merged.entries[n-1].inode != 3*maxEntries-1 || merged.entries[0].inode != 2*maxEntries {
+		t.Errorf("%d entries are kept, from inode %d", n, merged.entries[0].inode)
+	}
+}
+
 // spoil makes the entries of files wrong.
 func spoil(t *testing.T, x *Index, paths []string) {
 	t.Helper()
