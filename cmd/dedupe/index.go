@@ -179,7 +179,8 @@ of the known files may be wrong at most, with 95% confidence: a sample of 300
 without a fault leaves 1%.
 
 Exit codes: 0 everything that was read is right; 1 an entry is wrong: remove the
-index, or no known file can be read; 2 bad use, or an index that can't be read; 130 interrupted.`,
+index, or no known file can be read; 2 bad use, or an index that can't be read;
+130 interrupted.`,
 		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
 		Args:    cli.Args("INDEX", "ROOT..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
