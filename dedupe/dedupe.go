@@ -14,16 +14,16 @@
 //	walk.go     roots and directories → size classes
 //	listing_*.go  the entries of a directory
 //	table.go    all files that were found, in few bytes each
-//	sieve.go    what of many may have an equal
+//	maybeduplicated.go  keys added more than once
 //	filter.go   which of the files count: sizes and globs
 //	refine.go   groups → finer groups, by ends or digests
 //	schedule.go who reads which files, and together with which others
 //	hasher.go   one file → its digest, and proof that it did not change
-//	recent.go   what was hashed lately, for others to be compared with
+//	contentcache.go  what was hashed lately, for others to be compared with
 //	ends.go     files of one size: their ends, and more only where these are alike
 //	ends_*.go   nothing read ahead of ends
-//	instep.go   large files of one size, block by block
-//	place.go    where paths begin, and what keeps them inside it
+//	lockstep.go large files of one size, block by block
+//	confined.go  where paths begin, and what keeps them inside it
 //	process.go  the same in worker processes, over package pool
 //	scan.go     the stages in order, what they used
 //
@@ -55,8 +55,8 @@ type File struct {
 	Size       int64 // bytes
 	Device     uint64
 	Inode      uint64
-	ModTime    int64 // nanoseconds since 1970
-	ChangeTime int64 // nanoseconds since 1970; no program can set it back
+	ModTime    Timestamp
+	ChangeTime Timestamp // no program can set it back
 
 	// Links and Allocated describe the inode when it was found. They are not part of
 	// its identity: writing back a file may change what is allocated.
@@ -69,25 +69,23 @@ type File struct {
 // files for one is the worse mistake.
 type inode struct {
 	device, number      uint64
-	modTime, changeTime int64
+	modTime, changeTime Timestamp
 }
 
 func (f File) inode() inode {
 	return inode{f.Device, f.Inode, f.ModTime, f.ChangeTime}
 }
 
-// compareInodes orders files by their inodes. Names of one inode are equal.
-func compareInodes(a, b File) int {
-	switch {
-	case a.Inode != b.Inode:
-		return cmp.Compare(a.Inode, b.Inode)
-	case a.Device != b.Device:
-		return cmp.Compare(a.Device, b.Device)
-	case a.ModTime != b.ModTime:
-		return cmp.Compare(a.ModTime, b.ModTime)
+// compare orders inodes; it returns 0 for two names of one inode.
+func (i inode) compare(j inode) int {
+	if i.number != j.number {
+		return cmp.Compare(i.number, j.number)
 	}
-	return cmp.Compare(a.ChangeTime, b.ChangeTime)
+	return cmp.Or(cmp.Compare(i.device, j.device), i.modTime.Compare(j.modTime), i.changeTime.Compare(j.changeTime))
 }
+
+// compareInodes orders files by their inodes.
+func compareInodes(a, b File) int { return a.inode().compare(b.inode()) }
 
 // Group is a set of files that no stage so far could tell apart: a size class
 // after Walk, a duplicate group after Scan. It has at least two copies.

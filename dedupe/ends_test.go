@@ -134,18 +134,18 @@ func TestBatches(t *testing.T) {
 		s := newStage([]Group{g, g}, nil, StageEnds, Options{Workers: 1 + n%7})
 		batch := make(map[int]int)
 		for batches := 0; ; batches++ {
-			turns := s.take(nil)
-			if len(turns) == 0 {
+			claims := s.take(nil)
+			if len(claims) == 0 {
 				break
 			}
-			if len(turns) > 8 || n <= 8 && len(turns) != n || n > 8 && len(turns) < 3 {
-				t.Errorf("%d of %d files in a batch", len(turns), n)
+			if len(claims) > 8 || n <= 8 && len(claims) != n || n > 8 && len(claims) < 3 {
+				t.Errorf("%d of %d files in a batch", len(claims), n)
 			}
-			for _, turn := range turns {
-				if _, twice := batch[turn.at]; twice {
-					t.Errorf("file %d of %d twice", turn.at, n)
+			for _, c := range claims {
+				if _, twice := batch[c.at]; twice {
+					t.Errorf("file %d of %d twice", c.at, n)
 				}
-				batch[turn.at] = batches
+				batch[c.at] = batches
 			}
 		}
 		if len(batch) != 2*n {
@@ -218,8 +218,8 @@ func TestKnownTakesNoShare(t *testing.T) {
 	s := newStage([]Group{group(8, mediumMax+1), known}, nil, StageWhole, Options{Workers: 2})
 	s.workers = 2
 	var taken []int
-	for turns := s.take(nil); len(turns) > 0; turns = s.take(nil) {
-		taken = append(taken, len(turns))
+	for claims := s.take(nil); len(claims) > 0; claims = s.take(nil) {
+		taken = append(taken, len(claims))
 	}
 	if want := []int{4, 2, 1, 1}; !slices.Equal(taken, want) {
 		t.Errorf("%v files are read in step, want %v", taken, want)

@@ -63,7 +63,7 @@ type LocalHasher struct {
 	// was hashed lately, byte for byte, has its digest by that.
 	HashAll bool
 
-	recent     recent
+	cache      contentCache
 	blocks     sync.Pool // of *block, for files that are read in step
 	candidates sync.Pool // of *candidate
 }
@@ -93,8 +93,8 @@ func (h *LocalHasher) Hash(ctx context.Context, f File) (d Digest, w Work, err e
 // digest reads what is between the first and the last bytes of a file, and returns the
 // digest. Op is what is told to have failed if the file is not what was found.
 func (h *LocalHasher) digest(ctx context.Context, o opened, first, last []byte, op string, w *Work) (d Digest, err error) {
-	in := h.recent.begin(o.Size, h.HashAll)
-	defer func() { h.recent.end(in, d, err == nil) }()
+	in := h.cache.begin(o.Size, h.HashAll)
+	defer func() { h.cache.end(in, d, err == nil) }()
 	in.put(0, first)
 	err = h.read(ctx, o, in, int64(len(first)), o.Size-int64(len(last)), w)
 	if err == nil || op == "open" {
@@ -141,12 +141,12 @@ func (h *LocalHasher) told(bytes int) {
 // opened is a file that is open, to be closed.
 type opened struct {
 	File
-	at place
+	at confinedDir
 	fd int
 }
 
 func (h *LocalHasher) open(f File, w *Work) (opened, error) {
-	at := place{h.Within}
+	at := confinedDir{h.Within}
 	fd, err := at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
 	if err != nil {
 		return opened{}, problem("open", f.Path, err)
@@ -214,7 +214,7 @@ func (f File) unchanged(now *unix.Stat_t) error {
 // *Problem.
 func Find(path string) (File, error) {
 	var st unix.Stat_t
-	if err := (place{}).lstat(path, &st); err != nil {
+	if err := (confinedDir{}).lstat(path, &st); err != nil {
 		return File{}, &Problem{Op: "stat", Path: path, Err: err}
 	}
 	return newFile(path, &st), nil
@@ -226,12 +226,14 @@ func newFile(path string, st *unix.Stat_t) File {
 		Size:       st.Size,
 		Device:     uint64(st.Dev),
 		Inode:      st.Ino,
-		ModTime:    st.Mtim.Nano(),
-		ChangeTime: st.Ctim.Nano(),
+		ModTime:    timestamp(st.Mtim),
+		ChangeTime: timestamp(st.Ctim),
 		Links:      uint32(st.Nlink),
 		Allocated:  st.Blocks * 512, // POSIX leaves the unit open; on Linux and macOS it is 512
 	}
 }
+
+func timestamp(t unix.Timespec) Timestamp { return Timestamp{int64(t.Sec), int32(t.Nsec)} }
 
 // problem names the path and the operation that failed. What the walk saw and
 // is gone, or is no longer of its kind, has changed.

@@ -130,7 +130,7 @@ func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
 	if how == "" || err != nil {
 		return how != "", err
 	}
-	h := &LocalHasher{recent: recent{sparing: true}}
+	h := &LocalHasher{cache: contentCache{sparing: true}}
 	for i, word := range strings.Split(how, " ") {
 		switch {
 		case i == 0 && word == howHash:
@@ -254,11 +254,14 @@ func (q *request) parse(b []byte) error {
 	return nil
 }
 
-// A file is five numbers of eight bytes, and its path.
-const fileSize = 5 * 8
+// A file is seven numbers of eight bytes, and its path.
+const fileSize = 7 * 8
 
 func appendFile(b []byte, f File) []byte {
-	for _, v := range [...]uint64{uint64(f.Size), f.Device, f.Inode, uint64(f.ModTime), uint64(f.ChangeTime)} {
+	for _, v := range [...]uint64{
+		uint64(f.Size), f.Device, f.Inode,
+		uint64(f.ModTime.Sec), uint64(f.ModTime.Nsec), uint64(f.ChangeTime.Sec), uint64(f.ChangeTime.Nsec),
+	} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return append(b, f.Path...)
@@ -273,8 +276,8 @@ func parseFile(f *File, b []byte) error {
 		Size:       int64(v(0)),
 		Device:     v(1),
 		Inode:      v(2),
-		ModTime:    int64(v(3)),
-		ChangeTime: int64(v(4)),
+		ModTime:    Timestamp{int64(v(3)), int32(v(4))},
+		ChangeTime: Timestamp{int64(v(5)), int32(v(6))},
 		Path:       string(b[fileSize:]),
 	}
 	if f.Size < 0 {

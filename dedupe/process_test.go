@@ -77,7 +77,7 @@ func testPool(t *testing.T, role string) *PoolHasher {
 func asFound(t testing.TB, path string) File {
 	t.Helper()
 	var st unix.Stat_t
-	if err := (place{}).lstat(path, &st); err != nil {
+	if err := (confinedDir{}).lstat(path, &st); err != nil {
 		t.Fatal(err)
 	}
 	return newFile(path, &st)
@@ -252,7 +252,7 @@ func TestServeMalformedRequest(t *testing.T) {
 var (
 	odd = File{
 		Path: "/a/path\n\xff", Size: 1 << 40, Device: 1<<64 - 1, Inode: 1 << 63,
-		ModTime: -1, ChangeTime: 1_700_000_000_123_456_789,
+		ModTime: Timestamp{-1 << 62, 999_999_999}, ChangeTime: Timestamp{1 << 62, 123_456_789}, // beyond what 64 bits of nanoseconds hold
 	}
 	medium = File{Path: "/m", Size: mediumMax}
 

@@ -31,7 +31,7 @@ func Refine(ctx context.Context, r Report, h Hasher, by Stage, opts Options) Rep
 	await(ctx, func() { s.run(ctx) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.left = true
+	s.abandoned = true
 	r.Stats.Work.add(s.work)
 	r.Problems = append(r.Problems, s.problems...)
 	r.Interrupted = r.Interrupted || s.unread() > 0
@@ -64,11 +64,11 @@ func ordered(groups []Group) []Group {
 
 // stage is a refinement on its way.
 type stage struct {
-	groups   []Group
-	hasher   Hasher
-	opts     Options
-	by       Stage
-	together int // how many files of a size are done together, at most
+	groups     []Group
+	hasher     Hasher
+	opts       Options
+	by         Stage
+	batchLimit int // how many files of a size are done together, at most
 
 	mu      sync.Mutex
 	jobs    []job // in the order of groups
@@ -82,10 +82,10 @@ type stage struct {
 	// batches it is done in, and the job after those that these begin with.
 	groupEnd, batches, batchesEnd int
 
-	work     Work
-	problems []*Problem
-	failed   int  // jobs of which no name could be read
-	left     bool // nobody waits for what is found now
+	work      Work
+	problems  []*Problem
+	failed    int  // jobs of which no name could be read
+	abandoned bool // nobody waits for what is found now
 }
 
 // job is one inode to be hashed, under any of its names. There may be a million.
@@ -102,7 +102,7 @@ func (j *job) done() bool { return j.digest != Digest{} }
 func (j *job) ends() Ends { return Ends(binary.BigEndian.Uint64(j.digest[:])) }
 
 func newStage(groups []Group, h Hasher, by Stage, opts Options) *stage {
-	s := &stage{groups: groups, hasher: h, opts: opts, by: by, together: opts.together()}
+	s := &stage{groups: groups, hasher: h, opts: opts, by: by, batchLimit: opts.batchLimit()}
 	copies := 0
 	for _, g := range groups {
 		copies += int(g.Copies())
@@ -166,25 +166,25 @@ func (s *stage) names(j job) []uint32 {
 }
 
 // hash has jobs done.
-func (s *stage) hash(ctx context.Context, turns []turn) {
-	if len(turns) == 1 {
-		t := turns[0]
+func (s *stage) hash(ctx context.Context, claims []claim) {
+	if len(claims) == 1 {
+		t := claims[0]
 		s.settle(ctx, t, s.one(ctx, t.job, s.names(t.job)))
 		return
 	}
-	files := make([]File, len(turns))
-	for i, t := range turns {
+	files := make([]File, len(claims))
+	for i, t := range claims {
 		files[i] = s.file(t.job, s.names(t.job))
 	}
 	var answers []Hashed
 	if s.by == StageEnds {
-		more := int64(len(files)) < s.groups[turns[0].group].Copies()
+		more := int64(len(files)) < s.groups[claims[0].group].Copies()
 		answers = s.hasher.HashEnds(ctx, files, Others{Exist: more})
 	} else {
 		answers = s.hasher.HashInStep(ctx, files)
 	}
 	for i, a := range answers {
-		s.settle(ctx, turns[i], a)
+		s.settle(ctx, claims[i], a)
 	}
 }
 
@@ -202,7 +202,7 @@ func (s *stage) one(ctx context.Context, j job, names []uint32) (a Hashed) {
 
 // settle takes what became of a job under its first name, and tries its others
 // until one can be read.
-func (s *stage) settle(ctx context.Context, t turn, a Hashed) {
+func (s *stage) settle(ctx context.Context, t claim, a Hashed) {
 	j, names := t.job, s.names(t.job)
 	var work Work
 	var problems []*Problem
@@ -233,7 +233,7 @@ func (s *stage) settle(ctx context.Context, t turn, a Hashed) {
 func (s *stage) finish(i int, j job, names []uint32, a Hashed, work Work, problems []*Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.left {
+	if s.abandoned {
 		return
 	}
 	if j.links > 0 {
@@ -271,7 +271,7 @@ func (s *stage) unread() int {
 
 // split makes a group of what inodes of a group share, each of them with another.
 func (s *stage) split() (finer []Group) {
-	keys := newSieve(len(s.jobs))
+	keys := newMaybeDuplicated(len(s.jobs))
 	for i := range s.jobs {
 		keys.add(s.key(&s.jobs[i]))
 	}

@@ -130,14 +130,14 @@ func (o *Options) Validate() error {
 	}
 	if each, all := o.descriptors(); o.Workers*each > all {
 		return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
-			o.Workers, o.Workers*each+otherDescriptors, all+otherDescriptors, max(all/each, 0))
+			o.Workers, o.Workers*each+reservedDescriptors, all+reservedDescriptors, max(all/each, 0))
 	}
 	return o.Filter.validate()
 }
 
-// otherDescriptors is those of nobody's files: standard streams, the output, the
-// runtime's own, room to spare.
-const otherDescriptors = 32
+// reservedDescriptors covers stdio, the output file and the runtime, with room to
+// spare.
+const reservedDescriptors = 32
 
 // descriptors returns how many file descriptors a worker takes in this process at
 // least, and how many there are for all of them.
@@ -153,12 +153,12 @@ func (o *Options) descriptors() (each, all int) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return each, math.MaxInt
 	}
-	return each, int(min(limit.Cur, 1<<20)) - otherDescriptors
+	return each, int(min(limit.Cur, 1<<20)) - reservedDescriptors
 }
 
 // together is how many files of a size a worker may have open at once. It is the same
 // in both modes, because it decides which are opened again.
-func (o *Options) together() int {
+func (o *Options) batchLimit() int {
 	const enough = 8 // of what is equal, an eighth is hashed at most, the rest compared
 	if o.HashAll {
 		return 1

@@ -208,7 +208,7 @@ func write(t *testing.T, content []byte, paths ...string) {
 		if err := os.WriteFile(probe, nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if asFound(t, probe).ChangeTime > last {
+		if asFound(t, probe).ChangeTime.Compare(last) > 0 {
 			return
 		}
 	}
@@ -243,7 +243,7 @@ func TestChangedAfterTheWalk(t *testing.T) {
 				{"rewritten-in-secret", "open", "changed during the scan: written to, or its inode touched", func(path string) error {
 					before := asFound(t, path)
 					err := os.WriteFile(path, random(5000), 0o666)
-					mtime := time.Unix(0, before.ModTime)
+					mtime := before.ModTime.Time()
 					return errors.Join(err, os.Chtimes(path, mtime, mtime))
 				}},
 				{"replaced", "open", "changed during the scan: replaced by another file", func(path string) error {

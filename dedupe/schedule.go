@@ -17,16 +17,16 @@ func (s *stage) run(ctx context.Context) {
 	allTaken := sync.OnceFunc(func() { close(taken) })
 	work := func() error {
 		defer allTaken()
-		var turns []turn
+		var claims []claim
 		for ctx.Err() == nil {
-			if turns = s.take(turns[:0]); len(turns) == 0 {
+			if claims = s.take(claims[:0]); len(claims) == 0 {
 				break
 			}
-			s.hash(ctx, turns)
+			s.hash(ctx, claims)
 		}
 		return nil
 	}
-	for more := range crew(min(s.opts.Workers, s.waiting), s.opts.Mode, taken) {
+	for more := range rampUp(min(s.opts.Workers, s.waiting), s.opts.Mode, taken) {
 		s.mu.Lock()
 		s.workers += more
 		s.mu.Unlock()
@@ -37,22 +37,22 @@ func (s *stage) run(ctx context.Context) {
 	group.Wait() // every error is a problem
 }
 
-// turn is a job, and where it is in the stage.
-type turn struct {
+// claim is a job taken by a worker, with its index.
+type claim struct {
 	job
 	at int
 }
 
-// take appends to turns, which is empty, the next job, or some of one group that are
+// take appends to claims, which is empty, the next job, or some of one group that are
 // done together. It appends none if none is left.
-func (s *stage) take(turns []turn) []turn {
+func (s *stage) take(claims []claim) []claim {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.next < len(s.jobs) && s.jobs[s.next].done() {
 		s.next++
 	}
-	if s.left || s.next == len(s.jobs) {
-		return turns
+	if s.abandoned || s.next == len(s.jobs) {
+		return claims
 	}
 	if s.next >= s.groupEnd {
 		s.enter(s.next)
@@ -60,23 +60,23 @@ func (s *stage) take(turns []turn) []turn {
 	large := s.groups[s.jobs[s.next].group].Files[0].Large()
 	switch {
 	case large && s.by == StageWhole: // and all workers have their share
-		end := s.next + max(1, min(s.groupEnd-s.next, s.together, s.waiting/s.workers))
+		end := s.next + max(1, min(s.groupEnd-s.next, s.batchLimit, s.waiting/s.workers))
 		for ; s.next < end; s.next++ {
-			turns = append(turns, turn{s.jobs[s.next], s.next})
+			claims = append(claims, claim{s.jobs[s.next], s.next})
 		}
 	case !large && s.by == StageEnds:
 		for i := s.next; i < s.groupEnd; i += s.batches {
-			turns = append(turns, turn{s.jobs[i], i})
+			claims = append(claims, claim{s.jobs[i], i})
 		}
 		if s.next++; s.next == s.batchesEnd {
 			s.next = s.groupEnd
 		}
 	default:
-		turns = append(turns, turn{s.jobs[s.next], s.next})
+		claims = append(claims, claim{s.jobs[s.next], s.next})
 		s.next++
 	}
-	s.waiting -= len(turns)
-	return turns
+	s.waiting -= len(claims)
+	return claims
 }
 
 // enter comes to a group, of which first is the first job, and divides it into
@@ -91,7 +91,7 @@ func (s *stage) enter(first int) {
 	for s.groupEnd < len(s.jobs) && s.jobs[s.groupEnd].group == s.jobs[first].group {
 		s.groupEnd++
 	}
-	n, most := s.groupEnd-first, s.together
+	n, most := s.groupEnd-first, s.batchLimit
 	if n > most {
 		most = (most + 1) / 2
 	}
@@ -99,11 +99,11 @@ func (s *stage) enter(first int) {
 	s.batchesEnd = first + s.batches
 }
 
-// crew yields how many workers to start, and then how many more, up to most: in
+// rampUp yields how many workers to start, and then how many more, up to most: in
 // this process as many as there are processors, and twice as many as long as
 // these don't keep them busy, as on a network mount. What comes from the page
 // cache is read fastest by few. It ends when all is taken.
-func crew(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
+func rampUp(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		processors := runtime.GOMAXPROCS(0)
 		started := most

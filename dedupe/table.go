@@ -18,40 +18,54 @@ const (
 type table struct {
 	records     [][]record // each of recordsAtOnce, but for the last
 	names       [][]byte   // each of namesAtOnce at most
-	directories []string
-	devices     []uint64
+	directories []directoryRecord
 	files       int
 }
 
+// directoryRecord is a directory of which the table has files, and the device that
+// these are on. A directory with files on several devices, because one is mounted over
+// another, has several records.
+type directoryRecord struct {
+	path   string
+	device uint64
+}
+
+// record is a file in 64 bytes.
 type record struct {
 	size       int64
 	inode      uint64
-	modTime    int64
-	changeTime int64
+	modSec     int64
+	changeSec  int64
 	allocated  int64
+	modNsec    int32
+	changeNsec int32
 	links      uint32
-	directory  uint32 // where its path is
-	device     uint32 // where its number is
-	chunk      uint32 // of names, where its name is
-	offset     uint16
+	directory  uint32 // index in table.directories
+	chunk      uint32 // index in table.names
+	offset     uint16 // of its name in the chunk
 	length     uint16
 }
 
-// addDirectory returns what add wants to know of the directory of a file.
-func (t *table) addDirectory(path string) uint32 {
-	t.directories = append(t.directories, path)
+func (r *record) modTime() Timestamp    { return Timestamp{r.modSec, r.modNsec} }
+func (r *record) changeTime() Timestamp { return Timestamp{r.changeSec, r.changeNsec} }
+
+// addDirectory adds a directory with files on a device, and returns its index.
+func (t *table) addDirectory(path string, device uint64) uint32 {
+	t.directories = append(t.directories, directoryRecord{path, device})
 	return uint32(len(t.directories) - 1)
 }
 
-// add adds a file in a directory, whose path is its name there.
+// add adds a file to a directory that holds files on its device. The file's path is its
+// name in the directory.
 func (t *table) add(directory uint32, f *File) {
 	if t.files%recordsAtOnce == 0 {
 		t.records = append(t.records, make([]record, 0, recordsAtOnce))
 	}
 	t.files++
 	r := record{
-		size: f.Size, inode: f.Inode, modTime: f.ModTime, changeTime: f.ChangeTime,
-		allocated: f.Allocated, links: f.Links, directory: directory, device: t.device(f.Device),
+		size: f.Size, inode: f.Inode, modSec: f.ModTime.Sec, modNsec: f.ModTime.Nsec,
+		changeSec: f.ChangeTime.Sec, changeNsec: f.ChangeTime.Nsec,
+		allocated: f.Allocated, links: f.Links, directory: directory,
 	}
 	r.chunk, r.offset, r.length = t.store(f.Path)
 	last := &t.records[len(t.records)-1]
@@ -69,23 +83,13 @@ func (t *table) store(name string) (chunk uint32, offset, length uint16) {
 	return uint32(last), uint16(at), uint16(len(name))
 }
 
-// device returns where the number of a device is: there are few of them.
-func (t *table) device(number uint64) uint32 {
-	i := slices.Index(t.devices, number)
-	if i < 0 {
-		i = len(t.devices)
-		t.devices = append(t.devices, number)
-	}
-	return uint32(i)
-}
-
 func (t *table) at(i uint32) *record { return &t.records[i/recordsAtOnce][i%recordsAtOnce] }
 
 func (t *table) name(r *record) []byte { return t.names[r.chunk][r.offset:][:r.length] }
 
 func (t *table) path(i uint32) string {
 	r := t.at(i)
-	return join(t.directories[r.directory], string(t.name(r)))
+	return join(t.directories[r.directory].path, string(t.name(r)))
 }
 
 // sized is a file by what classes sorts them by.
@@ -128,20 +132,23 @@ func (t *table) classes() []Group {
 	return groups
 }
 
-// compareInodes orders files of one inode number by the rest of what identifies
-// an inode, as the function compareInodes does.
+// compareInodes orders files by their inodes.
 func (t *table) compareInodes(a, b uint32) int {
-	ra, rb := t.at(a), t.at(b)
-	return cmp.Or(cmp.Compare(t.devices[ra.device], t.devices[rb.device]), cmp.Compare(ra.modTime, rb.modTime), cmp.Compare(ra.changeTime, rb.changeTime))
+	return t.inode(t.at(a)).compare(t.inode(t.at(b)))
+}
+
+func (t *table) inode(r *record) inode {
+	return inode{t.directories[r.directory].device, r.inode, r.modTime(), r.changeTime()}
 }
 
 func (t *table) group(files []sized, inodes int, paths *paths) Group {
 	g := Group{Size: files[0].size, Files: make([]File, len(files)), inodes: inodes}
 	for i, f := range files {
 		r := t.at(f.at)
+		d := &t.directories[r.directory]
 		g.Files[i] = File{
-			Path: paths.join(t.directories[r.directory], t.name(r)), Size: r.size,
-			Device: t.devices[r.device], Inode: r.inode, ModTime: r.modTime, ChangeTime: r.changeTime,
+			Path: paths.join(d.path, t.name(r)), Size: r.size,
+			Device: d.device, Inode: r.inode, ModTime: r.modTime(), ChangeTime: r.changeTime(),
 			Links: r.links, Allocated: r.allocated,
 		}
 	}
@@ -167,7 +174,7 @@ func (p *paths) join(dir string, name []byte) string {
 
 // shared returns all files of a size that another has, and a few more.
 func (t *table) shared() []sized {
-	sizes := newSieve(t.files)
+	sizes := newMaybeDuplicated(t.files)
 	for _, records := range t.records {
 		for i := range records {
 			sizes.add(uint64(records[i].size))

@@ -20,13 +20,10 @@ func TestTable(t *testing.T) {
 		for i := range n {
 			f := File{
 				Path: fmt.Sprintf("%s%d", strings.Repeat("x", rnd.IntN(200)), i), Size: rnd.Int64N(int64(3 * n)),
-				Device: rnd.Uint64N(3), Inode: rnd.Uint64N(uint64(n)), ModTime: rnd.Int64N(2), ChangeTime: rnd.Int64N(2),
+				Device: rnd.Uint64N(3), Inode: rnd.Uint64N(uint64(n)), ModTime: Timestamp{rnd.Int64N(2), 0}, ChangeTime: Timestamp{0, rnd.Int32N(2)},
 			}
 			directory := fmt.Sprint("d", i/7)
-			if i%7 == 0 {
-				table.addDirectory(directory)
-			}
-			table.add(uint32(i/7), &f)
+			table.add(table.addDirectory(directory, f.Device), &f)
 			f.Path = directory + "/" + f.Path
 			bySize[f.Size] = append(bySize[f.Size], f)
 		}

@@ -37,11 +37,11 @@ func Walk(ctx context.Context, opts Options) (Report, error) {
 	}
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &walker{opts: opts, at: place{opts.Within}, roots: roots, ctx: walking, stop: stop, linked: make(map[inode]bool)}
+	w := &walker{opts: opts, at: confinedDir{opts.Within}, roots: roots, ctx: walking, stop: stop, linked: make(map[inode]bool)}
 	ended := await(walking, w.run)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.left = true
+	w.abandoned = true
 	if w.tooMany() {
 		return Report{}, fmt.Errorf("%w: the limit is %d; choose a smaller directory, or filters", ErrTooManyFiles, opts.MaxFiles)
 	}
@@ -80,7 +80,7 @@ func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 func resolve(opts Options) ([]root, error) {
 	look := newRoot
 	if opts.Within != nil {
-		look = func(path string) (root, error) { return newRootWithin(place{opts.Within}, path) }
+		look = func(path string) (root, error) { return newRootWithin(confinedDir{opts.Within}, path) }
 	}
 	roots := make([]root, 0, len(opts.Roots))
 	for _, path := range opts.Roots {
@@ -115,7 +115,7 @@ func newRoot(path string) (root, error) {
 }
 
 // newRootWithin looks at a root that whoever named it must not leave.
-func newRootWithin(at place, path string) (root, error) {
+func newRootWithin(at confinedDir, path string) (root, error) {
 	r := root{path: path, real: path}
 	if path == "." {
 		r.path = ""
@@ -150,7 +150,7 @@ func cause(err error) error {
 
 type walker struct {
 	opts  Options
-	at    place
+	at    confinedDir
 	roots []root
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -158,12 +158,12 @@ type walker struct {
 
 	listings sync.Pool // of *listing
 
-	mu       sync.Mutex
-	table    table
-	linked   map[inode]bool // inodes that have more names, and were found
-	stats    Stats
-	problems []*Problem
-	left     bool // nobody waits for what is found now
+	mu        sync.Mutex
+	table     table
+	linked    map[inode]bool // inodes that have more names, and were found
+	stats     Stats
+	problems  []*Problem
+	abandoned bool // nobody waits for what is found now
 
 	skipped atomic.Bool // something was not looked at, because ctx had ended
 }
@@ -231,8 +231,9 @@ type directory struct {
 	path    string
 	looking sync.WaitGroup // those who use fd
 
-	index uint32 // in the walker's table, if it is listed there
-	known bool
+	index  uint32 // of its record in the walker's table, if it has one
+	known  bool
+	device uint64 // of that record
 }
 
 // directory lists the directory at rel below r, then those within it.
@@ -388,15 +389,15 @@ func (b *batch) add(opts *Options, name string, st *unix.Stat_t) {
 func (w *walker) found(d *directory, b *batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.left {
+	if w.abandoned {
 		return
 	}
 	w.stats.Directories += b.directories
-	if b.n > 0 && !d.known {
-		d.index, d.known = w.table.addDirectory(d.path), true
-	}
 	for i := range b.n {
 		f := &b.files[i]
+		if !d.known || d.device != f.Device {
+			d.index, d.known, d.device = w.table.addDirectory(d.path, f.Device), true, f.Device
+		}
 		if !b.linked[i] || !w.linked[f.inode()] {
 			w.stats.Bytes += f.Size
 		}
@@ -417,7 +418,7 @@ func (w *walker) tooMany() bool { return w.opts.MaxFiles > 0 && w.stats.Files > 
 func (w *walker) problem(p *Problem) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.left {
+	if !w.abandoned {
 		w.problems = append(w.problems, p)
 	}
 }

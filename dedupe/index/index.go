@@ -12,7 +12,7 @@
 //	mount.go   which file system a directory is on, and where in it
 //	log.go     the store in one local file
 //	size.go    how large the blocks are, which is what a store charges for
-//	care.go    what an index has, what of it is wrong, what can go
+//	maintain.go    what an index has, what of it is wrong, what can go
 //
 // # Every defect is a miss
 //
@@ -429,7 +429,7 @@ func (d *directory) vouchesFor(f dedupe.File) bool {
 		return false
 	case f.Device != d.device: // a file mounted over another
 		return false
-	case f.ChangeTime%int64(time.Second) == 0 && !d.wholeSeconds:
+	case f.ChangeTime.IsWholeSecond() && !d.wholeSeconds:
 		// No kernel set it, but the tool that filled the image; it may give all files of
 		// all builds one ctime.
 		return false
@@ -484,13 +484,13 @@ const (
 // nothing more: any program can set it, also to the future.
 func settled(f dedupe.File, begun time.Time, remote bool) bool {
 	tick := fineTick
-	if f.ChangeTime%int64(time.Second) == 0 {
+	if f.ChangeTime.IsWholeSecond() {
 		tick = coarseTick
 	}
 	if remote {
 		tick += clockSkew
 	}
-	return time.Unix(0, f.ChangeTime).Add(tick).Before(begun)
+	return f.ChangeTime.Time().Add(tick).Before(begun)
 }
 
 const (

@@ -250,7 +250,7 @@ func TestRacy(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			x := open(t, filepath.Join(t.TempDir(), "index"))
 			x.Now = func() time.Time { return at.Add(test.clock) }
-			f := dedupe.File{Path: dir + "/f", Size: 1, Inode: 1, ModTime: at.Add(test.mod).UnixNano(), ChangeTime: at.Add(test.chg).UnixNano()}
+			f := dedupe.File{Path: dir + "/f", Size: 1, Inode: 1, ModTime: dedupe.TimestampOf(at.Add(test.mod)), ChangeTime: dedupe.TimestampOf(at.Add(test.chg))}
 			ask := func(content byte) (dedupe.Digest, dedupe.Work) {
 				s := x.Scan(options(dir))
 				h := s.Wrap(t.Context(), slices.Values([]dedupe.File{f}), answers{content})
@@ -577,9 +577,9 @@ func spoil(t *testing.T, x *Index, paths []string) {
 func TestBlock(t *testing.T) {
 	p := place{"ext4:1", "/some/where"}
 	b := block{place: p, level: 3, written: 20000, entries: []entry{
-		{inode: 1, state: state{0, -1, 1 << 62}, seen: 20000, knowledge: knowledge{digest: dedupe.Digest{1}}},
-		{inode: 1 << 63, state: state{1 << 50, 1 << 62, -1 << 62}, seen: 1, knowledge: knowledge{ends: 2}},
-		{inode: 1<<64 - 1, state: state{1, 1, 1}, knowledge: knowledge{1<<64 - 1, dedupe.Digest{4}}},
+		{inode: 1, state: state{0, dedupe.Timestamp{Sec: -1}, dedupe.Timestamp{Sec: 1 << 62, Nsec: 999_999_999}}, seen: 20000, knowledge: knowledge{digest: dedupe.Digest{1}}},
+		{inode: 1 << 63, state: state{1 << 50, dedupe.Timestamp{Sec: 1 << 62}, dedupe.Timestamp{Sec: -1 << 62}}, seen: 1, knowledge: knowledge{ends: 2}},
+		{inode: 1<<64 - 1, state: state{1, dedupe.Timestamp{Sec: 1, Nsec: 1}, dedupe.Timestamp{Sec: 1, Nsec: 2}}, knowledge: knowledge{1<<64 - 1, dedupe.Digest{4}}},
 	}}
 	key := p.key(3, 5)
 	data := b.append(key)
@@ -619,7 +619,7 @@ func TestMaliciousBlock(t *testing.T) {
 		return seal(append(binary.AppendUvarint(b, entries), rest...))
 	}
 	entry := func(size, seen, flags uint64) []byte {
-		b := make([]byte, 2*8+1)
+		b := make([]byte, 8+1+4+2)
 		for _, v := range []uint64{size, seen, flags} {
 			b = binary.AppendUvarint(b, v)
 		}

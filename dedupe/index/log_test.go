@@ -382,8 +382,8 @@ func TestSize(t *testing.T) {
 			Device:     uint64(device.Dev),
 			Size:       random.Int64N(1 << 24),
 			Inode:      random.Uint64(), // as on EFS
-			ModTime:    now - random.Int64N(1e17),
-			ChangeTime: now - random.Int64N(1e17),
+			ModTime:    dedupe.TimestampOf(time.Unix(0, now-random.Int64N(1e17))),
+			ChangeTime: dedupe.TimestampOf(time.Unix(0, now-random.Int64N(1e17))),
 		})
 	}
 	for part := range slices.Chunk(files, len(files)/10) {

@@ -33,7 +33,7 @@ func writeCSV(w io.Writer, r dedupe.Report) error {
 				string([]rune(path.Path)), // a replacement character for each byte that is not text, as in JSON
 				base64.StdEncoding.EncodeToString(path.PathBase64),
 				strconv.FormatUint(f.Inode, 10),
-				time.Unix(0, f.ModTime).UTC().Format(time.RFC3339Nano),
+				f.ModTime.Time().Format(time.RFC3339Nano),
 				strconv.FormatBool(links[k]),
 			})
 		}

@@ -213,7 +213,7 @@ func appendFile(b []byte, f dedupe.File, link bool) []byte {
 	b = append(b, `,"inode":`...)
 	b = strconv.AppendUint(b, f.Inode, 10)
 	b = append(b, `,"mtime":"`...)
-	b = time.Unix(0, f.ModTime).UTC().AppendFormat(b, time.RFC3339Nano)
+	b = f.ModTime.Time().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, '"')
 	if link {
 		b = append(b, `,"hard_link":true`...)
@@ -348,7 +348,7 @@ func groupOf(g dedupe.Group) groupJSON {
 	}
 	links := g.HardLinks()
 	for i, f := range g.Files {
-		group.Files[i] = fileJSON{pathOf(f.Path), f.Inode, time.Unix(0, f.ModTime).UTC(), links[i]}
+		group.Files[i] = fileJSON{pathOf(f.Path), f.Inode, f.ModTime.Time(), links[i]}
 	}
 	return group
 }

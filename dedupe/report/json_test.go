@@ -20,7 +20,7 @@ func FuzzAppendFile(f *testing.F) {
 		if err := encode(&want, fileJSON{pathOf(path), inode, time.Unix(0, mtime).UTC(), link}); err != nil {
 			t.Fatal(err)
 		}
-		got := appendFile(nil, dedupe.File{Path: path, Inode: inode, ModTime: mtime}, link)
+		got := appendFile(nil, dedupe.File{Path: path, Inode: inode, ModTime: dedupe.TimestampOf(time.Unix(0, mtime))}, link)
 		if want := strings.TrimSpace(want.String()); string(got) != want {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -30,7 +30,7 @@ func FuzzAppendFile(f *testing.F) {
 func BenchmarkWriteJSON(b *testing.B) {
 	g := dedupe.Group{Size: 1 << 20, Files: make([]dedupe.File, 1000)}
 	for i := range g.Files {
-		g.Files[i] = dedupe.File{Path: "a/directory/with/a/file.txt", Inode: uint64(1000 + i), ModTime: 1_700_000_000_000_000_000}
+		g.Files[i] = dedupe.File{Path: "a/directory/with/a/file.txt", Inode: uint64(1000 + i), ModTime: dedupe.Timestamp{Sec: 1_700_000_000}}
 	}
 	r := dedupe.Report{Groups: []dedupe.Group{g}}
 	b.ReportAllocs()

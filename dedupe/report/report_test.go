@@ -331,7 +331,7 @@ func group(size, reclaimable int64) dedupe.Group {
 }
 
 func file(path string, size int64, inode uint64) dedupe.File {
-	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: modTime, ChangeTime: modTime + 1}
+	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: dedupe.TimestampOf(time.Unix(0, modTime)), ChangeTime: dedupe.TimestampOf(time.Unix(0, modTime+1))}
 }
 
 func rat(s string) *big.Rat {

@@ -182,7 +182,7 @@ func listDirectory(dir string) (files map[uint64]state, below []string) {
 			below = append(below, path)
 		case !e.Type().IsRegular():
 		case unix.Lstat(path, &st) == nil:
-			files[st.Ino] = state{st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
+			files[st.Ino] = state{st.Size, dedupe.TimestampOf(time.Unix(st.Mtim.Unix())), dedupe.TimestampOf(time.Unix(st.Ctim.Unix()))}
 		}
 	}
 	return files, below

@@ -117,7 +117,7 @@ func FuzzPlace(f *testing.F) {
 	}
 	defer within.Close()
 	f.Fuzz(func(t *testing.T, path string) {
-		fd, err := place{within}.open(path, unix.O_NONBLOCK)
+		fd, err := confinedDir{within}.open(path, unix.O_NONBLOCK)
 		if err != nil {
 			return
 		}
