@@ -21,8 +21,7 @@ type confinedDir struct {
 	within *os.File // an open directory, or nil
 }
 
-// OpenWithin opens a directory by a path that can't leave dir, for
-// Options.Within.
+// OpenWithin opens a directory by a path that can't leave dir, for Engine.Within.
 func OpenWithin(dir *os.File, path string) (*os.File, error) {
 	fd, err := confinedDir{dir}.open(path, unix.O_DIRECTORY)
 	if err != nil {

@@ -72,7 +72,7 @@ func hashEach(t *testing.T, h Hasher, files []File, goroutines int, want map[str
 	for range goroutines {
 		all.Go(func() {
 			for f := range todo {
-				d, w, err := h.Hash(t.Context(), f)
+				d, w, err := single(t.Context(), h, f)
 				if err != nil || d != want[f.Path] {
 					t.Errorf("%s, %d bytes: %v, %v; want %v", f.Path, f.Size, d, err, want[f.Path])
 				}
@@ -125,7 +125,7 @@ func TestComparingSparing(t *testing.T) {
 	write(t, random(bufferSize), path)
 	h := &LocalHasher{cache: contentCache{sparing: true}}
 	for i, want := range []Work{{Opens: 1, BytesRead: bufferSize, FilesHashed: 1}, {Opens: 1, BytesRead: bufferSize, FilesHashed: 1}, {Opens: 1, BytesRead: bufferSize, FilesCompared: 1}} {
-		if _, w, err := h.Hash(t.Context(), asFound(t, path)); err != nil || w != want {
+		if _, w, err := single(t.Context(), h, asFound(t, path)); err != nil || w != want {
 			t.Errorf("time %d: %+v, %v; want %+v", i, w, err, want)
 		}
 		if i == 0 && h.cache.blocks > 0 {
@@ -142,7 +142,7 @@ func TestChangedWhileCompared(t *testing.T) {
 	content := random(3 * bufferSize)
 	write(t, content, other, path)
 	h := new(LocalHasher)
-	if _, _, err := h.Hash(t.Context(), asFound(t, other)); err != nil {
+	if _, _, err := single(t.Context(), h, asFound(t, other)); err != nil {
 		t.Fatal(err)
 	}
 	ctx := &midway{Context: t.Context(), looks: 2, then: func() {
@@ -150,7 +150,7 @@ func TestChangedWhileCompared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}}
-	_, w, err := h.Hash(ctx, asFound(t, path))
+	_, w, err := single(ctx, h, asFound(t, path))
 	if !errors.Is(err, ErrChanged) || w.FilesCompared+w.FilesHashed != 0 {
 		t.Errorf("%+v, %v", w, err)
 	}
@@ -172,7 +172,7 @@ func BenchmarkComparing(b *testing.B) {
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, _, err := h.Hash(b.Context(), f); err != nil {
+					if _, _, err := single(b.Context(), h, f); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -201,7 +201,7 @@ func BenchmarkRemembering(b *testing.B) {
 				h := &LocalHasher{HashAll: hashAll}
 				b.SetBytes(int64(size))
 				for i := 0; b.Loop(); i++ {
-					if _, _, err := h.Hash(b.Context(), files[i%len(files)]); err != nil {
+					if _, _, err := single(b.Context(), h, files[i%len(files)]); err != nil {
 						b.Fatal(err)
 					}
 				}

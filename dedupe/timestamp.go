@@ -12,9 +12,6 @@ type Timestamp struct {
 	Nsec int32 // 0 to 999,999,999
 }
 
-// TimestampOf returns the timestamp of a time.
-func TimestampOf(t time.Time) Timestamp { return Timestamp{t.Unix(), int32(t.Nanosecond())} }
-
 // Time returns the timestamp as a time, in UTC.
 func (t Timestamp) Time() time.Time { return time.Unix(t.Sec, int64(t.Nsec)).UTC() }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,7 +166,8 @@ something else is written.`,
 func indexVerifyCommand(s cli.Std) *cobra.Command {
 	var i indexFlags
 	sample := share(10_000)
-	opts := dedupe.Options{Mode: dedupe.Goroutines}
+	var sel dedupe.Selection
+	eng := dedupe.Engine{Mode: dedupe.Goroutines}
 	cmd := &cobra.Command{
 		Use:   "verify [flags] INDEX ROOT...",
 		Short: "Read a sample again, and name what the index has wrong",
@@ -179,22 +181,22 @@ Exit codes: 0 all that was read is right; 1 something is wrong: remove the index
 		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i.name, opts.Roots = args[0], args[1:]
-			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)/1e6) })
+			i.name, sel.Roots = args[0], args[1:]
+			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, sel, eng, float64(sample)/1e6) })
 		},
 	}
 	f := cmd.Flags()
 	f.Var(&sample, "sample", "how much of it to read")
-	f.IntVar(&opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))
+	f.IntVar(&eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))
 	i.identity(f)
 	return cmd
 }
 
-func verify(ctx context.Context, s cli.Std, x *index.Index, opts dedupe.Options, share float64) error {
-	if err := opts.Validate(); err != nil {
+func verify(ctx context.Context, s cli.Std, x *index.Index, sel dedupe.Selection, eng dedupe.Engine, share float64) error {
+	if err := cmp.Or(eng.Validate(), sel.Validate()); err != nil {
 		return err
 	}
-	c, err := x.Verify(ctx, opts, share)
+	c, err := x.Verify(ctx, sel, eng, share)
 	switch {
 	case err != nil:
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ import (
 // scan is the command's flags.
 type scan struct {
 	cli.Std
-	opts             dedupe.Options
+	sel              dedupe.Selection
+	eng              dedupe.Engine
 	minSize, maxSize cli.ByteSize
 	format           report.Format
 	output           string
@@ -34,7 +36,7 @@ type scan struct {
 func scanCommand(s cli.Std) *cobra.Command {
 	c := scan{
 		Std:     s,
-		opts:    dedupe.Options{Mode: dedupe.Goroutines},
+		eng:     dedupe.Engine{Mode: dedupe.Goroutines},
 		minSize: 1,
 		format:  report.Text,
 	}
@@ -66,20 +68,20 @@ and --fail-on-duplicates was given; 130 interrupted.`,
   dedupe scan --index dynamodb://digests --index-id fs-0123abcd --churn 1% /mnt/efs
   dedupe scan --format fdupes . | less`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
-			c.opts.Roots = roots
+			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")
 			return c.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
-	f.Var(cli.OneOf(&c.opts.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "read and hash files in goroutines, or in a pool of worker processes")
-	f.IntVar(&c.opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
-	f.BoolVar(&c.opts.HashAll, "hash-all", false, "hash the whole of every file that shares its size, instead of comparing, or looking at its ends first")
+	f.Var(cli.OneOf(&c.eng.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "read and hash files in goroutines, or in a pool of worker processes")
+	f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
+	f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash the whole of every file that shares its size, instead of comparing, or looking at its ends first")
 	f.Var(&c.minSize, "min-size", "leave out smaller files; 0 counts empty files too")
 	f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
-	f.StringArrayVar(&c.opts.Filter.Include, "include", nil, "only files that match this `glob` (may repeat)")
-	f.StringArrayVar(&c.opts.Filter.Exclude, "exclude", nil, "no files or directories that match this `glob` (may repeat)")
-	f.BoolVar(&c.opts.OneFileSystem, "one-file-system", false, "enter no other file system than that of each root")
+	f.StringArrayVar(&c.sel.Filter.Include, "include", nil, "only files that match this `glob` (may repeat)")
+	f.StringArrayVar(&c.sel.Filter.Exclude, "exclude", nil, "no files or directories that match this `glob` (may repeat)")
+	f.BoolVar(&c.sel.OneFileSystem, "one-file-system", false, "enter no other file system than that of each root")
 	f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "how to write the report")
 	f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, replacing it only by a whole one")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
@@ -90,11 +92,11 @@ and --fail-on-duplicates was given; 130 interrupted.`,
 }
 
 func (c *scan) run(ctx context.Context) error {
-	c.opts.Filter.MinSize, c.opts.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
-	if err := c.opts.Validate(); err != nil {
+	c.sel.Filter.MinSize, c.sel.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
+	if err := cmp.Or(c.eng.Validate(), c.sel.Validate()); err != nil {
 		return err
 	}
-	if c.opts.HashAll && c.index.name != "" {
+	if c.eng.HashAll && c.index.name != "" {
 		return errors.New("--hash-all reads every file, and --index spares that: choose one")
 	}
 	if c.bill.weigh && c.index.name == "" {
@@ -113,17 +115,17 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	c.opts.Ignore = out.Info
+	c.eng.Ignore = out.Info
 
 	collectLater()
 	var reads report.Reads
 	bar := newProgress(c.Err, c.quiet)
-	c.opts.Observe = func(e dedupe.Event) {
+	c.eng.Observe = func(e dedupe.Event) {
 		reads.Observe(e)
 		bar.observe(e)
 	}
 	if bar != nil {
-		c.opts.Read = bar.read
+		c.eng.Read = bar.read
 	}
 	r, use, err := c.scan(ctx)
 	bar.end()
@@ -176,7 +178,7 @@ func (c *scan) project(book *cost.Book, r dedupe.Report, reads report.Reads, use
 // that fails only makes the scan read more.
 func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 	if c.index.name == "" {
-		r, err := dedupe.Scan(ctx, c.opts)
+		r, err := dedupe.Scan(ctx, c.sel, c.eng)
 		return r, nil, err
 	}
 	x, err := c.index.open()
@@ -184,9 +186,8 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 		return dedupe.Report{}, nil, err
 	}
 	defer x.Store.Close()
-	use := x.Scan(c.opts)
-	c.opts.Wrap = use.Wrap
-	r, err := dedupe.Scan(ctx, c.opts)
+	use := x.Attach(c.sel, &c.eng)
+	r, err := dedupe.Scan(ctx, c.sel, c.eng)
 	why := ""
 	if failed := use.Flush(context.WithoutCancel(ctx)); failed != nil && err == nil {
 		why = cli.OneLine(advise(failed).Error())

@@ -15,7 +15,7 @@ import (
 )
 
 // version is the format's. Raise it when the bytes of a block change, and when a
-// dedupe.Hasher comes to find other ends of a file.
+// dedupe.Hasher comes to sign files with other ends of a file.
 const version = 3
 
 // Key is the name of a block: a digest of where its directory is, and of the part

@@ -192,9 +192,8 @@ func TestTrust(t *testing.T) {
 				test.change(w)
 			}
 			want, _ := scan(t, nil, opts)
-			use := x.Scan(opts)
-			opts.Wrap = use.Wrap
-			r, err := dedupe.Scan(t.Context(), opts)
+			use := x.Attach(opts.Selection, &opts.Engine)
+			r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine)
 			if err != nil || !r.Complete {
 				t.Errorf("%v, %v", r.Problems, err)
 			}
@@ -207,14 +206,13 @@ func TestTrust(t *testing.T) {
 }
 
 // checkTrust scans twice.
-func checkTrust(t *testing.T, x *Index, opts dedupe.Options, trusted, set bool) {
+func checkTrust(t *testing.T, x *Index, opts job, trusted, set bool) {
 	t.Helper()
 	var first dedupe.Report
 	for round := range 2 {
 		opts := opts
-		use := x.Scan(opts)
-		opts.Wrap = use.Wrap
-		r, err := dedupe.Scan(t.Context(), opts)
+		use := x.Attach(opts.Selection, &opts.Engine)
+		r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine)
 		if err != nil || !r.Complete || len(r.Groups) == 0 {
 			t.Fatalf("%d groups, problems %v, %v", len(r.Groups), r.Problems, err)
 		}

@@ -20,7 +20,7 @@ func FuzzAppendFile(f *testing.F) {
 		if err := encode(&want, fileJSON{pathOf(path), inode, time.Unix(0, mtime).UTC(), link}); err != nil {
 			t.Fatal(err)
 		}
-		got := appendFile(nil, dedupe.File{Path: path, Inode: inode, ModTime: dedupe.TimestampOf(time.Unix(0, mtime))}, link)
+		got := appendFile(nil, dedupe.File{Path: path, Inode: inode, ModTime: timestamp(mtime)}, link)
 		if want := strings.TrimSpace(want.String()); string(got) != want {
 			t.Errorf("%s, want %s", got, want)
 		}

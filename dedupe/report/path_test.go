@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -144,7 +143,7 @@ func checkPrintable(t *testing.T, path string) {
 func TestNumbersAreExact(t *testing.T) {
 	g := group(math.MaxInt64, math.MaxInt64)
 	g.Files = []dedupe.File{file("a", math.MaxInt64, math.MaxUint64), file("b", math.MaxInt64, 1<<53+1)}
-	g.Files[0].ModTime, g.Files[1].ModTime = dedupe.TimestampOf(time.Unix(0, math.MinInt64)), dedupe.TimestampOf(time.Unix(0, math.MaxInt64))
+	g.Files[0].ModTime, g.Files[1].ModTime = timestamp(math.MinInt64), timestamp(math.MaxInt64)
 	p := priced()
 	p.Bill.Total, p.Bill.Reclaimable = rat("90071992547409930.005"), rat("0.004999")
 	p.Bill.Items = []cost.Item{{Meter: "m", Quantity: new(big.Rat).SetInt64(math.MaxInt64), UnitPrice: rat("0.0000166667"), Cost: rat("1/3")}}

@@ -90,7 +90,7 @@ type Reads struct {
 }
 
 // Observe counts the file that a step of a scan has read, or needed not to; it is
-// made for dedupe.Options.
+// made for dedupe.Engine.
 func (m *Reads) Observe(e dedupe.Event) {
 	m.sparedRead += cost.MeteredRead(e.Work.BytesSpared)
 	m.sparedAccess += cost.MeteredAccess(e.Work.BytesSpared)

@@ -331,7 +331,12 @@ func group(size, reclaimable int64) dedupe.Group {
 }
 
 func file(path string, size int64, inode uint64) dedupe.File {
-	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: dedupe.TimestampOf(time.Unix(0, modTime)), ChangeTime: dedupe.TimestampOf(time.Unix(0, modTime+1))}
+	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: timestamp(modTime), ChangeTime: timestamp(modTime + 1)}
+}
+
+func timestamp(nanoseconds int64) dedupe.Timestamp {
+	t := time.Unix(0, nanoseconds)
+	return dedupe.Timestamp{Sec: t.Unix(), Nsec: int32(t.Nanosecond())}
 }
 
 func rat(s string) *big.Rat {

@@ -13,12 +13,11 @@ import (
 // and returns how to remember the rest: to be called when the scan is over, with the
 // contexts of the request and of the scan, and its report, which then tells how the
 // index was used. That returns what the index was charged.
-func (s *service) recall(opts *dedupe.Options) (remember func(request, scan context.Context, r *dedupe.Report) index.Units) {
+func (s *service) recall(sel dedupe.Selection, eng *dedupe.Engine) (remember func(request, scan context.Context, r *dedupe.Report) index.Units) {
 	if s.Index == nil {
 		return func(_, _ context.Context, _ *dedupe.Report) index.Units { return index.Units{} }
 	}
-	use := s.Index.Scan(*opts)
-	opts.Wrap = use.Wrap
+	use := s.Index.Attach(sel, eng)
 	return func(request, scan context.Context, r *dedupe.Report) index.Units {
 		ctx, cancel := withFlushTime(request, scan)
 		defer cancel()

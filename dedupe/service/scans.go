@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &q); err != nil {
 		return err
 	}
-	opts, page, err := s.options(q)
+	sel, eng, page, err := s.options(q)
 	if err != nil {
 		return err
 	}
@@ -53,22 +54,22 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer within.Close()
-	opts.Within = within
+	eng.Within = within
 	leave, err := s.enter(r.Context())
 	if err != nil {
 		return err
 	}
 	defer leave()
 	var left func()
-	opts.Alone, left = s.running.enter()
+	eng.Alone, left = s.running.enter()
 	defer left()
 
 	ctx, cancel := withAnswerTime(r.Context())
 	defer cancel()
 	var reads report.Reads
-	opts.Observe = reads.Observe
-	remember := s.recall(&opts)
-	found, err := dedupe.Scan(ctx, opts)
+	eng.Observe = reads.Observe
+	remember := s.recall(sel, &eng)
+	found, err := dedupe.Scan(ctx, sel, eng)
 	if err != nil {
 		return refusal(err)
 	}
@@ -82,16 +83,13 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 }
 
 // options turns a request into what the engine takes, or says what is wrong.
-func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
+func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, report.Page, error) {
 	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer}
-	opts := dedupe.Options{
-		Roots:    []string{q.Path},
-		Filter:   dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
-		Mode:     q.Mode,
-		Workers:  q.Workers,
-		MaxFiles: s.MaxFiles,
-		Worker:   s.Worker,
+	sel := dedupe.Selection{
+		Roots:  []string{q.Path},
+		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
 	}
+	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Worker: s.Worker}
 	var err error
 	switch {
 	case len(q.Path) > maxPath:
@@ -103,7 +101,7 @@ func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
 	case len(q.Include)+len(q.Exclude) > maxGlobs:
 		err = fmt.Errorf("more than %d globs", maxGlobs)
 	default:
-		err = opts.Validate()
+		err = cmp.Or(eng.Validate(), sel.Validate())
 	}
 	for _, glob := range append(q.Include, q.Exclude...) {
 		if len(glob) > maxGlob {
@@ -114,9 +112,9 @@ func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
 		page.After, err = report.ParseCursor(q.Next)
 	}
 	if err != nil {
-		return opts, page, refuse(http.StatusBadRequest, "%v", err)
+		return sel, eng, page, refuse(http.StatusBadRequest, "%v", err)
 	}
-	return opts, page, nil
+	return sel, eng, page, nil
 }
 
 // enter waits for a place among the scans that run, and returns how to leave it.

@@ -15,7 +15,7 @@
 //	observe.go     the log and the metrics of a scan
 //
 // A request can neither read, name nor time anything outside its root: the
-// engine is confined to it, see [dedupe.Options.Within], and what is outside is
+// engine is confined to it, see [dedupe.Engine.Within], and what is outside is
 // as what does not exist.
 package service
 
@@ -53,7 +53,7 @@ type Config struct {
 	Log         *slog.Logger     // nil: none
 	Metrics     io.Writer        // a line for each scan in CloudWatch's embedded metric format; nil: none
 	Index       *index.Index     // digests that are remembered between scans; nil: none. KeepBytes 0: a share of MemoryMB
-	Worker      func() *exec.Cmd // see dedupe.Options
+	Worker      func() *exec.Cmd // see dedupe.Engine
 }
 
 const (

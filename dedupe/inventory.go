@@ -2,9 +2,90 @@ package dedupe
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 )
+
+// Inventory is what walks found.
+type Inventory struct {
+	Files       int64 // regular files that pass the filter
+	Bytes       int64 // their content, each inode once
+	Directories int64 // directories listed
+	Problems    []*Problem
+	Skipped     []Skipped
+	Interrupted bool // the context ended before all was walked
+
+	table  table
+	linked map[inode]bool // inodes that have more names, and were found
+	copies []Copy         // once Copies was called; then the table is empty
+}
+
+// All yields all files in no order, until Copies is called.
+func (v *Inventory) All() iter.Seq[File] {
+	return func(yield func(File) bool) {
+		var paths paths
+		for i := range v.table.files {
+			if !yield(v.table.file(uint32(i), &paths)) {
+				return
+			}
+		}
+	}
+}
+
+// Copies yields the copies that may have an equal: those of a size that at least two
+// inodes have. The largest come first. The first call forgets all other files, so that
+// they take no memory while copies are read. All calls yield the same pointers.
+func (v *Inventory) Copies() iter.Seq[*Copy] {
+	if v.copies == nil {
+		v.copies, v.table = v.table.copies(), table{}
+	}
+	return func(yield func(*Copy) bool) {
+		for i := range v.copies {
+			if !yield(&v.copies[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Merge adds what another walk of the same selection found. Call it before Copies.
+func (v *Inventory) Merge(other *Inventory) {
+	v.Directories += other.Directories
+	v.Problems = append(v.Problems, other.Problems...)
+	v.Skipped = append(v.Skipped, other.Skipped...)
+	v.Interrupted = v.Interrupted || other.Interrupted
+	indexes := make(map[uint32]uint32) // of directories here, by those there
+	t := &other.table
+	var room paths
+	for i := range t.files {
+		r := t.at(uint32(i))
+		d := &t.directories[r.directory]
+		at, known := indexes[r.directory]
+		if !known {
+			at = v.table.addDirectory(d.path, d.device)
+			indexes[r.directory] = at
+		}
+		f := t.file(uint32(i), &room)
+		f.Path = string(t.name(r))
+		v.add(at, &f)
+	}
+}
+
+// add adds a file to a directory of the table. Its path is its name there.
+func (v *Inventory) add(directory uint32, f *File) {
+	v.Files++
+	if f.Links <= 1 {
+		v.Bytes += f.Size
+	} else if id := f.inode(); !v.linked[id] {
+		if v.linked == nil {
+			v.linked = make(map[inode]bool)
+		}
+		v.linked[id] = true
+		v.Bytes += f.Size
+	}
+	v.table.add(directory, f)
+}
 
 const (
 	recordsAtOnce = 4 << 10
@@ -92,16 +173,16 @@ func (t *table) path(i uint32) string {
 	return join(t.directories[r.directory].path, string(t.name(r)))
 }
 
-// sized is a file by what classes sorts them by.
+// sized is a file by what copies sorts them by.
 type sized struct {
 	size  int64
 	inode uint64
 	at    uint32
 }
 
-// classes returns the files of each size that at least two inodes have, the largest
-// first.
-func (t *table) classes() []Group {
+// copies returns the copies of each size that at least two inodes have, the largest
+// first, those of one size in the order of their inodes.
+func (t *table) copies() []Copy {
 	files := t.shared()
 	slices.SortFunc(files, func(a, b sized) int {
 		if a.size != b.size {
@@ -115,21 +196,44 @@ func (t *table) classes() []Group {
 		}
 		return strings.Compare(t.path(a.at), t.path(b.at)) // names of one inode
 	})
-	var groups []Group
+	files, inodes := t.dropUnique(files)
+	copies := make([]Copy, 0, inodes)
 	var paths paths
+	for i, f := range files {
+		file := t.file(f.at, &paths)
+		if i > 0 && t.isSame(f, files[i-1]) {
+			last := &copies[len(copies)-1]
+			last.OtherPaths = append(last.OtherPaths, file.Path)
+			continue
+		}
+		copies = append(copies, Copy{File: file})
+	}
+	return copies
+}
+
+// dropUnique returns the files of each size that at least two inodes have, and how many
+// inodes these are. Files are sorted.
+func (t *table) dropUnique(files []sized) (kept []sized, inodes int) {
+	kept = files[:0]
 	for len(files) > 0 {
-		n, inodes := 1, 1
+		n, same := 1, 1
 		for ; n < len(files) && files[n].size == files[0].size; n++ {
-			if files[n].inode != files[n-1].inode || t.compareInodes(files[n].at, files[n-1].at) != 0 {
-				inodes++
+			if !t.isSame(files[n], files[n-1]) {
+				same++
 			}
 		}
-		if inodes > 1 {
-			groups = append(groups, t.group(files[:n], inodes, &paths))
+		if same > 1 {
+			kept = append(kept, files[:n]...)
+			inodes += same
 		}
 		files = files[n:]
 	}
-	return groups
+	return kept, inodes
+}
+
+// isSame reports whether two files of one size are names of one inode.
+func (t *table) isSame(a, b sized) bool {
+	return a.inode == b.inode && t.compareInodes(a.at, b.at) == 0
 }
 
 // compareInodes orders files by their inodes.
@@ -141,18 +245,14 @@ func (t *table) inode(r *record) inode {
 	return inode{t.directories[r.directory].device, r.inode, r.modTime(), r.changeTime()}
 }
 
-func (t *table) group(files []sized, inodes int, paths *paths) Group {
-	g := Group{Size: files[0].size, Files: make([]File, len(files)), inodes: inodes}
-	for i, f := range files {
-		r := t.at(f.at)
-		d := &t.directories[r.directory]
-		g.Files[i] = File{
-			Path: paths.join(d.path, t.name(r)), Size: r.size,
-			Device: d.device, Inode: r.inode, ModTime: r.modTime(), ChangeTime: r.changeTime(),
-			Links: r.links, Allocated: r.allocated,
-		}
+func (t *table) file(i uint32, paths *paths) File {
+	r := t.at(i)
+	d := &t.directories[r.directory]
+	return File{
+		Path: paths.join(d.path, t.name(r)), Size: r.size,
+		Device: d.device, Inode: r.inode, ModTime: r.modTime(), ChangeTime: r.changeTime(),
+		Links: r.links, Allocated: r.allocated,
 	}
-	return g
 }
 
 // paths makes paths that are parts of larger strings, so that memory is taken for
