@@ -1,44 +1,53 @@
 // Package dedupe finds groups of identical files, exactly, on file systems
 // where every open is a round trip and every byte read is on a bill.
 //
-// Everything is a [Report]. [Walk] makes one, its groups the size classes of
-// the files it found. [Refine] makes a finer one of it: it splits every group
-// by the ends of its files, then by their digests. [Scan] is Walk and both
-// refinements, measured.
+// A scan has stages, and each is a function that one process, a pool or many machines
+// can run:
 //
-// Reading is the work of a [Hasher], and the two modes are two of them:
-// [LocalHasher] reads in this process, [PoolHasher] hands each file to a pool
-// of worker processes. The same errgroup drives both, so that they differ in
-// nothing else.
+//	Walk   roots and directories → Inventory, which yields the copies that share a size
+//	Read   copies → signed, by the ends of the files
+//	Join   signed → classes of copies that may still be equal
+//	Read   copies → signed, by all of each file
+//	Join   signed → classes that are equal: the groups
 //
-//	walk.go     roots and directories → size classes
-//	listing_*.go  the entries of a directory
-//	table.go    all files that were found, in few bytes each
-//	sieve.go    what of many may have an equal
-//	filter.go   which of the files count: sizes and globs
-//	refine.go   groups → finer groups, by ends or digests
-//	schedule.go who reads which files, and together with which others
-//	hasher.go   one file → its digest, and proof that it did not change
-//	recent.go   what was hashed lately, for others to be compared with
-//	ends.go     files of one size: their ends, and more only where these are alike
-//	ends_*.go   nothing read ahead of ends
-//	instep.go   large files of one size, block by block
-//	place.go    where paths begin, and what keeps them inside it
-//	process.go  the same in worker processes, over package pool
-//	scan.go     the stages in order, what they used
+// [Scan] is just these, measured. A [Selection] says what to scan and can be sent to
+// other machines; an [Engine] says how, and stays where it is.
+//
+// Reading is the work of a [Hasher]. There are two: [LocalHasher] reads in this
+// process, the other hands files to a pool of worker processes. The same code drives
+// both, so that the modes differ in nothing else.
+//
+//	selection.go        what to scan, and its JSON
+//	filter.go           which files count: sizes and globs
+//	engine.go           how to scan: resources, limits, hooks
+//	scan.go             the stages in order, and what they used
+//	walk.go             roots and frontiers → files
+//	listing_*.go        the entries of a directory
+//	inventory.go        all files that were found, in few bytes each → copies
+//	maybeduplicated.go  keys added more than once
+//	read.go             copies → signed copies
+//	schedule.go         who reads which files, and together with which others
+//	join.go             signed copies → classes, and groups
+//	hasher.go           one file → its digest, and proof that it did not change
+//	contentcache.go     what was hashed lately, for others to be compared with
+//	ends.go             files of one size: their ends, and more only where these are alike
+//	ends_*.go           no read-ahead for ends
+//	lockstep.go         large files of one size, block by block
+//	confined.go         where paths begin, and what keeps them inside it
+//	process.go          the same in worker processes, over package pool
+//	timestamp.go        times as file systems keep them
+//
+// The package imports nothing above it, only package pool, which knows nothing of files.
 //
 // Paths are strings of any bytes; how to write those that are not text is for
 // those who write them.
 package dedupe
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/hex"
 	"io/fs"
 	"iter"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -55,8 +64,8 @@ type File struct {
 	Size       int64 // bytes
 	Device     uint64
 	Inode      uint64
-	ModTime    int64 // nanoseconds since 1970
-	ChangeTime int64 // nanoseconds since 1970; no program can set it back
+	ModTime    Timestamp
+	ChangeTime Timestamp // no program can set it back
 
 	// Links and Allocated describe the inode when it was found. They are not part of
 	// its identity: writing back a file may change what is allocated.
@@ -69,32 +78,40 @@ type File struct {
 // files for one is the worse mistake.
 type inode struct {
 	device, number      uint64
-	modTime, changeTime int64
+	modTime, changeTime Timestamp
 }
 
 func (f File) inode() inode {
 	return inode{f.Device, f.Inode, f.ModTime, f.ChangeTime}
 }
 
-// compareInodes orders files by their inodes. Names of one inode are equal.
-func compareInodes(a, b File) int {
-	switch {
-	case a.Inode != b.Inode:
-		return cmp.Compare(a.Inode, b.Inode)
-	case a.Device != b.Device:
-		return cmp.Compare(a.Device, b.Device)
-	case a.ModTime != b.ModTime:
-		return cmp.Compare(a.ModTime, b.ModTime)
+// compare orders inodes; it returns 0 for two names of one inode.
+func (i inode) compare(j inode) int {
+	if i.number != j.number {
+		return cmp.Compare(i.number, j.number)
 	}
-	return cmp.Compare(a.ChangeTime, b.ChangeTime)
+	return cmp.Or(cmp.Compare(i.device, j.device), i.modTime.Compare(j.modTime), i.changeTime.Compare(j.changeTime))
 }
 
-// Group is a set of files that no stage so far could tell apart: a size class
-// after Walk, a duplicate group after Scan. It has at least two copies.
+// compareInodes orders files by their inodes.
+func compareInodes(a, b File) int { return a.inode().compare(b.inode()) }
+
+// Copy is one inode with all names that were found, and what is known of its content
+// without reading it. An index or an earlier stage found that out.
+type Copy struct {
+	File
+	OtherPaths []string // further names of the inode, sorted
+
+	Ends    Ends   // zero if they are not known
+	Digest  Digest // zero if it is not known
+	Counted bool   // what knowing the digest spared, or took, is counted already
+}
+
+// Group is a set of identical files. It has at least two copies.
 type Group struct {
-	Size   int64  // bytes of each file
-	Digest Digest // after Scan; before it, what its files have in common so far
-	Files  []File // hard links included; after Scan sorted by path
+	Size   int64 // bytes of each file
+	Digest Digest
+	Files  []File // hard links included; sorted by path
 
 	// Reclaimable is the bytes that deleting all copies but one would free.
 	Reclaimable int64
@@ -104,10 +121,6 @@ type Group struct {
 	ReclaimableAllocated int64
 
 	inodes int // how many inodes the files are; 0 if they were not counted
-
-	// wholes is the digest of all of each inode, in the order of compareInodes whatever
-	// that of Files, zero where it is not known; nil if none is.
-	wholes []Digest
 }
 
 // HardLinks tells for each of Files whether it is a further link to the inode
@@ -157,7 +170,7 @@ type Stats struct {
 
 	Elapsed         time.Duration // from the start of the walk to the last digest
 	CPU             time.Duration // user and system, of this process and its workers
-	CPUUnknown      bool          // something else ran in this process meanwhile, and CPU is 0; see Options.Alone
+	CPUUnknown      bool          // something else ran in this process meanwhile, and CPU is 0; see Engine.Alone
 	PeakMemory      int64         // bytes, of this process and its workers together; see pool.PeakMemory
 	WorkerProcesses int64         // worker processes started, replacements included
 }
@@ -173,7 +186,7 @@ type Work struct {
 	// byte, one that was. Which these are, and how many, is a matter of chance.
 	FilesCompared int64
 
-	FilesKnown int64 // files whose digest was known without reading; see Options.Wrap
+	FilesKnown int64 // files whose digest was known without reading; see Engine.Recall
 
 	// OpensSpared and BytesSpared are what reading would have taken where a digest
 	// was known.
@@ -190,7 +203,7 @@ func (w *Work) add(v Work) {
 	w.BytesSpared += v.BytesSpared
 }
 
-// Report is the answer at any stage of a scan.
+// Report is the answer of a scan.
 type Report struct {
 	Roots    []string // as given, sorted, each once
 	Mode     Mode
@@ -205,7 +218,7 @@ type Report struct {
 	Interrupted bool
 
 	// Index is how an index of digests was used; nil for a scan without one. Whoever
-	// wraps the hasher sets it.
+	// sets Engine.Recall sets it.
 	Index *IndexUse
 
 	Reason      Reason       // why Complete is false; empty if it is true
@@ -256,26 +269,4 @@ func (r Report) Files() iter.Seq[File] {
 			}
 		}
 	}
-}
-
-// sort puts the report in the one order that it has whatever the mode, the
-// number of workers and the order of roots, and counts its duplicates.
-func (r *Report) sort() {
-	slices.Sort(r.Roots)
-	r.Roots = slices.Compact(r.Roots)
-	for i := range r.Groups {
-		g := &r.Groups[i]
-		slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-		copies := g.Copies()
-		g.Reclaimable = (copies - 1) * g.Size
-		r.Stats.DuplicateFiles += copies - 1
-		r.Stats.ReclaimableBytes += g.Reclaimable
-	}
-	r.Stats.DuplicateGroups = int64(len(r.Groups))
-	slices.SortFunc(r.Groups, func(a, b Group) int {
-		return cmp.Or(cmp.Compare(b.Reclaimable, a.Reclaimable), bytes.Compare(a.Digest[:], b.Digest[:]))
-	})
-	slices.SortFunc(r.Problems, func(a, b *Problem) int {
-		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Op, b.Op))
-	})
 }

@@ -25,6 +25,16 @@ func checksum(b []byte) uint32 {
 func (e Ends) first() uint32 { return uint32(e >> 32) }
 func (e Ends) last() uint32  { return uint32(e) }
 
+// Key is the part of the ends of a file that depends on nothing but the file, so it can
+// be a shuffle key: equal files of one size have one key, whoever read them, and
+// together with which others. Files with one key may still differ by Like.
+func (e Ends) Key(size int64) uint64 {
+	if size > mediumMax {
+		return uint64(e)
+	}
+	return uint64(e.first())
+}
+
 // Like reports whether files of one size with these ends may be equal.
 func (e Ends) Like(other Ends) bool {
 	return e.first() == other.first() && (e.last() == other.last() || e.last() == 0 || other.last() == 0)
@@ -74,17 +84,16 @@ type candidate struct {
 func (c *candidate) first() []byte { return c.room[:endSize] }
 func (c *candidate) last() []byte  { return c.room[endSize:c.ends] }
 
-// HashEnds implements Hasher. It reads on in a file as soon as there is another with
-// its ends; until then it waits, open. Of those with the same first bytes the last
-// ones are compared, too, before what is between.
+// hashEnds reads on in a file as soon as there is another with its ends; until then
+// the file waits, open. Of those with the same first bytes it compares the last ones,
+// too, before what is between.
 //
 // Where most have one, those that are left over are likely to have theirs among the
 // others of their size: it reads on in them, too, which spares opening them again.
-func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others) []Hashed {
-	answers := make([]Hashed, len(files))
+func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 	var seen []*candidate // with ends that differ
-	for i, f := range files {
-		c := h.candidate(ctx, f, &answers[i])
+	for i := range signed {
+		c := h.candidate(ctx, &signed[i])
 		like := h.meet(ctx, c, seen)
 		switch {
 		case !c.waiting: // it can't be read
@@ -95,7 +104,7 @@ func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others)
 			h.readOn(ctx, c)
 			h.candidates.Put(c)
 		default:
-			if seen = append(seen, c); h.known(ctx, c, others.Ends) {
+			if seen = append(seen, c); h.known(ctx, c, b.Peers) {
 				h.readOn(ctx, c)
 			}
 		}
@@ -107,18 +116,18 @@ func (h *LocalHasher) HashEnds(ctx context.Context, files []File, others Others)
 		}
 	}
 	for _, c := range seen {
-		if others.Exist && 2*alone < len(files) {
+		if b.More && 2*alone < len(signed) {
 			h.readOn(ctx, c)
 		}
 		c.leave()
 		h.candidates.Put(c)
 	}
-	return answers
 }
 
 // candidate opens a file and reads its ends, or the first. If that fails, it does not
 // wait.
-func (h *LocalHasher) candidate(ctx context.Context, f File, answer *Hashed) *candidate {
+func (h *LocalHasher) candidate(ctx context.Context, answer *Signed) *candidate {
+	f := answer.File
 	c, _ := h.candidates.Get().(*candidate)
 	if c == nil {
 		c = new(candidate)
@@ -126,7 +135,7 @@ func (h *LocalHasher) candidate(ctx context.Context, f File, answer *Hashed) *ca
 	c.ends, c.waiting = 0, false
 	o, err := h.open(f, &answer.Work)
 	c.member = member{o, answer}
-	if answer.Err = err; err != nil {
+	if answer.fail(err); err != nil {
 		return c
 	}
 	c.waiting = true
@@ -144,7 +153,7 @@ func (h *LocalHasher) readEnd(ctx context.Context, c *candidate, pos int64, op s
 	if changed := c.stayed(op); changed != nil {
 		err = changed
 	}
-	if c.answer.Err = err; err != nil {
+	if c.answer.fail(err); err != nil {
 		c.close()
 		c.waiting = false
 		return false
@@ -163,32 +172,34 @@ func (h *LocalHasher) last(ctx context.Context, c *candidate) {
 // meet returns the one of seen that has the ends of c.
 func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate) *candidate {
 	for _, d := range seen {
-		if c.answer.Err != nil || d.answer.Err != nil || !bytes.Equal(c.first(), d.first()) {
+		if c.answer.Problem != nil || d.answer.Problem != nil || !bytes.Equal(c.first(), d.first()) {
 			continue
 		}
 		h.last(ctx, c)
 		h.last(ctx, d)
-		if c.answer.Err == nil && d.answer.Err == nil && bytes.Equal(c.last(), d.last()) {
+		if c.answer.Problem == nil && d.answer.Problem == nil && bytes.Equal(c.last(), d.last()) {
 			return d
 		}
 	}
 	return nil
 }
 
-// known reports whether one of others may have the ends of c.
-func (h *LocalHasher) known(ctx context.Context, c *candidate, others []Ends) bool {
-	if len(others) == 0 || !slices.ContainsFunc(others, endsOf(c.first(), c.last()).Like) {
+// known reports whether one of peers may have the ends of c.
+func (h *LocalHasher) known(ctx context.Context, c *candidate, peers []Ends) bool {
+	if len(peers) == 0 || !slices.ContainsFunc(peers, endsOf(c.first(), c.last()).Like) {
 		return false
 	}
 	h.last(ctx, c)
-	return slices.ContainsFunc(others, endsOf(c.first(), c.last()).Like)
+	return slices.ContainsFunc(peers, endsOf(c.first(), c.last()).Like)
 }
 
 // readOn reads what of a waiting file is not its ends, unless it is large.
 func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
 	if c.waiting && !c.Large() {
 		moreThanEnds(c.fd)
-		c.answer.Digest, c.answer.Err = h.digest(ctx, c.opened, c.first(), c.last(), "read", &c.answer.Work)
+		digest, err := h.digest(ctx, c.opened, c.first(), c.last(), "read", &c.answer.Work)
+		c.answer.Digest = digest
+		c.answer.fail(err)
 	}
 	c.leave()
 }

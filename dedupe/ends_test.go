@@ -39,9 +39,9 @@ func TestHashEnds(t *testing.T) {
 			}
 			return content[size-endSize:]
 		}
-		others := Others{Exist: seed%3 > 0}
+		batch := Batch{Want: StageEnds, More: seed%3 > 0}
 		if known := variant(size, 0); seed%3 == 2 {
-			others.Ends = []Ends{1<<32 | 1, endsOf(first(known), last(known))}
+			batch.Peers = []Ends{1<<32 | 1, endsOf(first(known), last(known))}
 		}
 		dir := t.TempDir()
 		var files []File
@@ -57,14 +57,14 @@ func TestHashEnds(t *testing.T) {
 		alone := 0
 		for i, content := range contents {
 			ends[i] = endsOf(first(content), nil)
-			known := slices.ContainsFunc(others.Ends, ends[i].Like)
+			known := slices.ContainsFunc(batch.Peers, ends[i].Like)
 			for j, other := range contents {
 				known = known || j != i && bytes.Equal(first(content), first(other))
 			}
 			if known || size > mediumMax {
 				ends[i] = endsOf(first(content), last(content))
 			}
-			alike[i] = slices.ContainsFunc(others.Ends, ends[i].Like)
+			alike[i] = slices.ContainsFunc(batch.Peers, ends[i].Like)
 			for j, other := range contents {
 				alike[i] = alike[i] || j != i && bytes.Equal(first(content), first(other)) && bytes.Equal(last(content), last(other))
 			}
@@ -73,18 +73,19 @@ func TestHashEnds(t *testing.T) {
 			}
 		}
 		for _, h := range []Hasher{new(LocalHasher), pooled} {
-			for i, a := range h.HashEnds(t.Context(), files, others) {
-				want := Hashed{Ends: ends[i], Work: Work{Opens: 1, BytesRead: endSize}}
+			batch.Copies = copiesOf(files)
+			for i, a := range h.Hash(t.Context(), batch) {
+				want := Signed{Copy: batch.Copies[i], Ends: ends[i], Work: Work{Opens: 1, BytesRead: endSize}}
 				if ends[i].last() != 0 {
 					want.Work.BytesRead = 2 * endSize
 				}
-				if size <= mediumMax && (alike[i] || others.Exist && 2*alone < len(files)) {
+				if size <= mediumMax && (alike[i] || batch.More && 2*alone < len(files)) {
 					want.Digest = blake3.Sum256(contents[i])
 					want.Work = Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}
 				}
 				a.Work = proven(a.Work)
 				if diff := cmp.Diff(want, a); diff != "" {
-					t.Errorf("seed %d, %T, file %d of %d, %d alone, %+v:\n%s", seed, h, i, len(files), alone, others, diff)
+					t.Errorf("seed %d, %T, file %d of %d, %d alone, %+v:\n%s", seed, h, i, len(files), alone, batch, diff)
 				}
 			}
 		}
@@ -105,7 +106,7 @@ func TestMediumAgainstBytes(t *testing.T) {
 	want, first := oracle(t, dir), ""
 	for _, mode := range []Mode{Goroutines, Processes} {
 		for _, workers := range []int{1, 3, 50} {
-			r := scan(t, Options{Roots: []string{dir}, Mode: mode, Workers: workers})
+			r := scan(t, options{Roots: []string{dir}, Mode: mode, Workers: workers})
 			if diff := cmp.Diff(want, groups(r)); diff != "" || !r.Complete || r.Stats.Opens > 2*r.Stats.Files {
 				t.Errorf("%s, %d workers, %+v, %v (-bytes +scan):\n%s", mode, workers, r.Stats.Work, r.Problems, diff)
 			}
@@ -119,6 +120,16 @@ func TestMediumAgainstBytes(t *testing.T) {
 	}
 }
 
+// ofSizes returns n copies of each size.
+func ofSizes(n int, sizes ...int64) (copies []*Copy) {
+	for _, size := range sizes {
+		for i := range n {
+			copies = append(copies, &Copy{File: File{Size: size, Inode: uint64(i)}})
+		}
+	}
+	return copies
+}
+
 // TestBatches holds which files of a size have their ends compared: all of a few, and
 // of many each with its counterpart in a copied directory, where inodes come in the
 // same order. All workers together take every file once.
@@ -127,33 +138,30 @@ func TestBatches(t *testing.T) {
 		if n < 2 {
 			continue
 		}
-		g := Group{Size: smallMax + 1, Files: make([]File, n)}
-		for i := range g.Files {
-			g.Files[i] = File{Size: g.Size, Inode: uint64(i)}
-		}
-		s := newStage([]Group{g, g}, nil, StageEnds, Options{Workers: 1 + n%7})
-		batch := make(map[int]int)
+		copies := ofSizes(n, smallMax+2, smallMax+1)
+		s := newStage(slices.Values(copies), StageEnds, Engine{Workers: 1 + n%7})
+		batch := make(map[*Copy]int)
 		for batches := 0; ; batches++ {
-			turns := s.take(nil)
-			if len(turns) == 0 {
+			claims := s.claim(nil).Copies
+			if len(claims) == 0 {
 				break
 			}
-			if len(turns) > 8 || n <= 8 && len(turns) != n || n > 8 && len(turns) < 3 {
-				t.Errorf("%d of %d files in a batch", len(turns), n)
+			if len(claims) > 8 || n <= 8 && len(claims) != n || n > 8 && len(claims) < 3 {
+				t.Errorf("%d of %d files in a batch", len(claims), n)
 			}
-			for _, turn := range turns {
-				if _, twice := batch[turn.at]; twice {
-					t.Errorf("file %d of %d twice", turn.at, n)
+			for _, c := range claims {
+				if _, twice := batch[c]; twice {
+					t.Errorf("file %d of %d twice", c.Inode, n)
 				}
-				batch[turn.at] = batches
+				batch[c] = batches
 			}
 		}
 		if len(batch) != 2*n {
 			t.Errorf("%d files of %d", len(batch), 2*n)
 		}
 		for i := range n / 2 {
-			if n%8 == 0 && batch[i] != batch[i+n/2] {
-				t.Errorf("files %d and %d of %d in batches %d and %d", i, i+n/2, n, batch[i], batch[i+n/2])
+			if n%8 == 0 && batch[copies[i]] != batch[copies[i+n/2]] {
+				t.Errorf("files %d and %d of %d in batches %d and %d", i, i+n/2, n, batch[copies[i]], batch[copies[i+n/2]])
 			}
 		}
 	}
@@ -187,10 +195,10 @@ func TestHashEndsProblems(t *testing.T) {
 				if after == 0 {
 					ctx.then()
 				}
-				for i, a := range new(LocalHasher).HashEnds(ctx, files, Others{}) {
+				for i, a := range new(LocalHasher).Hash(ctx, Batch{Copies: copiesOf(files), Want: StageEnds}) {
 					var p *Problem
-					changed := errors.As(a.Err, &p) && p.Path == files[i].Path && errors.Is(a.Err, ErrChanged) && a.Digest == Digest{} && a.Work.FilesHashed+a.Work.FilesCompared == 0
-					right := a.Err == nil && a.Digest == blake3.Sum256(content)
+					changed := errors.As(errOf(a), &p) && p.Path == files[i].Path && errors.Is(errOf(a), ErrChanged) && a.Digest == Digest{} && a.Work.FilesHashed+a.Work.FilesCompared == 0
+					right := errOf(a) == nil && a.Digest == blake3.Sum256(content)
 					if i != bad && !right || i == bad && !changed && !right || after == 0 && i == bad && !changed {
 						t.Errorf("%s, file %d after %d looks: file %d: %+v", name, bad, after, i, a)
 					}
@@ -206,20 +214,16 @@ func TestHashEndsProblems(t *testing.T) {
 // TestKnownTakesNoShare holds that files of which all is known leave the others to all
 // workers.
 func TestKnownTakesNoShare(t *testing.T) {
-	group := func(n int, size int64) Group {
-		g := Group{Size: size}
-		for i := range n {
-			g.Files = append(g.Files, File{Size: size, Inode: uint64(i)})
-		}
-		return g
+	copies := ofSizes(8, mediumMax+1)
+	for _, c := range ofSizes(1000, mediumMax+1) {
+		c.Digest, c.Inode = Digest{1}, c.Inode+1000
+		copies = append(copies, c)
 	}
-	known := group(1000, mediumMax)
-	known.wholes = slices.Repeat([]Digest{{1}}, 1000)
-	s := newStage([]Group{group(8, mediumMax+1), known}, nil, StageWhole, Options{Workers: 2})
+	s := newStage(slices.Values(copies), StageWhole, Engine{Workers: 2})
 	s.workers = 2
 	var taken []int
-	for turns := s.take(nil); len(turns) > 0; turns = s.take(nil) {
-		taken = append(taken, len(turns))
+	for claims := s.claim(nil).Copies; len(claims) > 0; claims = s.claim(nil).Copies {
+		taken = append(taken, len(claims))
 	}
 	if want := []int{4, 2, 1, 1}; !slices.Equal(taken, want) {
 		t.Errorf("%v files are read in step, want %v", taken, want)
@@ -243,7 +247,7 @@ func BenchmarkEnds(b *testing.B) {
 			b.SetBytes(files * size)
 			b.ReportAllocs()
 			for b.Loop() {
-				scan(b, Options{Roots: []string{dir}, Mode: Goroutines, Workers: DefaultWorkers})
+				scan(b, options{Roots: []string{dir}, Mode: Goroutines, Workers: DefaultWorkers})
 			}
 		})
 	}

@@ -64,7 +64,7 @@ func TestEndsMetered(t *testing.T) {
 				write(t, content, filepath.Join(src, "in", string(rune('a'+i))))
 			}
 			dst, fs := mounted(t, src, efs.Options{})
-			r := scan(t, Options{Roots: []string{filepath.Join(dst, "in")}})
+			r := scan(t, options{Roots: []string{filepath.Join(dst, "in")}})
 			want := efs.Counters{Opens: files, Reads: test.reads * files, BytesRead: test.bytes * files, MeteredReadBytes: test.bytes * files}
 			got := fs.Counters()
 			if test.reads == 0 {
@@ -146,7 +146,7 @@ func TestMountFaults(t *testing.T) {
 // scan scans dst, checks the report and returns its answer.
 func (f *mountFault) scan(t *testing.T, dst string, mode Mode, size int64) string {
 	t.Helper()
-	r := scan(t, Options{Roots: []string{dst}, Mode: mode})
+	r := scan(t, options{Roots: []string{dst}, Mode: mode})
 	copies := []string{"a", "bad", "c", "d"}
 	bad := filepath.Join(dst, "bad")
 	switch {
@@ -198,7 +198,7 @@ func TestMountHangs(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan Report)
 			go func() {
-				r, err := Scan(ctx, Options{Roots: []string{dst}, Mode: mode, Workers: 3, Worker: worker})
+				r, err := scanContext(ctx, options{Roots: []string{dst}, Mode: mode, Workers: 3, Worker: worker})
 				if err != nil {
 					t.Error(err)
 				}

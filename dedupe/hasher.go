@@ -10,39 +10,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hasher returns digests of files, and what finding them took, also on error.
+// Hasher signs batches of files. It is called from many goroutines.
 //
-// A digest is that of the file as it was found: one that changed, shrank, grew,
-// vanished or was replaced since, or while it was read, is an error that wraps
-// ErrChanged. Errors are a *Problem, or that of ctx.
-//
-// Its methods may be called from many goroutines.
+// A digest is that of the file as it was found: a file that changed, shrank, grew,
+// vanished or was replaced since, or while it was read, has a problem that wraps
+// ErrChanged.
 type Hasher interface {
-	// Hash returns the digest of a file.
-	Hash(ctx context.Context, f File) (Digest, Work, error)
-
-	// HashEnds returns the checksum of the ends of each of some files, which are of
-	// one size and not small. Of those with the same ends as another it returns the
-	// digest, too, unless they are large: so each is opened once.
-	HashEnds(ctx context.Context, files []File, others Others) []Hashed
-
-	// HashInStep returns the digest of each of some files, which are of one size: for
-	// large files, where they may be equal, it is cheaper than Hash.
-	HashInStep(ctx context.Context, files []File) []Hashed
+	// Hash returns what became of each copy of a batch, in order, and what it took. It
+	// changes no copy.
+	Hash(context.Context, Batch) []Signed
 }
 
-// Hashed is what a Hasher returns of one of several files.
-type Hashed struct {
-	Digest Digest // zero if it is not known
-	Ends   Ends   // zero if they were not asked for
-	Work   Work
-	Err    error
-}
+// Batch is copies of one size, to be read under their first names.
+type Batch struct {
+	Copies []*Copy
 
-// Others is the files of a size besides those that a Hasher is asked for.
-type Others struct {
-	Exist bool
-	Ends  []Ends // of some of them, as far as they are known
+	// Want is StageEnds for the ends of files that are not small, or StageWhole. If ends
+	// are wanted, files that have the same ends as another get their digest, too, unless
+	// they are large: so each is opened once.
+	Want Stage
+
+	More  bool   // there are more files of this size
+	Peers []Ends // of some of these, as far as they are known
 }
 
 // ErrChanged is wrapped by the Problem of a file that did not stay as it was
@@ -63,38 +52,60 @@ type LocalHasher struct {
 	// was hashed lately, byte for byte, has its digest by that.
 	HashAll bool
 
-	recent     recent
+	cache      contentCache
 	blocks     sync.Pool // of *block, for files that are read in step
 	candidates sync.Pool // of *candidate
 }
 
-// Hash implements Hasher: one open, and each byte read once.
+// Hash implements Hasher. Several files that are wanted as a whole are read in
+// lockstep: for large files, where they may be equal, that is cheaper.
+func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
+	signed := make([]Signed, len(b.Copies))
+	for i, c := range b.Copies {
+		signed[i].Copy = c
+	}
+	switch {
+	case b.Want == StageEnds:
+		h.hashEnds(ctx, b, signed)
+	case len(signed) > 1 && !h.HashAll:
+		h.hashInLockstep(ctx, signed)
+	default:
+		for i := range signed {
+			h.hashWhole(ctx, &signed[i])
+		}
+	}
+	return signed
+}
+
+// hashWhole takes one open, and reads each byte once.
 //
 // Before more than one buffer full is read, the file must be as it was found. To read
 // less is hardly more than to ask: then all is asked after it.
-func (h *LocalHasher) Hash(ctx context.Context, f File) (d Digest, w Work, err error) {
-	o, err := h.open(f, &w)
+func (h *LocalHasher) hashWhole(ctx context.Context, s *Signed) {
+	o, err := h.open(s.File, &s.Work)
 	if err != nil {
-		return d, w, err
+		s.fail(err)
+		return
 	}
 	defer o.close()
 
 	op := "open"
-	if f.Size > bufferSize {
+	if s.Size > bufferSize {
 		if err := o.stayed(op); err != nil {
-			return d, w, err
+			s.fail(err)
+			return
 		}
 		op = "read"
 	}
-	d, err = h.digest(ctx, o, nil, nil, op, &w)
-	return d, w, err
+	s.Digest, err = h.digest(ctx, o, nil, nil, op, &s.Work)
+	s.fail(err)
 }
 
 // digest reads what is between the first and the last bytes of a file, and returns the
 // digest. Op is what is told to have failed if the file is not what was found.
 func (h *LocalHasher) digest(ctx context.Context, o opened, first, last []byte, op string, w *Work) (d Digest, err error) {
-	in := h.recent.begin(o.Size, h.HashAll)
-	defer func() { h.recent.end(in, d, err == nil) }()
+	in := h.cache.begin(o.Size, h.HashAll)
+	defer func() { h.cache.end(in, d, err == nil) }()
 	in.put(0, first)
 	err = h.read(ctx, o, in, int64(len(first)), o.Size-int64(len(last)), w)
 	if err == nil || op == "open" {
@@ -141,12 +152,12 @@ func (h *LocalHasher) told(bytes int) {
 // opened is a file that is open, to be closed.
 type opened struct {
 	File
-	at place
+	at confinedDir
 	fd int
 }
 
 func (h *LocalHasher) open(f File, w *Work) (opened, error) {
-	at := place{h.Within}
+	at := confinedDir{h.Within}
 	fd, err := at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
 	if err != nil {
 		return opened{}, problem("open", f.Path, err)
@@ -210,11 +221,10 @@ func (f File) unchanged(now *unix.Stat_t) error {
 	return nil
 }
 
-// Find describes the file at a path, for a Hasher, as Walk would. Its error is a
-// *Problem.
-func Find(path string) (File, error) {
+// Find describes the file at a path, as Walk would. Its error is a *Problem.
+func (h *LocalHasher) Find(path string) (File, error) {
 	var st unix.Stat_t
-	if err := (place{}).lstat(path, &st); err != nil {
+	if err := (confinedDir{h.Within}).lstat(path, &st); err != nil {
 		return File{}, &Problem{Op: "stat", Path: path, Err: err}
 	}
 	return newFile(path, &st), nil
@@ -226,12 +236,14 @@ func newFile(path string, st *unix.Stat_t) File {
 		Size:       st.Size,
 		Device:     uint64(st.Dev),
 		Inode:      st.Ino,
-		ModTime:    st.Mtim.Nano(),
-		ChangeTime: st.Ctim.Nano(),
+		ModTime:    timestamp(st.Mtim),
+		ChangeTime: timestamp(st.Ctim),
 		Links:      uint32(st.Nlink),
 		Allocated:  st.Blocks * 512, // POSIX leaves the unit open; on Linux and macOS it is 512
 	}
 }
+
+func timestamp(t unix.Timespec) Timestamp { return Timestamp{int64(t.Sec), int32(t.Nsec)} }
 
 // problem names the path and the operation that failed. What the walk saw and
 // is gone, or is no longer of its kind, has changed.
@@ -243,4 +255,12 @@ func problem(op, path string, err error) *Problem {
 		err = fmt.Errorf("%w: replaced by another kind of file (%w)", ErrChanged, err)
 	}
 	return &Problem{Op: op, Path: path, Err: err}
+}
+
+// asProblem returns an error as the problem of a file.
+func asProblem(path string, err error) *Problem {
+	if p := (*Problem)(nil); errors.As(err, &p) {
+		return p
+	}
+	return &Problem{Op: "hash", Path: path, Err: err}
 }

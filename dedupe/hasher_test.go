@@ -28,7 +28,7 @@ func TestDigests(t *testing.T) {
 			content[i] = byte(i % 251)
 		}
 		write(t, content, path)
-		d, w, err := h.Hash(t.Context(), asFound(t, path))
+		d, w, err := single(t.Context(), h, asFound(t, path))
 		if err != nil || hex.EncodeToString(d[:]) != want || w != (Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}) {
 			t.Errorf("%d bytes: %v, %+v, %v; want %s", size, d, w, err, want)
 		}
@@ -36,7 +36,7 @@ func TestDigests(t *testing.T) {
 	for _, size := range []int{bufferSize - 1, bufferSize, bufferSize + 1, 3*bufferSize + 7} {
 		content := random(size)
 		write(t, content, path)
-		d, w, err := h.Hash(t.Context(), asFound(t, path))
+		d, w, err := single(t.Context(), h, asFound(t, path))
 		if err != nil || d != blake3.Sum256(content) || w.BytesRead != int64(size) {
 			t.Errorf("%d bytes: %v, %+v, %v", size, d, w, err)
 		}
@@ -98,7 +98,7 @@ func TestChangedWhileRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}}
-			_, w, err := new(LocalHasher).Hash(ctx, asFound(t, path))
+			_, w, err := single(ctx, new(LocalHasher), asFound(t, path))
 			var p *Problem
 			if !errors.As(err, &p) || p.Path != path || p.Err.Error() != test.want || !errors.Is(err, ErrChanged) {
 				t.Errorf("%v, want %s", err, test.want)
@@ -122,7 +122,7 @@ func BenchmarkHash(b *testing.B) {
 			b.SetBytes(size)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := h.Hash(b.Context(), f); err != nil {
+				if _, _, err := single(b.Context(), h, f); err != nil {
 					b.Fatal(err)
 				}
 			}

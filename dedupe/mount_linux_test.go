@@ -40,18 +40,18 @@ func TestMounts(t *testing.T) {
 	if a.Inode != b.Inode || a.Device == b.Device {
 		t.Fatalf("the test needs equal inode numbers on two devices: %+v, %+v", a, b)
 	}
-	r := scan(t, Options{Roots: []string{"in"}})
+	r := scan(t, options{Roots: []string{"in"}})
 	if len(r.Groups) != 1 || r.Groups[0].Copies() != 2 || r.Stats.Bytes != 200 {
 		t.Errorf("%+v", r)
 	}
 
 	write(t, random(100), "in/here", "in/there")
-	r = scan(t, Options{Roots: []string{"in"}, OneFileSystem: true})
+	r = scan(t, options{Roots: []string{"in"}, OneFileSystem: true})
 	if got := groups(r); len(got) != 1 || got[0].Paths != "in/here\x00in/there" || r.Stats.Directories != 1 {
 		t.Errorf("%+v", r)
 	}
 	// A root on another file system was asked for.
-	r = scan(t, Options{Roots: []string{"in", "in/b"}, OneFileSystem: true})
+	r = scan(t, options{Roots: []string{"in", "in/b"}, OneFileSystem: true})
 	if got := groups(r); len(got) != 1 || got[0].Paths != "in/b/file\x00in/here\x00in/there" {
 		t.Errorf("%+v", r)
 	}
@@ -64,7 +64,7 @@ func TestMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Unmount("again", unix.MNT_DETACH)
-	if r := scan(t, Options{Roots: []string{"in/a", "again"}}); len(r.Groups) != 0 {
+	if r := scan(t, options{Roots: []string{"in/a", "again"}}); len(r.Groups) != 0 {
 		t.Errorf("what a bind mount shows twice is one copy: %+v", r.Groups)
 	}
 }

@@ -14,79 +14,62 @@ import (
 	"efsdedupe/dedupe/pool"
 )
 
-// PoolHasher has files read and hashed by the worker processes of a pool, which
-// call RunWorker. A file at which two workers died, one after the other, is a
-// *Problem.
-type PoolHasher struct {
-	Pool *pool.Pool
-
-	// Read, if it is set, is told of the bytes of each file when it is done, from
-	// many goroutines.
-	Read func(bytes int64)
+// poolHasher has files read and hashed by the worker processes of a pool, which
+// call RunWorker. A file at which two workers died, one after the other, has a problem.
+type poolHasher struct {
+	pool *pool.Pool
+	read func(bytes int64) // told of the bytes of each file when it is done; may be nil
 }
 
-// Hash implements Hasher.
-func (h *PoolHasher) Hash(ctx context.Context, f File) (Digest, Work, error) {
-	a := h.alone(ctx, request{task: taskHash, files: []File{f}})
-	return a.Digest, a.Work, a.Err
-}
-
-// HashEnds implements Hasher, by one worker.
-func (h *PoolHasher) HashEnds(ctx context.Context, files []File, others Others) []Hashed {
-	return h.together(ctx, request{taskEnds, others, files}, taskEnds)
-}
-
-// HashInStep implements Hasher, by one worker.
-func (h *PoolHasher) HashInStep(ctx context.Context, files []File) []Hashed {
-	return h.together(ctx, request{task: taskInStep, files: files}, taskHash)
-}
-
-// together has one worker do a task. Where two died of it, it was one of the files:
-// so then each is asked for alone.
-func (h *PoolHasher) together(ctx context.Context, q request, alone task) []Hashed {
-	answers, err := h.call(ctx, q)
-	if err != nil {
-		answers = make([]Hashed, len(q.files))
-		for i, f := range q.files {
-			answers[i] = h.alone(ctx, request{alone, q.others, []File{f}})
+// Hash implements Hasher, by one worker. Where two died of a batch, it was one of the
+// files: so then each is asked for alone.
+func (h *poolHasher) Hash(ctx context.Context, b Batch) []Signed {
+	signed, err := h.call(ctx, b)
+	if err == nil {
+		return signed
+	}
+	signed = make([]Signed, len(b.Copies))
+	for i, c := range b.Copies {
+		alone := b
+		alone.Copies = []*Copy{c}
+		if len(b.Copies) > 1 {
+			var one []Signed
+			if one, err = h.call(ctx, alone); err == nil {
+				signed[i] = one[0]
+				continue
+			}
 		}
+		signed[i].Copy = c
+		signed[i].Problem = &Problem{Op: "hash", Path: c.Path, Err: err}
 	}
-	return answers
+	return signed
 }
 
-func (h *PoolHasher) alone(ctx context.Context, q request) Hashed {
-	answers, err := h.call(ctx, q)
-	if err != nil {
-		return Hashed{Err: &Problem{Op: "hash", Path: q.files[0].Path, Err: err}}
-	}
-	return answers[0]
-}
-
-// call has a worker do what is requested.
-func (h *PoolHasher) call(ctx context.Context, q request) ([]Hashed, error) {
-	frame, err := h.Pool.Call(ctx, q.append(nil))
+// call has a worker sign a batch.
+func (h *poolHasher) call(ctx context.Context, b Batch) ([]Signed, error) {
+	frame, err := h.pool.Call(ctx, requestOf(b).append(nil))
 	if err != nil {
 		return nil, err
 	}
 	parts, err := parseParts(frame)
-	if err == nil && len(parts) != len(q.files) {
-		err = fmt.Errorf("a worker answered for %d of %d files", len(parts), len(q.files))
+	if err != nil {
+		return nil, err
 	}
-	answers := make([]Hashed, len(q.files))
-	for i, f := range q.files {
+	if len(parts) != len(b.Copies) {
+		return nil, fmt.Errorf("a worker answered for %d of %d files", len(parts), len(b.Copies))
+	}
+	signed := make([]Signed, len(parts))
+	for i, c := range b.Copies {
 		var r response
-		if err == nil {
-			err = r.parse(parts[i])
-		}
-		if err != nil {
+		if err := r.parse(parts[i]); err != nil {
 			return nil, err
 		}
-		answers[i] = Hashed{r.digest, r.ends, r.work, r.problem(f.Path)}
-		if h.Read != nil {
-			h.Read(r.work.BytesRead)
+		signed[i] = Signed{Copy: c, Ends: r.ends, Digest: r.digest, Work: r.work, Problem: r.problem(c.Path)}
+		if h.read != nil {
+			h.read(r.work.BytesRead)
 		}
 	}
-	return answers, nil
+	return signed, nil
 }
 
 // workerRole makes a program a worker process. How it works is words: always the first
@@ -100,20 +83,20 @@ const (
 	howHashAll = "hash-all"
 )
 
-// workerCommand is the command of a worker process for a scan with options o.
-func (o *Options) workerCommand() *exec.Cmd {
+// workerCommand is the command of a worker process.
+func (e *Engine) workerCommand() *exec.Cmd {
 	var cmd *exec.Cmd
-	if o.Worker != nil {
-		cmd = o.Worker()
+	if e.Worker != nil {
+		cmd = e.Worker()
 	} else {
 		cmd = pool.Self()
 	}
 	how := howHash
-	if o.Within != nil {
+	if e.Within != nil {
 		how += " " + howWithin
-		cmd.ExtraFiles = []*os.File{o.Within}
+		cmd.ExtraFiles = []*os.File{e.Within}
 	}
-	if o.HashAll {
+	if e.HashAll {
 		how += " " + howHashAll
 	}
 	workerRole.Give(cmd, how)
@@ -130,7 +113,7 @@ func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
 	if how == "" || err != nil {
 		return how != "", err
 	}
-	h := &LocalHasher{recent: recent{sparing: true}}
+	h := &LocalHasher{cache: contentCache{sparing: true}}
 	for i, word := range strings.Split(how, " ") {
 		switch {
 		case i == 0 && word == howHash:
@@ -151,33 +134,19 @@ func serve(in io.Reader, out io.Writer, h *LocalHasher) error {
 		if err := q.parse(frame); err != nil {
 			return appendPart(nil, response{op: "hash", err: err.Error()}.append(nil))
 		}
-		for _, a := range h.do(q) {
-			answer = appendPart(answer, responseTo(a).append(nil))
+		for _, signed := range h.Hash(context.Background(), q.batch()) {
+			answer = appendPart(answer, responseTo(signed).append(nil))
 		}
 		return answer
 	})
 }
 
-func (h *LocalHasher) do(q request) []Hashed {
-	ctx := context.Background()
-	switch q.task {
-	case taskInStep:
-		return h.HashInStep(ctx, q.files)
-	case taskEnds:
-		return h.HashEnds(ctx, q.files, q.others)
-	}
-	var a Hashed
-	a.Digest, a.Work, a.Err = h.Hash(ctx, q.files[0])
-	return []Hashed{a}
-}
-
-// task is a method of Hasher.
+// task is what is wanted of files.
 type task byte
 
 const (
-	taskHash task = iota
+	taskWhole task = iota
 	taskEnds
-	taskInStep
 	tasks
 )
 
@@ -198,25 +167,48 @@ func parseParts(frame []byte) (parts [][]byte, err error) {
 	return parts, nil
 }
 
-// request is a task, of one byte, another that tells whether there are other files,
-// and parts: the ends of these, of eight bytes each, and the files that are asked for,
-// one or some of one size.
+// request is a batch: a task, of one byte, another that tells whether there are more
+// files, and parts: the ends of these, of eight bytes each, and the files that are asked
+// for, one or some of one size.
 type request struct {
-	task   task
-	others Others
-	files  []File
+	task  task
+	more  bool
+	peers []Ends
+	files []File
+}
+
+func requestOf(b Batch) request {
+	q := request{more: b.More, peers: b.Peers, files: make([]File, len(b.Copies))}
+	if b.Want == StageEnds {
+		q.task = taskEnds
+	}
+	for i, c := range b.Copies {
+		q.files[i] = c.File
+	}
+	return q
+}
+
+func (q request) batch() Batch {
+	b := Batch{Want: StageWhole, More: q.more, Peers: q.peers, Copies: make([]*Copy, len(q.files))}
+	if q.task == taskEnds {
+		b.Want = StageEnds
+	}
+	for i, f := range q.files {
+		b.Copies[i] = &Copy{File: f}
+	}
+	return b
 }
 
 func (q request) append(b []byte) []byte {
-	exist := byte(0)
-	if q.others.Exist {
-		exist = 1
+	more := byte(0)
+	if q.more {
+		more = 1
 	}
 	var ends []byte
-	for _, e := range q.others.Ends {
+	for _, e := range q.peers {
 		ends = binary.LittleEndian.AppendUint64(ends, uint64(e))
 	}
-	b = appendPart(append(b, byte(q.task), exist), ends)
+	b = appendPart(append(b, byte(q.task), more), ends)
 	for _, f := range q.files {
 		b = appendPart(b, appendFile(nil, f))
 	}
@@ -235,16 +227,16 @@ func (q *request) parse(b []byte) error {
 	if len(files) == 0 || len(ends)%8 != 0 {
 		return errors.New("a request is malformed")
 	}
-	*q = request{task(b[0]), Others{Exist: b[1] == 1}, make([]File, len(files))}
+	*q = request{task: task(b[0]), more: b[1] == 1, files: make([]File, len(files))}
 	for e := range slices.Chunk(ends, 8) {
-		q.others.Ends = append(q.others.Ends, Ends(binary.LittleEndian.Uint64(e)))
+		q.peers = append(q.peers, Ends(binary.LittleEndian.Uint64(e)))
 	}
 	for i, part := range files {
 		f := &q.files[i]
 		if err := parseFile(f, part); err != nil {
 			return err
 		}
-		if f.Size != q.files[0].Size || i > 0 && q.task == taskHash {
+		if f.Size != q.files[0].Size {
 			return errors.New("a request for files that can't be hashed together")
 		}
 	}
@@ -254,11 +246,14 @@ func (q *request) parse(b []byte) error {
 	return nil
 }
 
-// A file is five numbers of eight bytes, and its path.
-const fileSize = 5 * 8
+// A file is seven numbers of eight bytes, and its path.
+const fileSize = 7 * 8
 
 func appendFile(b []byte, f File) []byte {
-	for _, v := range [...]uint64{uint64(f.Size), f.Device, f.Inode, uint64(f.ModTime), uint64(f.ChangeTime)} {
+	for _, v := range [...]uint64{
+		uint64(f.Size), f.Device, f.Inode,
+		uint64(f.ModTime.Sec), uint64(f.ModTime.Nsec), uint64(f.ChangeTime.Sec), uint64(f.ChangeTime.Nsec),
+	} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return append(b, f.Path...)
@@ -273,8 +268,8 @@ func parseFile(f *File, b []byte) error {
 		Size:       int64(v(0)),
 		Device:     v(1),
 		Inode:      v(2),
-		ModTime:    int64(v(3)),
-		ChangeTime: int64(v(4)),
+		ModTime:    Timestamp{int64(v(3)), int32(v(4))},
+		ChangeTime: Timestamp{int64(v(5)), int32(v(6))},
 		Path:       string(b[fileSize:]),
 	}
 	if f.Size < 0 {
@@ -294,12 +289,11 @@ type response struct {
 	op, err string
 }
 
-func responseTo(a Hashed) response {
-	r := response{digest: a.Digest, ends: a.Ends, work: a.Work, changed: errors.Is(a.Err, ErrChanged)}
-	if p := (*Problem)(nil); errors.As(a.Err, &p) {
-		r.op, r.err = p.Op, p.Err.Error()
-	} else if a.Err != nil {
-		r.op, r.err = "hash", a.Err.Error()
+func responseTo(s Signed) response {
+	r := response{digest: s.Digest, ends: s.Ends, work: s.Work}
+	if s.Problem != nil {
+		r.changed = errors.Is(s.Problem, ErrChanged)
+		r.op, r.err = s.Problem.Op, s.Problem.Err.Error()
 	}
 	return r
 }
@@ -340,8 +334,9 @@ func (r *response) parse(b []byte) error {
 	return nil
 }
 
-// problem is the error that the worker met, as it would be in this process.
-func (r *response) problem(path string) error {
+// problem is the problem that the worker met, as it would be in this process; nil if it
+// met none.
+func (r *response) problem(path string) *Problem {
 	if r.op == "" {
 		return nil
 	}

@@ -61,7 +61,7 @@ const deadly = "deadly"
 
 // testPool returns a hasher whose worker processes play a role, and end with
 // the test.
-func testPool(t *testing.T, role string) *PoolHasher {
+func testPool(t *testing.T, role string) *poolHasher {
 	p := pool.New(2, func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
 		// The race detector keeps a process that ends for a second otherwise.
@@ -70,14 +70,14 @@ func testPool(t *testing.T, role string) *PoolHasher {
 		return cmd
 	})
 	t.Cleanup(func() { p.Close() })
-	return &PoolHasher{Pool: p}
+	return &poolHasher{pool: p}
 }
 
 // asFound returns a file as Walk finds it.
 func asFound(t testing.TB, path string) File {
 	t.Helper()
 	var st unix.Stat_t
-	if err := (place{}).lstat(path, &st); err != nil {
+	if err := (confinedDir{}).lstat(path, &st); err != nil {
 		t.Fatal(err)
 	}
 	return newFile(path, &st)
@@ -163,13 +163,13 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(path)
 			}
-			digest, work, err := local.Hash(t.Context(), f)
+			digest, work, err := single(t.Context(), local, f)
 			var p *Problem
 			if errors.As(err, &p) != (test.wantOp != "") || p != nil && p.Op != test.wantOp || errors.Is(err, ErrChanged) != test.changed {
 				t.Errorf("error %v, want operation %q, changed %t", err, test.wantOp, test.changed)
 			}
 
-			pooledDigest, pooledWork, pooledErr := pooled.Hash(t.Context(), f)
+			pooledDigest, pooledWork, pooledErr := single(t.Context(), pooled, f)
 			if pooledDigest != digest {
 				t.Errorf("digest %s, want %s", pooledDigest, digest)
 			}
@@ -215,7 +215,7 @@ func TestPoolHasherWorkerFails(t *testing.T) {
 		"dies":     "exit status 3",
 		"nonsense": "too short",
 	} {
-		digest, work, err := testPool(t, role).Hash(t.Context(), f)
+		digest, work, err := single(t.Context(), testPool(t, role), f)
 		var p *Problem
 		if !errors.As(err, &p) || p.Op != "hash" || p.Path != path || !strings.Contains(p.Err.Error(), want) {
 			t.Errorf("a worker that %s: error %v, want a problem that names %q", role, err, want)
@@ -229,15 +229,15 @@ func TestPoolHasherWorkerFails(t *testing.T) {
 func TestPoolHasherCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := testPool(t, "hasher").Hash(ctx, File{}); !errors.Is(err, context.Canceled) {
+	if _, _, err := single(ctx, testPool(t, "hasher"), File{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
 
 // A worker says so, rather than to hash something else or to die.
 func TestServeMalformedRequest(t *testing.T) {
-	for _, malformed := range [][]byte{[]byte("malformed"), nil, append([]byte{byte(taskHash), 0}, "too short"...)} {
-		frame, err := testPool(t, "hasher").Pool.Call(t.Context(), malformed)
+	for _, malformed := range [][]byte{[]byte("malformed"), nil, append([]byte{byte(taskWhole), 0}, "too short"...)} {
+		frame, err := testPool(t, "hasher").pool.Call(t.Context(), malformed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,28 +252,27 @@ func TestServeMalformedRequest(t *testing.T) {
 var (
 	odd = File{
 		Path: "/a/path\n\xff", Size: 1 << 40, Device: 1<<64 - 1, Inode: 1 << 63,
-		ModTime: -1, ChangeTime: 1_700_000_000_123_456_789,
+		ModTime: Timestamp{-1 << 62, 999_999_999}, ChangeTime: Timestamp{1 << 62, 123_456_789}, // beyond what 64 bits of nanoseconds hold
 	}
 	medium = File{Path: "/m", Size: mediumMax}
 
 	requests = []request{
-		{task: taskInStep, files: []File{{}}},
-		{task: taskInStep, files: []File{odd, odd, {Size: odd.Size}}},
-		{task: taskHash, files: []File{odd}},
+		{task: taskWhole, files: []File{{}}},
+		{task: taskWhole, files: []File{odd, odd, {Size: odd.Size}}},
+		{task: taskWhole, files: []File{odd}},
 		{task: taskEnds, files: []File{odd}},
 		{task: taskEnds, files: []File{medium}},
-		{task: taskEnds, others: Others{Exist: true}, files: []File{medium, medium}},
-		{task: taskEnds, others: Others{true, []Ends{1, 1<<64 - 1}}, files: []File{{Size: smallMax + 1}}},
+		{task: taskEnds, more: true, files: []File{medium, medium}},
+		{task: taskEnds, more: true, peers: []Ends{1, 1<<64 - 1}, files: []File{{Size: smallMax + 1}}},
 	}
 
 	// Files that are not of one size would get digests of less than they have, or of
 	// what they don't have.
 	senseless = []request{
-		{task: taskHash},
+		{task: taskWhole},
 		{task: tasks, files: []File{{}}},
-		{task: taskHash, files: []File{{}, {}}},
-		{task: taskHash, files: []File{{Size: -1}}},
-		{task: taskInStep, files: []File{{Size: 1}, {Size: 1}, {Size: 2}}},
+		{task: taskWhole, files: []File{{Size: -1}}},
+		{task: taskWhole, files: []File{{Size: 1}, {Size: 1}, {Size: 2}}},
 		{task: taskEnds, files: []File{{Size: smallMax}}},
 	}
 )
@@ -395,7 +394,7 @@ func FuzzResponse(f *testing.F) {
 		}
 		// What a worker says about itself can't hide that there is a problem.
 		var p *Problem
-		if errors.As(r.problem("path"), &p) != (r.op != "") || p != nil && (p.Path != "path" || errors.Is(p, ErrChanged) != r.changed) {
+		if errors.As(errOf(Signed{Problem: r.problem("path")}), &p) != (r.op != "") || p != nil && (p.Path != "path" || errors.Is(p, ErrChanged) != r.changed) {
 			t.Errorf("%+v is the problem %v", r, p)
 		}
 	})

@@ -1,15 +1,14 @@
 package dedupe
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"math"
 	"os"
-	"os/exec"
 	"slices"
-	"syscall"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,213 +16,147 @@ import (
 	"efsdedupe/dedupe/pool"
 )
 
-// Mode says where files are read and hashed. Both modes give the same groups.
-type Mode string
-
-const (
-	Goroutines Mode = "goroutines" // in this process
-	Processes  Mode = "processes"  // in a pool of worker processes
-)
-
-const (
-	// DefaultWorkers suits a network mount: at a millisecond a round trip, 64
-	// in flight read some 500 MiB/s of 1 MiB files and 10,000 small files a
-	// second, which is what one client of Amazon EFS can take.
-	DefaultWorkers = 64
-
-	// MaxWorkers is below the 1,024 file descriptors, processes and threads that
-	// an AWS Lambda function has.
-	MaxWorkers = 1000
-)
-
-// Options say what to scan and how.
-type Options struct {
-	Roots         []string // directories or files; at least one
-	Filter        Filter
-	OneFileSystem bool // stay on the file system of each root
-	Mode          Mode
-	Workers       int // files and directories in flight at most, 1 to MaxWorkers
-
-	// HashAll has the whole of every file hashed that shares its size: no ends are
-	// looked at first, and no file is compared instead. So both modes do the same.
-	HashAll bool
-
-	// Within, if it is set, is an open directory. Roots are relative to it, as are
-	// the paths of the report, and nothing outside it is opened or looked at: no
-	// path leads out, and no symbolic link is followed, not even a root.
-	Within *os.File
-
-	// MaxFiles is how many files a walk may find; 0 for any number.
-	MaxFiles int64
-
-	// Worker is the command of a worker process, one that calls RunWorker; nil is this
-	// program itself. Only the mode Processes needs it.
-	Worker func() *exec.Cmd
-
-	// Ignore is a file of the caller's own that the walk must not find, such as
-	// the one that the report is about to be written to; nil if there is none.
-	Ignore os.FileInfo
-
-	// Wrap, if it is set, is called once, when the walk is done: with the files that
-	// may be read, and the Hasher that would read them. The Hasher that it returns is
-	// used instead. This is how an index of digests comes in.
-	Wrap func(ctx context.Context, candidates iter.Seq[File], h Hasher) Hasher
-
-	// Alone, if it is set, is asked when all is read whether nothing else, such as another
-	// scan, has run in this process since the scan began. The kernel counts the CPU time of
-	// a process as a whole: what of it was the scan's is not known otherwise.
-	Alone func() bool
-
-	// Observe, if it is set, is told of every step, by one goroutine at a time.
-	Observe func(Event)
-
-	// Read, if it is set, is told of bytes as they are read, from many goroutines:
-	// with the mode Processes, of each file when it is done.
-	Read func(bytes int64)
-}
-
-// Stage is a part of a scan.
-type Stage string
-
-const (
-	StageWalk  Stage = "walk"
-	StageEnds  Stage = "ends" // of files that are not small; all of those with equal ends, unless they are large
-	StageWhole Stage = "whole"
-)
-
-// Event is a step of a scan: in StageWalk files that were found; in the others
-// first how much there is to be read, then what was done to read one file.
-type Event struct {
-	Stage Stage
-	Files int64 // found, or to be read
-	Bytes int64 // to be read
-	Work  Work
-}
-
-func (o *Options) observe(e Event) {
-	if o.Observe != nil {
-		o.Observe(e)
-	}
-}
-
-func (o *Options) ignores(st *unix.Stat_t) bool {
-	if o.Ignore == nil {
-		return false
-	}
-	own, ok := o.Ignore.Sys().(*syscall.Stat_t)
-	return ok && own.Ino == st.Ino && uint64(own.Dev) == uint64(st.Dev)
-}
-
-// Validate returns what is wrong with the options, in words for the one who
-// gave them.
-func (o *Options) Validate() error {
-	if len(o.Roots) == 0 {
-		return errors.New("nothing to scan: name a directory or a file")
-	}
-	if o.Workers < 1 || o.Workers > MaxWorkers {
-		return fmt.Errorf("%d workers: choose 1 to %d", o.Workers, MaxWorkers)
-	}
-	switch o.Mode {
-	case Goroutines, Processes:
-	default:
-		return fmt.Errorf("unknown mode %q: choose %s or %s", o.Mode, Goroutines, Processes)
-	}
-	if each, all := o.descriptors(); o.Workers*each > all {
-		return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
-			o.Workers, o.Workers*each+otherDescriptors, all+otherDescriptors, max(all/each, 0))
-	}
-	return o.Filter.validate()
-}
-
-// otherDescriptors is those of nobody's files: standard streams, the output, the
-// runtime's own, room to spare.
-const otherDescriptors = 32
-
-// descriptors returns how many file descriptors a worker takes in this process at
-// least, and how many there are for all of them.
-func (o *Options) descriptors() (each, all int) {
-	each = 1 // its open file or directory
-	if o.Within != nil {
-		each = 3 // and the directory that holds it, and the one before
-	}
-	if o.Mode == Processes {
-		each = max(each, pool.Descriptors)
-	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return each, math.MaxInt
-	}
-	return each, int(min(limit.Cur, 1<<20)) - otherDescriptors
-}
-
-// together is how many files of a size a worker may have open at once. It is the same
-// in both modes, because it decides which are opened again.
-func (o *Options) together() int {
-	const enough = 8 // of what is equal, an eighth is hashed at most, the rest compared
-	if o.HashAll {
-		return 1
-	}
-	local := *o
-	local.Mode = Goroutines
-	each, all := local.descriptors()
-	return min(max(all/max(o.Workers, 1)-each+1, 1), enough)
-}
-
-// Scan finds the groups of identical files below the roots. When ctx is
+// Scan finds the groups of identical files below the roots: it walks, reads the ends of
+// files that share a size, then all of those that may still be equal. When ctx is
 // cancelled it returns, soon, what it knows by then; Complete is false unless all was
 // read already.
 //
-// Its error is about the options or a root; everything else that goes wrong is
-// a problem in the report.
-func Scan(ctx context.Context, opts Options) (Report, error) {
-	if err := opts.Validate(); err != nil {
+// Its error is about the selection, the engine or a root; everything else that goes
+// wrong is a problem in the report.
+func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
+	if err := cmp.Or(sel.Validate(), eng.Validate()); err != nil {
 		return Report{}, err
 	}
+	eng.Budget = 0 // a report is of all that there is
 	start, cpu := time.Now(), cpuTime()
-	r, err := Walk(ctx, opts)
+	found, _, err := Walk(ctx, sel, nil, eng)
 	if err != nil {
 		return Report{}, err
 	}
-	var h Hasher = &LocalHasher{Read: opts.Read, Within: opts.Within, HashAll: opts.HashAll}
-	var workers *pool.Pool
-	if opts.Mode == Processes {
-		workers = pool.New(min(opts.Workers, candidates(r)), opts.workerCommand)
-		h = &PoolHasher{Pool: workers, Read: opts.Read}
+	copies := found.Copies()
+	var used pool.Usage
+	own := eng.Hasher == nil
+	stop := func() pool.Usage { return pool.Usage{} }
+	if own {
+		eng.Hasher, stop = eng.start(len(found.copies))
 	}
-	if opts.Wrap != nil {
-		h = opts.Wrap(ctx, r.Files(), h)
+	if eng.Recall != nil {
+		eng.Recall(ctx, &found)
 	}
-	if !opts.HashAll {
-		r = Refine(ctx, r, h, StageEnds, opts)
+	var did tally
+	if !eng.HashAll {
+		copies = flatten(Join(did.count(Read(ctx, did.expect(copies), StageEnds, eng)), StageEnds))
 	}
-	r = Refine(ctx, r, h, StageWhole, opts)
-	r.Stats.Elapsed = time.Since(start)
+	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
+	for class := range Join(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole) {
+		r.Groups = append(r.Groups, groupOf(class))
+	}
+	r.Stats = Stats{Files: found.Files, Bytes: found.Bytes, Directories: found.Directories, Work: did.work, Elapsed: time.Since(start)}
+	r.Finished = start.Add(r.Stats.Elapsed)
+	r.Problems = append(found.Problems, did.problems...)
+	r.Interrupted = found.Interrupted || did.interrupted()
+	r.Complete = !r.Interrupted && len(r.Problems) == 0
+	r.Reason = reasonOf(ctx, &r)
 
-	r.Stats.PeakMemory = pool.PeakMemory(os.Getpid(), workers == nil)
-	if workers != nil {
-		used := workers.Close()
-		r.Stats.CPU = used.CPU
-		r.Stats.PeakMemory += used.PeakMemory
-		r.Stats.WorkerProcesses = used.Started
-	}
-	r.Stats.CPU += cpuTime() - cpu
-	if opts.Alone != nil && !opts.Alone() {
+	r.Stats.PeakMemory = pool.PeakMemory(os.Getpid(), eng.Mode != Processes)
+	used = stop()
+	r.Stats.CPU = used.CPU + cpuTime() - cpu
+	r.Stats.PeakMemory += used.PeakMemory
+	r.Stats.WorkerProcesses = used.Started
+	if eng.Alone != nil && !eng.Alone() {
 		r.Stats.CPU, r.Stats.CPUUnknown = 0, true
 	}
-	r.Mode, r.Workers = opts.Mode, opts.Workers
-	r.Roots = slices.Clone(opts.Roots)
 	r.sort()
 	return r, nil
 }
 
-// candidates counts the inodes that may have to be read: more workers than that
-// would have nothing to do.
-func candidates(r Report) int {
-	n := 0
-	for _, g := range r.Groups {
-		n += int(g.Copies())
+// reasonOf tells why a report is not complete.
+func reasonOf(ctx context.Context, r *Report) Reason {
+	switch {
+	case r.Complete:
+		return ""
+	case r.Interrupted && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return ReasonDeadline
+	case r.Interrupted:
+		return ReasonInterrupted
 	}
-	return n
+	return ReasonProblems
+}
+
+// flatten yields the copies of all classes.
+func flatten(classes iter.Seq[[]*Copy]) iter.Seq[*Copy] {
+	return func(yield func(*Copy) bool) {
+		for class := range classes {
+			for _, c := range class {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// tally counts what goes into Reads and what comes out.
+type tally struct {
+	work     Work
+	problems []*Problem
+	in, out  int // names
+	stopped  bool
+}
+
+// expect counts the copies that are to be read.
+func (t *tally) expect(copies iter.Seq[*Copy]) iter.Seq[*Copy] {
+	return func(yield func(*Copy) bool) {
+		for c := range copies {
+			t.in += 1 + len(c.OtherPaths)
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// count counts what was signed.
+func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
+	return func(yield func(Signed) bool) {
+		for s := range signed {
+			t.work.add(s.Work)
+			t.out += 1 + len(s.OtherPaths)
+			switch {
+			case s.Problem == nil:
+			case errors.Is(s.Problem.Err, context.Canceled), errors.Is(s.Problem.Err, context.DeadlineExceeded):
+				t.stopped = true
+			default:
+				t.problems = append(t.problems, s.Problem)
+			}
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// interrupted reports whether something was neither read nor found to be a problem.
+func (t *tally) interrupted() bool { return t.stopped || t.out < t.in }
+
+// sort puts the report in the one order that it has whatever the mode, the
+// number of workers and the order of roots, and counts its duplicates.
+func (r *Report) sort() {
+	slices.Sort(r.Roots)
+	r.Roots = slices.Compact(r.Roots)
+	for i := range r.Groups {
+		g := &r.Groups[i]
+		r.Stats.DuplicateFiles += g.Copies() - 1
+		r.Stats.ReclaimableBytes += g.Reclaimable
+	}
+	r.Stats.DuplicateGroups = int64(len(r.Groups))
+	slices.SortFunc(r.Groups, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(b.Reclaimable, a.Reclaimable), bytes.Compare(a.Digest[:], b.Digest[:]))
+	})
+	slices.SortFunc(r.Problems, func(a, b *Problem) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Op, b.Op))
+	})
+	slices.SortFunc(r.Skipped, func(a, b Skipped) int { return strings.Compare(a.Path, b.Path) })
 }
 
 // cpuTime is the user and system time of this process.

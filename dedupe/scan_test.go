@@ -29,7 +29,62 @@ func worker() *exec.Cmd {
 	return cmd
 }
 
-func scan(t testing.TB, opts Options) Report {
+// options is a selection and an engine in one.
+type options struct {
+	Roots         []string
+	Filter        Filter
+	OneFileSystem bool
+	Mode          Mode
+	Workers       int
+	HashAll       bool
+	Within        *os.File
+	MaxFiles      int64
+	Worker        func() *exec.Cmd
+	Hasher        Hasher
+	Alone         func() bool
+	Observe       func(Event)
+}
+
+func (o options) selection() Selection { return Selection{o.Roots, o.Filter, o.OneFileSystem} }
+
+func (o options) engine() Engine {
+	return Engine{
+		Mode: o.Mode, Workers: o.Workers, HashAll: o.HashAll, Within: o.Within, MaxFiles: o.MaxFiles,
+		Worker: o.Worker, Hasher: o.Hasher, Alone: o.Alone, Observe: o.Observe,
+	}
+}
+
+func scanContext(ctx context.Context, o options) (Report, error) {
+	return Scan(ctx, o.selection(), o.engine())
+}
+
+func walk(ctx context.Context, o options) (Inventory, error) {
+	v, _, err := Walk(ctx, o.selection(), nil, o.engine())
+	return v, err
+}
+
+// errOf is what kept a copy from being signed.
+func errOf(s Signed) error {
+	if s.Problem == nil {
+		return nil
+	}
+	return s.Problem
+}
+
+// single returns what a hasher makes of the whole of a file.
+func single(ctx context.Context, h Hasher, f File) (Digest, Work, error) {
+	s := h.Hash(ctx, Batch{Copies: []*Copy{{File: f}}, Want: StageWhole})[0]
+	return s.Digest, s.Work, errOf(s)
+}
+
+func copiesOf(files []File) (copies []*Copy) {
+	for _, f := range files {
+		copies = append(copies, &Copy{File: f})
+	}
+	return copies
+}
+
+func scan(t testing.TB, opts options) Report {
 	t.Helper()
 	opts.Worker = worker
 	if opts.Mode == "" {
@@ -38,7 +93,7 @@ func scan(t testing.TB, opts Options) Report {
 	if opts.Workers == 0 {
 		opts.Workers = 4
 	}
-	r, err := Scan(t.Context(), opts)
+	r, err := scanContext(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +136,7 @@ func TestAgainstBytes(t *testing.T) {
 		var first string
 		for _, mode := range []Mode{Goroutines, Processes} {
 			for _, workers := range []int{1, 3, 16} {
-				r := scan(t, Options{Roots: []string{dir}, Mode: mode, Workers: workers})
+				r := scan(t, options{Roots: []string{dir}, Mode: mode, Workers: workers})
 				if !r.Complete {
 					t.Errorf("seed %d, %s, %d workers: %v", seed, mode, workers, r.Problems)
 				}
@@ -208,7 +263,7 @@ func write(t *testing.T, content []byte, paths ...string) {
 		if err := os.WriteFile(probe, nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if asFound(t, probe).ChangeTime > last {
+		if asFound(t, probe).ChangeTime.Compare(last) > 0 {
 			return
 		}
 	}
@@ -243,7 +298,7 @@ func TestChangedAfterTheWalk(t *testing.T) {
 				{"rewritten-in-secret", "open", "changed during the scan: written to, or its inode touched", func(path string) error {
 					before := asFound(t, path)
 					err := os.WriteFile(path, random(5000), 0o666)
-					mtime := time.Unix(0, before.ModTime)
+					mtime := before.ModTime.Time()
 					return errors.Join(err, os.Chtimes(path, mtime, mtime))
 				}},
 				{"replaced", "open", "changed during the scan: replaced by another file", func(path string) error {
@@ -268,7 +323,7 @@ func TestChangedAfterTheWalk(t *testing.T) {
 			write(t, content, names...)
 
 			changed := false
-			r := scan(t, Options{Roots: []string{"in"}, Mode: mode, Observe: func(e Event) {
+			r := scan(t, options{Roots: []string{"in"}, Mode: mode, Observe: func(e Event) {
 				if e.Stage == StageWalk || changed {
 					return
 				}
@@ -304,7 +359,7 @@ func TestVanishedDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(100), "in/a", "in/gone/b", "in/c")
 	done := false
-	r := scan(t, Options{Roots: []string{"in"}, Observe: func(e Event) {
+	r := scan(t, options{Roots: []string{"in"}, Observe: func(e Event) {
 		if e.Stage != StageWalk && !done {
 			done = true
 			os.Rename("in/gone", "elsewhere")
@@ -364,11 +419,11 @@ func TestWork(t *testing.T) {
 				}
 			}
 			for _, mode := range []Mode{Goroutines, Processes} {
-				did := scan(t, Options{Roots: []string{dir}, Mode: mode}).Stats.Work
+				did := scan(t, options{Roots: []string{dir}, Mode: mode}).Stats.Work
 				if got := (work{did.Opens, did.BytesRead, did.FilesHashed + did.FilesCompared}); got != test.want {
 					t.Errorf("%s: %+v, want %+v", mode, got, test.want)
 				}
-				did = scan(t, Options{Roots: []string{dir}, Mode: mode, HashAll: true}).Stats.Work
+				did = scan(t, options{Roots: []string{dir}, Mode: mode, HashAll: true}).Stats.Work
 				if did != all {
 					t.Errorf("%s, all hashed: %+v, want %+v", mode, did, all)
 				}
@@ -382,7 +437,7 @@ func TestWork(t *testing.T) {
 func TestHangingHasher(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "a", "b", "c")
-	r, err := Walk(t.Context(), Options{Roots: []string{"."}, Workers: 4})
+	found, err := walk(t.Context(), options{Roots: []string{"."}, Workers: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,38 +449,38 @@ func TestHangingHasher(t *testing.T) {
 			cancel()
 			<-release // it hears nothing of ctx
 		}
-		return new(LocalHasher).Hash(context.WithoutCancel(ctx), f)
+		return single(context.WithoutCancel(ctx), new(LocalHasher), f)
 	})
-	r = Refine(ctx, r, h, StageWhole, Options{Workers: 1})
-	if r.Complete || !r.Interrupted {
+	var did tally
+	for range did.count(Read(ctx, did.expect(found.Copies()), StageWhole, Engine{Workers: 1, Hasher: h})) {
+	}
+	if !did.interrupted() {
 		t.Error("a cancelled report can't be complete")
 	}
-	if len(r.Problems) != 0 {
-		t.Errorf("to be cancelled is no problem of a file: %v", r.Problems)
+	if len(did.problems) != 0 {
+		t.Errorf("to be cancelled is no problem of a file: %v", did.problems)
 	}
 }
 
 type hasherFunc func(ctx context.Context, f File) (Digest, Work, error)
 
-func (h hasherFunc) Hash(ctx context.Context, f File) (Digest, Work, error) {
-	return h(ctx, f)
+func (h hasherFunc) Hash(ctx context.Context, b Batch) []Signed {
+	signed := make([]Signed, len(b.Copies))
+	for i, c := range b.Copies {
+		digest, work, err := h(ctx, c.File)
+		signed[i] = Signed{Copy: c, Digest: digest, Work: work}
+		signed[i].fail(err)
+	}
+	return signed
 }
 
-func (h hasherFunc) HashEnds(ctx context.Context, files []File, _ Others) []Hashed {
-	return oneByOne(ctx, h, files)
-}
-
-func (h hasherFunc) HashInStep(ctx context.Context, files []File) []Hashed {
-	return oneByOne(ctx, h, files)
-}
-
-// TestCrew checks that all workers get to work where files are waited for, also
+// TestRampUp checks that all workers get to work where files are waited for, also
 // though there are few processors.
-func TestCrew(t *testing.T) {
+func TestRampUp(t *testing.T) {
 	const workers = 32
-	r := Report{Groups: []Group{{Files: make([]File, 8*workers)}}}
-	for i := range r.Groups[0].Files {
-		r.Groups[0].Files[i].Inode = uint64(i)
+	copies := copiesOf(make([]File, 8*workers))
+	for i, c := range copies {
+		c.Inode = uint64(i)
 	}
 	var inFlight, most atomic.Int64
 	waiting := hasherFunc(func(context.Context, File) (Digest, Work, error) {
@@ -436,9 +491,10 @@ func TestCrew(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		return Digest{1}, Work{}, nil
 	})
-	r = Refine(t.Context(), r, waiting, StageWhole, Options{Workers: workers, Mode: Goroutines})
-	if len(r.Groups) != 1 || most.Load() != workers {
-		t.Errorf("%d files were in flight, want %d; %v", most.Load(), workers, r.Problems)
+	signed := Read(t.Context(), slices.Values(copies), StageWhole, Engine{Workers: workers, Mode: Goroutines, Hasher: waiting})
+	classes := slices.Collect(Join(signed, StageWhole))
+	if len(classes) != 1 || len(classes[0]) != len(copies) || most.Load() != workers {
+		t.Errorf("%d files were in flight, want %d; %d classes", most.Load(), workers, len(classes))
 	}
 }
 
@@ -447,15 +503,21 @@ func TestCrew(t *testing.T) {
 func TestDeadHasher(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "a", "b")
-	r, err := Walk(t.Context(), Options{Roots: []string{"."}, Workers: 4})
+	found, err := walk(t.Context(), options{Roots: []string{"."}, Workers: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dead := hasherFunc(func(context.Context, File) (Digest, Work, error) {
 		return Digest{}, Work{}, errors.New("dead")
 	})
-	r = Refine(t.Context(), r, dead, StageWhole, Options{Workers: 4})
-	if r.Complete || r.Interrupted || len(r.Problems) != 2 {
+	var did tally
+	for range did.count(Read(t.Context(), did.expect(found.Copies()), StageWhole, Engine{Workers: 4, Hasher: dead})) {
+	}
+	if did.interrupted() || len(did.problems) != 2 {
+		t.Errorf("interrupted: %v, problems: %v", did.interrupted(), did.problems)
+	}
+	r := scan(t, options{Roots: []string{"."}, Hasher: dead})
+	if r.Complete || r.Interrupted || len(r.Problems) != 2 || r.Reason != ReasonProblems {
 		t.Errorf("complete: %v, problems: %v", r.Complete, r.Problems)
 	}
 }
@@ -467,10 +529,10 @@ func TestCancelledWhenDone(t *testing.T) {
 	write(t, random(10), "a", "b", "c")
 	write(t, random(smallMax+1), "d", "e", "f")
 	for _, mode := range []Mode{Goroutines, Processes} {
-		want := scan(t, Options{Roots: []string{"."}, Mode: mode})
+		want := scan(t, options{Roots: []string{"."}, Mode: mode})
 		ctx, cancel := context.WithCancel(t.Context())
 		left := want.Stats.BytesRead
-		r, err := Scan(ctx, Options{Roots: []string{"."}, Mode: mode, Workers: 4, Worker: worker, Observe: func(e Event) {
+		r, err := scanContext(ctx, options{Roots: []string{"."}, Mode: mode, Workers: 4, Worker: worker, Observe: func(e Event) {
 			if left -= e.Work.BytesRead; left == 0 && e.Stage == StageWhole {
 				cancel()
 			}
@@ -490,7 +552,7 @@ func TestAlone(t *testing.T) {
 	write(t, random(mediumMax), "a", "b")
 	for _, mode := range []Mode{Goroutines, Processes} {
 		for _, alone := range []bool{true, false} {
-			s := scan(t, Options{Roots: []string{"."}, Mode: mode, Alone: func() bool { return alone }}).Stats
+			s := scan(t, options{Roots: []string{"."}, Mode: mode, Alone: func() bool { return alone }}).Stats
 			if s.CPUUnknown == alone || (s.CPU > 0) != alone {
 				t.Errorf("%s, alone %v: CPU %v, not known %v", mode, alone, s.CPU, s.CPUUnknown)
 			}
@@ -505,7 +567,7 @@ func TestCancelled(t *testing.T) {
 	write(t, random(10), "a", "b")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r, err := Scan(ctx, Options{Roots: []string{"."}, Mode: Goroutines, Workers: 4})
+	r, err := scanContext(ctx, options{Roots: []string{"."}, Mode: Goroutines, Workers: 4})
 	if err != nil || r.Complete || !r.Interrupted || len(r.Groups) != 0 {
 		t.Errorf("%v, %v", r, err)
 	}

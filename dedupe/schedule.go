@@ -1,9 +1,11 @@
 package dedupe
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,20 +15,20 @@ import (
 // run drives the hasher, whichever it is, with one goroutine a worker.
 func (s *stage) run(ctx context.Context) {
 	var group errgroup.Group
-	taken := make(chan struct{}) // closed when no job is left
-	allTaken := sync.OnceFunc(func() { close(taken) })
+	claimed := make(chan struct{}) // closed when no copy is left
+	allClaimed := sync.OnceFunc(func() { close(claimed) })
 	work := func() error {
-		defer allTaken()
-		var turns []turn
+		defer allClaimed()
+		var b Batch
 		for ctx.Err() == nil {
-			if turns = s.take(turns[:0]); len(turns) == 0 {
+			if b = s.claim(b.Copies[:0]); len(b.Copies) == 0 {
 				break
 			}
-			s.hash(ctx, turns)
+			s.hash(ctx, b)
 		}
 		return nil
 	}
-	for more := range crew(min(s.opts.Workers, s.waiting), s.opts.Mode, taken) {
+	for more := range rampUp(min(s.eng.Workers, s.waiting), s.eng.Mode, claimed) {
 		s.mu.Lock()
 		s.workers += more
 		s.mu.Unlock()
@@ -37,73 +39,81 @@ func (s *stage) run(ctx context.Context) {
 	group.Wait() // every error is a problem
 }
 
-// turn is a job, and where it is in the stage.
-type turn struct {
-	job
-	at int
-}
-
-// take appends to turns, which is empty, the next job, or some of one group that are
-// done together. It appends none if none is left.
-func (s *stage) take(turns []turn) []turn {
+// claim appends to copies, which is empty, the next copy, or some of one class that are
+// read together. It appends none if none is left.
+func (s *stage) claim(copies []*Copy) Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.next < len(s.jobs) && s.jobs[s.next].done() {
-		s.next++
+	b := Batch{Copies: copies, Want: s.depth}
+	if s.abandoned || s.next == len(s.copies) {
+		return b
 	}
-	if s.left || s.next == len(s.jobs) {
-		return turns
-	}
-	if s.next >= s.groupEnd {
+	if s.next >= s.classEnd {
 		s.enter(s.next)
 	}
-	large := s.groups[s.jobs[s.next].group].Files[0].Large()
+	large := s.copies[s.next].Large()
+	n := 1
 	switch {
-	case large && s.by == StageWhole: // and all workers have their share
-		end := s.next + max(1, min(s.groupEnd-s.next, s.together, s.waiting/s.workers))
-		for ; s.next < end; s.next++ {
-			turns = append(turns, turn{s.jobs[s.next], s.next})
-		}
-	case !large && s.by == StageEnds:
-		for i := s.next; i < s.groupEnd; i += s.batches {
-			turns = append(turns, turn{s.jobs[i], i})
+	case large && s.depth == StageWhole: // and all workers have their share
+		n = max(1, min(s.classEnd-s.next, s.limit, s.waiting/s.workers))
+		fallthrough
+	default:
+		b.Copies = append(b.Copies, s.copies[s.next:s.next+n]...)
+		s.next += n
+	case !large && s.depth == StageEnds:
+		for i := s.next; i < s.classEnd; i += s.batches {
+			b.Copies = append(b.Copies, s.copies[i])
 		}
 		if s.next++; s.next == s.batchesEnd {
-			s.next = s.groupEnd
+			s.next = s.classEnd
 		}
-	default:
-		turns = append(turns, turn{s.jobs[s.next], s.next})
-		s.next++
 	}
-	s.waiting -= len(turns)
-	return turns
+	b.Peers = s.peers
+	b.More = len(b.Copies) == 1 || len(s.peers) > 0 || s.batches > 1
+	s.waiting -= len(b.Copies)
+	return b
 }
 
-// enter comes to a group, of which first is the first job, and divides it into
+// enter comes to a class, of which first is the first copy, and divides it into
 // batches: one if it is small enough, otherwise of about half as many files as may be
 // open, for workers to end at the same time. Their number is not for the workers to
 // decide, because it decides what is opened again.
 //
-// A batch has jobs from all over the group: where a directory was copied, copies have
-// their inodes in the order of what they are copies of.
+// A batch has copies from all over the class: where a directory was copied, the copies
+// have their inodes in the order of the originals.
 func (s *stage) enter(first int) {
-	s.groupEnd = first + 1
-	for s.groupEnd < len(s.jobs) && s.jobs[s.groupEnd].group == s.jobs[first].group {
-		s.groupEnd++
+	s.classEnd = first + 1
+	for s.classEnd < len(s.copies) && s.copies[s.classEnd].Size == s.copies[first].Size && s.compareClasses(s.copies[s.classEnd], s.copies[first]) == 0 {
+		s.classEnd++
 	}
-	n, most := s.groupEnd-first, s.together
+	n, most := s.classEnd-first, s.limit
 	if n > most {
 		most = (most + 1) / 2
 	}
 	s.batches = (n + most - 1) / most
 	s.batchesEnd = first + s.batches
+	s.peers = s.knownEnds(s.copies[first].Size)
 }
 
-// crew yields how many workers to start, and then how many more, up to most: in
+// maxPeers bounds how many known ends a hasher compares each file with.
+const maxPeers = 256
+
+// knownEnds returns the ends that are known of files of a size: each once, and not more
+// than maxPeers.
+func (s *stage) knownEnds(size int64) (ends []Ends) {
+	i, _ := slices.BinarySearchFunc(s.known, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.Size) })
+	for ; i < len(s.known) && s.known[i].Size == size && len(ends) < maxPeers; i++ {
+		ends = append(ends, s.known[i].Ends)
+	}
+	slices.Sort(ends)
+	return slices.Compact(ends)
+}
+
+// rampUp yields how many workers to start, and then how many more, up to most: in
 // this process as many as there are processors, and twice as many as long as
 // these don't keep them busy, as on a network mount. What comes from the page
-// cache is read fastest by few. It ends when all is taken.
-func crew(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
+// cache is read fastest by few. It ends when all is claimed.
+func rampUp(most int, mode Mode, claimed <-chan struct{}) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		processors := runtime.GOMAXPROCS(0)
 		started := most
@@ -117,7 +127,7 @@ func crew(most int, mode Mode, taken <-chan struct{}) iter.Seq[int] {
 		defer tick.Stop()
 		for cpu, at := cpuTime(), time.Now(); started < most; {
 			select {
-			case <-taken:
+			case <-claimed:
 				return
 			case <-tick.C:
 			}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -22,48 +23,103 @@ import (
 // so that the round trips of a large directory run side by side.
 const entriesAtOnce = 16
 
-// Walk lists every directory below the roots, many at once, and returns the
-// size classes: one group for each size that at least two inodes have.
-// It follows no symbolic link but a root that is one, and opens nothing but
-// directories.
+// Frontier is where a walk starts, or goes on: a root, or a directory below one. It
+// survives JSON with any bytes in its names.
+type Frontier struct {
+	Root string // one of Selection.Roots
+	Dir  string // below the root; empty for the root itself
+
+	// Part and Of split one huge directory: of the entries of Dir, by a hash of their
+	// names, the walk takes the part with this number, from 0, of so many. Of 0 or 1
+	// takes all.
+	Part, Of int
+}
+
+// takes reports whether an entry of the frontier's directory belongs to its part.
+func (f Frontier) takes(name []byte) bool {
+	return f.Of <= 1 || int(xxhash.Sum64(name)%uint64(f.Of)) == f.Part
+}
+
+func (f Frontier) validate() error {
+	if f.Part < 0 || f.Of < 0 || f.Part >= max(f.Of, 1) {
+		return fmt.Errorf("part %d of %d: parts count from 0", f.Part, f.Of)
+	}
+	return nil
+}
+
+// Walk lists every directory below the frontiers, many at once, and returns the files
+// that it found. Without frontiers it starts at the roots. It follows no symbolic link
+// but a root that is one, and opens nothing but directories.
 //
-// A root that does not exist, or is neither directory nor regular file, is an
-// error, and so are more files than opts allow; what can't be read below a root
-// is a problem in the report.
-func Walk(ctx context.Context, opts Options) (Report, error) {
-	roots, err := resolve(opts)
+// Any frontiers that together hold all that is below the roots lead to the same
+// inventory, once merged. A walk that comes to Engine.Budget lists what it has begun
+// to list, and returns the frontiers that are left. None of the files there is in the
+// inventory.
+//
+// A root that does not exist, or is neither directory nor regular file, is an error,
+// and so are more files than Engine.MaxFiles; what can't be read below a root is a
+// problem in the inventory.
+func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) (Inventory, []Frontier, error) {
+	roots, err := resolve(sel, eng)
 	if err != nil {
-		return Report{}, err
+		return Inventory{}, nil, err
 	}
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &walker{opts: opts, at: place{opts.Within}, roots: roots, ctx: walking, stop: stop, linked: make(map[inode]bool)}
-	ended := await(walking, w.run)
+	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within}, roots: roots, ctx: walking, stop: stop}
+	starts, err := w.starts(frontiers)
+	if err != nil {
+		return Inventory{}, nil, err
+	}
+	ended := await(walking, func() { w.run(starts) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.left = true
+	w.abandoned = true
 	if w.tooMany() {
-		return Report{}, fmt.Errorf("%w: the limit is %d; choose a smaller directory, or filters", ErrTooManyFiles, opts.MaxFiles)
+		return Inventory{}, nil, fmt.Errorf("%w: the limit is %d; choose a smaller directory, or filters", ErrTooManyFiles, eng.MaxFiles)
 	}
-	interrupted := !ended || w.skipped.Load()
-	return Report{
-		Groups:      w.table.classes(),
-		Problems:    w.problems,
-		Stats:       w.stats,
-		Complete:    !interrupted && len(w.problems) == 0,
-		Interrupted: interrupted,
-	}, nil
+	w.found.Interrupted = !ended || w.skipped.Load()
+	return w.found, w.left, nil
 }
 
-// ErrTooManyFiles is that of a walk that found more files than Options.MaxFiles.
+// start is where a walk begins, and the root that it is below.
+type start struct {
+	root *root
+	Frontier
+}
+
+// starts returns where to begin: at the frontiers, or without any at all roots.
+func (w *walker) starts(frontiers []Frontier) (starts []start, err error) {
+	if frontiers == nil {
+		for i := range w.roots {
+			starts = append(starts, start{&w.roots[i], Frontier{Root: w.roots[i].given}})
+		}
+		return starts, nil
+	}
+	for _, f := range frontiers {
+		i := slices.IndexFunc(w.roots, func(r root) bool { return r.given == f.Root })
+		switch {
+		case f.validate() != nil:
+			return nil, f.validate()
+		case i >= 0:
+			starts = append(starts, start{&w.roots[i], f})
+		case !slices.Contains(w.sel.Roots, f.Root):
+			return nil, &RootError{f.Root, "is where a walk should go on, and none of its roots"}
+		} // else it is the same place as another root, which has its own frontiers
+	}
+	return starts, nil
+}
+
+// ErrTooManyFiles is that of a walk that found more files than Engine.MaxFiles.
 var ErrTooManyFiles = errors.New("too many files")
 
 // root is where a walk starts.
 type root struct {
-	path string // as given, cleaned; empty for the directory that a scan is within
-	real string // the same for all names of one place: absolute and without links, or as path
-	stat unix.Stat_t
-	err  *Problem // what kept it from being looked at
+	given string
+	path  string // as given, cleaned; empty for the directory that a scan is within
+	real  string // the same for all names of one place: absolute and without links, or as path
+	stat  unix.Stat_t
+	err   *Problem // what kept it from being looked at
 }
 
 // RootError is a root that can't be scanned, because it does not exist or is
@@ -77,13 +133,13 @@ func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 
 // resolve looks at the roots and drops those that are the same place as
 // another. A root inside another stays: see walker.claimed.
-func resolve(opts Options) ([]root, error) {
+func resolve(sel Selection, eng Engine) ([]root, error) {
 	look := newRoot
-	if opts.Within != nil {
-		look = func(path string) (root, error) { return newRootWithin(place{opts.Within}, path) }
+	if eng.Within != nil {
+		look = func(path string) (root, error) { return newRootWithin(confinedDir{eng.Within}, path) }
 	}
-	roots := make([]root, 0, len(opts.Roots))
-	for _, path := range opts.Roots {
+	roots := make([]root, 0, len(sel.Roots))
+	for _, path := range sel.Roots {
 		r, err := look(path)
 		if err != nil {
 			return nil, err
@@ -91,14 +147,14 @@ func resolve(opts Options) ([]root, error) {
 		roots = append(roots, r)
 	}
 	slices.SortFunc(roots, func(a, b root) int {
-		return cmp.Or(strings.Compare(a.real, b.real), strings.Compare(a.path, b.path))
+		return cmp.Or(strings.Compare(a.real, b.real), strings.Compare(a.path, b.path), strings.Compare(a.given, b.given))
 	})
 	return slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real }), nil
 }
 
 // newRoot looks at a root, which may be a symbolic link: its user named it.
 func newRoot(path string) (root, error) {
-	r := root{path: filepath.Clean(path)}
+	r := root{given: path, path: filepath.Clean(path)}
 	err := retry(func() error { return unix.Stat(r.path, &r.stat) })
 	if err == nil {
 		r.real, err = filepath.Abs(r.path)
@@ -115,8 +171,8 @@ func newRoot(path string) (root, error) {
 }
 
 // newRootWithin looks at a root that whoever named it must not leave.
-func newRootWithin(at place, path string) (root, error) {
-	r := root{path: path, real: path}
+func newRootWithin(at confinedDir, path string) (root, error) {
+	r := root{given: path, path: path, real: path}
 	if path == "." {
 		r.path = ""
 	}
@@ -149,8 +205,9 @@ func cause(err error) error {
 }
 
 type walker struct {
-	opts  Options
-	at    place
+	sel   Selection
+	eng   Engine
+	at    confinedDir
 	roots []root
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -158,12 +215,10 @@ type walker struct {
 
 	listings sync.Pool // of *listing
 
-	mu       sync.Mutex
-	table    table
-	linked   map[inode]bool // inodes that have more names, and were found
-	stats    Stats
-	problems []*Problem
-	left     bool // nobody waits for what is found now
+	mu        sync.Mutex
+	found     Inventory
+	left      []Frontier
+	abandoned bool // nobody waits for what is found now
 
 	skipped atomic.Bool // something was not looked at, because ctx had ended
 }
@@ -177,11 +232,11 @@ func (w *walker) over() bool {
 	return true
 }
 
-// run walks all roots.
-func (w *walker) run() {
-	w.group.SetLimit(w.opts.Workers)
-	for i := range w.roots {
-		w.spawn(func() { w.root(&w.roots[i]) })
+// run walks from all starts.
+func (w *walker) run(starts []start) {
+	w.group.SetLimit(w.eng.Workers)
+	for _, from := range starts {
+		w.spawn(func() { w.walk(from) })
 	}
 	w.group.Wait()
 }
@@ -195,20 +250,21 @@ func (w *walker) spawn(f func()) {
 	}
 }
 
-func (w *walker) root(r *root) {
+func (w *walker) walk(from start) {
+	r := from.root
 	switch {
 	case r.err != nil:
 		w.problem(r.err)
 	case r.stat.Mode&unix.S_IFMT == unix.S_IFDIR:
-		w.directory(r, "")
+		w.directory(from)
 	default:
 		name := filepath.Base(r.path)
-		if w.opts.Filter.excludes(name) || !w.opts.Filter.includes(name) {
+		if w.sel.Filter.excludes(name) || !w.sel.Filter.includes(name) {
 			return
 		}
 		var b batch
-		b.add(&w.opts, r.path, &r.stat)
-		w.found(new(directory), &b)
+		b.add(w, r.path, &r.stat)
+		w.add(new(directory), &b)
 	}
 }
 
@@ -231,15 +287,20 @@ type directory struct {
 	path    string
 	looking sync.WaitGroup // those who use fd
 
-	index uint32 // in the walker's table, if it is listed there
-	known bool
+	index  uint32 // of its record in the walker's table, if it has one
+	known  bool
+	device uint64 // of that record
 }
 
-// directory lists the directory at rel below r, then those within it.
-func (w *walker) directory(r *root, rel string) {
-	d := &directory{path: join(r.path, rel)}
+// directory lists a directory, then those within it.
+func (w *walker) directory(from start) {
+	if w.spent(from.Frontier) {
+		return
+	}
+	r := from.root
+	d := &directory{path: join(r.path, from.Dir)}
 	open := d.path
-	if rel == "" {
+	if from.Dir == "" {
 		open = r.real // r.path may be a symbolic link
 	}
 	var err error
@@ -247,18 +308,32 @@ func (w *walker) directory(r *root, rel string) {
 		w.problem(problem("open", d.path, err))
 		return
 	}
-	below := w.list(r, rel, d)
+	below := w.list(from, d)
 	for _, name := range below {
 		if w.over() {
 			return
 		}
-		w.spawn(func() { w.directory(r, join(rel, name)) })
+		w.spawn(func() { w.directory(start{r, Frontier{Root: r.given, Dir: join(from.Dir, name)}}) })
 	}
+}
+
+// spent reports whether the budget is used up. Then the frontier is left.
+func (w *walker) spent(f Frontier) bool {
+	if w.eng.Budget == 0 {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.found.Files+w.found.Directories < w.eng.Budget {
+		return false
+	}
+	w.left = append(w.left, f)
+	return true
 }
 
 // list adds the files of an open directory, closes it, and returns the names of
 // the directories in it that are to be entered.
-func (w *walker) list(r *root, rel string, d *directory) (below []string) {
+func (w *walker) list(from start, d *directory) (below []string) {
 	entries, _ := w.listings.Get().(*listing)
 	if entries == nil {
 		entries = new(listing)
@@ -268,16 +343,21 @@ func (w *walker) list(r *root, rel string, d *directory) (below []string) {
 		entries.close()
 		w.listings.Put(entries)
 	}()
-	if w.opts.OneFileSystem && rel != "" {
+	if w.sel.OneFileSystem && from.Dir != "" {
 		var st unix.Stat_t
-		if err := unix.Fstat(d.fd, &st); err == nil && st.Dev != r.stat.Dev {
+		if err := unix.Fstat(d.fd, &st); err == nil && st.Dev != from.root.stat.Dev {
+			if from.Part == 0 {
+				w.skip(Skipped{d.path, "one_file_system"})
+			}
 			return nil
 		}
 	}
-	w.found(d, &batch{directories: 1})
+	if from.Part == 0 { // a directory in parts counts once
+		w.add(d, &batch{directories: 1})
+	}
 	defer d.looking.Wait()
 	for !w.over() {
-		names, err := w.some(r, rel, d, entries, &below)
+		names, err := w.some(from, d, entries, &below)
 		if names != "" {
 			d.looking.Add(1)
 			w.spawn(func() {
@@ -298,7 +378,7 @@ func (w *walker) list(r *root, rel string, d *directory) (below []string) {
 
 // some returns the names of the next few files that are to be looked at, each with
 // a zero behind it, and adds the names of directories to below.
-func (w *walker) some(r *root, rel string, d *directory, entries *listing, below *[]string) (string, error) {
+func (w *walker) some(from start, d *directory, entries *listing, below *[]string) (string, error) {
 	var space [entriesAtOnce * 64]byte
 	names := space[:0]
 	for n := 0; n < entriesAtOnce; {
@@ -310,7 +390,7 @@ func (w *walker) some(r *root, rel string, d *directory, entries *listing, below
 			kind = d.kind(string(name))
 		}
 		switch {
-		case kind != unix.DT_REG && kind != unix.DT_DIR, !w.wants(r, rel, name, kind):
+		case kind != unix.DT_REG && kind != unix.DT_DIR, !from.takes(name), !w.wants(from, name, kind):
 		case kind == unix.DT_DIR:
 			*below = append(*below, string(name))
 		default:
@@ -322,13 +402,13 @@ func (w *walker) some(r *root, rel string, d *directory, entries *listing, below
 }
 
 // wants tells whether an entry passes the globs and belongs to r.
-func (w *walker) wants(r *root, rel string, name []byte, kind uint8) bool {
-	f := &w.opts.Filter
+func (w *walker) wants(from start, name []byte, kind uint8) bool {
+	f := &w.sel.Filter
 	if len(f.Exclude) == 0 && len(f.Include) == 0 && len(w.roots) == 1 {
 		return true
 	}
-	path := join(rel, string(name))
-	return !f.excludes(path) && !w.claimed(r, path) && (kind == unix.DT_DIR || f.includes(path))
+	path := join(from.Dir, string(name))
+	return !f.excludes(path) && !w.claimed(from.root, path) && (kind == unix.DT_DIR || f.includes(path))
 }
 
 // kind is for file systems that don't tell it in their listings. What can't be
@@ -362,63 +442,72 @@ func (w *walker) look(d *directory, names string) {
 			w.problem(problem("stat", join(d.path, name), err))
 			continue
 		}
-		b.add(&w.opts, name, &st)
+		b.add(w, name, &st)
 	}
-	w.found(d, &b)
+	w.add(d, &b)
 }
 
 // batch is a few files of a directory, whose paths are their names in it.
 type batch struct {
 	files       [entriesAtOnce]File
-	linked      [entriesAtOnce]bool // the inode has other names
 	n           int
-	directories int64 // listed
+	directories int64  // listed
+	own         string // the name of the file that must not be found, if it is here
 }
 
 // add adds a file, unless it has become something else or a size that does not
 // count.
-func (b *batch) add(opts *Options, name string, st *unix.Stat_t) {
-	if st.Mode&unix.S_IFMT == unix.S_IFREG && opts.Filter.hasSize(st.Size) && !opts.ignores(st) {
-		b.files[b.n], b.linked[b.n] = newFile(name, st), st.Nlink > 1
+func (b *batch) add(w *walker, name string, st *unix.Stat_t) {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG || !w.sel.Filter.hasSize(st.Size):
+	case w.eng.ignores(st):
+		b.own = name
+	default:
+		b.files[b.n] = newFile(name, st)
 		b.n++
 	}
 }
 
-// found takes what was seen in a directory.
-func (w *walker) found(d *directory, b *batch) {
+// add takes what was seen in a directory.
+func (w *walker) add(d *directory, b *batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.left {
+	if w.abandoned {
 		return
 	}
-	w.stats.Directories += b.directories
-	if b.n > 0 && !d.known {
-		d.index, d.known = w.table.addDirectory(d.path), true
-	}
+	v := &w.found
+	v.Directories += b.directories
 	for i := range b.n {
 		f := &b.files[i]
-		if !b.linked[i] || !w.linked[f.inode()] {
-			w.stats.Bytes += f.Size
+		if !d.known || d.device != f.Device {
+			d.index, d.known, d.device = v.table.addDirectory(d.path, f.Device), true, f.Device
 		}
-		if b.linked[i] {
-			w.linked[f.inode()] = true
-		}
-		w.table.add(d.index, f)
+		v.add(d.index, f)
 	}
-	w.stats.Files += int64(b.n)
-	w.opts.observe(Event{Stage: StageWalk, Files: int64(b.n)})
+	if b.own != "" {
+		v.Skipped = append(v.Skipped, Skipped{join(d.path, b.own), "own_output"})
+	}
+	w.eng.observe(Event{Stage: StageWalk, Files: int64(b.n)})
 	if w.tooMany() {
 		w.stop()
 	}
 }
 
-func (w *walker) tooMany() bool { return w.opts.MaxFiles > 0 && w.stats.Files > w.opts.MaxFiles }
+func (w *walker) tooMany() bool { return w.eng.MaxFiles > 0 && w.found.Files > w.eng.MaxFiles }
+
+func (w *walker) skip(s Skipped) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.abandoned {
+		w.found.Skipped = append(w.found.Skipped, s)
+	}
+}
 
 func (w *walker) problem(p *Problem) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.left {
-		w.problems = append(w.problems, p)
+	if !w.abandoned {
+		w.found.Problems = append(w.found.Problems, p)
 	}
 }
 

@@ -40,7 +40,7 @@ func TestOverlap(t *testing.T) {
 		{[]string{"."}, "./a/1 ./a/b/2 ./a/b/c/3 ./d/4"},
 	} {
 		for range 2 {
-			r := scan(t, Options{Roots: test.roots})
+			r := scan(t, options{Roots: test.roots})
 			got := strings.ReplaceAll(groups(r)[0].Paths, "\x00", " ")
 			if got != test.want || int(r.Stats.Files) != len(strings.Fields(test.want)) {
 				t.Errorf("%q: %s (%d files), want %s", test.roots, got, r.Stats.Files, test.want)
@@ -67,7 +67,7 @@ func TestManyEntries(t *testing.T) {
 		}
 	}
 	for _, workers := range []int{1, 2, 64} {
-		r := scan(t, Options{Roots: []string{dir}, Workers: workers})
+		r := scan(t, options{Roots: []string{dir}, Workers: workers})
 		if r.Stats.Files != 2*n || r.Stats.Directories != n+1 || len(r.Groups) != 1 || len(r.Groups[0].Files) != 2*n {
 			t.Errorf("%d workers: %+v", workers, r.Stats)
 		}
@@ -84,7 +84,7 @@ func TestDeep(t *testing.T) {
 		deep += "/" + name
 	}
 	write(t, random(10), "x/top", deep+"/bottom")
-	r := scan(t, Options{Roots: []string{"x"}, Workers: 2})
+	r := scan(t, options{Roots: []string{"x"}, Workers: 2})
 	if len(r.Groups) != 1 || r.Groups[0].Files[0].Path != deep+"/bottom" || !r.Complete {
 		t.Errorf("%+v %v", r.Stats, r.Problems)
 	}
@@ -94,7 +94,7 @@ func TestDeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(strings.Repeat("../", 40))
-	r = scan(t, Options{Roots: []string{"x"}, Workers: 2})
+	r = scan(t, options{Roots: []string{"x"}, Workers: 2})
 	if r.Complete || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Error(), "file name too long") {
 		t.Errorf("too deep, but %v", r.Problems)
 	}
@@ -147,8 +147,8 @@ func BenchmarkWalk(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := Walk(b.Context(), Options{Roots: []string{dir}, Workers: DefaultWorkers})
-		if err != nil || len(r.Groups) == 0 {
+		r, err := walk(b.Context(), options{Roots: []string{dir}, Workers: DefaultWorkers})
+		if err != nil || r.Files == 0 {
 			b.Fatal(err, cmp.Diff(nil, r.Problems))
 		}
 	}
@@ -166,7 +166,7 @@ func BenchmarkScan(b *testing.B) {
 			b.SetBytes(100 << 20)
 			b.ReportAllocs()
 			for b.Loop() {
-				scan(b, Options{Roots: []string{dir}, Mode: mode, Workers: DefaultWorkers})
+				scan(b, options{Roots: []string{dir}, Mode: mode, Workers: DefaultWorkers})
 			}
 		})
 	}

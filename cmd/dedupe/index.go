@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,7 +170,8 @@ Scans with an index remove unused entries, too, whenever they write to it.`,
 func indexVerifyCommand(s cli.Std) *cobra.Command {
 	var i indexFlags
 	sample := share(10_000)
-	opts := dedupe.Options{Mode: dedupe.Goroutines}
+	var sel dedupe.Selection
+	eng := dedupe.Engine{Mode: dedupe.Goroutines}
 	cmd := &cobra.Command{
 		Use:   "verify [flags] INDEX ROOT...",
 		Short: "Read a sample again, and name wrong entries",
@@ -184,22 +186,22 @@ index, or no known file can be read; 2 bad use, or an index that can't be read;
 		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
 		Args:    cli.Args("INDEX", "ROOT..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i.name, opts.Roots = args[0], args[1:]
-			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, opts, float64(sample)/1e6) })
+			i.name, sel.Roots = args[0], args[1:]
+			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, sel, eng, float64(sample)/1e6) })
 		},
 	}
 	f := cmd.Flags()
 	f.Var(&sample, "sample", "the share of the known files to read")
-	f.IntVar(&opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))
+	f.IntVar(&eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))
 	i.identity(f)
 	return cmd
 }
 
-func verify(ctx context.Context, s cli.Std, x *index.Index, opts dedupe.Options, share float64) error {
-	if err := opts.Validate(); err != nil {
+func verify(ctx context.Context, s cli.Std, x *index.Index, sel dedupe.Selection, eng dedupe.Engine, share float64) error {
+	if err := cmp.Or(eng.Validate(), sel.Validate()); err != nil {
 		return err
 	}
-	c, err := x.Verify(ctx, opts, share)
+	c, err := x.Verify(ctx, sel, eng, share)
 	switch {
 	case err != nil:
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ import (
 // scan is the command's flags.
 type scan struct {
 	cli.Std
-	opts             dedupe.Options
+	sel              dedupe.Selection
+	eng              dedupe.Engine
 	minSize, maxSize cli.ByteSize
 	format           report.Format
 	output           string
@@ -36,7 +38,7 @@ type scan struct {
 func scanCommand(s cli.Std) *cobra.Command {
 	c := scan{
 		Std:     s,
-		opts:    dedupe.Options{Mode: dedupe.Goroutines},
+		eng:     dedupe.Engine{Mode: dedupe.Goroutines},
 		minSize: 1,
 		format:  report.Text,
 		bill:    projection{usage: cost.DefaultUsage()},
@@ -65,7 +67,7 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
   dedupe scan --format json --output report.json /mnt/efs
   dedupe scan --bill --region eu-west-1 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
-			c.opts.Roots = roots
+			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")
 			return c.run(cmd.Context())
 		},
@@ -73,14 +75,14 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
 	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) {
 		f.Var(&c.minSize, "min-size", "leave out smaller files; 0 includes empty files")
 		f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
-		f.StringArrayVar(&c.opts.Filter.Include, "include", nil, "take only files that match this `glob` (may repeat)")
-		f.StringArrayVar(&c.opts.Filter.Exclude, "exclude", nil, "leave out files and directories that match this `glob` (may repeat)")
-		f.BoolVar(&c.opts.OneFileSystem, "one-file-system", false, "stay on the file system of each ROOT")
+		f.StringArrayVar(&c.sel.Filter.Include, "include", nil, "take only files that match this `glob` (may repeat)")
+		f.StringArrayVar(&c.sel.Filter.Exclude, "exclude", nil, "leave out files and directories that match this `glob` (may repeat)")
+		f.BoolVar(&c.sel.OneFileSystem, "one-file-system", false, "stay on the file system of each ROOT")
 	})
 	cli.Flags(cmd, "Read", func(f *pflag.FlagSet) {
-		f.Var(cli.OneOf(&c.opts.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
-		f.IntVar(&c.opts.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
-		f.BoolVar(&c.opts.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
+		f.Var(cli.OneOf(&c.eng.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
+		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
+		f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
 	})
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
@@ -97,14 +99,14 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
 }
 
 func (c *scan) run(ctx context.Context) error {
-	c.opts.Filter.MinSize, c.opts.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
-	if err := c.opts.Validate(); err != nil {
+	c.sel.Filter.MinSize, c.sel.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
+	if err := cmp.Or(c.eng.Validate(), c.sel.Validate()); err != nil {
 		return err
 	}
 	if err := checkText(c.write); err != nil {
 		return err
 	}
-	if c.opts.HashAll && c.index.name != "" {
+	if c.eng.HashAll && c.index.name != "" {
 		return errors.New("--hash-all reads every file, and --index spares that: choose one")
 	}
 	if c.bill.weigh && c.index.name == "" {
@@ -123,24 +125,23 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	c.opts.Ignore = out.Info
+	c.eng.Ignore = out.Info
 
 	collectLater()
 	var reads cost.Reads
 	bar := newProgress(c.Err, c.quiet)
-	c.opts.Observe = func(e dedupe.Event) {
+	c.eng.Observe = func(e dedupe.Event) {
 		reads.Add(e.Work.BytesRead, e.Work.BytesSpared)
 		bar.observe(e)
 	}
 	if bar != nil {
-		c.opts.Read = bar.read
+		c.eng.Read = bar.read
 	}
 	r, use, err := c.scan(ctx)
 	bar.end()
 	if err != nil {
 		return err
 	}
-	r.Filter = c.opts.Filter
 	p := c.project(book, r, reads, use)
 	c.write.Colour, c.write.Tool = out.Colour(), report.ThisTool(program)
 	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
@@ -191,7 +192,7 @@ func (c *scan) project(book *cost.Book, r dedupe.Report, reads cost.Reads, use *
 // that fails only makes the scan read more.
 func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 	if c.index.name == "" {
-		r, err := dedupe.Scan(ctx, c.opts)
+		r, err := dedupe.Scan(ctx, c.sel, c.eng)
 		return r, nil, err
 	}
 	x, err := c.index.open()
@@ -199,9 +200,8 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 		return dedupe.Report{}, nil, err
 	}
 	defer x.Store.Close()
-	use := x.Scan(c.opts)
-	c.opts.Wrap = use.Wrap
-	r, err := dedupe.Scan(ctx, c.opts)
+	use := x.Attach(c.sel, &c.eng)
+	r, err := dedupe.Scan(ctx, c.sel, c.eng)
 	why := ""
 	if failed := use.Flush(context.WithoutCancel(ctx)); failed != nil && err == nil {
 		why = cli.OneLine(advise(failed).Error())

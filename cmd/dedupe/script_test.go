@@ -112,7 +112,7 @@ func comparable(ts *testscript.TestScript, file string) string {
 	compared, _ := stats["files_compared"].(float64)
 	stats["files_hashed"] = hashed + compared
 	delete(stats, "files_compared")
-	for _, other := range []string{"mode", "workers", "stats", "projection"} {
+	for _, other := range []string{"mode", "workers", "stats", "projection", "started", "finished"} {
 		delete(doc, other)
 	}
 	rest, err := json.Marshal(doc)

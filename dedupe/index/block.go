@@ -15,8 +15,8 @@ import (
 )
 
 // version is the format's. Raise it when the bytes of a block change, and when a
-// dedupe.Hasher comes to find other ends of a file.
-const version = 2
+// dedupe.Hasher comes to sign files with other ends of a file.
+const version = 3
 
 // Key is the name of a block: a digest of where its directory is, and of the part
 // of the directory. It does not tell which; the block does.
@@ -89,7 +89,8 @@ func (p place) key(level, part int) Key {
 
 // state is what changes with the content of an inode.
 type state struct {
-	size, modTime, changeTime int64
+	size                int64
+	modTime, changeTime dedupe.Timestamp
 }
 
 func stateOf(f dedupe.File) state { return state{f.Size, f.ModTime, f.ChangeTime} }
@@ -158,7 +159,7 @@ func (b block) merge(change block, today day, room []entry) block {
 		// Of entries used on one day, those of the latest changes stay: the others are
 		// likely of files that are gone.
 		slices.SortFunc(kept, func(a, b entry) int {
-			return cmp.Or(cmp.Compare(b.seen, a.seen), cmp.Compare(b.changeTime, a.changeTime))
+			return cmp.Or(cmp.Compare(b.seen, a.seen), b.changeTime.Compare(a.changeTime))
 		})
 		kept = kept[:maxEntries]
 		slices.SortFunc(kept, byInode)
@@ -187,7 +188,8 @@ const sumSize = 16
 //
 // A block begins with the version and the checksum. Then come its key, its day, its
 // level, its file system, its path and the number of its entries; numbers are
-// varints, but for inodes and times of change, which are large everywhere.
+// varints, but for inodes and nanoseconds, which are large everywhere. An mtime is
+// how far the ctime is ahead of it, in seconds and in nanoseconds.
 func (b block) append(key Key) []byte {
 	if len(b.entries) == 0 && b.level == 0 {
 		return nil
@@ -215,11 +217,11 @@ func seal(data []byte) []byte {
 	return data
 }
 
-// minEntry and maxEntry bound how many bytes an entry takes: three numbers of eight,
-// four varints, a digest; the least has neither ends nor digest.
+// minEntry and maxEntry bound how many bytes an entry takes: an inode, nanoseconds, six
+// varints, ends and a digest; the shortest has neither ends nor digest.
 const (
-	minEntry = 2*8 + 4
-	maxEntry = 3*8 + 4*binary.MaxVarintLen64 + len(dedupe.Digest{})
+	minEntry = 8 + 4 + 6
+	maxEntry = 8 + 4 + 6*binary.MaxVarintLen64 + 8 + len(dedupe.Digest{})
 )
 
 const (
@@ -236,8 +238,10 @@ func (e *entry) append(out []byte) []byte {
 		flags |= entryHasDigest
 	}
 	out = binary.LittleEndian.AppendUint64(out, e.inode)
-	out = binary.LittleEndian.AppendUint64(out, uint64(e.changeTime))
-	out = binary.AppendVarint(out, e.changeTime-e.modTime)
+	out = binary.AppendVarint(out, e.changeTime.Sec)
+	out = binary.LittleEndian.AppendUint32(out, uint32(e.changeTime.Nsec))
+	out = binary.AppendVarint(out, e.changeTime.Sec-e.modTime.Sec)
+	out = binary.AppendVarint(out, int64(e.changeTime.Nsec-e.modTime.Nsec))
 	out = binary.AppendUvarint(out, uint64(e.size))
 	out = binary.AppendUvarint(out, uint64(e.seen))
 	out = binary.AppendUvarint(out, flags)
@@ -284,8 +288,9 @@ func parseBlockInto(key Key, data []byte, room []entry) (b block, ok bool) {
 
 func (r *reader) entry() (e entry) {
 	e.inode = r.uint64()
-	e.changeTime = int64(r.uint64())
-	e.modTime = e.changeTime - r.varint()
+	e.changeTime = dedupe.Timestamp{Sec: r.varint(), Nsec: int32(r.uint32())}
+	e.modTime.Sec = e.changeTime.Sec - r.varint()
+	e.modTime.Nsec = e.changeTime.Nsec - int32(r.varint())
 	e.size = int64(r.atMost(math.MaxInt64))
 	e.seen = day(r.atMost(maxDay))
 	flags := r.uvarint()
@@ -328,6 +333,13 @@ func (r *reader) bytes(n uint64) []byte {
 func (r *reader) uint64() uint64 {
 	if b := r.bytes(8); b != nil {
 		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	if b := r.bytes(4); b != nil {
+		return binary.LittleEndian.Uint32(b)
 	}
 	return 0
 }

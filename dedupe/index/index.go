@@ -1,8 +1,8 @@
 // Package index remembers the digests of files between scans, so that a scan
 // reads nothing but what changed since the one before.
 //
-// [Index.Wrap] makes a hasher of a hasher: it answers for the files that are
-// known and hands the others on, and remembers what comes back. An entry answers
+// [Scan.Recall] notes what is known in the copies that a walk found, and
+// [Scan.Remember] takes what reading the others gave. An entry answers
 // for one inode of one file system, as long as size, mtime and ctime are, to the
 // nanosecond, what they were. The number of a device is no part of that: it
 // differs from machine to machine and from one mount to the next.
@@ -13,7 +13,7 @@
 //	shown_*.go what an EFS-like mount shows
 //	log.go     the store in one local file
 //	size.go    how large the blocks are, which is what a store charges for
-//	care.go    what an index has, what of it is wrong, what can go
+//	maintain.go    what an index has, what of it is wrong, what can go
 //
 // # Every defect is a miss
 //
@@ -41,6 +41,7 @@ import (
 	"context"
 	"iter"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -107,12 +108,11 @@ type Index struct {
 // mounts.
 func New(store Store) *Index { return &Index{Store: store, Now: time.Now} }
 
-// Scan is one scan's use of an index. Its method Wrap is made for
-// dedupe.Options.
+// Scan is one scan's use of an index: Recall and Remember are made for
+// dedupe.Engine, see Attach.
 type Scan struct {
 	index *Index
 	where *locator
-	inner dedupe.Hasher
 	today day
 	dirs  map[string]*directory // by their path as in a File
 
@@ -184,12 +184,19 @@ func (x *Index) keep(key Key, b []byte) {
 	x.kept[key] = b
 }
 
-// Scan begins the use of the index by a scan with these options.
-func (x *Index) Scan(opts dedupe.Options) *Scan {
+// Attach begins the use of the index by a scan, and has the engine of that scan recall
+// and remember. Call Flush when the scan has ended.
+func (x *Index) Attach(sel dedupe.Selection, eng *dedupe.Engine) *Scan {
+	s := x.scan(sel.Roots, eng.Within)
+	eng.Recall, eng.Remember, eng.Now = s.Recall, s.Remember, x.Now
+	return s
+}
+
+func (x *Index) scan(roots []string, within *os.File) *Scan {
 	now := x.Now()
 	return &Scan{
 		index:   x,
-		where:   newLocator(opts, x.FileSystem),
+		where:   newLocator(roots, within, x.FileSystem),
 		today:   dayOf(now),
 		dirs:    make(map[string]*directory),
 		err:     x.failure(now),
@@ -220,11 +227,15 @@ func (x *Index) failure(now time.Time) error {
 	return nil
 }
 
-// Wrap returns a Hasher that answers from the index, and asks h for what is not
-// in it. It looks all candidates up at once: these are few reads of the store, and
-// none of what is kept in memory and known there.
-func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h dedupe.Hasher) dedupe.Hasher {
-	s.inner = h
+// Recall notes in the copies of an inventory what is known of them. It looks all up at
+// once: these are few reads of the store, and none of what is kept in memory and known
+// there.
+func (s *Scan) Recall(ctx context.Context, found *dedupe.Inventory) {
+	s.recall(ctx, found.Copies())
+}
+
+func (s *Scan) recall(ctx context.Context, copies iter.Seq[*dedupe.Copy]) {
+	candidates := names(copies)
 	for f := range candidates {
 		s.directory(f).candidates++
 	}
@@ -245,7 +256,39 @@ func (s *Scan) Wrap(ctx context.Context, candidates iter.Seq[dedupe.File], h ded
 		}
 	}
 	s.due = s.index.Now().Add(flushEvery)
-	return s
+	for c := range copies {
+		if d := s.directory(c.File); d.vouchesFor(c.File) {
+			k := s.remembered(ctx, d, c.File)
+			c.Ends, c.Digest = k.ends, k.digest
+		}
+	}
+}
+
+// names yields the file of each name of each copy.
+func names(copies iter.Seq[*dedupe.Copy]) iter.Seq[dedupe.File] {
+	return func(yield func(dedupe.File) bool) {
+		for c := range copies {
+			if !yield(c.File) {
+				return
+			}
+			for _, path := range c.OtherPaths {
+				f := c.File
+				f.Path = path
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Remember takes what was found out of files whose reading began then.
+func (s *Scan) Remember(ctx context.Context, begun time.Time, signed []dedupe.Signed) {
+	for i := range signed {
+		if a := &signed[i]; a.Problem == nil {
+			s.learn(ctx, s.knows(a.File), a.File, knowledge{a.Ends, a.Digest}, begun)
+		}
+	}
 }
 
 // directory returns the directory of a file. Most often it is that of the file before.
@@ -349,72 +392,6 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 	}
 }
 
-// Hash implements dedupe.Hasher.
-func (s *Scan) Hash(ctx context.Context, f dedupe.File) (dedupe.Digest, dedupe.Work, error) {
-	d := s.knows(f)
-	if k := s.remembered(ctx, d, f); k.whole() {
-		return k.digest, spared(f.Size, 1), nil
-	}
-	begun := s.index.Now()
-	digest, work, err := s.inner.Hash(ctx, f)
-	if err == nil {
-		s.learn(ctx, d, f, knowledge{digest: digest}, begun)
-	}
-	return digest, work, err
-}
-
-// HashEnds implements dedupe.Hasher. What has the same ends as a file that is known
-// by these alone is not read on in: the scan asks for all of both.
-func (s *Scan) HashEnds(ctx context.Context, files []dedupe.File, others dedupe.Others) []dedupe.Hashed {
-	recall := func(f dedupe.File, k knowledge) (a dedupe.Hashed, ok bool) {
-		if k.ends == 0 {
-			return a, false
-		}
-		others.Exist, others.Ends = true, append(others.Ends, k.ends)
-		if k.whole() && !f.Large() {
-			return dedupe.Hashed{Ends: k.ends, Digest: k.digest, Work: spared(f.Size, 1)}, true
-		}
-		return dedupe.Hashed{Ends: k.ends, Work: spared(f.EndsLength(), 0)}, true
-	}
-	return s.together(ctx, files, recall, func(unknown []dedupe.File) []dedupe.Hashed {
-		return s.inner.HashEnds(ctx, unknown, others)
-	})
-}
-
-// HashInStep implements dedupe.Hasher.
-func (s *Scan) HashInStep(ctx context.Context, files []dedupe.File) []dedupe.Hashed {
-	recall := func(f dedupe.File, k knowledge) (dedupe.Hashed, bool) {
-		return dedupe.Hashed{Digest: k.digest, Work: spared(f.Size, 1)}, k.whole()
-	}
-	return s.together(ctx, files, recall, func(unknown []dedupe.File) []dedupe.Hashed {
-		return s.inner.HashInStep(ctx, unknown)
-	})
-}
-
-// together answers for files as far as recall can, and has hash answer for the others.
-func (s *Scan) together(ctx context.Context, files []dedupe.File, recall func(dedupe.File, knowledge) (dedupe.Hashed, bool), hash func([]dedupe.File) []dedupe.Hashed) []dedupe.Hashed {
-	answers := make([]dedupe.Hashed, len(files))
-	var unknown []dedupe.File
-	var at []int // of these in files
-	for i, f := range files {
-		a, ok := recall(f, s.remembered(ctx, s.knows(f), f))
-		if answers[i] = a; !ok {
-			unknown, at = append(unknown, f), append(at, i)
-		}
-	}
-	if len(unknown) == 0 {
-		return answers
-	}
-	begun := s.index.Now()
-	for i, a := range hash(unknown) {
-		answers[at[i]] = a
-		if a.Err == nil {
-			s.learn(ctx, s.knows(unknown[i]), unknown[i], knowledge{a.Ends, a.Digest}, begun)
-		}
-	}
-	return answers
-}
-
 // knows returns the directory of a file, or nil if nothing is remembered of it.
 func (s *Scan) knows(f dedupe.File) *directory {
 	if d := s.dirs[dirOf(f.Path)]; d != nil && d.vouchesFor(f) {
@@ -430,7 +407,7 @@ func (d *directory) vouchesFor(f dedupe.File) bool {
 		return false
 	case f.Device != d.device: // a file mounted over another
 		return false
-	case f.ChangeTime%int64(time.Second) == 0 && !d.wholeSeconds:
+	case f.ChangeTime.IsWholeSecond() && !d.wholeSeconds:
 		// No kernel set it, but the tool that filled the image; it may give all files of
 		// all builds one ctime.
 		return false
@@ -440,9 +417,6 @@ func (d *directory) vouchesFor(f dedupe.File) bool {
 
 // remembered returns what is known of a file in d.
 func (s *Scan) remembered(ctx context.Context, d *directory, f dedupe.File) knowledge {
-	if d == nil {
-		return knowledge{}
-	}
 	e := d.find(f)
 	if e == nil {
 		return knowledge{}
@@ -462,12 +436,6 @@ func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, k knowled
 	}
 }
 
-// spared is the work of an answer from the index, which a hasher would have opened a
-// file for. Files are counted as they are when they are read: with their digest.
-func spared(bytes, files int64) dedupe.Work {
-	return dedupe.Work{OpensSpared: 1, BytesSpared: bytes, FilesKnown: files}
-}
-
 const (
 	// fineTick is more than a tick of any kernel's clock; coarseTick is more than that
 	// of file systems and servers which keep whole seconds. A ctime without a fraction
@@ -485,13 +453,13 @@ const (
 // nothing more: any program can set it, also to the future.
 func settled(f dedupe.File, begun time.Time, remote bool) bool {
 	tick := fineTick
-	if f.ChangeTime%int64(time.Second) == 0 {
+	if f.ChangeTime.IsWholeSecond() {
 		tick = coarseTick
 	}
 	if remote {
 		tick += clockSkew
 	}
-	return time.Unix(0, f.ChangeTime).Add(tick).Before(begun)
+	return f.ChangeTime.Time().Add(tick).Before(begun)
 }
 
 const (

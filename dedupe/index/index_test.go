@@ -58,17 +58,34 @@ func open(t testing.TB, path string) *Index {
 	return x
 }
 
-func options(roots ...string) dedupe.Options {
-	return dedupe.Options{Roots: roots, Mode: dedupe.Goroutines, Workers: 8}
+// job is all that a scan wants.
+type job struct {
+	dedupe.Selection
+	dedupe.Engine
+}
+
+func options(roots ...string) job {
+	return job{dedupe.Selection{Roots: roots}, dedupe.Engine{Mode: dedupe.Goroutines, Workers: 8}}
+}
+
+func timestampOf(t time.Time) dedupe.Timestamp {
+	return dedupe.Timestamp{Sec: t.Unix(), Nsec: int32(t.Nanosecond())}
+}
+
+// copiesOf returns a copy of each file.
+func copiesOf(files ...dedupe.File) (copies []*dedupe.Copy) {
+	for _, f := range files {
+		copies = append(copies, &dedupe.Copy{File: f})
+	}
+	return copies
 }
 
 // scan scans with an index, nil for none, and returns what is the same however
 // much the index knows.
-func scan(t testing.TB, x *Index, opts dedupe.Options) (groups []string, work dedupe.Work) {
+func scan(t testing.TB, x *Index, opts job) (groups []string, work dedupe.Work) {
 	t.Helper()
 	if x != nil {
-		use := x.Scan(opts)
-		opts.Wrap = use.Wrap
+		use := x.Attach(opts.Selection, &opts.Engine)
 		defer func() {
 			t.Helper()
 			if err := use.Flush(t.Context()); err != nil {
@@ -76,7 +93,7 @@ func scan(t testing.TB, x *Index, opts dedupe.Options) (groups []string, work de
 			}
 		}()
 	}
-	r, err := dedupe.Scan(t.Context(), opts)
+	r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +116,7 @@ func groupsOf(r dedupe.Report) (groups []string) {
 
 // same scans with the index and without, and checks that they find the same and
 // how much the one with the index read.
-func same(t *testing.T, x *Index, opts dedupe.Options, opens, known int64) {
+func same(t *testing.T, x *Index, opts job, opens, known int64) {
 	t.Helper()
 	want, _ := scan(t, nil, opts)
 	got, work := scan(t, x, opts)
@@ -200,25 +217,6 @@ func TestReplaced(t *testing.T) {
 	same(t, x, opts, 0, 8)
 }
 
-// answers is a Hasher with one answer.
-type answers dedupe.Digest
-
-func (a answers) Hash(context.Context, dedupe.File) (dedupe.Digest, dedupe.Work, error) {
-	return dedupe.Digest(a), dedupe.Work{Opens: 1}, nil
-}
-
-func (a answers) HashEnds(ctx context.Context, files []dedupe.File, _ dedupe.Others) []dedupe.Hashed {
-	return a.HashInStep(ctx, files)
-}
-
-func (a answers) HashInStep(_ context.Context, files []dedupe.File) []dedupe.Hashed {
-	all := make([]dedupe.Hashed, len(files))
-	for i := range all {
-		all[i].Digest = dedupe.Digest(a)
-	}
-	return all
-}
-
 // TestRacy reads a file at moments around its last change, and then as it is after
 // a further one in the same tick, which shows in none of its times.
 func TestRacy(t *testing.T) {
@@ -250,22 +248,28 @@ func TestRacy(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			x := open(t, filepath.Join(t.TempDir(), "index"))
 			x.Now = func() time.Time { return at.Add(test.clock) }
-			f := dedupe.File{Path: dir + "/f", Size: 1, Inode: 1, ModTime: at.Add(test.mod).UnixNano(), ChangeTime: at.Add(test.chg).UnixNano()}
-			ask := func(content byte) (dedupe.Digest, dedupe.Work) {
-				s := x.Scan(options(dir))
-				h := s.Wrap(t.Context(), slices.Values([]dedupe.File{f}), answers{content})
+			f := dedupe.File{Path: dir + "/f", Size: 1, Inode: 1, ModTime: timestampOf(at.Add(test.mod)), ChangeTime: timestampOf(at.Add(test.chg))}
+			ask := func(content byte) (digest dedupe.Digest, known bool) {
+				s := x.scan([]string{dir}, nil)
+				copies := copiesOf(f)
+				s.recall(t.Context(), slices.Values(copies)) // makes the directory
 				for _, d := range s.dirs {
 					d.device, d.remote, d.wholeSeconds = f.Device, test.remote, true
 				}
-				d, w, err := h.Hash(t.Context(), f)
-				if err != nil || s.Flush(t.Context()) != nil {
+				s.recall(t.Context(), slices.Values(copies))
+				c := copies[0]
+				if known = c.Digest != (dedupe.Digest{}); !known {
+					c.Digest = dedupe.Digest{content}
+					s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: c.Digest}})
+				}
+				if err := s.Flush(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				return d, w
+				return c.Digest, known
 			}
 			ask(1)
-			d, w := ask(2)
-			if known := w.FilesKnown == 1; known != test.trusted || known != (d[0] == 1) {
+			d, known := ask(2)
+			if known != test.trusted || known != (d[0] == 1) {
 				t.Errorf("known: %v, digest of content %d", known, d[0])
 			}
 		})
@@ -316,15 +320,14 @@ func TestResume(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	opts := options(root)
 	opts.Workers = 1
-	use := x.Scan(opts)
-	opts.Wrap = use.Wrap
+	use := x.Attach(opts.Selection, &opts.Engine)
 	read := int64(0)
 	opts.Observe = func(e dedupe.Event) {
 		if read += e.Work.FilesHashed + e.Work.FilesCompared; read == 40 {
 			cancel()
 		}
 	}
-	r, err := dedupe.Scan(ctx, opts)
+	r, err := dedupe.Scan(ctx, opts.Selection, opts.Engine)
 	if err != nil || r.Complete || r.Stats.FilesHashed+r.Stats.FilesCompared < 40 || r.Stats.FilesHashed+r.Stats.FilesCompared == 100 {
 		t.Fatalf("%+v, %v", r.Stats, err)
 	}
@@ -377,9 +380,8 @@ func TestStoreFails(t *testing.T) {
 		want, _ := scan(t, nil, options(root))
 		x.Store = flaky{x.Store, test.get, test.update}
 		opts := options(root)
-		use := x.Scan(opts)
-		opts.Wrap = use.Wrap
-		r, err := dedupe.Scan(t.Context(), opts)
+		use := x.Attach(opts.Selection, &opts.Engine)
+		r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine)
 		if err != nil || !r.Complete || r.Stats.FilesKnown > test.known || (r.Stats.FilesKnown > 0) != (test.known > 0) {
 			t.Errorf("%s: %+v, %v", name, r.Stats, err)
 		}
@@ -444,9 +446,8 @@ func TestKeep(t *testing.T) {
 	gone := errors.New("the table is gone")
 	x.fail(gone)
 	opts := options(root)
-	use := x.Scan(opts)
-	opts.Wrap = use.Wrap
-	if r, err := dedupe.Scan(t.Context(), opts); err != nil || r.Stats.FilesKnown != 7 {
+	use := x.Attach(opts.Selection, &opts.Engine)
+	if r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil || r.Stats.FilesKnown != 7 {
 		t.Errorf("%+v, %v", r.Stats, err)
 	}
 	if err := use.Flush(t.Context()); !errors.Is(err, gone) {
@@ -495,7 +496,7 @@ func TestVerify(t *testing.T) {
 	root := tree(t)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 11, 0)
-	c, err := x.Verify(t.Context(), options(root), 1)
+	c, err := x.Verify(t.Context(), options(root).Selection, options(root).Engine, 1)
 	if err != nil || c.Known != 9 || c.Read != 9 || len(c.Wrong)+len(c.Unread) != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -503,13 +504,13 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%v may be wrong, though all were read", share)
 	}
 	for share, want := range map[float64]int64{0: 1, 0.01: 1, 0.2: 2, 0.99: 9} {
-		if c, err := x.Verify(t.Context(), options(root), share); err != nil || c.Known != 9 || c.Read != want || len(c.Wrong) > 0 {
+		if c, err := x.Verify(t.Context(), options(root).Selection, options(root).Engine, share); err != nil || c.Known != 9 || c.Read != want || len(c.Wrong) > 0 {
 			t.Errorf("a share of %v: %+v, %v", share, c, err)
 		}
 	}
 	wrong := []string{filepath.Join(root, "a1"), filepath.Join(root, "below", "b3"), filepath.Join(root, "other")}
 	spoil(t, x, wrong)
-	c, err = x.Verify(t.Context(), options(root), 1)
+	c, err = x.Verify(t.Context(), options(root).Selection, options(root).Engine, 1)
 	var named []string
 	for _, f := range c.Wrong {
 		named = append(named, f.Path)
@@ -526,12 +527,12 @@ func TestVerifyInterrupted(t *testing.T) {
 	root := tree(t)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 11, 0)
-	if c, err := x.Verify(t.Context(), options(root), 1); err != nil || c.Interrupted {
+	if c, err := x.Verify(t.Context(), options(root).Selection, options(root).Engine, 1); err != nil || c.Interrupted {
 		t.Errorf("nobody interrupted it: %+v, %v", c, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if c, err := x.Verify(ctx, options(root), 1); err != nil || !c.Interrupted || len(c.Wrong)+len(c.Unread) != 0 {
+	if c, err := x.Verify(ctx, options(root).Selection, options(root).Engine, 1); err != nil || !c.Interrupted || len(c.Wrong)+len(c.Unread) != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if _, err := x.Prune(ctx, []string{root}, 0); !errors.Is(err, context.Canceled) {
@@ -547,20 +548,21 @@ func TestVerifyUnreadable(t *testing.T) {
 	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	scan(t, x, options(root))
-	use := x.Scan(options(root))
-	r, err := dedupe.Walk(t.Context(), options(root))
+	opts := options(root)
+	found, _, err := dedupe.Walk(t.Context(), opts.Selection, nil, opts.Engine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	use.Wrap(t.Context(), r.Files(), nil)
-	files := use.knownOf(r.Files())
+	use := x.scan(opts.Selection.Roots, nil)
+	use.Recall(t.Context(), &found)
+	files := use.knownOf(found.Copies())
 	for i := range files[:19] {
 		if err := os.Remove(files[i].Path); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var c Checked
-	use.check(t.Context(), &dedupe.LocalHasher{}, files, 4, &c)
+	check(t.Context(), &dedupe.LocalHasher{}, files, 4, &c)
 	if c.Read != 1 || len(c.Unread) != 19 {
 		t.Errorf("%d read, %d not", c.Read, len(c.Unread))
 	}
@@ -572,7 +574,7 @@ func TestReused(t *testing.T) {
 	today := dayOf(time.Now())
 	var all []entry
 	for i := range 3 * maxEntries {
-		all = append(all, entry{inode: uint64(i), state: state{1, 1, int64(i)}, seen: today, knowledge: knowledge{ends: 1}})
+		all = append(all, entry{inode: uint64(i), state: state{1, dedupe.Timestamp{}, dedupe.Timestamp{Sec: int64(i)}}, seen: today, knowledge: knowledge{ends: 1}})
 	}
 	merged := block{}.merge(block{entries: all}, today, nil)
 	if n := len(merged.entries); n != maxEntries || merged.entries[n-1].inode != 3*maxEntries-1 || merged.entries[0].inode != 2*maxEntries {
@@ -618,9 +620,9 @@ func spoil(t *testing.T, x *Index, paths []string) {
 func TestBlock(t *testing.T) {
 	p := place{"ext4:1", "/some/where"}
 	b := block{place: p, level: 3, written: 20000, entries: []entry{
-		{inode: 1, state: state{0, -1, 1 << 62}, seen: 20000, knowledge: knowledge{digest: dedupe.Digest{1}}},
-		{inode: 1 << 63, state: state{1 << 50, 1 << 62, -1 << 62}, seen: 1, knowledge: knowledge{ends: 2}},
-		{inode: 1<<64 - 1, state: state{1, 1, 1}, knowledge: knowledge{1<<64 - 1, dedupe.Digest{4}}},
+		{inode: 1, state: state{0, dedupe.Timestamp{Sec: -1}, dedupe.Timestamp{Sec: 1 << 62, Nsec: 999_999_999}}, seen: 20000, knowledge: knowledge{digest: dedupe.Digest{1}}},
+		{inode: 1 << 63, state: state{1 << 50, dedupe.Timestamp{Sec: 1 << 62}, dedupe.Timestamp{Sec: -1 << 62}}, seen: 1, knowledge: knowledge{ends: 2}},
+		{inode: 1<<64 - 1, state: state{1, dedupe.Timestamp{Sec: 1, Nsec: 1}, dedupe.Timestamp{Sec: 1, Nsec: 2}}, knowledge: knowledge{1<<64 - 1, dedupe.Digest{4}}},
 	}}
 	key := p.key(3, 5)
 	data := b.append(key)
@@ -660,7 +662,7 @@ func TestMaliciousBlock(t *testing.T) {
 		return seal(append(binary.AppendUvarint(b, entries), rest...))
 	}
 	entry := func(size, seen, flags uint64) []byte {
-		b := make([]byte, 2*8+1)
+		b := make([]byte, 8+1+4+2)
 		for _, v := range []uint64{size, seen, flags} {
 			b = binary.AppendUvarint(b, v)
 		}
@@ -688,7 +690,7 @@ func TestMaliciousBlock(t *testing.T) {
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
 	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
-	at := newLocator(options(root), "").of(root + "/").place
+	at := newLocator([]string{root}, nil, "").of(root + "/").place
 	_, err := x.Store.Update(t.Context(), []Key{at.key(0, 0)}, func(key Key, _ []byte) []byte {
 		return block{place: at, level: maxLevel, written: dayOf(time.Now())}.append(key)
 	})
@@ -760,9 +762,8 @@ func TestRest(t *testing.T) {
 	x.Store = flaky{well, func() error { asked++; return gone }, func() error { t.Error("it is asked to write"); return nil }}
 	use := func() error {
 		opts := options(root)
-		use := x.Scan(opts)
-		opts.Wrap = use.Wrap
-		if r, err := dedupe.Scan(t.Context(), opts); err != nil || !r.Complete || r.Stats.FilesKnown > 0 {
+		use := x.Attach(opts.Selection, &opts.Engine)
+		if r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil || !r.Complete || r.Stats.FilesKnown > 0 {
 			t.Errorf("%+v, %v", r.Stats, err)
 		}
 		return use.Flush(t.Context())
@@ -793,9 +794,8 @@ func TestPatience(t *testing.T) {
 		}
 	}}
 	opts := options(tree(t))
-	use := x.Scan(opts)
-	opts.Wrap = use.Wrap
-	if r, err := dedupe.Scan(ctx, opts); err != nil || !r.Complete || len(r.Groups) == 0 {
+	use := x.Attach(opts.Selection, &opts.Engine)
+	if r, err := dedupe.Scan(ctx, opts.Selection, opts.Engine); err != nil || !r.Complete || len(r.Groups) == 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if err := use.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -818,7 +818,7 @@ func (s silent) Get(ctx context.Context, _ []Key) (map[Key][]byte, Units, error)
 // may.
 func TestFlushEnds(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
-	use := x.Scan(options(tree(t)))
+	use := x.scan(options(tree(t)).Roots, nil)
 	use.writing <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -826,7 +826,7 @@ func TestFlushEnds(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	<-use.writing
-	if err := x.Scan(options()).Flush(t.Context()); err != nil {
+	if err := x.scan(options().Roots, nil).Flush(t.Context()); err != nil {
 		t.Errorf("the index is blamed: %v", err)
 	}
 }

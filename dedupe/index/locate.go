@@ -27,19 +27,19 @@ type locator struct {
 	err        error             // the first that kept a directory's place from being known
 }
 
-func newLocator(opts dedupe.Options, fileSystem string) *locator {
+func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 	l := &locator{fileSystem: fileSystem, mounts: mount.Read(), shown: make(map[uint64]string), devices: make(map[string]uint64)}
-	if opts.Within != nil {
+	if within != nil {
 		l.confined = true
 		var err error
-		if l.within, err = placeOf(opts.Within); err != nil {
-			l.err = &PlaceError{opts.Within.Name(), err}
+		if l.within, err = placeOf(within); err != nil {
+			l.err = &PlaceError{within.Name(), err}
 			return l
 		}
-		l.try(opts.Within.Name(), l.within)
+		l.try(within.Name(), l.within)
 		return l
 	}
-	for _, root := range opts.Roots {
+	for _, root := range roots {
 		root = filepath.Clean(root)
 		if real, err := realPath(root); err == nil {
 			l.roots, l.real = append(l.roots, strings.TrimSuffix(root, "/")+"/"), append(l.real, real)

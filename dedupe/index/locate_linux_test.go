@@ -91,11 +91,10 @@ func TestHidden(t *testing.T) {
 
 	// What is mounted when the scan has begun is known all the same.
 	opts := options(top)
-	use := x.Scan(opts)
+	use := x.Attach(opts.Selection, &opts.Engine)
 	mounted(t, filepath.Join(top, "late"))
 	write(t, []byte("same"), filepath.Join(top, "late", "1"), filepath.Join(top, "late", "2"))
-	opts.Wrap = use.Wrap
-	if r, err := dedupe.Scan(t.Context(), opts); err != nil || len(r.Groups) != 1 {
+	if r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil || len(r.Groups) != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if err := use.Flush(t.Context()); err != nil {
@@ -157,11 +156,10 @@ func TestTunnel(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	use := func(roots ...string) (err error) {
 		opts := options(roots...)
-		use := x.Scan(opts)
+		use := x.Attach(opts.Selection, &opts.Engine)
 		use.where.mounts = mount.Parse(tunnel(root) + tunnel(second))
 		use.where.err = nil
-		opts.Wrap = use.Wrap
-		if _, err := dedupe.Scan(t.Context(), opts); err != nil {
+		if _, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil {
 			t.Fatal(err)
 		}
 		return use.Flush(t.Context())
@@ -209,9 +207,8 @@ func TestWithin(t *testing.T) {
 	same(t, x, options(filepath.Join(top, "moved")), 0, 2)
 
 	mounted(t, filepath.Join(top, "moved"))
-	use := x.Scan(within)
-	within.Wrap = use.Wrap
-	if r, err := dedupe.Scan(t.Context(), within); err != nil || !r.Complete || r.Stats.FilesKnown != 0 || r.Stats.Opens != 2 {
+	use := x.Attach(within.Selection, &within.Engine)
+	if r, err := dedupe.Scan(t.Context(), within.Selection, within.Engine); err != nil || !r.Complete || r.Stats.FilesKnown != 0 || r.Stats.Opens != 2 {
 		t.Errorf("%+v, %v", r.Stats, err)
 	}
 	var place *PlaceError

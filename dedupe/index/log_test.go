@@ -398,7 +398,7 @@ func TestKilledScan(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("still %d files known", known)
 			}
-			c, err := open(t, path).Verify(t.Context(), options(root), 1)
+			c, err := open(t, path).Verify(t.Context(), options(root).Selection, options(root).Engine, 1)
 			if err != nil || len(c.Wrong) > 0 || c.Known < before {
 				t.Fatalf("%+v, %v: %d were known before", c, err, before)
 			}
@@ -455,17 +455,16 @@ func TestSize(t *testing.T) {
 			Device:     uint64(device.Dev),
 			Size:       random.Int64N(1 << 24),
 			Inode:      random.Uint64(), // as on EFS
-			ModTime:    now - random.Int64N(1e17),
-			ChangeTime: now - random.Int64N(1e17),
+			ModTime:    timestampOf(time.Unix(0, now-random.Int64N(1e17))),
+			ChangeTime: timestampOf(time.Unix(0, now-random.Int64N(1e17))),
 		})
 	}
 	for part := range slices.Chunk(files, len(files)/10) {
-		s := x.Scan(opts)
-		h := s.Wrap(t.Context(), slices.Values(part), answers{1})
-		for _, f := range part {
-			if _, _, err := h.Hash(t.Context(), f); err != nil {
-				t.Fatal(err)
-			}
+		s := x.scan(opts.Roots, nil)
+		copies := copiesOf(part...)
+		s.recall(t.Context(), slices.Values(copies))
+		for _, c := range copies {
+			s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: dedupe.Digest{1}}})
 		}
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)

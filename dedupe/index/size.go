@@ -6,10 +6,10 @@ const (
 	// headSize and entrySize are the least that a block has beside the names of its
 	// file system and its directory, and an entry with the digest of a whole file.
 	headSize  = 40
-	entrySize = 54
+	entrySize = 56
 
 	// usualSize is an entry's whose mtime and ctime differ.
-	usualSize = 62
+	usualSize = 64
 )
 
 // resize takes note of how many bytes the block has now.

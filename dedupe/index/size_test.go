@@ -2,7 +2,6 @@ package index
 
 import (
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -32,11 +31,10 @@ func TestSpared(t *testing.T) {
 
 // blocks are the bytes of a scan's blocks and the files in them, from the least,
 // and those that its index has.
-func blocks(t *testing.T, x *Index, opts dedupe.Options) (got, want []int64, files int64) {
+func blocks(t *testing.T, x *Index, opts job) (got, want []int64, files int64) {
 	t.Helper()
-	use := x.Scan(opts)
-	opts.Wrap = use.Wrap
-	if _, err := dedupe.Scan(t.Context(), opts); err != nil {
+	use := x.Attach(opts.Selection, &opts.Engine)
+	if _, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil {
 		t.Fatal(err)
 	}
 	if err := use.Flush(t.Context()); err != nil {
@@ -118,8 +116,8 @@ func TestBlocksToCome(t *testing.T) {
 // TestBlocksStop is that who has seen enough gets no more.
 func TestBlocksStop(t *testing.T) {
 	root := tree(t)
-	use := open(t, filepath.Join(t.TempDir(), "index")).Scan(options(root))
-	use.Wrap(t.Context(), maps.Keys(map[dedupe.File]bool{{Path: root + "/a0"}: true, {Path: root + "/below/b0"}: true}), nil)
+	use := open(t, filepath.Join(t.TempDir(), "index")).scan([]string{root}, nil)
+	use.recall(t.Context(), slices.Values(copiesOf(dedupe.File{Path: root + "/a0"}, dedupe.File{Path: root + "/below/b0"})))
 	n := 0
 	for range use.Blocks() {
 		n++

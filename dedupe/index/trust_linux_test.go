@@ -202,9 +202,8 @@ func TestTrust(t *testing.T) {
 				test.change(w)
 			}
 			want, _ := scan(t, nil, opts)
-			use := x.Scan(opts)
-			opts.Wrap = use.Wrap
-			r, err := dedupe.Scan(t.Context(), opts)
+			use := x.Attach(opts.Selection, &opts.Engine)
+			r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine)
 			if err != nil || !r.Complete {
 				t.Errorf("%v, %v", r.Problems, err)
 			}
@@ -233,10 +232,9 @@ func TestTwins(t *testing.T) {
 	opts := options(w.path("d"))
 	for range 3 {
 		want, _ := scan(t, nil, opts)
-		use := x.Scan(opts)
 		with := opts
-		with.Wrap = use.Wrap
-		r, err := dedupe.Scan(t.Context(), with)
+		use := x.Attach(with.Selection, &with.Engine)
+		r, err := dedupe.Scan(t.Context(), with.Selection, with.Engine)
 		if diff := cmp.Diff(want, groupsOf(r)); err != nil || diff != "" {
 			t.Errorf("%v\n%s", err, diff)
 		}
@@ -260,9 +258,8 @@ func TestCovered(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	for range 2 {
 		opts := options(w.path("m"))
-		use := x.Scan(opts)
-		opts.Wrap = use.Wrap
-		r, err := dedupe.Scan(t.Context(), opts)
+		use := x.Attach(opts.Selection, &opts.Engine)
+		r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine)
 		if err != nil || r.Stats.FilesKnown > 0 || len(r.Groups) != 1 {
 			t.Errorf("%+v, %v", r.Stats, err)
 		}
@@ -273,14 +270,13 @@ func TestCovered(t *testing.T) {
 }
 
 // checkTrust scans twice.
-func checkTrust(t *testing.T, x *Index, opts dedupe.Options, trusted, set bool) {
+func checkTrust(t *testing.T, x *Index, opts job, trusted, set bool) {
 	t.Helper()
 	var first dedupe.Report
 	for round := range 2 {
 		opts := opts
-		use := x.Scan(opts)
-		opts.Wrap = use.Wrap
-		r, err := dedupe.Scan(t.Context(), opts)
+		use := x.Attach(opts.Selection, &opts.Engine)
+		r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine)
 		if err != nil || !r.Complete || len(r.Groups) == 0 {
 			t.Fatalf("%d groups, problems %v, %v", len(r.Groups), r.Problems, err)
 		}

@@ -65,7 +65,7 @@ func TestFdupes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := dedupe.Scan(t.Context(), dedupe.Options{Roots: []string{dir}, Mode: dedupe.Goroutines, Workers: 4})
+	r, err := dedupe.Scan(t.Context(), dedupe.Selection{Roots: []string{dir}}, dedupe.Engine{Mode: dedupe.Goroutines, Workers: 4})
 	if err != nil || !r.Complete {
 		t.Fatalf("complete %v, error %v", r.Complete, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -143,7 +144,7 @@ func checkPrintable(t *testing.T, path string) {
 func TestNumbersAreExact(t *testing.T) {
 	g := newGroup(math.MaxInt64, math.MaxInt64)
 	g.Files = []dedupe.File{newFile("a", math.MaxInt64, math.MaxUint64), newFile("b", math.MaxInt64, 1<<53+1)}
-	g.Files[0].ModTime, g.Files[1].ModTime = math.MinInt64, math.MaxInt64
+	g.Files[0].ModTime, g.Files[1].ModTime = timestampOf(time.Unix(0, math.MinInt64)), timestampOf(time.Unix(0, math.MaxInt64))
 	p := priced()
 	p.Bill.Total, p.Bill.Reclaimable = rat("90071992547409930.005"), rat("0.004999")
 	p.Bill.Items = []cost.Item{{Meter: "m", Quantity: new(big.Rat).SetInt64(math.MaxInt64), UnitPrice: rat("0.0000166667"), Cost: rat("1/3")}}

@@ -347,8 +347,12 @@ func newGroup(size, reclaimable int64) dedupe.Group {
 	return g
 }
 
+func timestampOf(t time.Time) dedupe.Timestamp {
+	return dedupe.Timestamp{Sec: t.Unix(), Nsec: int32(t.Nanosecond())}
+}
+
 func newFile(path string, size int64, inode uint64) dedupe.File {
-	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: modTime, ChangeTime: modTime + 1}
+	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: timestampOf(time.Unix(0, modTime)), ChangeTime: timestampOf(time.Unix(0, modTime+1))}
 }
 
 func rat(s string) *big.Rat {

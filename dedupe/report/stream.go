@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"path/filepath"
-	"time"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
@@ -48,9 +47,8 @@ type moment struct {
 	nanoseconds int64 // 0 to 999,999,999
 }
 
-func momentOf(nanoseconds int64) moment {
-	t := time.Unix(0, nanoseconds)
-	return moment{t.Unix(), int64(t.Nanosecond())}
+func momentOf(t dedupe.Timestamp) moment {
+	return moment{t.Sec, int64(t.Nsec)}
 }
 
 func groupOf(g dedupe.Group) group {

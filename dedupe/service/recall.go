@@ -14,12 +14,11 @@ import (
 // Call remember after the scan, with the contexts of the request and the scan: it
 // saves what the scan read, adds the use of the index to the report, and returns the
 // units that the index charged.
-func (s *service) recall(opts *dedupe.Options) (remember func(request, scan context.Context, r *dedupe.Report) index.Units) {
+func (s *service) recall(sel dedupe.Selection, eng *dedupe.Engine) (remember func(request, scan context.Context, r *dedupe.Report) index.Units) {
 	if s.Index == nil {
 		return func(_, _ context.Context, _ *dedupe.Report) index.Units { return index.Units{} }
 	}
-	use := s.Index.Scan(*opts)
-	opts.Wrap = use.Wrap
+	use := s.Index.Attach(sel, eng)
 	return func(request, scan context.Context, r *dedupe.Report) index.Units {
 		ctx, cancel := withFlushTime(request, scan)
 		defer cancel()

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &q); err != nil {
 		return err
 	}
-	opts, page, err := s.options(q)
+	sel, eng, page, err := s.options(q)
 	if err != nil {
 		return err
 	}
@@ -53,26 +54,25 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer within.Close()
-	opts.Within = within
+	eng.Within = within
 	release, err := s.enter(r.Context())
 	if err != nil {
 		return err
 	}
 	defer release()
 	var leave func()
-	opts.Alone, leave = s.running.enter()
+	eng.Alone, leave = s.running.enter()
 	defer leave()
 
 	ctx, cancel := withAnswerTime(r.Context())
 	defer cancel()
 	var reads cost.Reads
-	opts.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
-	remember := s.recall(&opts)
-	found, err := dedupe.Scan(ctx, opts)
+	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
+	remember := s.recall(sel, &eng)
+	found, err := dedupe.Scan(ctx, sel, eng)
 	if err != nil {
 		return refusal(err)
 	}
-	found.Filter = opts.Filter
 	charged := remember(r.Context(), ctx, &found)
 	took := report.Took(found)
 	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
@@ -83,18 +83,15 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	return report.WritePage(w, found, &p, page)
 }
 
-// options turns a request into options for the engine and a page of the report. It
+// options turns a request into what the engine takes, and a page of the report. It
 // fails with a problem for the caller.
-func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
+func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, report.Page, error) {
 	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")}
-	opts := dedupe.Options{
-		Roots:    []string{q.Path},
-		Filter:   dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
-		Mode:     q.Mode,
-		Workers:  q.Workers,
-		MaxFiles: s.MaxFiles,
-		Worker:   s.Worker,
+	sel := dedupe.Selection{
+		Roots:  []string{q.Path},
+		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
 	}
+	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Worker: s.Worker}
 	var err error
 	switch {
 	case len(q.Path) > maxPath:
@@ -106,7 +103,7 @@ func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
 	case len(q.Include)+len(q.Exclude) > maxGlobs:
 		err = fmt.Errorf("there are more than %d globs", maxGlobs)
 	default:
-		err = opts.Validate()
+		err = cmp.Or(eng.Validate(), sel.Validate())
 	}
 	for _, glob := range append(q.Include, q.Exclude...) {
 		if len(glob) > maxGlob {
@@ -117,9 +114,9 @@ func (s *service) options(q scanRequest) (dedupe.Options, report.Page, error) {
 		page.After, err = report.ParseCursor(q.Next)
 	}
 	if err != nil {
-		return opts, page, refuse(http.StatusBadRequest, "%v", err)
+		return sel, eng, page, refuse(http.StatusBadRequest, "%v", err)
 	}
-	return opts, page, nil
+	return sel, eng, page, nil
 }
 
 // enter waits until another scan may run. Call release when the scan is over.

@@ -15,7 +15,7 @@
 //	observe.go     log and metrics
 //
 // A request can neither read, name nor time anything outside its root. The engine is
-// confined to it, see [dedupe.Options.Within], and paths outside the root return 404.
+// confined to it, see [dedupe.Engine.Within], and paths outside the root return 404.
 package service
 
 import (
@@ -52,7 +52,7 @@ type Config struct {
 	Log         *slog.Logger     // nil: no log
 	Metrics     io.Writer        // gets a line per scan in CloudWatch's embedded metric format; nil: no metrics
 	Index       *index.Index     // digests from earlier scans; nil: none. New sets KeepBytes, if 0, to a share of MemoryMB
-	Worker      func() *exec.Cmd // see dedupe.Options
+	Worker      func() *exec.Cmd // see dedupe.Engine
 }
 
 const (

@@ -126,10 +126,9 @@ func use(t *testing.T, store index.Store, root string) (dedupe.Report, *index.Sc
 	t.Helper()
 	x := index.New(store)
 	x.Now = func() time.Time { return time.Now().Add(time.Hour) }
-	opts := dedupe.Options{Roots: []string{root}, Mode: dedupe.Goroutines, Workers: 8}
-	use := x.Scan(opts)
-	opts.Wrap = use.Wrap
-	r, err := dedupe.Scan(t.Context(), opts)
+	sel, eng := dedupe.Selection{Roots: []string{root}}, dedupe.Engine{Mode: dedupe.Goroutines, Workers: 8}
+	use := x.Attach(sel, &eng)
+	r, err := dedupe.Scan(t.Context(), sel, eng)
 	if err != nil {
 		t.Fatal(err)
 	}

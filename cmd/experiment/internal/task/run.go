@@ -53,12 +53,15 @@ func (r *runner) run(ctx context.Context, t task) (string, error) {
 // scan hashes a file with the product's own code, but all of it: the same compute
 // in every language.
 func (r *runner) scan(ctx context.Context, path string) (string, error) {
-	f, err := dedupe.Find(path)
+	f, err := r.hasher.Find(path)
 	if err != nil {
 		return "", err
 	}
-	digest, _, err := r.hasher.Hash(ctx, f)
-	return digest.String(), err
+	signed := r.hasher.Hash(ctx, dedupe.Batch{Copies: []*dedupe.Copy{{File: f}}, Want: dedupe.StageWhole})[0]
+	if signed.Problem != nil {
+		return "", signed.Problem
+	}
+	return signed.Digest.String(), nil
 }
 
 // fib makes as many steps as it is asked for: the work is what is wanted, not the

@@ -12,10 +12,10 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// TestHashInStep hashes files of one size that part from each other at every place
+// TestLockstep hashes files of one size that part from each other at every place
 // at which that could go wrong, in both modes: each digest is that of the bytes,
 // and each file is read once.
-func TestHashInStep(t *testing.T) {
+func TestLockstep(t *testing.T) {
 	pooled := testPool(t, "hasher")
 	for seed := range uint64(12) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
@@ -39,10 +39,10 @@ func TestHashInStep(t *testing.T) {
 		}
 		for _, h := range []Hasher{new(LocalHasher), pooled, &LocalHasher{HashAll: true}} {
 			hashed := make(map[Digest]int64)
-			for i, a := range h.HashInStep(t.Context(), files) {
+			for i, a := range h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageWhole}) {
 				hashed[a.Digest] += a.Work.FilesHashed
-				if a.Err != nil || a.Digest != want[i] || proven(a.Work) != (Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}) {
-					t.Errorf("seed %d, %T, file %d: %v, %+v, %v; want %v", seed, h, i, a.Digest, a.Work, a.Err, want[i])
+				if errOf(a) != nil || a.Digest != want[i] || proven(a.Work) != (Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}) {
+					t.Errorf("seed %d, %T, file %d: %v, %+v, %v; want %v", seed, h, i, a.Digest, a.Work, errOf(a), want[i])
 				}
 			}
 			if local, ok := h.(*LocalHasher); ok && local.HashAll {
@@ -57,9 +57,9 @@ func TestHashInStep(t *testing.T) {
 	}
 }
 
-// TestHashInStepProblems has files among equal ones that can't be read, in every
+// TestLockstepProblems has files among equal ones that can't be read, in every
 // place of the step; the others have their digest all the same.
-func TestHashInStepProblems(t *testing.T) {
+func TestLockstepProblems(t *testing.T) {
 	content := random(3 * bufferSize)
 	for name, spoil := range map[string]func(path string) error{
 		"vanished":  os.Remove,
@@ -84,12 +84,12 @@ func TestHashInStepProblems(t *testing.T) {
 					ctx.then()
 				}
 				h := new(LocalHasher)
-				for i, a := range h.HashInStep(ctx, files) {
+				for i, a := range h.Hash(ctx, Batch{Copies: copiesOf(files), Want: StageWhole}) {
 					var p *Problem
 					switch {
-					case i != bad && (a.Err != nil || a.Digest != blake3.Sum256(content)):
-						t.Errorf("%s, file %d after %d looks: file %d: %v, %v", name, bad, after, i, a.Digest, a.Err)
-					case i == bad && (!errors.As(a.Err, &p) || p.Path != files[i].Path || !errors.Is(a.Err, ErrChanged) || a.Work.FilesHashed+a.Work.FilesCompared != 0):
+					case i != bad && (errOf(a) != nil || a.Digest != blake3.Sum256(content)):
+						t.Errorf("%s, file %d after %d looks: file %d: %v, %v", name, bad, after, i, a.Digest, errOf(a))
+					case i == bad && (!errors.As(errOf(a), &p) || p.Path != files[i].Path || !errors.Is(errOf(a), ErrChanged) || a.Work.FilesHashed+a.Work.FilesCompared != 0):
 						t.Errorf("%s, file %d after %d looks: %+v", name, bad, after, a)
 					}
 				}
@@ -109,13 +109,13 @@ func TestDeathOfSome(t *testing.T) {
 		files = append(files, asFound(t, path))
 	}
 	h := testPool(t, "dies of one")
-	for method, answers := range map[string][]Hashed{
-		"HashInStep": h.HashInStep(t.Context(), files),
-		"HashEnds":   h.HashEnds(t.Context(), files, Others{}),
+	for method, answers := range map[string][]Signed{
+		"whole": h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageWhole}),
+		"ends":  h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageEnds}),
 	} {
 		for i, a := range answers {
 			var p *Problem
-			if died := errors.As(a.Err, &p); died != (i == 1) || died && (p.Path != files[i].Path || p.Op != "hash") {
+			if died := errors.As(errOf(a), &p); died != (i == 1) || died && (p.Path != files[i].Path || p.Op != "hash") {
 				t.Errorf("%s: %s: %+v", method, files[i].Path, a)
 			}
 		}
@@ -143,7 +143,7 @@ func TestLargeAlike(t *testing.T) {
 		want = append(want, g)
 	}
 	for _, mode := range []Mode{Goroutines, Processes} {
-		r := scan(t, Options{Roots: []string{dir}, Mode: mode, Workers: 2})
+		r := scan(t, options{Roots: []string{dir}, Mode: mode, Workers: 2})
 		if got := groups(r); !r.Complete || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v", mode, got, r.Problems)
 		}
@@ -155,8 +155,8 @@ func TestLargeAlike(t *testing.T) {
 	}
 }
 
-// BenchmarkHashInStep reads eight large files that differ in their last byte.
-func BenchmarkHashInStep(b *testing.B) {
+// BenchmarkLockstep reads eight large files that differ in their last byte.
+func BenchmarkLockstep(b *testing.B) {
 	const size, n = 8 << 20, 8
 	dir := b.TempDir()
 	var files []File
@@ -175,9 +175,9 @@ func BenchmarkHashInStep(b *testing.B) {
 			b.SetBytes(n * size)
 			b.ReportAllocs()
 			for b.Loop() {
-				for _, a := range h.HashInStep(b.Context(), files) {
-					if a.Err != nil {
-						b.Fatal(a.Err)
+				for _, a := range h.Hash(b.Context(), Batch{Copies: copiesOf(files), Want: StageWhole}) {
+					if errOf(a) != nil {
+						b.Fatal(errOf(a))
 					}
 				}
 			}

@@ -3,7 +3,6 @@ package index
 import (
 	"cmp"
 	"context"
-	"errors"
 	"iter"
 	"maps"
 	"math"
@@ -130,7 +129,7 @@ func (l listing) lacks(p place) bool {
 // list lists all directories below roots, many at once.
 func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
 	l := make(listing)
-	where := newLocator(dedupe.Options{Roots: roots}, x.FileSystem)
+	where := newLocator(roots, nil, x.FileSystem)
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(dedupe.DefaultWorkers)
@@ -182,10 +181,14 @@ func listDirectory(dir string) (files map[uint64]state, below []string) {
 			below = append(below, path)
 		case !e.Type().IsRegular():
 		case unix.Lstat(path, &st) == nil:
-			files[st.Ino] = state{st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
+			files[st.Ino] = state{st.Size, timestamp(st.Mtim), timestamp(st.Ctim)}
 		}
 	}
 	return files, below
+}
+
+func timestamp(t unix.Timespec) dedupe.Timestamp {
+	return dedupe.Timestamp{Sec: int64(t.Sec), Nsec: int32(t.Nsec)}
 }
 
 // Checked is what Verify found out.
@@ -237,24 +240,24 @@ func atMost(k int, n int64, p float64) float64 {
 	return sum
 }
 
-// Verify reads a share of the files again that a scan with these options would
-// find in the index, at least one, and names those whose digests are not what the
-// index says. When ctx is cancelled it returns what it found by then.
-func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) (Checked, error) {
-	r, err := dedupe.Walk(ctx, opts)
+// Verify reads a share of the files again that a scan of the selection would find in
+// the index, at least one, and names those whose digests are not what the index says.
+// When ctx is cancelled it returns what it found by then.
+func (x *Index) Verify(ctx context.Context, sel dedupe.Selection, eng dedupe.Engine, share float64) (Checked, error) {
+	found, _, err := dedupe.Walk(ctx, sel, nil, eng)
 	if err != nil {
 		return Checked{}, err
 	}
-	h := &dedupe.LocalHasher{}
-	s := x.Scan(opts)
-	s.Wrap(ctx, r.Files(), h)
-	known := s.knownOf(r.Files())
+	h := &dedupe.LocalHasher{Within: eng.Within}
+	s := x.scan(sel.Roots, eng.Within)
+	s.Recall(ctx, &found)
+	known := s.knownOf(found.Copies())
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
-	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: r.Interrupted || ctx.Err() != nil} // then Wrap may not have looked up all
+	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: found.Interrupted || ctx.Err() != nil} // then Recall may not have looked up all
 	wanted := max(1, int64(math.Ceil(share*float64(len(known)))))
 	for c.Read < wanted && len(known) > 0 && ctx.Err() == nil { // others for those that can't be read
 		n := min(int(wanted-c.Read), len(known))
-		s.check(ctx, h, known[:n], opts.Workers, &c)
+		check(ctx, h, known[:n], eng.Workers, &c)
 		known = known[n:]
 	}
 	if err := s.failure(); err != nil {
@@ -264,13 +267,13 @@ func (x *Index) Verify(ctx context.Context, opts dedupe.Options, share float64) 
 }
 
 // check reads files again, and adds to c what it finds.
-func (s *Scan) check(ctx context.Context, h dedupe.Hasher, files []dedupe.File, workers int, c *Checked) {
+func check(ctx context.Context, h dedupe.Hasher, known []dedupe.Copy, workers int, c *Checked) {
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(workers)
-	for _, f := range files {
+	for _, k := range known {
 		group.Go(func() error {
-			right, problem := s.dirs[dirOf(f.Path)].find(f).verify(ctx, h, f)
+			right, problem := verify(ctx, h, k)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -279,7 +282,7 @@ func (s *Scan) check(ctx context.Context, h dedupe.Hasher, files []dedupe.File, 
 			case problem != nil:
 				c.Unread = append(c.Unread, problem)
 			case !right:
-				c.Wrong = append(c.Wrong, f)
+				c.Wrong = append(c.Wrong, k.File)
 				fallthrough
 			default:
 				c.Read++
@@ -290,29 +293,38 @@ func (s *Scan) check(ctx context.Context, h dedupe.Hasher, files []dedupe.File, 
 	group.Wait()
 }
 
-// knownOf returns those of the files that the index answers for.
-func (s *Scan) knownOf(files iter.Seq[dedupe.File]) (known []dedupe.File) {
-	for f := range files {
-		if d := s.knows(f); d != nil && d.find(f) != nil {
-			known = append(known, f)
+// knownOf returns those of the copies that the index answers for, under each name.
+func (s *Scan) knownOf(copies iter.Seq[*dedupe.Copy]) (known []dedupe.Copy) {
+	for f := range names(copies) {
+		if d := s.knows(f); d != nil {
+			if e := d.find(f); e != nil {
+				known = append(known, dedupe.Copy{File: f, Ends: e.ends, Digest: e.digest})
+			}
 		}
 	}
 	return known
 }
 
-// verify compares what is known of a file with what is in it.
-func (e *entry) verify(ctx context.Context, h dedupe.Hasher, f dedupe.File) (right bool, _ *dedupe.Problem) {
-	is := dedupe.Hashed{Ends: e.ends}
-	if e.ends != 0 { // given as what another file has, so that all is read, but of large files
-		is = h.HashEnds(ctx, []dedupe.File{f}, dedupe.Others{Ends: []dedupe.Ends{e.ends}})[0]
+// verify compares what is known of a copy with what is in it.
+func verify(ctx context.Context, h dedupe.Hasher, known dedupe.Copy) (right bool, _ *dedupe.Problem) {
+	is := dedupe.Signed{Ends: known.Ends}
+	b := dedupe.Batch{Copies: []*dedupe.Copy{{File: known.File}}, Want: dedupe.StageEnds}
+	if known.Ends != 0 { // given as what another file has, so that all is read, but of large files
+		b.Peers = []dedupe.Ends{known.Ends}
+		is = h.Hash(ctx, b)[0]
 	}
-	if is.Err == nil && e.whole() && is.Digest == (dedupe.Digest{}) {
-		is.Digest, _, is.Err = h.Hash(ctx, f)
+	if whole := known.Digest != (dedupe.Digest{}); is.Problem == nil && whole {
+		if is.Digest == (dedupe.Digest{}) {
+			b.Want = dedupe.StageWhole
+			all := h.Hash(ctx, b)[0]
+			is.Digest, is.Problem = all.Digest, all.Problem
+		}
+		right = is.Digest == known.Digest
+	} else {
+		right = true
 	}
-	if p := (*dedupe.Problem)(nil); errors.As(is.Err, &p) {
-		return false, p
-	} else if is.Err != nil {
-		return false, &dedupe.Problem{Op: "hash", Path: f.Path, Err: is.Err}
+	if is.Problem != nil {
+		return false, is.Problem
 	}
-	return is.Ends.Like(e.ends) && (is.Digest == e.digest || !e.whole()), nil
+	return right && is.Ends.Like(known.Ends), nil
 }

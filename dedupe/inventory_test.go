@@ -20,32 +20,29 @@ func TestTable(t *testing.T) {
 		for i := range n {
 			f := File{
 				Path: fmt.Sprintf("%s%d", strings.Repeat("x", rnd.IntN(200)), i), Size: rnd.Int64N(int64(3 * n)),
-				Device: rnd.Uint64N(3), Inode: rnd.Uint64N(uint64(n)), ModTime: rnd.Int64N(2), ChangeTime: rnd.Int64N(2),
+				Device: rnd.Uint64N(3), Inode: rnd.Uint64N(uint64(n)), ModTime: Timestamp{rnd.Int64N(2), 0}, ChangeTime: Timestamp{0, rnd.Int32N(2)},
 			}
 			directory := fmt.Sprint("d", i/7)
-			if i%7 == 0 {
-				table.addDirectory(directory)
-			}
-			table.add(uint32(i/7), &f)
+			table.add(table.addDirectory(directory, f.Device), &f)
 			f.Path = directory + "/" + f.Path
 			bySize[f.Size] = append(bySize[f.Size], f)
 		}
-		groups := table.classes()
-		for _, g := range groups {
-			want := bySize[g.Size]
-			if n := runs(g.Files); n != inodes(want) {
-				t.Errorf("%d files, size %d: names of one inode are not together: %v", n, g.Size, g.Files)
+		for _, class := range classesOf(table.copies()) {
+			size, files := class[0].Size, flat(class)
+			want := bySize[size]
+			if n := int64(len(class)); n != inodes(want) {
+				t.Errorf("%d files, size %d: %d copies of %d inodes: names of one inode are not together", n, size, n, inodes(want))
 			}
-			if !slices.IsSortedFunc(g.Files, compareInodes) {
-				t.Errorf("%d files, size %d: not in the order in which Refine reads: %v", n, g.Size, g.Files)
+			if !slices.IsSortedFunc(files, compareInodes) {
+				t.Errorf("%d files, size %d: not in the order in which Read reads: %v", n, size, files)
 			}
-			for _, files := range [][]File{g.Files, want} {
+			for _, files := range [][]File{files, want} {
 				slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 			}
-			if !slices.Equal(g.Files, want) || g.Copies() != inodes(want) {
-				t.Errorf("%d files, size %d: %d copies of %v, want %d of %v", n, g.Size, g.Copies(), g.Files, inodes(want), want)
+			if !slices.Equal(files, want) {
+				t.Errorf("%d files, size %d: %v, want %v", n, size, files, want)
 			}
-			delete(bySize, g.Size)
+			delete(bySize, size)
 		}
 		for size, files := range bySize {
 			if inodes(files) > 1 {
@@ -55,15 +52,29 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// runs counts the inodes of files of which those with one inode follow each other.
-func runs(files []File) int64 {
-	n := int64(0)
-	for i, f := range files {
-		if i == 0 || f.inode() != files[i-1].inode() {
+// classesOf splits copies, which are sorted by size.
+func classesOf(copies []Copy) (classes [][]Copy) {
+	for len(copies) > 0 {
+		n := 1
+		for n < len(copies) && copies[n].Size == copies[0].Size {
 			n++
 		}
+		classes, copies = append(classes, copies[:n]), copies[n:]
 	}
-	return n
+	return classes
+}
+
+// flat returns the file of each name of each copy.
+func flat(copies []Copy) (files []File) {
+	for _, c := range copies {
+		files = append(files, c.File)
+		for _, path := range c.OtherPaths {
+			f := c.File
+			f.Path = path
+			files = append(files, f)
+		}
+	}
+	return files
 }
 
 func inodes(files []File) int64 {
@@ -79,7 +90,7 @@ func TestRecordSize(t *testing.T) {
 	if size := unsafe.Sizeof(record{}); size > 64 {
 		t.Errorf("a file found takes %d bytes beside its name", size)
 	}
-	if size := unsafe.Sizeof(job{}); size > 48 {
+	if size := unsafe.Sizeof(Copy{}); size > 160 {
 		t.Errorf("an inode to be read takes %d bytes", size)
 	}
 }

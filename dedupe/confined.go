@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is where paths begin. The zero place is anywhere: a path means what it
+// confinedDir is where paths begin. The zero value is anywhere: a path means what it
 // means to the process, and only its last element may be no symbolic link.
 //
 // Within a directory, a path can't leave it: it has no "..", is not absolute,
@@ -17,14 +17,13 @@ import (
 // These are system calls as os makes them, without what os adds for descriptors
 // that can be polled: at a few microseconds a file, that costs as much as a
 // small read.
-type place struct {
+type confinedDir struct {
 	within *os.File // an open directory, or nil
 }
 
-// OpenWithin opens a directory by a path that can't leave dir, for
-// Options.Within.
+// OpenWithin opens a directory by a path that can't leave dir, for Engine.Within.
 func OpenWithin(dir *os.File, path string) (*os.File, error) {
-	fd, err := place{dir}.open(path, unix.O_DIRECTORY)
+	fd, err := confinedDir{dir}.open(path, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, &Problem{Op: "open", Path: path, Err: err}
 	}
@@ -32,7 +31,7 @@ func OpenWithin(dir *os.File, path string) (*os.File, error) {
 }
 
 // open opens a path for reading.
-func (p place) open(path string, flags int) (fd int, err error) {
+func (p confinedDir) open(path string, flags int) (fd int, err error) {
 	err = p.lookUp(path, func(dir int, name string) error {
 		fd, err = openat(dir, name, flags)
 		return err
@@ -41,7 +40,7 @@ func (p place) open(path string, flags int) (fd int, err error) {
 }
 
 // lstat is lstat(2) of a path.
-func (p place) lstat(path string, st *unix.Stat_t) error {
+func (p confinedDir) lstat(path string, st *unix.Stat_t) error {
 	return p.lookUp(path, func(dir int, name string) error {
 		return retry(func() error { return unix.Fstatat(dir, name, st, unix.AT_SYMLINK_NOFOLLOW) })
 	})
@@ -49,7 +48,7 @@ func (p place) lstat(path string, st *unix.Stat_t) error {
 
 // lookUp calls do with the directory that holds the last element of path, and
 // that element.
-func (p place) lookUp(path string, do func(dir int, name string) error) error {
+func (p confinedDir) lookUp(path string, do func(dir int, name string) error) error {
 	if p.within == nil {
 		return do(unix.AT_FDCWD, path)
 	}

@@ -19,8 +19,8 @@ import (
 // is that of its bytes, and each file is read once.
 func TestComparing(t *testing.T) {
 	sizes := []int{
-		recentMin - 1, recentMin, recentMin + 1, bufferSize - 1, bufferSize, bufferSize + 1,
-		3 * bufferSize, 3*bufferSize + 1, recentMax - 1, recentMax, recentMax + 1,
+		cachedMin - 1, cachedMin, cachedMin + 1, bufferSize - 1, bufferSize, bufferSize + 1,
+		3 * bufferSize, 3*bufferSize + 1, cachedMax - 1, cachedMax, cachedMax + 1,
 	}
 	for seed := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
@@ -45,7 +45,7 @@ func TestComparing(t *testing.T) {
 		slices.SortStableFunc(files, func(a, b File) int { return int(b.Size - a.Size) })
 		for _, goroutines := range []int{1, 3, 40} {
 			for _, sparing := range []bool{false, true} {
-				h := &LocalHasher{recent: recent{sparing: sparing}}
+				h := &LocalHasher{cache: contentCache{sparing: sparing}}
 				did := hashEach(t, h, files, goroutines, digests)
 				if n := int64(len(files)); did.Opens != n || did.BytesRead != bytesRead || did.FilesHashed+did.FilesCompared != n {
 					t.Errorf("%d goroutines: %+v for %d files of %d bytes", goroutines, did, n, bytesRead)
@@ -53,7 +53,7 @@ func TestComparing(t *testing.T) {
 				if goroutines == 1 && did.FilesCompared < 20 {
 					t.Errorf("only %d of %d files were compared", did.FilesCompared, len(files))
 				}
-				checkRecent(t, &h.recent, goroutines)
+				checkCache(t, &h.cache, goroutines)
 			}
 		}
 	}
@@ -72,7 +72,7 @@ func hashEach(t *testing.T, h Hasher, files []File, goroutines int, want map[str
 	for range goroutines {
 		all.Go(func() {
 			for f := range todo {
-				d, w, err := h.Hash(t.Context(), f)
+				d, w, err := single(t.Context(), h, f)
 				if err != nil || d != want[f.Path] {
 					t.Errorf("%s, %d bytes: %v, %v; want %v", f.Path, f.Size, d, err, want[f.Path])
 				}
@@ -86,9 +86,9 @@ func hashEach(t *testing.T, h Hasher, files []File, goroutines int, want map[str
 	return did
 }
 
-// checkRecent checks that all memory is where it can be used again, each block
+// checkCache checks that all memory is where it can be used again, each block
 // once, and that what is remembered has its own digest.
-func checkRecent(t *testing.T, r *recent, readings int) {
+func checkCache(t *testing.T, r *contentCache, readings int) {
 	t.Helper()
 	seen := make(map[*block]bool)
 	use := func(b *block) {
@@ -113,7 +113,7 @@ func checkRecent(t *testing.T, r *recent, readings int) {
 			t.Errorf("%d bytes are remembered wrongly; %d users", c.size, c.users)
 		}
 	}
-	if r.blocks > recentBlocks || len(r.idle) > readings || len(seen) != r.blocks+len(r.idle) {
+	if r.blocks > cachedBlocks || len(r.idle) > readings || len(seen) != r.blocks+len(r.idle) {
 		t.Errorf("%d blocks of %d, and %d for %d readings", len(seen), r.blocks, len(r.idle), readings)
 	}
 }
@@ -123,12 +123,12 @@ func checkRecent(t *testing.T, r *recent, readings int) {
 func TestComparingSparing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	write(t, random(bufferSize), path)
-	h := &LocalHasher{recent: recent{sparing: true}}
+	h := &LocalHasher{cache: contentCache{sparing: true}}
 	for i, want := range []Work{{Opens: 1, BytesRead: bufferSize, FilesHashed: 1}, {Opens: 1, BytesRead: bufferSize, FilesHashed: 1}, {Opens: 1, BytesRead: bufferSize, FilesCompared: 1}} {
-		if _, w, err := h.Hash(t.Context(), asFound(t, path)); err != nil || w != want {
+		if _, w, err := single(t.Context(), h, asFound(t, path)); err != nil || w != want {
 			t.Errorf("time %d: %+v, %v; want %+v", i, w, err, want)
 		}
-		if i == 0 && h.recent.blocks > 0 {
+		if i == 0 && h.cache.blocks > 0 {
 			t.Error("it remembers a size that it met once")
 		}
 	}
@@ -142,7 +142,7 @@ func TestChangedWhileCompared(t *testing.T) {
 	content := random(3 * bufferSize)
 	write(t, content, other, path)
 	h := new(LocalHasher)
-	if _, _, err := h.Hash(t.Context(), asFound(t, other)); err != nil {
+	if _, _, err := single(t.Context(), h, asFound(t, other)); err != nil {
 		t.Fatal(err)
 	}
 	ctx := &midway{Context: t.Context(), looks: 2, then: func() {
@@ -150,16 +150,16 @@ func TestChangedWhileCompared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}}
-	_, w, err := h.Hash(ctx, asFound(t, path))
+	_, w, err := single(ctx, h, asFound(t, path))
 	if !errors.Is(err, ErrChanged) || w.FilesCompared+w.FilesHashed != 0 {
 		t.Errorf("%+v, %v", w, err)
 	}
-	checkRecent(t, &h.recent, 1)
+	checkCache(t, &h.cache, 1)
 }
 
 // BenchmarkComparing reads files of which each equals another, as in a group.
 func BenchmarkComparing(b *testing.B) {
-	for _, size := range []int{512, recentMin, 4 << 10, 32 << 10, 1 << 20} {
+	for _, size := range []int{512, cachedMin, 4 << 10, 32 << 10, 1 << 20} {
 		for _, hashAll := range []bool{true, false} {
 			name := fmt.Sprintf("size=%d/hashAll=%t", size, hashAll)
 			b.Run(name, func(b *testing.B) {
@@ -172,7 +172,7 @@ func BenchmarkComparing(b *testing.B) {
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, _, err := h.Hash(b.Context(), f); err != nil {
+					if _, _, err := single(b.Context(), h, f); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -184,7 +184,7 @@ func BenchmarkComparing(b *testing.B) {
 // BenchmarkRemembering reads files of one size that are all different: what
 // remembering them costs, and is worth nothing.
 func BenchmarkRemembering(b *testing.B) {
-	for _, size := range []int{recentMin, 4 << 10, 32 << 10, 1 << 20} {
+	for _, size := range []int{cachedMin, 4 << 10, 32 << 10, 1 << 20} {
 		for _, hashAll := range []bool{true, false} {
 			b.Run(fmt.Sprintf("size=%d/hashAll=%t", size, hashAll), func(b *testing.B) {
 				dir := b.TempDir()
@@ -201,7 +201,7 @@ func BenchmarkRemembering(b *testing.B) {
 				h := &LocalHasher{HashAll: hashAll}
 				b.SetBytes(int64(size))
 				for i := 0; b.Loop(); i++ {
-					if _, _, err := h.Hash(b.Context(), files[i%len(files)]); err != nil {
+					if _, _, err := single(b.Context(), h, files[i%len(files)]); err != nil {
 						b.Fatal(err)
 					}
 				}

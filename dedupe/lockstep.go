@@ -8,34 +8,20 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// HashInStep implements Hasher. It goes through the files block by block: as long
-// as some are equal, one BLAKE3 state serves for all of them, and the others are
-// compared with the first. So what is hashed is what differs, whatever the size of
-// the files; in memory there is a block of those that differ at the same place.
-func (h *LocalHasher) HashInStep(ctx context.Context, files []File) []Hashed {
-	if h.HashAll {
-		return oneByOne(ctx, h, files)
-	}
-	answers := make([]Hashed, len(files))
-	all := h.openAll(files, answers)
+// hashInLockstep goes through files of one size block by block: as long as some are
+// equal, one BLAKE3 state serves for all of them, and the others are compared with the
+// first. So what is hashed is what differs, whatever the size of the files; memory holds
+// a block of those that differ at the same place.
+func (h *LocalHasher) hashInLockstep(ctx context.Context, signed []Signed) {
+	all := h.openAll(signed)
 	defer closeAll(all)
-	h.readInStep(ctx, all, files[0].Size)
-	return answers
-}
-
-// oneByOne is HashInStep without what it spares.
-func oneByOne(ctx context.Context, h Hasher, files []File) []Hashed {
-	answers := make([]Hashed, len(files))
-	for i, f := range files {
-		answers[i].Digest, answers[i].Work, answers[i].Err = h.Hash(ctx, f)
-	}
-	return answers
+	h.readInLockstep(ctx, all, signed[0].Size)
 }
 
 // member is one of several files that are open, and what becomes of it.
 type member struct {
 	opened
-	answer *Hashed
+	answer *Signed
 }
 
 func closeAll(members []*member) {
@@ -51,23 +37,24 @@ type branch struct {
 }
 
 // openAll returns the files that can be opened, and are as they were found.
-func (h *LocalHasher) openAll(files []File, answers []Hashed) (all []*member) {
-	for i, f := range files {
-		o, err := h.open(f, &answers[i].Work)
+func (h *LocalHasher) openAll(signed []Signed) (all []*member) {
+	for i := range signed {
+		s := &signed[i]
+		o, err := h.open(s.File, &s.Work)
 		if err == nil {
 			if err = o.stayed("open"); err != nil {
 				o.close()
 			}
 		}
-		if answers[i].Err = err; err == nil {
-			all = append(all, &member{o, &answers[i]})
+		if s.fail(err); err == nil {
+			all = append(all, &member{o, s})
 		}
 	}
 	return all
 }
 
-// readInStep reads all of the files, block by block.
-func (h *LocalHasher) readInStep(ctx context.Context, all []*member, size int64) {
+// readInLockstep reads all of the files, block by block.
+func (h *LocalHasher) readInLockstep(ctx context.Context, all []*member, size int64) {
 	branches := []branch{{all, blake3.New()}}
 	for pos := int64(0); pos < size; pos += bufferSize {
 		var next []branch
@@ -88,7 +75,7 @@ func (h *LocalHasher) advance(ctx context.Context, b branch, pos, n int64) []bra
 	var blocks []*block // of each of next, what it has at pos
 	for _, m := range b.members {
 		read := h.block()
-		if m.answer.Err = h.fill(ctx, m, read[:n], pos); m.answer.Err != nil {
+		if m.answer.fail(h.fill(ctx, m, read[:n], pos)); m.answer.Problem != nil {
 			h.blocks.Put(read)
 			continue
 		}
@@ -143,7 +130,7 @@ func (h *LocalHasher) finish(b branch) {
 	b.blake3.Sum(d[:0])
 	hashed := false
 	for _, m := range b.members {
-		if m.answer.Err = m.stayed("read"); m.answer.Err != nil {
+		if m.answer.fail(m.stayed("read")); m.answer.Problem != nil {
 			continue
 		}
 		m.answer.Digest = d

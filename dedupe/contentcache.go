@@ -13,18 +13,18 @@ const (
 	// and what it read is compared or hashed while it is in the processor's cache.
 	bufferSize = 128 << 10
 
-	// recentBlocks is how many buffers full a LocalHasher remembers: 8 MiB.
-	recentBlocks = 64
+	// cachedBlocks is how many buffers full a LocalHasher remembers: 8 MiB.
+	cachedBlocks = 64
 
-	// recentMin and recentMax are the shortest and the longest content that is
+	// cachedMin and cachedMax are the shortest and the longest content that is
 	// remembered, in bytes. A shorter one is hashed as fast as it is looked up, a
 	// longer one would push out too many others.
-	recentMin = 1 << 10
-	recentMax = mediumMax
+	cachedMin = 1 << 10
+	cachedMax = mediumMax
 
-	// recentAlike is how many contents of one size are remembered. Each costs the
+	// cachedAlike is how many contents of one size are remembered. Each costs the
 	// files of that size a comparison, which most often ends at the first byte.
-	recentAlike = 8
+	cachedAlike = 8
 )
 
 type block [bufferSize]byte
@@ -40,11 +40,11 @@ type content struct {
 	forgotten bool
 }
 
-// recent remembers contents that were hashed lately, for files of their size to
+// contentCache remembers contents that were hashed lately, for files of their size to
 // be compared with: equal bytes have equal digests, and comparing takes a
 // fraction of the time. It owns all memory that files are read into and uses it
 // again and again. Its zero value is ready.
-type recent struct {
+type contentCache struct {
 	// sparing is for one of many processes: nothing is remembered of a size before
 	// it is met twice in turn, and so nothing in those that read one file.
 	sparing bool
@@ -58,11 +58,11 @@ type recent struct {
 }
 
 // begin returns a reading, to be ended, of a file, or one that is only to be hashed.
-func (r *recent) begin(size int64, onlyHash bool) *reading {
+func (r *contentCache) begin(size int64, onlyHash bool) *reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	in := r.take()
-	if onlyHash || size < recentMin || size > recentMax {
+	if onlyHash || size < cachedMin || size > cachedMax {
 		return in
 	}
 	for _, c := range r.contents {
@@ -77,10 +77,10 @@ func (r *recent) begin(size int64, onlyHash bool) *reading {
 	return in
 }
 
-func (r *recent) take() *reading {
+func (r *contentCache) take() *reading {
 	n := len(r.idle)
 	if n == 0 {
-		return &reading{buffer: new(block), blake3: blake3.New(), recent: r}
+		return &reading{buffer: new(block), blake3: blake3.New(), cache: r}
 	}
 	in := r.idle[n-1]
 	r.idle = r.idle[:n-1]
@@ -89,7 +89,7 @@ func (r *recent) take() *reading {
 
 // end ends a reading. What it read is remembered under its digest, if it was
 // hashed and done is set.
-func (r *recent) end(in *reading, d Digest, done bool) {
+func (r *contentCache) end(in *reading, d Digest, done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range in.alike {
@@ -106,19 +106,19 @@ func (r *recent) end(in *reading, d Digest, done bool) {
 		r.free = append(r.free, in.blocks...)
 	}
 	in.blake3.Reset()
-	*in = reading{buffer: in.buffer, blake3: in.blake3, recent: r, alike: in.alike[:0]}
+	*in = reading{buffer: in.buffer, blake3: in.blake3, cache: r, alike: in.alike[:0]}
 	r.idle = append(r.idle, in)
 }
 
 // served puts off the time at which a content is forgotten.
-func (r *recent) served(c *content) {
+func (r *contentCache) served(c *content) {
 	if i := slices.Index(r.contents, c); i >= 0 {
 		r.contents = append(slices.Delete(r.contents, i, i+1), c)
 	}
 }
 
 // remember adds a content, unless another reading was faster.
-func (r *recent) remember(c *content) {
+func (r *contentCache) remember(c *content) {
 	first, alike := 0, 0
 	for i := len(r.contents) - 1; i >= 0; i-- {
 		if o := r.contents[i]; o.size == c.size {
@@ -130,13 +130,13 @@ func (r *recent) remember(c *content) {
 			alike++
 		}
 	}
-	if alike == recentAlike {
+	if alike == cachedAlike {
 		r.forget(first)
 	}
 	r.contents = append(r.contents, c)
 }
 
-func (r *recent) forget(i int) {
+func (r *contentCache) forget(i int) {
 	c := r.contents[i]
 	r.contents = slices.Delete(r.contents, i, i+1)
 	if c.forgotten = true; c.users == 0 {
@@ -144,12 +144,12 @@ func (r *recent) forget(i int) {
 	}
 }
 
-// lend returns a block, or nil if all are in use. It forgets what did not serve
-// for the longest time.
-func (r *recent) lend() *block {
+// lend returns a free block, evicting the least recently used content; nil if all are
+// in use.
+func (r *contentCache) lend() *block {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.free) == 0 && r.blocks < recentBlocks {
+	if len(r.free) == 0 && r.blocks < cachedBlocks {
 		r.blocks++
 		return new(block)
 	}
@@ -168,7 +168,7 @@ func (r *recent) lend() *block {
 // reading is a file on its way. Its bytes are compared with contents of its size;
 // from where none of these equals it, it is hashed.
 type reading struct {
-	recent *recent
+	cache  *contentCache
 	buffer *block // what was read of the present block of the file
 	blake3 *blake3.Hasher
 	alike  []*content // of its size
@@ -252,7 +252,7 @@ func (in *reading) digest() (d Digest, hashed bool) {
 // lend returns a block for what is to be remembered. If there is none, nothing
 // is.
 func (in *reading) lend() *block {
-	b := in.recent.lend()
+	b := in.cache.lend()
 	in.remember = b != nil
 	return b
 }

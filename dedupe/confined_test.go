@@ -55,11 +55,11 @@ func mustAbs(t *testing.T, path string) string {
 func TestWithin(t *testing.T) {
 	within := secrets(t)
 	for _, mode := range []Mode{Goroutines, Processes} {
-		r := scan(t, Options{Roots: []string{"."}, Mode: mode, Within: within})
+		r := scan(t, options{Roots: []string{"."}, Mode: mode, Within: within})
 		if diff := cmp.Diff([]group{{"a\x00sub/b", 3000}}, groups(r)); diff != "" || !r.Complete {
 			t.Errorf("%s: %s %v", mode, diff, r.Problems)
 		}
-		r = scan(t, Options{Roots: []string{"sub", "a"}, Mode: mode, Within: within})
+		r = scan(t, options{Roots: []string{"sub", "a"}, Mode: mode, Within: within})
 		if diff := cmp.Diff([]group{{"a\x00sub/b", 3000}}, groups(r)); diff != "" {
 			t.Errorf("%s: %s", mode, diff)
 		}
@@ -77,7 +77,7 @@ var leadsOut = []string{
 func TestWithinLeadsNowhere(t *testing.T) {
 	within := secrets(t)
 	for _, path := range leadsOut {
-		_, err := Walk(t.Context(), Options{Roots: []string{path}, Within: within, Workers: 1})
+		_, err := walk(t.Context(), options{Roots: []string{path}, Within: within, Workers: 1})
 		var bad *RootError
 		if !errors.As(err, &bad) {
 			t.Errorf("%q: %v", path, err)
@@ -117,7 +117,7 @@ func FuzzPlace(f *testing.F) {
 	}
 	defer within.Close()
 	f.Fuzz(func(t *testing.T, path string) {
-		fd, err := place{within}.open(path, unix.O_NONBLOCK)
+		fd, err := confinedDir{within}.open(path, unix.O_NONBLOCK)
 		if err != nil {
 			return
 		}
@@ -156,7 +156,7 @@ func TestWithinSwap(t *testing.T) {
 	})
 	outside := map[uint64]bool{asFound(t, "out/secret").Inode: true, asFound(t, "out/deep/secret").Inode: true}
 	for range 200 {
-		r, err := Scan(t.Context(), Options{Roots: []string{"."}, Mode: Goroutines, Workers: 8, Within: within})
+		r, err := scanContext(t.Context(), options{Roots: []string{"."}, Mode: Goroutines, Workers: 8, Within: within})
 		if err != nil {
 			t.Error(err)
 		}
@@ -175,10 +175,10 @@ func TestWithinSwap(t *testing.T) {
 func TestMaxFiles(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "in/a", "in/b", "in/c")
-	if _, err := Walk(t.Context(), Options{Roots: []string{"in"}, Workers: 1, MaxFiles: 2}); !errors.Is(err, ErrTooManyFiles) {
+	if _, err := walk(t.Context(), options{Roots: []string{"in"}, Workers: 1, MaxFiles: 2}); !errors.Is(err, ErrTooManyFiles) {
 		t.Errorf("3 files, where 2 are allowed: %v", err)
 	}
-	if _, err := Walk(t.Context(), Options{Roots: []string{"in"}, Workers: 1, MaxFiles: 3}); err != nil {
+	if _, err := walk(t.Context(), options{Roots: []string{"in"}, Workers: 1, MaxFiles: 3}); err != nil {
 		t.Errorf("3 files, where 3 are allowed: %v", err)
 	}
 }
@@ -191,7 +191,7 @@ func TestLinkedRoot(t *testing.T) {
 	if err := os.Symlink("dir/a", "link"); err != nil {
 		t.Fatal(err)
 	}
-	r := scan(t, Options{Roots: []string{"link", "b"}})
+	r := scan(t, options{Roots: []string{"link", "b"}})
 	if len(r.Groups) != 1 || !r.Complete || r.Groups[0].Files[0].Path != mustAbs(t, "dir/a") {
 		t.Errorf("%v %v", r.Groups, r.Problems)
 	}

@@ -1,0 +1,300 @@
+package dedupe
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// Inventory is what walks found.
+type Inventory struct {
+	Files       int64 // regular files that pass the filter
+	Bytes       int64 // their content, each inode once
+	Directories int64 // directories listed
+	Problems    []*Problem
+	Skipped     []Skipped
+	Interrupted bool // the context ended before all was walked
+
+	table  table
+	linked map[inode]bool // inodes that have more names, and were found
+	copies []Copy         // once Copies was called; then the table is empty
+}
+
+// All yields all files in no order, until Copies is called.
+func (v *Inventory) All() iter.Seq[File] {
+	return func(yield func(File) bool) {
+		var paths paths
+		for i := range v.table.files {
+			if !yield(v.table.file(uint32(i), &paths)) {
+				return
+			}
+		}
+	}
+}
+
+// Copies yields the copies that may have an equal: those of a size that at least two
+// inodes have. The largest come first. The first call forgets all other files, so that
+// they take no memory while copies are read. All calls yield the same pointers.
+func (v *Inventory) Copies() iter.Seq[*Copy] {
+	if v.copies == nil {
+		v.copies, v.table = v.table.copies(), table{}
+	}
+	return func(yield func(*Copy) bool) {
+		for i := range v.copies {
+			if !yield(&v.copies[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Merge adds what another walk of the same selection found. Call it before Copies.
+func (v *Inventory) Merge(other *Inventory) {
+	v.Directories += other.Directories
+	v.Problems = append(v.Problems, other.Problems...)
+	v.Skipped = append(v.Skipped, other.Skipped...)
+	v.Interrupted = v.Interrupted || other.Interrupted
+	indexes := make(map[uint32]uint32) // of directories here, by those there
+	t := &other.table
+	var room paths
+	for i := range t.files {
+		r := t.at(uint32(i))
+		d := &t.directories[r.directory]
+		at, known := indexes[r.directory]
+		if !known {
+			at = v.table.addDirectory(d.path, d.device)
+			indexes[r.directory] = at
+		}
+		f := t.file(uint32(i), &room)
+		f.Path = string(t.name(r))
+		v.add(at, &f)
+	}
+}
+
+// add adds a file to a directory of the table. Its path is its name there.
+func (v *Inventory) add(directory uint32, f *File) {
+	v.Files++
+	if f.Links <= 1 {
+		v.Bytes += f.Size
+	} else if id := f.inode(); !v.linked[id] {
+		if v.linked == nil {
+			v.linked = make(map[inode]bool)
+		}
+		v.linked[id] = true
+		v.Bytes += f.Size
+	}
+	v.table.add(directory, f)
+}
+
+const (
+	recordsAtOnce = 4 << 10
+	namesAtOnce   = 64 << 10
+	pathsAtOnce   = 64 << 10
+)
+
+// table is the files that a walk found, in few bytes each: most of a million
+// files are of no further interest, because no other has their size. It grows
+// without copying, and holds little that the garbage collector has to follow.
+type table struct {
+	records     [][]record // each of recordsAtOnce, but for the last
+	names       [][]byte   // each of namesAtOnce at most
+	directories []directoryRecord
+	files       int
+}
+
+// directoryRecord is a directory of which the table has files, and the device that
+// these are on. A directory with files on several devices, because one is mounted over
+// another, has several records.
+type directoryRecord struct {
+	path   string
+	device uint64
+}
+
+// record is a file in 64 bytes.
+type record struct {
+	size       int64
+	inode      uint64
+	modSec     int64
+	changeSec  int64
+	allocated  int64
+	modNsec    int32
+	changeNsec int32
+	links      uint32
+	directory  uint32 // index in table.directories
+	chunk      uint32 // index in table.names
+	offset     uint16 // of its name in the chunk
+	length     uint16
+}
+
+func (r *record) modTime() Timestamp    { return Timestamp{r.modSec, r.modNsec} }
+func (r *record) changeTime() Timestamp { return Timestamp{r.changeSec, r.changeNsec} }
+
+// addDirectory adds a directory with files on a device, and returns its index.
+func (t *table) addDirectory(path string, device uint64) uint32 {
+	t.directories = append(t.directories, directoryRecord{path, device})
+	return uint32(len(t.directories) - 1)
+}
+
+// add adds a file to a directory that holds files on its device. The file's path is its
+// name in the directory.
+func (t *table) add(directory uint32, f *File) {
+	if t.files%recordsAtOnce == 0 {
+		t.records = append(t.records, make([]record, 0, recordsAtOnce))
+	}
+	t.files++
+	r := record{
+		size: f.Size, inode: f.Inode, modSec: f.ModTime.Sec, modNsec: f.ModTime.Nsec,
+		changeSec: f.ChangeTime.Sec, changeNsec: f.ChangeTime.Nsec,
+		allocated: f.Allocated, links: f.Links, directory: directory,
+	}
+	r.chunk, r.offset, r.length = t.store(f.Path)
+	last := &t.records[len(t.records)-1]
+	*last = append(*last, r)
+}
+
+func (t *table) store(name string) (chunk uint32, offset, length uint16) {
+	last := len(t.names) - 1
+	if last < 0 || len(t.names[last])+len(name) > namesAtOnce {
+		t.names = append(t.names, make([]byte, 0, namesAtOnce))
+		last++
+	}
+	at := len(t.names[last])
+	t.names[last] = append(t.names[last], name...)
+	return uint32(last), uint16(at), uint16(len(name))
+}
+
+func (t *table) at(i uint32) *record { return &t.records[i/recordsAtOnce][i%recordsAtOnce] }
+
+func (t *table) name(r *record) []byte { return t.names[r.chunk][r.offset:][:r.length] }
+
+func (t *table) path(i uint32) string {
+	r := t.at(i)
+	return join(t.directories[r.directory].path, string(t.name(r)))
+}
+
+// sized is a file by what copies sorts them by.
+type sized struct {
+	size  int64
+	inode uint64
+	at    uint32
+}
+
+// copies returns the copies of each size that at least two inodes have, the largest
+// first, those of one size in the order of their inodes.
+func (t *table) copies() []Copy {
+	files := t.shared()
+	slices.SortFunc(files, func(a, b sized) int {
+		if a.size != b.size {
+			return cmp.Compare(b.size, a.size)
+		}
+		if a.inode != b.inode {
+			return cmp.Compare(a.inode, b.inode)
+		}
+		if c := t.compareInodes(a.at, b.at); c != 0 {
+			return c
+		}
+		return strings.Compare(t.path(a.at), t.path(b.at)) // names of one inode
+	})
+	files, inodes := t.dropUnique(files)
+	copies := make([]Copy, 0, inodes)
+	var paths paths
+	for i, f := range files {
+		file := t.file(f.at, &paths)
+		if i > 0 && t.isSame(f, files[i-1]) {
+			last := &copies[len(copies)-1]
+			last.OtherPaths = append(last.OtherPaths, file.Path)
+			continue
+		}
+		copies = append(copies, Copy{File: file})
+	}
+	return copies
+}
+
+// dropUnique returns the files of each size that at least two inodes have, and how many
+// inodes these are. Files are sorted.
+func (t *table) dropUnique(files []sized) (kept []sized, inodes int) {
+	kept = files[:0]
+	for len(files) > 0 {
+		n, same := 1, 1
+		for ; n < len(files) && files[n].size == files[0].size; n++ {
+			if !t.isSame(files[n], files[n-1]) {
+				same++
+			}
+		}
+		if same > 1 {
+			kept = append(kept, files[:n]...)
+			inodes += same
+		}
+		files = files[n:]
+	}
+	return kept, inodes
+}
+
+// isSame reports whether two files of one size are names of one inode.
+func (t *table) isSame(a, b sized) bool {
+	return a.inode == b.inode && t.compareInodes(a.at, b.at) == 0
+}
+
+// compareInodes orders files by their inodes.
+func (t *table) compareInodes(a, b uint32) int {
+	return t.inode(t.at(a)).compare(t.inode(t.at(b)))
+}
+
+func (t *table) inode(r *record) inode {
+	return inode{t.directories[r.directory].device, r.inode, r.modTime(), r.changeTime()}
+}
+
+func (t *table) file(i uint32, paths *paths) File {
+	r := t.at(i)
+	d := &t.directories[r.directory]
+	return File{
+		Path: paths.join(d.path, t.name(r)), Size: r.size,
+		Device: d.device, Inode: r.inode, ModTime: r.modTime(), ChangeTime: r.changeTime(),
+		Links: r.links, Allocated: r.allocated,
+	}
+}
+
+// paths makes paths that are parts of larger strings, so that memory is taken for
+// many at once.
+type paths struct{ strings.Builder }
+
+// join is the function join, of a name that is not empty.
+func (p *paths) join(dir string, name []byte) string {
+	if need := len(dir) + len("/") + len(name); p.Cap()-p.Len() < need {
+		p.Reset()
+		p.Grow(max(need, pathsAtOnce))
+	}
+	start := p.Len()
+	p.WriteString(dir)
+	p.WriteString(separator(dir))
+	p.Write(name)
+	return p.String()[start:]
+}
+
+// shared returns all files of a size that another has, and a few more.
+func (t *table) shared() []sized {
+	sizes := newMaybeDuplicated(t.files)
+	for _, records := range t.records {
+		for i := range records {
+			sizes.add(uint64(records[i].size))
+		}
+	}
+	n := 0
+	for _, records := range t.records {
+		for i := range records {
+			if sizes.twice(uint64(records[i].size)) {
+				n++
+			}
+		}
+	}
+	files := make([]sized, 0, n)
+	for k, records := range t.records {
+		for i := range records {
+			if r := &records[i]; sizes.twice(uint64(r.size)) {
+				files = append(files, sized{r.size, r.inode, uint32(k*recordsAtOnce + i)})
+			}
+		}
+	}
+	return files
+}

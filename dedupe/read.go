@@ -1,0 +1,297 @@
+package dedupe
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Signed is a copy with what reading it gave, or the problem that kept it from being
+// read.
+type Signed struct {
+	*Copy
+	Ends    Ends   // zero if the file is small, or if they were not wanted
+	Digest  Digest // zero if it is not known
+	Work    Work
+	Problem *Problem // it failed, or wraps the error of the context that ended before
+}
+
+// fail records why reading failed; nil if it did not.
+func (s *Signed) fail(err error) {
+	if s.Problem = nil; err != nil {
+		s.Problem = asProblem(s.Path, err)
+	}
+}
+
+// Read reads the ends of copies, or all of them, largest first, and yields each once it
+// is signed. It notes in the copy what it learned, so that the next stage need not read
+// it again. Copies that are known are not read, and small files have no ends.
+//
+// A copy that cannot be read under one name is read under another; each name that
+// fails is yielded with its problem. When ctx ends, copies that nobody has begun to
+// read are not yielded.
+//
+// Read holds all copies while it runs, and signs those of one size together where that
+// spares work. So give it as many copies of a size at once as you can; but any split
+// of them joins to the same groups.
+func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) iter.Seq[Signed] {
+	return func(yield func(Signed) bool) {
+		if eng.Hasher == nil {
+			h, stop := eng.start(eng.Workers)
+			defer stop()
+			eng.Hasher = h
+		}
+		s := newStage(copies, depth, eng)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer s.abandon()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			await(ctx, func() { s.run(ctx) })
+		}()
+		for more := true; more; {
+			select {
+			case <-ended:
+				more = false
+			case <-s.some:
+			}
+			for _, signed := range s.collect() {
+				if !yield(signed) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// stage is one Read on its way.
+type stage struct {
+	copies []*Copy // to be read; largest first, those of one class together
+	known  []*Copy // with known ends, largest first; only if ends are wanted
+	depth  Stage
+	eng    Engine
+	limit  int // how many files of a size are read together, at most
+
+	mu      sync.Mutex
+	next    int // the first copy that was not claimed
+	waiting int // copies that were not claimed
+	workers int // that were started
+
+	// Of the class that next is in, or was in: the first copy of another, how many
+	// batches it is read in, the copy after those that these begin with, and the ends
+	// that are known of others of this size.
+	classEnd, batches, batchesEnd int
+	peers                         []Ends
+
+	ready     []Signed
+	some      chan struct{} // holds one if there is much in ready
+	abandoned bool          // nobody waits for what is found now
+}
+
+func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
+	s := &stage{depth: depth, eng: eng, limit: eng.batchLimit(), some: make(chan struct{}, 1)}
+	var answered []Event
+	todo := Event{Stage: depth}
+	for c := range copies {
+		if e, read := s.sort(c); read || e.Work != (Work{}) {
+			todo.Files++
+			todo.Bytes += s.most(c.File)
+			if !read {
+				answered = append(answered, e)
+			}
+		}
+	}
+	if !slices.IsSortedFunc(s.copies, s.order) {
+		slices.SortFunc(s.copies, s.order)
+	}
+	slices.SortStableFunc(s.known, func(a, b *Copy) int { return cmp.Compare(b.Size, a.Size) })
+	s.waiting = len(s.copies)
+	eng.observe(todo)
+	for _, e := range answered {
+		eng.observe(e)
+	}
+	return s
+}
+
+// sort puts a copy where it belongs: among those that are to be read, or with those that
+// need not be, with what that spares.
+func (s *stage) sort(c *Copy) (answered Event, read bool) {
+	e := Event{Stage: s.depth}
+	switch {
+	case s.depth == StageEnds && c.Size <= smallMax:
+		s.ready = append(s.ready, Signed{Copy: c})
+		return e, false
+	case s.depth == StageEnds && c.Ends != 0:
+		s.known = append(s.known, c)
+		signed := Signed{Copy: c, Ends: c.Ends, Work: spared(c.EndsLength(), 0)}
+		if c.Digest != (Digest{}) && !c.Large() {
+			signed.Digest, signed.Work, c.Counted = c.Digest, spared(c.Size, 1), true
+		}
+		e.Work = signed.Work
+		s.ready = append(s.ready, signed)
+		return e, false
+	case s.depth == StageWhole && c.Digest != (Digest{}):
+		signed := Signed{Copy: c, Ends: c.Ends, Digest: c.Digest}
+		if !c.Counted {
+			signed.Work, c.Counted = spared(c.Size, 1), true
+		}
+		e.Work = signed.Work
+		s.ready = append(s.ready, signed)
+		return e, false
+	}
+	s.copies = append(s.copies, c)
+	return e, true
+}
+
+// spared is the work that a known copy spares. Files count when their digest is known.
+func spared(bytes, files int64) Work {
+	return Work{OpensSpared: 1, BytesSpared: bytes, FilesKnown: files}
+}
+
+// order is that in which copies are read: the largest first, so that no worker is left
+// alone with one at the end.
+func (s *stage) order(a, b *Copy) int {
+	if a.Size != b.Size {
+		return cmp.Compare(b.Size, a.Size)
+	}
+	if c := s.compareClasses(a, b); c != 0 {
+		return c
+	}
+	return cmp.Or(compareInodes(a.File, b.File), strings.Compare(a.Path, b.Path))
+}
+
+// compareClasses orders copies of one size; it returns 0 for those that may be equal.
+func (s *stage) compareClasses(a, b *Copy) int {
+	if s.depth == StageEnds || !a.Large() {
+		return 0
+	}
+	return cmp.Compare(a.Ends, b.Ends)
+}
+
+// most is how much of a file may be read: all of those with equal ends, unless they
+// are large.
+func (s *stage) most(f File) int64 {
+	if s.depth == StageEnds && f.Large() {
+		return f.EndsLength()
+	}
+	return f.Size
+}
+
+// hash has a batch signed.
+func (s *stage) hash(ctx context.Context, b Batch) {
+	for i, signed := range s.sign(ctx, b) {
+		s.settle(ctx, b.Copies[i], signed)
+	}
+}
+
+// sign has a batch signed, and remembered.
+func (s *stage) sign(ctx context.Context, b Batch) []Signed {
+	if s.eng.Remember == nil {
+		return s.eng.Hasher.Hash(ctx, b)
+	}
+	begun := s.eng.now()
+	signed := s.eng.Hasher.Hash(ctx, b)
+	s.eng.Remember(ctx, begun, signed)
+	return signed
+}
+
+// settle takes what became of a copy under its first name, and tries its others until
+// one can be read.
+func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
+	rest := Copy{File: c.File, OtherPaths: c.OtherPaths}
+	var failed []Signed
+	for signed.Problem != nil {
+		signed.Copy = &Copy{File: rest.File}
+		failed = append(failed, signed)
+		if ctx.Err() != nil {
+			for i := range failed {
+				failed[i].fail(ctx.Err()) // perhaps it failed for no other reason
+			}
+			break
+		}
+		if len(rest.OtherPaths) == 0 {
+			break
+		}
+		rest.Path, rest.OtherPaths = rest.OtherPaths[0], rest.OtherPaths[1:]
+		signed = s.sign(ctx, Batch{Copies: []*Copy{{File: rest.File}}, Want: s.depth, More: true})[0]
+	}
+	s.finish(c, rest, signed, failed)
+}
+
+// finish takes what became of a copy at last, the names of it that could be read or were
+// not needed, and the attempts that failed.
+func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned {
+		return
+	}
+	var work Work
+	for _, f := range failed {
+		work.add(f.Work)
+	}
+	s.ready = append(s.ready, failed...)
+	if signed.Problem == nil {
+		c.Path, c.OtherPaths = rest.Path, rest.OtherPaths
+		c.Ends = cmp.Or(signed.Ends, c.Ends)
+		if signed.Digest != (Digest{}) {
+			c.Digest, c.Counted = signed.Digest, true
+		}
+		signed.Copy = c
+		work.add(signed.Work)
+		s.ready = append(s.ready, signed)
+	}
+	s.eng.observe(Event{Stage: s.depth, Work: work})
+	if len(s.ready) >= 256 {
+		select {
+		case s.some <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// collect returns what is ready, once.
+func (s *stage) collect() []Signed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ready := s.ready
+	s.ready = nil
+	return ready
+}
+
+// abandon keeps those that still run from changing anything.
+func (s *stage) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abandoned = true
+}
+
+// hungAfter is how long a cancelled stage waits for its goroutines. One that is
+// in a system call on a mount that hangs can't be interrupted, and is left.
+const hungAfter = 250 * time.Millisecond
+
+// await runs run beside the caller until it ends, or until ctx is cancelled and it
+// hangs. It reports which.
+func await(ctx context.Context, run func()) (finished bool) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		run()
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+		return true
+	case <-time.After(hungAfter):
+		return false
+	}
+}

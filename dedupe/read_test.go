@@ -1,0 +1,201 @@
+package dedupe
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/fixtures"
+)
+
+// linkedTree makes copies of files of several sizes, each with hard links whose names
+// are far apart, in the working directory.
+func linkedTree(t *testing.T) {
+	t.Helper()
+	for kind, size := range []int{10, smallMax + 1, mediumMax + 1} {
+		content := random(size)
+		for _, copy := range []string{"a", "b", "c"} {
+			name := fmt.Sprint(copy, kind)
+			write(t, content, name)
+			for _, link := range []string{"z" + name, "0" + name} {
+				if err := os.Link(name, link); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// TestReadFinished reads what Scan returned, whose files are sorted by path. It finds
+// the same copies again, and leaves the report as it was.
+func TestReadFinished(t *testing.T) {
+	t.Chdir(t.TempDir())
+	linkedTree(t)
+	opts := options{Roots: []string{"."}, Mode: Goroutines, Workers: 4}
+	whole := scan(t, opts)
+	before := slices.Clone(whole.Groups)
+	for _, depth := range []Stage{StageEnds, StageWhole} {
+		var copies []*Copy
+		for f := range whole.Files() { // each name by itself
+			copies = append(copies, &Copy{File: f})
+		}
+		classes := slices.Collect(Join(Read(t.Context(), slices.Values(copies), depth, opts.engine()), depth))
+		if len(classes) != len(whole.Groups) {
+			t.Fatalf("%s: %d classes, were %d groups", depth, len(classes), len(whole.Groups))
+		}
+		for _, class := range classes {
+			if g := groupOf(class); g.Copies() != 3 || len(g.Files) != 9 {
+				t.Errorf("%s: %d copies among %d files of size %d, want 3 among 9", depth, g.Copies(), len(g.Files), g.Size)
+			}
+		}
+	}
+	if diff := cmp.Diff(before, whole.Groups, cmp.AllowUnexported(Group{})); diff != "" {
+		t.Errorf("the finished report changed:\n%s", diff)
+	}
+}
+
+// TestSplitReads splits the copies before each stage in any way, also within one size
+// and between the names of one inode, shuffles them, and reads each part by itself: the
+// groups are those of Scan. In one part the stages are the scan.
+func TestSplitReads(t *testing.T) {
+	t.Chdir(t.TempDir())
+	linkedTree(t)
+	if _, err := fixtures.Make(t.Context(), "tree", fixtures.Spec{Files: 300, Layout: fixtures.Tree, Seed: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		write(t, variant([]int{smallMax + 1, lastFrom, mediumMax + 1}[i%3], i%7), fmt.Sprint("v", i))
+	}
+	opts := options{Roots: []string{"."}, Mode: Goroutines, Workers: 4}
+	want := scan(t, opts)
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		found, err := walk(t.Context(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := 1 + rnd.IntN(5)
+		copies := found.Copies()
+		var r Report
+		for _, depth := range []Stage{StageEnds, StageWhole} {
+			var signed []Signed
+			for _, part := range split(rnd, copies, parts) {
+				signed = slices.AppendSeq(signed, Read(t.Context(), slices.Values(part), depth, opts.engine()))
+			}
+			rnd.Shuffle(len(signed), func(i, j int) { signed[i], signed[j] = signed[j], signed[i] })
+			classes := Join(slices.Values(signed), depth)
+			copies = flatten(classes)
+			if depth == StageWhole {
+				for class := range classes {
+					r.Groups = append(r.Groups, groupOf(class))
+				}
+			}
+		}
+		r.sort()
+		if diff := cmp.Diff(want.Groups, r.Groups, cmp.AllowUnexported(Group{})); diff != "" {
+			t.Fatalf("seed %d, %d parts (-scan +parts):\n%s", seed, parts, diff)
+		}
+	}
+}
+
+// split splits copies into parts, at random. Some names of one inode come apart.
+func split(rnd *rand.Rand, copies iter.Seq[*Copy], parts int) [][]*Copy {
+	all := make([][]*Copy, parts)
+	add := func(c Copy) {
+		i := rnd.IntN(parts)
+		all[i] = append(all[i], &c)
+	}
+	for c := range copies {
+		apart := *c
+		if len(c.OtherPaths) > 0 && parts > 1 && rnd.IntN(2) == 0 {
+			apart.OtherPaths = nil
+			other := *c
+			other.Path, other.OtherPaths = c.OtherPaths[0], c.OtherPaths[1:]
+			add(other)
+		}
+		add(apart)
+	}
+	for _, part := range all {
+		rnd.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+	}
+	return all
+}
+
+// TestSplitWalks walks a tree from any frontiers, with budgets, in parts: merged, the
+// inventories are that of one walk.
+func TestSplitWalks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	linkedTree(t)
+	if _, err := fixtures.Make(t.Context(), "tree", fixtures.Spec{Files: 300, Layout: fixtures.Tree, Seed: 2}); err != nil {
+		t.Fatal(err)
+	}
+	sel := Selection{Roots: []string{".", "tree", "./"}, Filter: Filter{Exclude: []string{"tree/*1*"}}}
+	whole, left, err := Walk(t.Context(), sel, nil, Engine{Workers: 4})
+	if err != nil || len(left) > 0 {
+		t.Fatal(err, left)
+	}
+	want := inventoryText(&whole)
+	for seed := range uint64(30) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		var all Inventory
+		frontiers := []Frontier{{Root: "."}, {Root: "tree"}}
+		for len(frontiers) > 0 {
+			i := rnd.IntN(len(frontiers))
+			f := frontiers[i]
+			frontiers = slices.Delete(frontiers, i, i+1)
+			if n := 1 + rnd.IntN(3); f.Of == 0 && n > 1 {
+				for part := range n {
+					frontiers = append(frontiers, Frontier{f.Root, f.Dir, part, n})
+				}
+				continue
+			}
+			found, left, err := Walk(t.Context(), sel, []Frontier{f}, Engine{Workers: 1 + rnd.IntN(4), Budget: int64(rnd.IntN(20))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Merge(&found)
+			frontiers = append(frontiers, left...)
+		}
+		if diff := cmp.Diff(want, inventoryText(&all)); diff != "" {
+			t.Fatalf("seed %d (-one walk +many):\n%s", seed, diff)
+		}
+	}
+}
+
+// inventoryText is all that an inventory has, in one order.
+func inventoryText(v *Inventory) (lines []string) {
+	for f := range v.All() {
+		lines = append(lines, fmt.Sprintf("%+v", f))
+	}
+	slices.Sort(lines)
+	return append(lines, fmt.Sprint(v.Files, v.Bytes, v.Directories, v.Problems, v.Skipped, v.Interrupted))
+}
+
+// TestSelectionJSON holds that selections and frontiers survive JSON, with any bytes in
+// names and globs.
+func TestSelectionJSON(t *testing.T) {
+	for _, want := range []Selection{
+		{},
+		{Roots: []string{"/a", "b\xff\n", ""}, Filter: Filter{1, 2, []string{"*.\xfe"}, []string{"x", "\x00"}}, OneFileSystem: true},
+	} {
+		b, err := json.Marshal(want)
+		var got Selection
+		if err != nil || json.Unmarshal(b, &got) != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v came back as %+v from %s, error %v", want, got, b, err)
+		}
+	}
+	for _, want := range []Frontier{{}, {"/a", "b/\xff", 3, 7}, {"\xff", "", 0, 0}} {
+		b, err := json.Marshal(want)
+		var got Frontier
+		if err != nil || json.Unmarshal(b, &got) != nil || got != want {
+			t.Errorf("%+v came back as %+v from %s, error %v", want, got, b, err)
+		}
+	}
+}
