@@ -81,7 +81,7 @@ type inode struct {
 	modTime, changeTime Timestamp
 }
 
-func (f File) inode() inode {
+func (f *File) inode() inode {
 	return inode{f.Device, f.Inode, f.ModTime, f.ChangeTime}
 }
 
@@ -94,7 +94,12 @@ func (i inode) compare(j inode) int {
 }
 
 // compareInodes orders files by their inodes.
-func compareInodes(a, b File) int { return a.inode().compare(b.inode()) }
+func compareInodes(a, b *File) int {
+	if a.Inode != b.Inode {
+		return cmp.Compare(a.Inode, b.Inode)
+	}
+	return a.inode().compare(b.inode())
+}
 
 // Copy is one inode with all names that were found, and what is known of its content
 // without reading it. An index or an earlier stage found that out.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,8 @@ type Batch struct {
 
 	More  bool   // there are more files of this size
 	Peers []Ends // of some of these, as far as they are known
+
+	room []Signed // for the answer, if it is long enough
 }
 
 // ErrChanged is wrapped by the Problem of a file that did not stay as it was
@@ -60,9 +63,9 @@ type LocalHasher struct {
 // Hash implements Hasher. Several files that are wanted as a whole are read in
 // lockstep: for large files, where they may be equal, that is cheaper.
 func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
-	signed := make([]Signed, len(b.Copies))
+	signed := slices.Grow(b.room[:0], len(b.Copies))[:len(b.Copies)]
 	for i, c := range b.Copies {
-		signed[i].Copy = c
+		signed[i] = Signed{Copy: c}
 	}
 	switch {
 	case b.Want == StageEnds:

@@ -33,7 +33,7 @@ func TestTable(t *testing.T) {
 			if n := int64(len(class)); n != inodes(want) {
 				t.Errorf("%d files, size %d: %d copies of %d inodes: names of one inode are not together", n, size, n, inodes(want))
 			}
-			if !slices.IsSortedFunc(files, compareInodes) {
+			if !slices.IsSortedFunc(files, func(a, b File) int { return compareInodes(&a, &b) }) {
 				t.Errorf("%d files, size %d: not in the order in which Read reads: %v", n, size, files)
 			}
 			for _, files := range [][]File{files, want} {

@@ -21,7 +21,13 @@ func Join(signed iter.Seq[Signed], by Stage) iter.Seq[[]*Copy] {
 	return func(yield func([]*Copy) bool) {
 		copies := mayHaveEqual(signed, by)
 		slices.SortFunc(copies, func(a, b *Copy) int {
-			return cmp.Or(cmp.Compare(b.Size, a.Size), compareSigns(a, b, by), compareInodes(a.File, b.File))
+			if a.Size != b.Size {
+				return cmp.Compare(b.Size, a.Size)
+			}
+			if c := compareSigns(a, b, by); c != 0 {
+				return c
+			}
+			return compareNames(a, b)
 		})
 		for len(copies) > 0 {
 			n := 1
@@ -83,9 +89,9 @@ func alike(a, b *Copy, by Stage) bool {
 // mergeNames returns the copies in the order of their inodes, those of one inode as one
 // copy with all names.
 func mergeNames(copies []*Copy) (class []*Copy) {
-	slices.SortFunc(copies, func(a, b *Copy) int {
-		return cmp.Or(compareInodes(a.File, b.File), strings.Compare(a.Path, b.Path))
-	})
+	if !slices.IsSortedFunc(copies, compareNames) { // their ends differ in what is known
+		slices.SortFunc(copies, compareNames)
+	}
 	class = make([]*Copy, 0, len(copies))
 	for _, c := range copies {
 		last := len(class) - 1

@@ -46,6 +46,12 @@ func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) 
 			eng.Hasher = h
 		}
 		s := newStage(copies, depth, eng)
+		for _, c := range s.answered {
+			if !yield(s.answer(c)) {
+				return
+			}
+		}
+		s.answered = nil
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer s.abandon()
@@ -54,14 +60,16 @@ func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) 
 			defer close(ended)
 			await(ctx, func() { s.run(ctx) })
 		}()
+		var ready []Signed
 		for more := true; more; {
 			select {
 			case <-ended:
 				more = false
 			case <-s.some:
 			}
-			for _, signed := range s.collect() {
-				if !yield(signed) {
+			ready = s.collect(ready)
+			for i := range ready {
+				if !yield(ready[i]) {
 					return
 				}
 			}
@@ -71,11 +79,12 @@ func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) 
 
 // stage is one Read on its way.
 type stage struct {
-	copies []*Copy // to be read; largest first, those of one class together
-	known  []*Copy // with known ends, largest first; only if ends are wanted
-	depth  Stage
-	eng    Engine
-	limit  int // how many files of a size are read together, at most
+	copies   []*Copy // to be read; largest first, those of one class together
+	answered []*Copy // not to be read
+	known    []*Copy // with known ends, largest first; only if ends are wanted
+	depth    Stage
+	eng      Engine
+	limit    int // how many files of a size are read together, at most
 
 	mu      sync.Mutex
 	next    int // the first copy that was not claimed
@@ -95,15 +104,19 @@ type stage struct {
 
 func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
 	s := &stage{depth: depth, eng: eng, limit: eng.batchLimit(), some: make(chan struct{}, 1)}
-	var answered []Event
 	todo := Event{Stage: depth}
 	for c := range copies {
-		if e, read := s.sort(c); read || e.Work != (Work{}) {
+		switch {
+		case depth == StageEnds && c.Size <= smallMax, depth == StageWhole && c.Digest != (Digest{}):
+			s.answered = append(s.answered, c)
+		case depth == StageEnds && c.Ends != 0:
+			s.answered, s.known = append(s.answered, c), append(s.known, c)
+		default:
+			s.copies = append(s.copies, c)
+		}
+		if s.counts(c) {
 			todo.Files++
 			todo.Bytes += s.most(c.File)
-			if !read {
-				answered = append(answered, e)
-			}
 		}
 	}
 	if !slices.IsSortedFunc(s.copies, s.order) {
@@ -112,40 +125,35 @@ func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
 	slices.SortStableFunc(s.known, func(a, b *Copy) int { return cmp.Compare(b.Size, a.Size) })
 	s.waiting = len(s.copies)
 	eng.observe(todo)
-	for _, e := range answered {
-		eng.observe(e)
-	}
 	return s
 }
 
-// sort puts a copy where it belongs: among those that are to be read, or with those that
-// need not be, with what that spares.
-func (s *stage) sort(c *Copy) (answered Event, read bool) {
-	e := Event{Stage: s.depth}
-	switch {
-	case s.depth == StageEnds && c.Size <= smallMax:
-		s.ready = append(s.ready, Signed{Copy: c})
-		return e, false
-	case s.depth == StageEnds && c.Ends != 0:
-		s.known = append(s.known, c)
-		signed := Signed{Copy: c, Ends: c.Ends, Work: spared(c.EndsLength(), 0)}
-		if c.Digest != (Digest{}) && !c.Large() {
-			signed.Digest, signed.Work, c.Counted = c.Digest, spared(c.Size, 1), true
-		}
-		e.Work = signed.Work
-		s.ready = append(s.ready, signed)
-		return e, false
-	case s.depth == StageWhole && c.Digest != (Digest{}):
-		signed := Signed{Copy: c, Ends: c.Ends, Digest: c.Digest}
-		if !c.Counted {
-			signed.Work, c.Counted = spared(c.Size, 1), true
-		}
-		e.Work = signed.Work
-		s.ready = append(s.ready, signed)
-		return e, false
+// counts reports whether a copy is part of what the stage has to do: it is to be read,
+// or what knowing it spares is not counted yet.
+func (s *stage) counts(c *Copy) bool {
+	if s.depth == StageEnds {
+		return c.Size > smallMax
 	}
-	s.copies = append(s.copies, c)
-	return e, true
+	return c.Digest == (Digest{}) || !c.Counted
+}
+
+// answer signs a copy that need not be read, and counts what that spares.
+func (s *stage) answer(c *Copy) Signed {
+	signed := Signed{Copy: c, Ends: c.Ends}
+	whole := s.depth == StageWhole || c.Digest != (Digest{}) && !c.Large()
+	switch {
+	case !s.counts(c):
+		if s.depth == StageWhole {
+			signed.Digest = c.Digest
+		}
+		return signed
+	case whole:
+		signed.Digest, signed.Work, c.Counted = c.Digest, spared(c.Size, 1), true
+	default:
+		signed.Work = spared(c.EndsLength(), 0)
+	}
+	s.eng.observe(Event{Stage: s.depth, Work: signed.Work})
+	return signed
 }
 
 // spared is the work that a known copy spares. Files count when their digest is known.
@@ -162,7 +170,15 @@ func (s *stage) order(a, b *Copy) int {
 	if c := s.compareClasses(a, b); c != 0 {
 		return c
 	}
-	return cmp.Or(compareInodes(a.File, b.File), strings.Compare(a.Path, b.Path))
+	return compareNames(a, b)
+}
+
+// compareNames orders copies by their inodes, and those of one inode by their names.
+func compareNames(a, b *Copy) int {
+	if c := compareInodes(&a.File, &b.File); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Path, b.Path)
 }
 
 // compareClasses orders copies of one size; it returns 0 for those that may be equal.
@@ -183,10 +199,12 @@ func (s *stage) most(f File) int64 {
 }
 
 // hash has a batch signed.
-func (s *stage) hash(ctx context.Context, b Batch) {
-	for i, signed := range s.sign(ctx, b) {
-		s.settle(ctx, b.Copies[i], signed)
+func (s *stage) hash(ctx context.Context, b *Batch) {
+	signed := s.sign(ctx, *b)
+	for i := range signed {
+		s.settle(ctx, b.Copies[i], signed[i])
 	}
+	b.room = signed
 }
 
 // sign has a batch signed, and remembered.
@@ -255,12 +273,12 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 	}
 }
 
-// collect returns what is ready, once.
-func (s *stage) collect() []Signed {
+// collect returns what is ready, once, and takes room for what follows.
+func (s *stage) collect(room []Signed) []Signed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ready := s.ready
-	s.ready = nil
+	s.ready = room[:0]
 	return ready
 }
 

@@ -21,10 +21,12 @@ func (s *stage) run(ctx context.Context) {
 		defer allClaimed()
 		var b Batch
 		for ctx.Err() == nil {
+			room := b.room
 			if b = s.claim(b.Copies[:0]); len(b.Copies) == 0 {
 				break
 			}
-			s.hash(ctx, b)
+			b.room = room
+			s.hash(ctx, &b)
 		}
 		return nil
 	}
@@ -52,21 +54,20 @@ func (s *stage) claim(copies []*Copy) Batch {
 		s.enter(s.next)
 	}
 	large := s.copies[s.next].Large()
-	n := 1
-	switch {
-	case large && s.depth == StageWhole: // and all workers have their share
-		n = max(1, min(s.classEnd-s.next, s.limit, s.waiting/s.workers))
-		fallthrough
-	default:
-		b.Copies = append(b.Copies, s.copies[s.next:s.next+n]...)
-		s.next += n
-	case !large && s.depth == StageEnds:
+	if !large && s.depth == StageEnds {
 		for i := s.next; i < s.classEnd; i += s.batches {
 			b.Copies = append(b.Copies, s.copies[i])
 		}
 		if s.next++; s.next == s.batchesEnd {
 			s.next = s.classEnd
 		}
+	} else {
+		n := 1
+		if large && s.depth == StageWhole { // and all workers have their share
+			n = max(1, min(s.classEnd-s.next, s.limit, s.waiting/s.workers))
+		}
+		b.Copies = append(b.Copies, s.copies[s.next:s.next+n]...)
+		s.next += n
 	}
 	b.Peers = s.peers
 	b.More = len(b.Copies) == 1 || len(s.peers) > 0 || s.batches > 1
