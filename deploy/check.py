@@ -1,8 +1,8 @@
-"""Checks the template: run by deploy/check, with what that installs.
+"""Checks the template. deploy/check installs what this needs and runs it.
 
-It is linted as it is, then deployed on paper once for each case below: rules,
-the SAM transform, conditions. Each result is linted and must keep the promises.
-Between them the cases make every condition both true and false.
+First lint the template. Then apply its rules, the SAM transform and its conditions
+to each case below. Lint each result and check that it keeps the promises. Together,
+the cases make every condition both true and false.
 """
 
 import copy
@@ -64,7 +64,7 @@ NO_VALUE = object()
 
 
 def evaluate(x, params, conditions):
-    """x with conditions decided and parameters filled in; references to resources stay."""
+    """Returns x with conditions and parameters resolved. References to resources stay."""
     if isinstance(x, list):
         return [v for v in (evaluate(v, params, conditions) for v in x) if v is not NO_VALUE]
     if not isinstance(x, dict):
@@ -97,7 +97,7 @@ def obeys_rules(template, params):
 
 
 def deploy(template, params, seen):
-    """The resources that CloudFormation would make."""
+    """Returns the resources that CloudFormation would create."""
     template = copy.deepcopy(template)
     template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"  # as sam package does
     template = transform(template, {k: str(v) for k, v in params.items()}, lambda: {})
@@ -117,7 +117,7 @@ def deploy(template, params, seen):
 
 
 def needed_by(name, resources):
-    """All that is made before a resource."""
+    """Returns everything that is created before a resource."""
     found, todo = set(), [name]
 
     def names(x):
@@ -140,7 +140,7 @@ def needed_by(name, resources):
 
 
 def promises(params, resources):
-    """Yields each promise, and whether the resources keep it."""
+    """Yields each promise and whether the resources keep it."""
 
     def of(kind):
         return [r["Properties"] for r in resources.values() if r["Type"] == kind]
@@ -258,7 +258,7 @@ def promises(params, resources):
     yield "alarms", {a["MetricName"] for a in alarms} == {"Errors", "Throttles", "Duration", "5xx"} | failures
     counted = {(t["MetricNamespace"]["Ref"], t["MetricName"]) for f in of("AWS::Logs::MetricFilter") for t in f["MetricTransformations"]}
     yield "failures of the index are counted", counted == {("AWS::StackName", name) for name in failures}
-    # That the function logs this event, a test of cmd/lambda tells.
+    # A test in cmd/lambda checks that the function logs this event.
     yield "by their event, not by what a message says", all(
         re.fullmatch(r'\{ \$\.event = "[a-z_]+" \}', f["FilterPattern"]) for f in of("AWS::Logs::MetricFilter"))
     yield "alarms tell", all(("AlarmActions" in a) == bool(params["AlarmTopicArn"]) for a in alarms)
@@ -271,7 +271,7 @@ def main(path, directory):
     said = logging.Handler(logging.WARNING)
     said.emit = lambda record: failures.append("a log line: " + record.getMessage())
     logging.getLogger().addHandler(said)
-    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # its own, about itself
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # telemetry about itself
 
     template = yaml_parse(pathlib.Path(path).read_text())
     defaults = {k: p["Default"] for k, p in template["Parameters"].items()}
@@ -292,7 +292,7 @@ def main(path, directory):
     failures += [f"not refused by the rules: {r}" for r in REFUSED if obeys_rules(template, {**defaults, **r})]
     failures += [f"no case where {c} is {v}" for c in template["Conditions"] for v in (True, False) if (c, v) not in seen]
 
-    # All checks, also those that only inform.
+    # Include informational checks.
     for what in [path], [str(f) for f in files]:
         lint = [pathlib.Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--regions",
                 "us-east-1", "eu-west-1", "ap-northeast-1", "--", *what]

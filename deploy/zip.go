@@ -1,11 +1,11 @@
 //go:build ignore
 
-// Zip makes a zip for Lambda that depends on nothing but the content of its files:
+// Zip creates a zip file for Lambda. The same content always gives the same bytes:
 //
 //	go run deploy/zip.go out.zip bootstrap...
 //
-// Each file is executable, has a fixed time, and is there by its name without
-// directories. A zip above 10 MiB is refused.
+// Each file is executable, has a fixed time, and loses its directory. A zip file over
+// 10 MiB is an error.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-const limit = 10 << 20 // of the zip
+const limit = 10 << 20 // bytes
 
 func main() {
 	log.SetFlags(0)
@@ -62,7 +62,7 @@ func run(out string, files []string) error {
 		return err
 	}
 	if b.Len() > limit {
-		return fmt.Errorf("%s would have %d bytes, more than %d", out, b.Len(), limit)
+		return fmt.Errorf("%s would have %d bytes, but the limit is %d", out, b.Len(), limit)
 	}
 	return os.WriteFile(out, b.Bytes(), 0o644)
 }

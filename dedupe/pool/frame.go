@@ -44,7 +44,7 @@ func writeFrame(w io.Writer, payload []byte) error {
 }
 
 // readFrame reads one frame. It returns io.EOF if r ends before a frame starts,
-// io.ErrUnexpectedEOF if r ends inside one, and errGarbage if the bytes are no frame.
+// io.ErrUnexpectedEOF if r ends inside one, and errGarbage if the bytes are not a frame.
 func readFrame(r io.Reader) ([]byte, error) {
 	var header [headerSize]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
