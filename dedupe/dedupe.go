@@ -22,6 +22,7 @@
 //	engine.go           how to scan: resources, limits, hooks
 //	scan.go             the stages in order, and what they used
 //	walk.go             roots and frontiers → files
+//	filesystems.go      the file systems of the roots
 //	listing_*.go        the entries of a directory
 //	inventory.go        all files that were found, in few bytes each → copies
 //	maybeduplicated.go  keys added more than once
@@ -229,7 +230,7 @@ type Report struct {
 	Reason      Reason       // why Complete is false; empty if it is true
 	Started     time.Time    // when the scan began
 	Finished    time.Time    // when it had read the last file
-	FileSystems []FileSystem // of the roots, in the order of Roots
+	FileSystems []FileSystem // of the roots, in the order of Roots; none of a scan within a directory
 	Skipped     []Skipped    // by path
 	Filter      Filter       // what was asked for
 }

@@ -40,13 +40,25 @@ func (v *Inventory) Copies() iter.Seq[*Copy] {
 	if v.copies == nil {
 		v.copies, v.table = v.table.copies(), table{}
 	}
+	return pointers(v.copies)
+}
+
+// pointers yields a pointer to each of the copies.
+func pointers(copies []Copy) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
-		for i := range v.copies {
-			if !yield(&v.copies[i]) {
+		for i := range copies {
+			if !yield(&copies[i]) {
 				return
 			}
 		}
 	}
+}
+
+// split returns the copies that are larger than a size, in bytes, and the others.
+func (v *Inventory) split(size int64) (larger, others iter.Seq[*Copy]) {
+	v.Copies() // makes them, the largest first
+	n, _ := slices.BinarySearchFunc(v.copies, size, func(c Copy, size int64) int { return cmp.Compare(size, c.Size) })
+	return pointers(v.copies[:n]), pointers(v.copies[n:])
 }
 
 // Merge adds what another walk of the same selection found. Call it before Copies.

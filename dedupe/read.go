@@ -119,13 +119,31 @@ func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
 			todo.Bytes += s.most(c.File)
 		}
 	}
-	if !slices.IsSortedFunc(s.copies, s.order) {
-		slices.SortFunc(s.copies, s.order)
-	}
+	sortCopies(s.copies, s.order)
 	slices.SortStableFunc(s.known, func(a, b *Copy) int { return cmp.Compare(b.Size, a.Size) })
 	s.waiting = len(s.copies)
 	eng.observe(todo)
 	return s
+}
+
+// sortCopies sorts copies, the largest first. Most often they come by size, and only
+// those of some sizes have to be sorted.
+func sortCopies(copies []*Copy, order func(a, b *Copy) int) {
+	bySize := func(a, b *Copy) int { return cmp.Compare(b.Size, a.Size) }
+	if !slices.IsSortedFunc(copies, bySize) {
+		slices.SortFunc(copies, order)
+		return
+	}
+	for len(copies) > 0 {
+		n := 1
+		for n < len(copies) && copies[n].Size == copies[0].Size {
+			n++
+		}
+		if !slices.IsSortedFunc(copies[:n], order) {
+			slices.SortFunc(copies[:n], order)
+		}
+		copies = copies[n:]
+	}
 }
 
 // counts reports whether a copy is part of what the stage has to do: it is to be read,

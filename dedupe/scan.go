@@ -45,7 +45,8 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	}
 	var did tally
 	if !eng.HashAll {
-		copies = flatten(Join(did.count(Read(ctx, did.expect(copies), StageEnds, eng)), StageEnds))
+		large, small := found.split(smallMax) // small files have no ends
+		copies = chain(flatten(Join(did.count(Read(ctx, did.expect(large), StageEnds, eng)), StageEnds)), small)
 	}
 	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
 	for class := range Join(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole) {
@@ -67,6 +68,9 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		r.Stats.CPU, r.Stats.CPUUnknown = 0, true
 	}
 	r.sort()
+	if eng.Within == nil {
+		r.FileSystems = fileSystems(r.Roots)
+	}
 	return r, nil
 }
 
@@ -88,6 +92,19 @@ func flatten(classes iter.Seq[[]*Copy]) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		for class := range classes {
 			for _, c := range class {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// chain yields the copies of both.
+func chain(a, b iter.Seq[*Copy]) iter.Seq[*Copy] {
+	return func(yield func(*Copy) bool) {
+		for _, copies := range []iter.Seq[*Copy]{a, b} {
+			for c := range copies {
 				if !yield(c) {
 					return
 				}

@@ -111,10 +111,12 @@ func New(store Store) *Index { return &Index{Store: store, Now: time.Now} }
 // Scan is one scan's use of an index: Recall and Remember are made for
 // dedupe.Engine, see Attach.
 type Scan struct {
-	index *Index
-	where *locator
-	today day
-	dirs  map[string]*directory // by their path as in a File
+	index  *Index
+	where  *locator
+	today  day
+	dirs   map[string]*directory // by their path as in a File
+	all    []*directory          // those that have a place, each once
+	places map[place]int         // where they are in all
 
 	last    *directory // that directory returned
 	lastDir string
@@ -199,6 +201,7 @@ func (x *Index) scan(roots []string, within *os.File) *Scan {
 		where:   newLocator(roots, within, x.FileSystem),
 		today:   dayOf(now),
 		dirs:    make(map[string]*directory),
+		places:  make(map[place]int),
 		err:     x.failure(now),
 		writing: make(chan struct{}, 1),
 	}
@@ -250,7 +253,7 @@ func (s *Scan) recall(ctx context.Context, copies iter.Seq[*dedupe.Copy]) {
 	if !s.failed() {
 		s.look(ctx, candidates, s.fetch)
 	}
-	for _, d := range s.dirs {
+	for _, d := range s.all {
 		if level := levelFor(d.candidates); level > d.level {
 			d.level, d.stale, d.moves = level, true, true
 		}
@@ -291,6 +294,21 @@ func (s *Scan) Remember(ctx context.Context, begun time.Time, signed []dedupe.Si
 	}
 }
 
+// at returns the directory at a location: the same one for every path that leads there,
+// as through a bind mount.
+func (s *Scan) at(where location) *directory {
+	if where.fileSystem == "" {
+		return new(directory)
+	}
+	if i, known := s.places[where.place]; known && s.all[i].device == where.device {
+		return s.all[i]
+	}
+	d := &directory{location: where, wanted: true}
+	s.places[where.place] = len(s.all)
+	s.all = append(s.all, d)
+	return d
+}
+
 // directory returns the directory of a file. Most often it is that of the file before.
 func (s *Scan) directory(f dedupe.File) *directory {
 	dir := dirOf(f.Path)
@@ -299,7 +317,7 @@ func (s *Scan) directory(f dedupe.File) *directory {
 	}
 	d := s.dirs[dir]
 	if d == nil {
-		d = &directory{location: s.where.ofFile(dir, f), wanted: true}
+		d = s.at(s.where.ofFile(dir, f))
 		s.dirs[dir] = d
 	}
 	s.last, s.lastDir = d, dir
@@ -334,7 +352,7 @@ func (s *Scan) fetch(ctx context.Context, keys []Key) map[Key][]byte {
 // then, of those that are split, the parts that hold candidates.
 func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get getter) {
 	blocks := make(map[Key]piece)
-	for _, d := range s.dirs {
+	for _, d := range s.all {
 		if d.wanted && d.fileSystem != "" {
 			d.known, d.level, d.knownLevel = make(map[int][]entry), 0, 0
 			blocks[d.key(0, 0)] = piece{d, 0, 0}
@@ -344,7 +362,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 
 	clear(blocks)
 	split := false
-	for _, d := range s.dirs {
+	for _, d := range s.all {
 		d.wanted = d.wanted && d.level > 0
 		split = split || d.wanted
 	}
@@ -358,7 +376,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 		}
 	}
 	s.read(ctx, blocks, get)
-	for _, d := range s.dirs {
+	for _, d := range s.all {
 		d.wanted = false
 	}
 }

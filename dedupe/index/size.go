@@ -30,7 +30,7 @@ func (p piece) resize(bytes int) {
 // is counted as if it were.
 func (s *Scan) Blocks() iter.Seq2[int64, int64] {
 	return func(yield func(bytes, files int64) bool) {
-		for _, d := range s.dirs {
+		for _, d := range s.all {
 			if d.fileSystem != "" && !d.blocks(yield) {
 				return
 			}

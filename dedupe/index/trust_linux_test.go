@@ -244,6 +244,20 @@ func TestTwins(t *testing.T) {
 	}
 }
 
+// TestSamePlace scans a directory under two paths: what is known answers for both.
+func TestSamePlace(t *testing.T) {
+	w := newWorkplace(t)
+	w.mount("--bind", "src")
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	opts := options(w.path("src"), w.path("m"))
+	scan(t, x, opts)
+	for range 3 {
+		if _, work := scan(t, x, opts); work.Opens > 0 {
+			t.Errorf("%+v", work)
+		}
+	}
+}
+
 // TestCovered is that files which are mounted into the directory that an EFS-like mount
 // shows are read in every scan: on the mount, all files have one device.
 func TestCovered(t *testing.T) {
