@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"efsdedupe/dedupe"
@@ -39,7 +40,9 @@ func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 		l.try(within.Name(), l.within)
 		return l
 	}
-	for _, root := range roots {
+	// In order, for the identity that the user gives to go to the same one however the
+	// roots are ordered.
+	for _, root := range slices.Sorted(slices.Values(roots)) {
 		root = filepath.Clean(root)
 		if real, err := realPath(root); err == nil {
 			l.roots, l.real = append(l.roots, strings.TrimSuffix(root, "/")+"/"), append(l.real, real)
@@ -231,7 +234,7 @@ func (l *locator) resolve(dir string) (string, error) {
 // that mounts it: what the user gave, the server and its export, or the identity that a
 // local one keeps with its content. Two file systems never have the one that was given.
 func (l *locator) identify(m *mount.Mount) (string, error) {
-	if m.Kind == mount.NFS4 && l.fileSystem != "" && (l.given == 0 || l.given == m.Device) {
+	if m.IsTrusted() && l.fileSystem != "" && (l.given == 0 || l.given == m.Device) {
 		l.given = m.Device
 		return l.fileSystem, nil
 	}
@@ -243,9 +246,6 @@ func (l *locator) identify(m *mount.Mount) (string, error) {
 		return "", errTwin
 	}
 	l.devices[id] = m.Device
-	if l.fileSystem != "" && m.Kind != mount.NFS4 {
-		id = l.fileSystem + " " + id
-	}
 	return id, nil
 }
 
