@@ -10,7 +10,7 @@ import (
 
 // mount makes a file system of its own at dir, whose inodes have the numbers
 // that those of the next one have.
-func mount(t *testing.T, dir string) {
+func mountTmpfs(t *testing.T, dir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount file systems")
@@ -33,7 +33,7 @@ func mount(t *testing.T, dir string) {
 func TestMounts(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"in/a", "in/b"} {
-		mount(t, dir)
+		mountTmpfs(t, dir)
 		write(t, random(100), filepath.Join(dir, "file"))
 	}
 	a, b := asFound(t, "in/a/file"), asFound(t, "in/b/file")
