@@ -3,6 +3,7 @@ package dedupe
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,9 @@ func TestMounts(t *testing.T) {
 	r = scan(t, options{Roots: []string{"in"}, OneFileSystem: true})
 	if got := groups(r); len(got) != 1 || got[0].Paths != "in/here\x00in/there" || r.Stats.Directories != 1 {
 		t.Errorf("%+v", r)
+	}
+	if want := []Skipped{{"in/a", "one_file_system"}, {"in/b", "one_file_system"}}; !slices.Equal(r.Skipped, want) {
+		t.Errorf("skipped: %v, want %v", r.Skipped, want)
 	}
 	// A root on another file system was asked for.
 	r = scan(t, options{Roots: []string{"in", "in/b"}, OneFileSystem: true})

@@ -572,3 +572,27 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("%v, %v", r, err)
 	}
 }
+
+// TestReclaimableAllocated frees the most that is possible without the last copy.
+func TestReclaimableAllocated(t *testing.T) {
+	copyOf := func(allocated int64, links uint32, names int) *Copy {
+		c := &Copy{File: File{Allocated: allocated, Links: links}}
+		c.OtherPaths = make([]string, names-1)
+		return c
+	}
+	for _, test := range []struct {
+		name  string
+		class []*Copy
+		want  int64
+	}{
+		{"two alike", []*Copy{copyOf(4096, 1, 1), copyOf(4096, 1, 1)}, 4096},
+		{"the sparse one stays", []*Copy{copyOf(1<<20, 1, 1), copyOf(0, 1, 1)}, 1 << 20},
+		{"all names are here", []*Copy{copyOf(8192, 2, 2), copyOf(4096, 1, 1)}, 8192},
+		{"a name elsewhere keeps it", []*Copy{copyOf(8192, 2, 1), copyOf(4096, 1, 1)}, 4096},
+		{"names elsewhere keep both", []*Copy{copyOf(8192, 2, 1), copyOf(4096, 3, 2)}, 0},
+	} {
+		if got := reclaimableAllocated(test.class); got != test.want {
+			t.Errorf("%s: %d bytes, want %d", test.name, got, test.want)
+		}
+	}
+}
