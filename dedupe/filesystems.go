@@ -1,20 +1,13 @@
 package dedupe
 
-import (
-	"path/filepath"
-
-	"efsdedupe/dedupe/mount"
-)
+import "efsdedupe/dedupe/mount"
 
 // fileSystems returns the file systems of roots. What is not known of one stays empty.
 func fileSystems(roots []string) []FileSystem {
 	mounts := mount.Read()
 	all := make([]FileSystem, len(roots))
 	for i, root := range roots {
-		real, err := filepath.Abs(root)
-		if err == nil {
-			real, err = filepath.EvalSymlinks(real)
-		}
+		real, err := mount.RealPath(root)
 		if err != nil {
 			continue
 		}

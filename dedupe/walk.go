@@ -17,6 +17,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // entriesAtOnce is how many entries of a directory one goroutine looks at: few,
@@ -157,10 +159,7 @@ func newRoot(path string) (root, error) {
 	r := root{given: path, path: filepath.Clean(path)}
 	err := retry(func() error { return unix.Stat(r.path, &r.stat) })
 	if err == nil {
-		r.real, err = filepath.Abs(r.path)
-	}
-	if err == nil {
-		r.real, err = filepath.EvalSymlinks(r.real)
+		r.real, err = mount.RealPath(r.path)
 	}
 	if err == nil && r.stat.Mode&unix.S_IFMT == unix.S_IFREG {
 		if st, err := os.Lstat(r.path); err == nil && st.Mode()&os.ModeSymlink != 0 {

@@ -44,7 +44,7 @@ func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 	// roots are ordered.
 	for _, root := range slices.Sorted(slices.Values(roots)) {
 		root = filepath.Clean(root)
-		if real, err := realPath(root); err == nil {
+		if real, err := mount.RealPath(root); err == nil {
 			l.roots, l.real = append(l.roots, strings.TrimSuffix(root, "/")+"/"), append(l.real, real)
 			l.try(root, real)
 		}
@@ -67,14 +67,6 @@ func placeOf(dir *os.File) (string, error) {
 		return "", mount.ErrHidden
 	}
 	return path, nil
-}
-
-func realPath(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(path)
 }
 
 // location is where a directory is, and how far the attributes of its files can be
@@ -194,6 +186,8 @@ func (l *locator) behind(m *mount.Mount, device uint64, dir string) (location, e
 	if shown == "" {
 		return location{}, &mount.TypeError{Kind: m.Kind}
 	}
+	l.shown[device] = "" // a mount that says it shows itself is none of ours
+	defer func() { l.shown[device] = shown }()
 	top, err := l.locate(shown)
 	if err != nil {
 		return location{}, err
@@ -225,7 +219,7 @@ func (l *locator) resolve(dir string) (string, error) {
 		}
 	}
 	if longest < 0 { // the directory of a root that is a file
-		return realPath(dir)
+		return mount.RealPath(dir)
 	}
 	return filepath.Join(l.real[longest], dir[len(l.roots[longest]):]), nil
 }
@@ -276,7 +270,7 @@ func local(path string) (string, error) {
 		}
 		path = target
 	}
-	dir, err := realPath(filepath.Dir(path))
+	dir, err := mount.RealPath(filepath.Dir(path))
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -242,6 +243,37 @@ func TestTwins(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
+}
+
+// TestShowsItself is that a program which says that its mount shows itself is not
+// followed for ever.
+func TestShowsItself(t *testing.T) {
+	w := newWorkplace(t)
+	w.run("bindfs", "src", "m")
+	w.Cleanup(w.unmount)
+	var st unix.Stat_t
+	if err := unix.Stat(w.path("m"), &st); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", fmt.Sprintf("@dedupe-efs-%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(c, "%d:%d %s", st.Dev, st.Ino, w.path("m"))
+			c.Close()
+		}
+	}()
+	if got := shownBy(st.Dev); got != w.path("m") {
+		t.Fatalf("it shows %q: the test proves nothing", got)
+	}
+	checkTrust(t, open(t, filepath.Join(t.TempDir(), "index")), options(w.path("m")), false, false)
 }
 
 // TestSamePlace scans a directory under two paths: what is known answers for both.

@@ -143,6 +143,16 @@ func (m *Mount) localIdentity() (string, error) {
 	return m.Kind + ":" + id, nil
 }
 
+// RealPath returns the absolute path of a file or directory, without links, as Of needs
+// it.
+func RealPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
+}
+
 // Of returns the mount that a directory is on, by its absolute path, which has no
 // links.
 func Of(dir string) (*Mount, error) {

@@ -42,9 +42,8 @@ func Args(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// OnlyCommands is the check of a command that only has others below it. Its error is
-// that there is no such command, and what may have been meant: one with a similar
-// name, or to scan what the name names.
+// OnlyCommands is the check of a command that only has others below it. Its error names
+// the unknown command, and suggests a similar one, or a scan if it is a path.
 func OnlyCommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
