@@ -99,11 +99,13 @@ type stage struct {
 
 	ready     []Signed
 	some      chan struct{} // holds one if there is much in ready
+	taken     sync.Cond     // ready was collected, or abandoned
 	abandoned bool          // nobody waits for what is found now
 }
 
 func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
 	s := &stage{depth: depth, eng: eng, limit: eng.batchLimit(), some: make(chan struct{}, 1)}
+	s.taken.L = &s.mu
 	todo := Event{Stage: depth}
 	for c := range copies {
 		switch {
@@ -264,6 +266,9 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for len(s.ready) >= mostReady && !s.abandoned {
+		s.taken.Wait()
+	}
 	if s.abandoned {
 		return
 	}
@@ -283,7 +288,7 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 		s.ready = append(s.ready, signed)
 	}
 	s.eng.observe(Event{Stage: s.depth, Work: work})
-	if len(s.ready) >= 256 {
+	if len(s.ready) >= enoughReady {
 		select {
 		case s.some <- struct{}{}:
 		default:
@@ -291,12 +296,19 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 	}
 }
 
+// Read hands over what is ready once it is enough, and workers wait once it is most.
+const (
+	enoughReady = 256
+	mostReady   = 1024
+)
+
 // collect returns what is ready, once, and takes room for what follows.
 func (s *stage) collect(room []Signed) []Signed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ready := s.ready
 	s.ready = room[:0]
+	s.taken.Broadcast()
 	return ready
 }
 
@@ -305,6 +317,7 @@ func (s *stage) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.abandoned = true
+	s.taken.Broadcast()
 }
 
 // hungAfter is how long a cancelled stage waits for its goroutines. One that is
