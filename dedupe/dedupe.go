@@ -102,15 +102,27 @@ func compareInodes(a, b *File) int {
 	return a.inode().compare(b.inode())
 }
 
-// Copy is one inode with all names that were found, and what is known of its content
-// without reading it. An index or an earlier stage found that out.
+// Copy is one inode: all its names that were found, and what is known of its content
+// without reading it.
 type Copy struct {
 	File
 	OtherPaths []string // further names of the inode, sorted
+	Known      *Known   // nil if nothing is known
+}
 
+// Known is what an index or an earlier stage found out about the content of a file.
+type Known struct {
 	Ends    Ends   // zero if they are not known
 	Digest  Digest // zero if it is not known
-	Counted bool   // what knowing the digest spared, or took, is counted already
+	Counted bool   // the work that this took, or spared, is counted already
+}
+
+// known returns what is known of a copy.
+func (c *Copy) known() Known {
+	if c.Known == nil {
+		return Known{}
+	}
+	return *c.Known
 }
 
 // Group is a set of identical files. It has at least two copies.

@@ -216,7 +216,7 @@ func TestHashEndsProblems(t *testing.T) {
 func TestKnownTakesNoShare(t *testing.T) {
 	copies := ofSizes(8, mediumMax+1)
 	for _, c := range ofSizes(1000, mediumMax+1) {
-		c.Digest, c.Inode = Digest{1}, c.Inode+1000
+		c.Known, c.Inode = &Known{Digest: Digest{1}}, c.Inode+1000
 		copies = append(copies, c)
 	}
 	s := newStage(slices.Values(copies), StageWhole, Engine{Workers: 2})

@@ -90,7 +90,7 @@ func TestRecordSize(t *testing.T) {
 	if size := unsafe.Sizeof(record{}); size > 64 {
 		t.Errorf("a file found takes %d bytes beside its name", size)
 	}
-	if size := unsafe.Sizeof(Copy{}); size > 160 {
+	if size := unsafe.Sizeof(Copy{}); size > 120 {
 		t.Errorf("an inode to be read takes %d bytes", size)
 	}
 }

@@ -9,120 +9,173 @@ import (
 	"strings"
 )
 
-// Join yields the classes of copies that may still be equal: those of one size with the
-// same ends, or, after StageWhole, with the same digest, which are proven equal. Each
-// class has at least two copies, in the order of their inodes; the largest files come
-// first. What was signed may come from any number of Reads, in any order: names of one
-// inode that came apart become one copy again.
+// Join merges streams of copies that were signed and yields the classes that may still
+// be equal: those of one size with the same ends, or, after StageWhole, with the same
+// digest, which are proven equal. Each class has at least two copies; the largest files
+// come first. A class can be ranged over once, before the next is asked for.
 //
-// Join yields nothing before it has seen all that was signed. It keeps a pointer of
-// each.
-func Join(signed iter.Seq[Signed], by Stage) iter.Seq[[]*Copy] {
-	return func(yield func([]*Copy) bool) {
-		copies := mayHaveEqual(signed, by)
-		slices.SortFunc(copies, func(a, b *Copy) int {
-			if a.Size != b.Size {
-				return cmp.Compare(b.Size, a.Size)
+// Each stream must be in the order of by.Compare. It makes no difference how the copies
+// were divided among them: if the names of one inode came apart, it becomes one copy
+// again. Join holds one copy of each stream at a time, so neither a class nor the copies
+// of one size have to fit in memory.
+func Join(by Stage, streams ...iter.Seq[*Copy]) iter.Seq[iter.Seq[*Copy]] {
+	return func(yield func(iter.Seq[*Copy]) bool) {
+		next, stop := iter.Pull(mergeNames(merge(by, streams), by))
+		defer stop()
+		first, ok := next()
+		for ok {
+			c, more := next()
+			if !more || !by.alike(first, c) {
+				first, ok = c, more
+				continue
 			}
-			if c := compareSigns(a, b, by); c != 0 {
-				return c
+			class := func(yield func(*Copy) bool) {
+				for wanted := yield(first); wanted && more && by.alike(first, c); c, more = next() {
+					wanted = yield(c)
+				}
 			}
-			return compareNames(a, b)
-		})
-		for len(copies) > 0 {
-			n := 1
-			for n < len(copies) && alike(copies[0], copies[n], by) {
-				n++
-			}
-			if class := mergeNames(copies[:n]); len(class) > 1 && !yield(class) {
+			if !yield(class) {
 				return
 			}
-			copies = copies[n:]
+			for more && by.alike(first, c) { // the caller did not take the whole class
+				c, more = next()
+			}
+			first, ok = c, more
 		}
 	}
 }
 
-// mayHaveEqual returns the copies that could be read, but for most of those without an
-// equal: sorting fewer is faster.
-func mayHaveEqual(signed iter.Seq[Signed], by Stage) (copies []*Copy) {
-	for s := range signed {
-		if s.Problem == nil {
-			copies = append(copies, s.Copy)
+// sortSigned yields what was signed as a stream for Join. It leaves out most copies that are
+// alone in their class, because sorting fewer is faster.
+func sortSigned(signed iter.Seq[Signed], by Stage) iter.Seq[*Copy] {
+	return func(yield func(*Copy) bool) {
+		var copies []*Copy
+		for s := range signed {
+			if s.Problem == nil {
+				copies = append(copies, s.Copy)
+			}
+		}
+		keys := newMaybeDuplicated(len(copies))
+		for _, c := range copies {
+			keys.add(by.key(c))
+		}
+		copies = slices.DeleteFunc(copies, func(c *Copy) bool { return !keys.twice(by.key(c)) })
+		slices.SortFunc(copies, by.Compare)
+		for _, c := range copies {
+			if !yield(c) {
+				return
+			}
 		}
 	}
-	keys := newMaybeDuplicated(len(copies))
-	for _, c := range copies {
-		keys.add(signKey(c, by))
-	}
-	return slices.DeleteFunc(copies, func(c *Copy) bool { return !keys.twice(signKey(c, by)) })
 }
 
-// signKey is the same for copies that are alike.
-func signKey(c *Copy, by Stage) uint64 {
-	if by == StageEnds {
-		return uint64(c.Size)<<32 ^ uint64(c.Ends.first()) ^ uint64(c.Size)>>32
+// key is the same for copies that are alike.
+func (s Stage) key(c *Copy) uint64 {
+	known := c.known()
+	if s == StageEnds {
+		return uint64(c.Size)<<32 ^ uint64(known.Ends.first()) ^ uint64(c.Size)>>32
 	}
-	return binary.LittleEndian.Uint64(c.Digest[:])
+	return binary.LittleEndian.Uint64(known.Digest[:])
 }
 
-// compareSigns orders copies of one size so that those that are alike follow each
-// other. Of the same first bytes, one whose last are not known comes first.
-func compareSigns(a, b *Copy, by Stage) int {
-	if by == StageEnds {
-		return cmp.Compare(a.Ends, b.Ends)
+// Compare is the order in which Join takes copies after a stage: the largest first, those
+// of one class together, then by inode and name. Of copies with the same first bytes,
+// those whose last bytes are unknown come first.
+func (s Stage) Compare(a, b *Copy) int {
+	if a.Size != b.Size {
+		return cmp.Compare(b.Size, a.Size)
 	}
-	return bytes.Compare(a.Digest[:], b.Digest[:])
+	x, y := a.known(), b.known()
+	c := 0
+	if s == StageEnds {
+		c = cmp.Compare(x.Ends, y.Ends)
+	} else {
+		c = bytes.Compare(x.Digest[:], y.Digest[:])
+	}
+	return cmp.Or(c, compareNames(a, b))
 }
 
-// alike reports whether two copies may be equal. The first comes before the other by
-// compareSigns.
-func alike(a, b *Copy, by Stage) bool {
+// alike reports whether two copies may be equal. The first comes before the other in the
+// order of Compare.
+func (s Stage) alike(a, b *Copy) bool {
+	x, y := a.known(), b.known()
 	switch {
 	case a.Size != b.Size:
 		return false
-	case by == StageEnds:
-		return a.Ends.Like(b.Ends)
+	case s == StageEnds:
+		return x.Ends.Like(y.Ends)
 	}
-	return a.Digest == b.Digest
+	return x.Digest == y.Digest
 }
 
-// mergeNames returns the copies in the order of their inodes, those of one inode as one
-// copy with all names.
-func mergeNames(copies []*Copy) (class []*Copy) {
-	if !slices.IsSortedFunc(copies, compareNames) { // their ends differ in what is known
-		slices.SortFunc(copies, compareNames)
-	}
-	class = make([]*Copy, 0, len(copies))
-	for _, c := range copies {
-		last := len(class) - 1
-		if last < 0 || class[last].inode() != c.inode() {
-			class = append(class, c)
-			continue
+// merge yields the copies of all streams in the order that each is in.
+func merge(by Stage, streams []iter.Seq[*Copy]) iter.Seq[*Copy] {
+	switch n := len(streams); n {
+	case 0:
+		return func(func(*Copy) bool) {}
+	case 1:
+		return streams[0]
+	default:
+		a, b := merge(by, streams[:n/2]), merge(by, streams[n/2:])
+		return func(yield func(*Copy) bool) {
+			next, stop := iter.Pull(b)
+			defer stop()
+			d, more := next()
+			for c := range a {
+				for ; more && by.Compare(d, c) < 0; d, more = next() {
+					if !yield(d) {
+						return
+					}
+				}
+				if !yield(c) {
+					return
+				}
+			}
+			for ; more; d, more = next() {
+				if !yield(d) {
+					return
+				}
+			}
 		}
-		class[last] = class[last].merge(c)
 	}
-	return class
 }
 
-// merge returns a copy with the names of both, and what is known of either.
+// mergeNames makes one copy of those that follow each other, are alike, and are names of
+// one inode.
+func mergeNames(copies iter.Seq[*Copy], by Stage) iter.Seq[*Copy] {
+	return func(yield func(*Copy) bool) {
+		var last *Copy
+		for c := range copies {
+			switch {
+			case last == nil:
+				last = c
+			case c.inode() == last.inode() && by.alike(last, c):
+				last = last.merge(c)
+			case !yield(last):
+				return
+			default:
+				last = c
+			}
+		}
+		if last != nil {
+			yield(last)
+		}
+	}
+}
+
+// merge returns a copy with the names of both.
 func (c *Copy) merge(d *Copy) *Copy {
-	merged := *c
 	paths := slices.Concat(c.OtherPaths, []string{d.Path}, d.OtherPaths)
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
+	merged := *c
 	merged.OtherPaths = slices.DeleteFunc(paths, func(p string) bool { return p == c.Path })
-	if d.Ends > merged.Ends { // its last bytes are known, too
-		merged.Ends = d.Ends
-	}
-	if merged.Digest == (Digest{}) {
-		merged.Digest, merged.Counted = d.Digest, d.Counted
-	}
 	return &merged
 }
 
 // groupOf returns the group of a class that is proven equal.
 func groupOf(class []*Copy) Group {
-	g := Group{Size: class[0].Size, Digest: class[0].Digest, inodes: len(class)}
+	g := Group{Size: class[0].Size, Digest: class[0].known().Digest, inodes: len(class)}
 	files := 0
 	for _, c := range class {
 		files += 1 + len(c.OtherPaths)

@@ -108,10 +108,11 @@ func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
 	s.taken.L = &s.mu
 	todo := Event{Stage: depth}
 	for c := range copies {
+		known := c.known()
 		switch {
-		case depth == StageEnds && c.Size <= smallMax, depth == StageWhole && c.Digest != (Digest{}):
+		case depth == StageEnds && c.Size <= smallMax, depth == StageWhole && known.Digest != (Digest{}):
 			s.answered = append(s.answered, c)
-		case depth == StageEnds && c.Ends != 0:
+		case depth == StageEnds && known.Ends != 0:
 			s.answered, s.known = append(s.answered, c), append(s.known, c)
 		default:
 			s.copies = append(s.copies, c)
@@ -154,21 +155,23 @@ func (s *stage) counts(c *Copy) bool {
 	if s.depth == StageEnds {
 		return c.Size > smallMax
 	}
-	return c.Digest == (Digest{}) || !c.Counted
+	known := c.known()
+	return known.Digest == (Digest{}) || !known.Counted
 }
 
 // answer signs a copy that need not be read, and counts what that spares.
 func (s *stage) answer(c *Copy) Signed {
-	signed := Signed{Copy: c, Ends: c.Ends}
-	whole := s.depth == StageWhole || c.Digest != (Digest{}) && !c.Large()
+	known := c.known()
+	signed := Signed{Copy: c, Ends: known.Ends}
+	whole := s.depth == StageWhole || known.Digest != (Digest{}) && !c.Large()
 	switch {
 	case !s.counts(c):
 		if s.depth == StageWhole {
-			signed.Digest = c.Digest
+			signed.Digest = known.Digest
 		}
 		return signed
 	case whole:
-		signed.Digest, signed.Work, c.Counted = c.Digest, spared(c.Size, 1), true
+		signed.Digest, signed.Work, c.Known.Counted = known.Digest, spared(c.Size, 1), true
 	default:
 		signed.Work = spared(c.EndsLength(), 0)
 	}
@@ -206,7 +209,7 @@ func (s *stage) compareClasses(a, b *Copy) int {
 	if s.depth == StageEnds || !a.Large() {
 		return 0
 	}
-	return cmp.Compare(a.Ends, b.Ends)
+	return cmp.Compare(a.known().Ends, b.known().Ends)
 }
 
 // most is how much of a file may be read: all of those with equal ends, unless they
@@ -279,10 +282,7 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 	s.ready = append(s.ready, failed...)
 	if signed.Problem == nil {
 		c.Path, c.OtherPaths = rest.Path, rest.OtherPaths
-		c.Ends = cmp.Or(signed.Ends, c.Ends)
-		if signed.Digest != (Digest{}) {
-			c.Digest, c.Counted = signed.Digest, true
-		}
+		c.learn(signed.Ends, signed.Digest)
 		signed.Copy = c
 		work.add(signed.Work)
 		s.ready = append(s.ready, signed)
@@ -294,6 +294,19 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 		default:
 		}
 	}
+}
+
+// learn notes what reading a copy told, if anything.
+func (c *Copy) learn(ends Ends, digest Digest) {
+	if ends == 0 && digest == (Digest{}) {
+		return
+	}
+	known := c.known()
+	known.Ends = cmp.Or(ends, known.Ends)
+	if digest != (Digest{}) {
+		known.Digest, known.Counted = digest, true
+	}
+	c.Known = &known
 }
 
 // Read hands over what is ready once it is enough, and workers wait once it is most.

@@ -46,14 +46,15 @@ func TestReadFinished(t *testing.T) {
 		for f := range whole.Files() { // each name by itself
 			copies = append(copies, &Copy{File: f})
 		}
-		classes := slices.Collect(Join(Read(t.Context(), slices.Values(copies), depth, opts.engine()), depth))
-		if len(classes) != len(whole.Groups) {
-			t.Fatalf("%s: %d classes, were %d groups", depth, len(classes), len(whole.Groups))
-		}
-		for _, class := range classes {
-			if g := groupOf(class); g.Copies() != 3 || len(g.Files) != 9 {
+		classes := 0
+		for class := range Join(depth, sortSigned(Read(t.Context(), slices.Values(copies), depth, opts.engine()), depth)) {
+			classes++
+			if g := groupOf(slices.Collect(class)); g.Copies() != 3 || len(g.Files) != 9 {
 				t.Errorf("%s: %d copies among %d files of size %d, want 3 among 9", depth, g.Copies(), len(g.Files), g.Size)
 			}
+		}
+		if classes != len(whole.Groups) {
+			t.Errorf("%s: %d classes, were %d groups", depth, classes, len(whole.Groups))
 		}
 	}
 	if diff := cmp.Diff(before, whole.Groups, cmp.AllowUnexported(Group{})); diff != "" {
@@ -61,9 +62,9 @@ func TestReadFinished(t *testing.T) {
 	}
 }
 
-// TestSplitReads splits the copies before each stage in any way, also within one size
-// and between the names of one inode, shuffles them, and reads each part by itself: the
-// groups are those of Scan. In one part the stages are the scan.
+// TestSplitReads splits the copies before each stage at random, also within one size and
+// between the names of one inode, and reads each part by itself. Then it joins what was
+// signed as any number of streams. The groups are always those of Scan.
 func TestSplitReads(t *testing.T) {
 	t.Chdir(t.TempDir())
 	linkedTree(t)
@@ -89,12 +90,11 @@ func TestSplitReads(t *testing.T) {
 			for _, part := range split(rnd, copies, parts) {
 				signed = slices.AppendSeq(signed, Read(t.Context(), slices.Values(part), depth, opts.engine()))
 			}
-			rnd.Shuffle(len(signed), func(i, j int) { signed[i], signed[j] = signed[j], signed[i] })
-			classes := Join(slices.Values(signed), depth)
+			classes := Join(depth, streams(rnd, signed, depth)...)
 			copies = flatten(classes)
 			if depth == StageWhole {
 				for class := range classes {
-					r.Groups = append(r.Groups, groupOf(class))
+					r.Groups = append(r.Groups, groupOf(slices.Collect(class)))
 				}
 			}
 		}
@@ -102,6 +102,42 @@ func TestSplitReads(t *testing.T) {
 		if diff := cmp.Diff(want.Groups, r.Groups, cmp.AllowUnexported(Group{})); diff != "" {
 			t.Fatalf("seed %d, %d parts (-scan +parts):\n%s", seed, parts, diff)
 		}
+	}
+}
+
+// streams deals what was signed out to any number of streams, each in order.
+func streams(rnd *rand.Rand, signed []Signed, depth Stage) []iter.Seq[*Copy] {
+	parts := make([][]*Copy, rnd.IntN(5)+1)
+	for _, s := range signed {
+		i := rnd.IntN(len(parts))
+		parts[i] = append(parts[i], s.Copy)
+	}
+	streams := make([]iter.Seq[*Copy], len(parts))
+	for i, part := range parts {
+		slices.SortFunc(part, depth.Compare)
+		streams[i] = slices.Values(part)
+	}
+	return streams
+}
+
+// TestJoinSome leaves classes before their end, and after the first: the next class is
+// whole.
+func TestJoinSome(t *testing.T) {
+	copies := ofSizes(5, 3, 2, 1)
+	join := Join(StageEnds, slices.Values(copies[:7]), slices.Values(copies[7:]))
+	var sizes []int64
+	for class := range join {
+		for c := range class {
+			if sizes = append(sizes, c.Size); c.Size == 3 {
+				break
+			}
+		}
+		if len(sizes) == 1+5 {
+			break
+		}
+	}
+	if want := []int64{3, 2, 2, 2, 2, 2}; !slices.Equal(sizes, want) {
+		t.Errorf("files of sizes %d, want %d", sizes, want)
 	}
 }
 

@@ -46,11 +46,11 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	var did tally
 	if !eng.HashAll {
 		large, small := found.split(smallMax) // small files have no ends
-		copies = chain(flatten(Join(did.count(Read(ctx, did.expect(large), StageEnds, eng)), StageEnds)), small)
+		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(Read(ctx, did.expect(large), StageEnds, eng)), StageEnds))), small)
 	}
 	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
-	for class := range Join(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole) {
-		r.Groups = append(r.Groups, groupOf(class))
+	for class := range Join(StageWhole, sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)) {
+		r.Groups = append(r.Groups, groupOf(slices.Collect(class)))
 	}
 	r.Stats = Stats{Files: found.Files, Bytes: found.Bytes, Directories: found.Directories, Work: did.work, Elapsed: time.Since(start)}
 	r.Finished = start.Add(r.Stats.Elapsed)
@@ -88,10 +88,10 @@ func reasonOf(ctx context.Context, r *Report) Reason {
 }
 
 // flatten yields the copies of all classes.
-func flatten(classes iter.Seq[[]*Copy]) iter.Seq[*Copy] {
+func flatten(classes iter.Seq[iter.Seq[*Copy]]) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		for class := range classes {
-			for _, c := range class {
+			for c := range class {
 				if !yield(c) {
 					return
 				}

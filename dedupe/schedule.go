@@ -104,7 +104,7 @@ const maxPeers = 256
 func (s *stage) knownEnds(size int64) (ends []Ends) {
 	i, _ := slices.BinarySearchFunc(s.known, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.Size) })
 	for ; i < len(s.known) && s.known[i].Size == size && len(ends) < maxPeers; i++ {
-		ends = append(ends, s.known[i].Ends)
+		ends = append(ends, s.known[i].Known.Ends)
 	}
 	slices.Sort(ends)
 	return slices.Compact(ends)

@@ -261,8 +261,9 @@ func (s *Scan) recall(ctx context.Context, copies iter.Seq[*dedupe.Copy]) {
 	s.due = s.index.Now().Add(flushEvery)
 	for c := range copies {
 		if d := s.directory(c.File); d.vouchesFor(c.File) {
-			k := s.remembered(ctx, d, c.File)
-			c.Ends, c.Digest = k.ends, k.digest
+			if k := s.remembered(ctx, d, c.File); k != (knowledge{}) {
+				c.Known = &dedupe.Known{Ends: k.ends, Digest: k.digest}
+			}
 		}
 	}
 }

@@ -258,14 +258,14 @@ func TestRacy(t *testing.T) {
 				}
 				s.recall(t.Context(), slices.Values(copies))
 				c := copies[0]
-				if known = c.Digest != (dedupe.Digest{}); !known {
-					c.Digest = dedupe.Digest{content}
-					s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: c.Digest}})
+				if known = c.Known != nil; !known {
+					c.Known = &dedupe.Known{Digest: dedupe.Digest{content}}
+					s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: c.Known.Digest}})
 				}
 				if err := s.Flush(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				return c.Digest, known
+				return c.Known.Digest, known
 			}
 			ask(1)
 			d, known := ask(2)

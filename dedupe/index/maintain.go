@@ -298,17 +298,18 @@ func (s *Scan) knownOf(copies iter.Seq[*dedupe.Copy]) (known []dedupe.Copy) {
 	for f := range names(copies) {
 		if d := s.knows(f); d != nil {
 			if e := d.find(f); e != nil {
-				known = append(known, dedupe.Copy{File: f, Ends: e.ends, Digest: e.digest})
+				known = append(known, dedupe.Copy{File: f, Known: &dedupe.Known{Ends: e.ends, Digest: e.digest}})
 			}
 		}
 	}
 	return known
 }
 
-// verify compares what is known of a copy with what is in it.
-func verify(ctx context.Context, h dedupe.Hasher, known dedupe.Copy) (right bool, _ *dedupe.Problem) {
+// verify compares what the index knows of a copy with its content.
+func verify(ctx context.Context, h dedupe.Hasher, c dedupe.Copy) (right bool, _ *dedupe.Problem) {
+	known := c.Known
 	is := dedupe.Signed{Ends: known.Ends}
-	b := dedupe.Batch{Copies: []*dedupe.Copy{{File: known.File}}, Want: dedupe.StageEnds}
+	b := dedupe.Batch{Copies: []*dedupe.Copy{{File: c.File}}, Want: dedupe.StageEnds}
 	if known.Ends != 0 { // given as what another file has, so that all is read, but of large files
 		b.Peers = []dedupe.Ends{known.Ends}
 		is = h.Hash(ctx, b)[0]
