@@ -21,9 +21,9 @@ type confinedDir struct {
 	within *os.File // an open directory, or nil
 }
 
-// OpenWithin opens a directory by a path that can't leave dir, for Engine.Within.
-func OpenWithin(dir *os.File, path string) (*os.File, error) {
-	fd, err := confinedDir{dir}.open(path, unix.O_DIRECTORY)
+// OpenWithin opens a directory inside Within, by a path that cannot leave it.
+func (e *Engine) OpenWithin(path string) (*os.File, error) {
+	fd, err := confinedDir{e.Within}.open(path, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, &Problem{Op: "open", Path: path, Err: err}
 	}

@@ -22,7 +22,6 @@
 //	engine.go           how to scan: resources, limits, hooks
 //	scan.go             the stages in order, and what they used
 //	walk.go             roots and frontiers → files
-//	filesystems.go      the file systems of the roots
 //	listing_*.go        the entries of a directory
 //	inventory.go        all files that were found, in few bytes each → copies
 //	maybeduplicated.go  keys added more than once
@@ -38,7 +37,8 @@
 //	process.go          the same in worker processes, over package pool
 //	timestamp.go        times as file systems keep them
 //
-// The package imports nothing above it, only package pool, which knows nothing of files.
+// The package imports nothing above it: only package pool, which knows nothing of files,
+// and package mount, which knows nothing of scans.
 //
 // Paths are strings of any bytes; how to write those that are not text is for
 // those who write them.
@@ -50,6 +50,8 @@ import (
 	"io/fs"
 	"iter"
 	"time"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // Digest is the BLAKE3-256 digest of a file's content.
@@ -239,12 +241,12 @@ type Report struct {
 	// sets Engine.Recall sets it.
 	Index *IndexUse
 
-	Reason      Reason       // why Complete is false; empty if it is true
-	Started     time.Time    // when the scan began
-	Finished    time.Time    // when it had read the last file
-	FileSystems []FileSystem // of the roots, in the order of Roots; none of a scan within a directory
-	Skipped     []Skipped    // by path
-	Filter      Filter       // what was asked for
+	Reason      Reason             // why Complete is false; empty if it is true
+	Started     time.Time          // when the scan began
+	Finished    time.Time          // when it had read the last file
+	FileSystems []mount.FileSystem // of the roots, in the order of Roots; none of a scan within a directory
+	Skipped     []Skipped          // by path
+	Filter      Filter             // what was asked for
 }
 
 // Reason is why a report is not complete.
@@ -257,12 +259,6 @@ const (
 	ReasonLimit       Reason = "limit"       // there is more than a limit allows
 	ReasonProblems    Reason = "problems"    // something could not be read
 )
-
-// FileSystem is the file system of a root.
-type FileSystem struct {
-	Type     string // such as ext4 or nfs4, as the mount table has it; empty if unknown
-	Identity string // the same on all machines that mount it; empty if it does not tell
-}
 
 // Skipped is a directory or file that a rule left out of a scan.
 type Skipped struct {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -69,7 +70,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	}
 	r.sort()
 	if eng.Within == nil {
-		r.FileSystems = fileSystems(r.Roots)
+		r.FileSystems = mount.FileSystems(r.Roots)
 	}
 	return r, nil
 }

@@ -2,6 +2,7 @@
 // every machine that mounts it.
 //
 //	mount.go         mounts and their identities
+//	filesystem.go    the file systems of scanned roots, for a report
 //	mount_linux.go   the mount table of Linux, and what its file systems say of themselves
 //	mount_darwin.go  the same on macOS
 package mount

@@ -19,6 +19,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/mount"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
@@ -216,7 +217,7 @@ func everything() dedupe.Report {
 		Reason:      dedupe.ReasonProblems,
 		Started:     time.Unix(1795437000, 5000),
 		Finished:    time.Unix(1795437001, 234567891),
-		FileSystems: []dedupe.FileSystem{{Type: "ext4"}, {Type: "nfs4", Identity: "fs-0123abcd"}},
+		FileSystems: []mount.FileSystem{{Type: "ext4"}, {Type: "nfs4", Identity: "fs-0123abcd"}},
 		Skipped:     []dedupe.Skipped{{Path: "/efs/\xe9t\xe9/other", Rule: "one_file_system"}, {Path: "report.json", Rule: "own_output"}},
 		Filter:      dedupe.Filter{MinSize: 1, MaxSize: 1 << 40, Include: []string{"*.jpg", "\xff*"}, Exclude: []string{"\xfe*"}},
 		Index:       &dedupe.IndexUse{Used: true, Why: "the index is not used for \"/efs/images\""},

@@ -34,15 +34,16 @@ const maxFolder = 255
 // within opens the directory that confines the caller. It also returns the tenant,
 // which is empty if all callers share the root.
 func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err error) {
+	inRoot := dedupe.Engine{Within: s.root}
 	if s.TenantClaim == "" {
-		dir, err = dedupe.OpenWithin(s.root, ".")
+		dir, err = inRoot.OpenWithin(".")
 		return dir, "", err
 	}
 	tenant, ok := callerOf(ctx).Claims[s.TenantClaim]
 	if !ok || !isFolder(tenant) {
 		return nil, "", refuse(http.StatusForbidden, "your credentials name no folder: the claim %q is missing or not a plain folder name", s.TenantClaim)
 	}
-	dir, err = dedupe.OpenWithin(s.root, tenant)
+	dir, err = inRoot.OpenWithin(tenant)
 	if err != nil {
 		return nil, tenant, refuse(http.StatusForbidden, "you have no folder here: ask the operator to create it")
 	}
