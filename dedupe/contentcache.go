@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"sync"
 
@@ -48,6 +49,8 @@ type contentCache struct {
 	// sparing is for one of many processes: nothing is remembered of a size before
 	// it is met twice in turn, and so nothing in those that read one file.
 	sparing bool
+
+	most int // blocks, but for the one in each reading; 0: cachedBlocks
 
 	mu       sync.Mutex
 	contents []*content // the one that served last comes last
@@ -149,7 +152,7 @@ func (r *contentCache) forget(i int) {
 func (r *contentCache) lend() *block {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.free) == 0 && r.blocks < cachedBlocks {
+	if len(r.free) == 0 && r.blocks < cmp.Or(r.most, cachedBlocks) {
 		r.blocks++
 		return new(block)
 	}

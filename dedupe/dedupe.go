@@ -191,7 +191,7 @@ type Stats struct {
 	Elapsed         time.Duration // from the start of the walk to the last digest
 	CPU             time.Duration // user and system, of this process and its workers
 	CPUUnknown      bool          // something else ran in this process meanwhile, and CPU is 0; see Engine.Alone
-	PeakMemory      int64         // bytes, of this process and its workers together; see pool.PeakMemory
+	PeakMemory      int64         // bytes, of this process and its workers together; see memory.Peak
 	WorkerProcesses int64         // worker processes started, replacements included
 }
 

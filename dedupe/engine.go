@@ -59,6 +59,11 @@ type Engine struct {
 	// and returns what is left; 0 for any number.
 	Budget int64
 
+	// Memory is how many bytes this process and its workers may use; 0 for any number. It
+	// bounds the number of workers. A scan that would need more fails with
+	// ErrTooManyFiles.
+	Memory int64
+
 	// Worker is the command of a worker process, one that calls RunWorker; nil is this
 	// program itself. Only the mode Processes needs it.
 	Worker func() *exec.Cmd
@@ -140,8 +145,8 @@ func (e *Engine) Validate() error {
 	default:
 		return fmt.Errorf("unknown mode %q: choose %s or %s", e.Mode, Goroutines, Processes)
 	}
-	if e.MaxFiles < 0 || e.Budget < 0 {
-		return errors.New("a limit of files can't be negative: 0 is no limit")
+	if e.MaxFiles < 0 || e.Budget < 0 || e.Memory < 0 {
+		return errors.New("a limit can't be negative: 0 is no limit")
 	}
 	if each, all := e.descriptors(); e.Workers*each > all {
 		return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
@@ -171,24 +176,27 @@ func (e *Engine) descriptors() (each, all int) {
 	return each, int(min(limit.Cur, 1<<20)) - reservedDescriptors
 }
 
+// mostTogether bounds how many files of a size are read together: of what is equal, an
+// eighth is hashed at most, the rest compared.
+const mostTogether = 8
+
 // batchLimit is how many files of a size a worker may have open at once. It is the same
 // in both modes, because it decides which are opened again.
 func (e *Engine) batchLimit() int {
-	const enough = 8 // of what is equal, an eighth is hashed at most, the rest compared
 	if e.HashAll {
 		return 1
 	}
 	local := *e
 	local.Mode = Goroutines
 	each, all := local.descriptors()
-	return min(max(all/max(e.Workers, 1)-each+1, 1), enough)
+	return min(max(all/max(e.Workers, 1)-each+1, 1), mostTogether)
 }
 
 // start returns a hasher for the engine's mode, which has no use for more workers than
 // files, and what ends it and tells what its processes used.
 func (e *Engine) start(files int) (h Hasher, stop func() pool.Usage) {
 	if e.Mode != Processes {
-		return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll}, func() pool.Usage { return pool.Usage{} }
+		return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}, func() pool.Usage { return pool.Usage{} }
 	}
 	workers := pool.New(min(e.Workers, files), e.workerCommand)
 	return &poolHasher{pool: workers, read: e.Read}, workers.Close

@@ -14,8 +14,9 @@ func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
 	const experiment = "cmd/experiment/internal/"
 	allowed := map[string][]string{ // packages of this module that one may import
-		"dedupe":                     {"dedupe/mount", "dedupe/pool"},
-		"dedupe/pool":                nil,
+		"dedupe":                     {"dedupe/memory", "dedupe/mount", "dedupe/pool"},
+		"dedupe/memory":              nil,
+		"dedupe/pool":                {"dedupe/memory"},
 		"dedupe/cost":                nil,
 		"dedupe/index":               {"dedupe", "dedupe/mount"},
 		"dedupe/mount":               nil,
@@ -30,9 +31,9 @@ func TestImports(t *testing.T) {
 		"cmd/internal/cli":           {"dedupe/report"},
 		"cmd/internal/docs":          nil,
 		"cmd/internal/clitest":       {"cmd/internal/cli"},
-		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/mount",
+		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/memory", "dedupe/mount",
 			"dedupe/report", "dedupe/service", "fixtures"},
-		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/service"},
+		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/memory", "dedupe/service"},
 		"cmd/experiment": {experiment + "contenders", experiment + "lab", experiment + "peers", experiment + "results", experiment + "task",
 			"cmd/internal/cli", "dedupe/cost", "dedupe/report", "fixtures/efs", "fixtures/lambda/runtimeapi"},
 		"cmd/experiment/bootstrap": {experiment + "task"},

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // Inventory is what walks found.
@@ -37,11 +38,33 @@ func (v *Inventory) All() iter.Seq[File] {
 // inodes have. The largest come first. The first call forgets all other files, so that
 // they take no memory while copies are read. All calls yield the same pointers.
 func (v *Inventory) Copies() iter.Seq[*Copy] {
-	if v.copies == nil {
-		v.copies, v.table = v.table.copies(), table{}
-	}
+	v.makeCopies(0)
 	return pointers(v.copies)
 }
+
+// makeCopies makes the copies of the table, and empties it. It reports false if that, or
+// a scan of the copies, would take more than room, in bytes; 0 is any number.
+func (v *Inventory) makeCopies(room int64) bool {
+	if v.copies != nil {
+		return true
+	}
+	files := v.table.shared()
+	if room > 0 && v.bytes()+int64(len(files))*int64(unsafe.Sizeof(sized{})) > room {
+		return false
+	}
+	files, inodes := v.table.sort(files)
+	if room > 0 && v.bytes()+v.table.copyBytes(files, inodes) > room {
+		return false
+	}
+	v.copies, v.table = v.table.copies(files, inodes), table{}
+	return true
+}
+
+// bytes returns how much memory the table takes.
+func (v *Inventory) bytes() int64 { return v.table.bytes() + int64(len(v.linked))*linkedMemory }
+
+// linkedMemory is what an entry of Inventory.linked takes, with the map's own share.
+const linkedMemory = 96
 
 // pointers yields a pointer to each of the copies.
 func pointers(copies []Copy) iter.Seq[*Copy] {
@@ -113,6 +136,23 @@ type table struct {
 	names       [][]byte   // each of namesAtOnce at most
 	directories []directoryRecord
 	files       int
+	pathBytes   int64 // of the paths of directories
+}
+
+// bytes returns how much memory the table takes.
+func (t *table) bytes() int64 {
+	return int64(len(t.records))*recordsAtOnce*int64(unsafe.Sizeof(record{})) +
+		int64(len(t.names))*namesAtOnce + int64(len(t.directories))*int64(unsafe.Sizeof(directoryRecord{})) + t.pathBytes
+}
+
+// copyBytes returns how much memory the copies of files take, beside the table.
+func (t *table) copyBytes(files []sized, inodes int) int64 {
+	bytes := int64(len(files))*int64(unsafe.Sizeof(sized{})) + int64(inodes)*int64(unsafe.Sizeof(Copy{}))
+	for _, f := range files {
+		r := t.at(f.at)
+		bytes += int64(len(t.directories[r.directory].path)) + 1 + int64(r.length)
+	}
+	return bytes
 }
 
 // directoryRecord is a directory of which the table has files, and the device that
@@ -145,6 +185,7 @@ func (r *record) changeTime() Timestamp { return Timestamp{r.changeSec, r.change
 // addDirectory adds a directory with files on a device, and returns its index.
 func (t *table) addDirectory(path string, device uint64) uint32 {
 	t.directories = append(t.directories, directoryRecord{path, device})
+	t.pathBytes += int64(len(path))
 	return uint32(len(t.directories) - 1)
 }
 
@@ -192,10 +233,10 @@ type sized struct {
 	at    uint32
 }
 
-// copies returns the copies of each size that at least two inodes have, the largest
-// first, those of one size in the order of their inodes.
-func (t *table) copies() []Copy {
-	files := t.shared()
+// sort sorts files: the largest first, those of one size in the order of their inodes.
+// It leaves out those that are the only inode of their size, and returns how many inodes
+// remain.
+func (t *table) sort(files []sized) (kept []sized, inodes int) {
 	slices.SortFunc(files, func(a, b sized) int {
 		if a.size != b.size {
 			return cmp.Compare(b.size, a.size)
@@ -208,7 +249,11 @@ func (t *table) copies() []Copy {
 		}
 		return strings.Compare(t.path(a.at), t.path(b.at)) // names of one inode
 	})
-	files, inodes := t.dropUnique(files)
+	return t.dropUnique(files)
+}
+
+// copies returns the copies of files, which sort returned.
+func (t *table) copies(files []sized, inodes int) []Copy {
 	copies := make([]Copy, 0, inodes)
 	var paths paths
 	for i, f := range files {

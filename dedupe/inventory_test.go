@@ -27,7 +27,7 @@ func TestTable(t *testing.T) {
 			f.Path = directory + "/" + f.Path
 			bySize[f.Size] = append(bySize[f.Size], f)
 		}
-		for _, class := range classesOf(table.copies()) {
+		for _, class := range classesOf(table.copies(table.sort(table.shared()))) {
 			size, files := class[0].Size, flat(class)
 			want := bySize[size]
 			if n := int64(len(class)); n != inodes(want) {

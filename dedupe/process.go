@@ -100,6 +100,7 @@ func (e *Engine) workerCommand() *exec.Cmd {
 		how += " " + howHashAll
 	}
 	workerRole.Give(cmd, how)
+	e.limitMemory(cmd)
 	return cmd
 }
 
@@ -113,7 +114,7 @@ func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
 	if how == "" || err != nil {
 		return how != "", err
 	}
-	h := &LocalHasher{cache: contentCache{sparing: true}}
+	h := &LocalHasher{cache: contentCache{sparing: true, most: blocksWithin(memoryLimit())}}
 	for i, word := range strings.Split(how, " ") {
 		switch {
 		case i == 0 && word == howHash:

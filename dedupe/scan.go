@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"efsdedupe/dedupe/memory"
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
 )
@@ -29,10 +30,15 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	eng.Budget = 0 // a report is of all that there is
+	eng.Workers = min(eng.Workers, eng.affordable())
 	start, cpu := time.Now(), cpuTime()
 	found, _, err := Walk(ctx, sel, nil, eng)
 	if err != nil {
 		return Report{}, err
+	}
+	room, fits := eng.roomForGroups(&found)
+	if !fits {
+		return Report{}, eng.outOfMemory(found.Files)
 	}
 	copies := found.Copies()
 	var used pool.Usage
@@ -51,7 +57,12 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	}
 	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
 	for class := range Join(StageWhole, sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)) {
-		r.Groups = append(r.Groups, groupOf(slices.Collect(class)))
+		g := groupOf(slices.Collect(class))
+		if room -= groupMemory + int64(len(g.Files))*fileMemory; room < 0 {
+			stop()
+			return Report{}, eng.outOfMemory(found.Files)
+		}
+		r.Groups = append(r.Groups, g)
 	}
 	r.Stats = Stats{Files: found.Files, Bytes: found.Bytes, Directories: found.Directories, Work: did.work, Elapsed: time.Since(start)}
 	r.Finished = start.Add(r.Stats.Elapsed)
@@ -60,7 +71,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	r.Complete = !r.Interrupted && len(r.Problems) == 0
 	r.Reason = reasonOf(ctx, &r)
 
-	r.Stats.PeakMemory = pool.PeakMemory(os.Getpid(), eng.Mode != Processes)
+	r.Stats.PeakMemory = memory.Peak(os.Getpid(), eng.Mode != Processes)
 	used = stop()
 	r.Stats.CPU = used.CPU + cpuTime() - cpu
 	r.Stats.PeakMemory += used.PeakMemory

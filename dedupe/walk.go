@@ -68,7 +68,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	}
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within}, roots: roots, ctx: walking, stop: stop}
+	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within}, roots: roots, ctx: walking, stop: stop, room: eng.roomForFiles()}
 	starts, err := w.starts(frontiers)
 	if err != nil {
 		return Inventory{}, nil, err
@@ -77,6 +77,9 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.abandoned = true
+	if w.noRoom() {
+		return Inventory{}, nil, eng.outOfMemory(w.found.Files)
+	}
 	if w.tooMany() {
 		return Inventory{}, nil, fmt.Errorf("%w: the limit is %d; choose a smaller directory, or filters", ErrTooManyFiles, eng.MaxFiles)
 	}
@@ -217,7 +220,8 @@ type walker struct {
 	mu        sync.Mutex
 	found     Inventory
 	left      []Frontier
-	abandoned bool // nobody waits for what is found now
+	room      int64 // bytes for what is found; 0 for any number
+	abandoned bool  // nobody waits for what is found now
 
 	skipped atomic.Bool // something was not looked at, because ctx had ended
 }
@@ -487,12 +491,14 @@ func (w *walker) add(d *directory, b *batch) {
 		v.Skipped = append(v.Skipped, Skipped{join(d.path, b.own), "own_output"})
 	}
 	w.eng.observe(Event{Stage: StageWalk, Files: int64(b.n)})
-	if w.tooMany() {
+	if w.tooMany() || w.noRoom() {
 		w.stop()
 	}
 }
 
 func (w *walker) tooMany() bool { return w.eng.MaxFiles > 0 && w.found.Files > w.eng.MaxFiles }
+
+func (w *walker) noRoom() bool { return w.room > 0 && w.found.bytes() > w.room }
 
 func (w *walker) skip(s Skipped) {
 	w.mu.Lock()

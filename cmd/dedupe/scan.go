@@ -17,6 +17,7 @@ import (
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
+	"efsdedupe/dedupe/memory"
 	"efsdedupe/dedupe/report"
 )
 
@@ -127,6 +128,8 @@ func (c *scan) run(ctx context.Context) error {
 	defer out.Discard()
 	c.eng.Ignore = out.Info
 
+	c.eng.Memory = memory.Limit(os.Getenv)
+	memory.Respect(c.eng.Memory, os.Getenv)
 	collectLater()
 	var reads cost.Reads
 	bar := newProgress(c.Err, c.quiet)

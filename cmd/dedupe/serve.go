@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe/memory"
 	"efsdedupe/dedupe/service"
 )
 
@@ -59,6 +61,9 @@ func (c *serve) run(ctx context.Context) error {
 		defer x.Store.Close()
 		c.config.Index = x
 	}
+	limit := memory.Limit(os.Getenv)
+	memory.Respect(limit, os.Getenv)
+	c.config.ScanMemory = limit / int64(max(c.config.MaxScans, 1))
 	handler, err := service.New(c.config)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ import (
 //	DEDUPE_INDEX         index of digests: dynamodb://TABLE or a file, for example in /tmp; default none
 //	DEDUPE_INDEX_ID      identity of the file system in the index, such as fs-0123abcd; default from the mount
 //
-// AWS_LAMBDA_FUNCTION_MEMORY_SIZE sets the memory for the bill.
+// AWS_LAMBDA_FUNCTION_MEMORY_SIZE sets the memory for the bill, and limits that of a scan.
 func configFrom(getenv func(string) string) (service.Config, error) {
 	v := variables{getenv: getenv}
 	c := service.Config{

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/memory"
 	"efsdedupe/dedupe/service"
 )
 
@@ -48,6 +49,8 @@ func run(getenv func(string) string, metrics, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	config.ScanMemory = memory.Limit(getenv) // the function answers one call at a time
+	memory.Respect(config.ScanMemory, getenv)
 	config.Log, config.Metrics = log, metrics
 	handler, err := service.New(config)
 	if err != nil {

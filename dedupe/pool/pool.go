@@ -13,7 +13,6 @@
 //	worker.go   one worker process, from both sides
 //	role.go     tells a process that it is a worker
 //	frame.go    the wire format
-//	memory_*.go the peak memory of a process
 package pool
 
 import (
@@ -25,6 +24,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"efsdedupe/dedupe/memory"
 )
 
 // Descriptors is the number of file descriptors that each worker takes in this
@@ -47,7 +48,7 @@ type Pool struct {
 type Usage struct {
 	Started    int64         // processes, including replacements
 	CPU        time.Duration // user and system
-	PeakMemory int64         // bytes, summed over the workers alive at Close; see PeakMemory
+	PeakMemory int64         // bytes, summed over the workers alive at Close; see memory.Peak
 }
 
 // New returns a pool of at most size workers. The pool calls command for each one
@@ -161,10 +162,10 @@ func (p *Pool) stop(w *worker) error {
 // Close stops the workers and returns what they used. Call it once every call has
 // returned or had its context canceled.
 func (p *Pool) Close() Usage {
-	var memory int64
+	var peak int64
 	idle := p.takeIdle()
 	for _, w := range idle {
-		memory += PeakMemory(w.cmd.Process.Pid, false)
+		peak += memory.Peak(w.cmd.Process.Pid, false)
 	}
 	var stopped sync.WaitGroup
 	for _, w := range idle {
@@ -173,7 +174,7 @@ func (p *Pool) Close() Usage {
 	stopped.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.used.PeakMemory += memory
+	p.used.PeakMemory += peak
 	return p.used
 }
 

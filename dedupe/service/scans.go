@@ -91,7 +91,7 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 		Roots:  []string{q.Path},
 		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
 	}
-	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Worker: s.Worker}
+	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker}
 	var err error
 	switch {
 	case len(q.Path) > maxPath:

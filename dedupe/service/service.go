@@ -45,6 +45,7 @@ type Config struct {
 	MemoryMB    int64            // memory of the function, for the bill; 0: as much as a scan needs
 	MaxWorkers  int              // per scan; 0: 200
 	MaxFiles    int64            // per scan; 0: a million
+	ScanMemory  int64            // bytes that a scan may use; 0: any number
 	MaxScans    int              // scans that run at once, the rest wait; 0: 2
 	MaxWaiting  int              // scans that wait, the rest get 429; 0: 100
 	MaxDuration time.Duration    // per request; 0: 29 seconds, the limit of API Gateway

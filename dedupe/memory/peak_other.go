@@ -1,6 +1,6 @@
 //go:build !linux
 
-package pool
+package memory
 
 import (
 	"os"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeakMemory returns the peak memory of a process in bytes, or 0 if unknown. This
+// Peak returns the peak memory of a process in bytes, or 0 if unknown. This
 // system reports it for the calling process only.
-func PeakMemory(pid int, _ bool) int64 {
+func Peak(pid int, _ bool) int64 {
 	var used unix.Rusage
 	if pid != os.Getpid() || unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
 		return 0

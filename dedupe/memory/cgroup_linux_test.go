@@ -1,0 +1,77 @@
+package memory
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestCgroupLimit(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		want  int64
+	}{
+		{"no cgroups", nil, 0},
+		{"v2 in a container", map[string]string{
+			"proc/self/cgroup":         "0::/\n",
+			"sys/fs/cgroup/memory.max": "134217728\n",
+		}, 128 << 20},
+		{"v2, unlimited", map[string]string{
+			"proc/self/cgroup":                    "0::/user.slice/a.scope\n",
+			"sys/fs/cgroup/user.slice/memory.max": "max\n",
+		}, 0},
+		{"v2, the limit of a parent", map[string]string{
+			"proc/self/cgroup":                            "0::/user.slice/a.scope\n",
+			"sys/fs/cgroup/user.slice/memory.max":         "1000000\n",
+			"sys/fs/cgroup/user.slice/a.scope/memory.max": "2000000\n",
+		}, 1000000},
+		{"v2, throttled before the limit", map[string]string{
+			"proc/self/cgroup":          "0::/\n",
+			"sys/fs/cgroup/memory.max":  "2000000\n",
+			"sys/fs/cgroup/memory.high": "1500000\n",
+		}, 1500000},
+		{"v1", map[string]string{
+			"proc/self/cgroup": "5:cpu,cpuacct:/\n4:memory:/docker/1234\n0::/\n",
+			"sys/fs/cgroup/memory/docker/1234/memory.limit_in_bytes": "67108864\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":             "9223372036854771712\n",
+		}, 64 << 20},
+		{"v1 in a container that sees the path of the host", map[string]string{
+			"proc/self/cgroup":                           "4:memory:/docker/1234\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "67108864\n",
+		}, 64 << 20},
+		{"v1, two controllers in one hierarchy", map[string]string{
+			"proc/self/cgroup": "4:cpuset,memory:/a\n",
+			"sys/fs/cgroup/cpuset,memory/a/memory.limit_in_bytes": "3000000\n",
+		}, 3000000},
+		{"v1 for memory beside v2", map[string]string{
+			"proc/self/cgroup": "4:memory:/a\n0::/b\n",
+			"sys/fs/cgroup/memory/a/memory.limit_in_bytes": "3000000\n",
+			"sys/fs/cgroup/unified/b/memory.max":           "max\n",
+		}, 3000000},
+		{"nonsense", map[string]string{"proc/self/cgroup": "memory\n\n0::/\n", "sys/fs/cgroup/memory.max": "-5\n"}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := t.TempDir()
+			for name, content := range test.files {
+				path := filepath.Join(root, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := cgroupLimit(root); got != test.want {
+				t.Errorf("limit of %d bytes, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+func TestLimitOfLambda(t *testing.T) {
+	env := map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}
+	if got := Limit(func(name string) string { return env[name] }); got <= 0 || got > 128<<20 {
+		t.Errorf("limit of %d bytes in a function of 128 MB", got)
+	}
+}

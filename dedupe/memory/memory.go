@@ -1,0 +1,42 @@
+// Package memory finds out how much memory this process may use, and how much it used.
+//
+//	memory.go        the limit, and how the Go runtime keeps to it
+//	cgroup_linux.go  limits of cgroups, v1 and v2
+//	cgroup_other.go  systems without cgroups
+//	peak_*.go        the peak memory of a process
+package memory
+
+import (
+	"math"
+	"runtime/debug"
+	"strconv"
+)
+
+// Limit returns how many bytes this process and its children may use, or 0 if there is
+// no limit. It is the least of GOMEMLIMIT, the memory of the Lambda function in
+// AWS_LAMBDA_FUNCTION_MEMORY_SIZE (MiB), and the limits of the process's cgroups.
+func Limit(getenv func(string) string) int64 {
+	least := int64(math.MaxInt64)
+	if mb, err := strconv.ParseInt(getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 32); err == nil && mb > 0 {
+		least = mb << 20
+	}
+	if limit := cgroupLimit("/"); limit > 0 {
+		least = min(least, limit)
+	}
+	if getenv("GOMEMLIMIT") != "" {
+		least = min(least, debug.SetMemoryLimit(-1))
+	}
+	if least == math.MaxInt64 {
+		return 0
+	}
+	return least
+}
+
+// Respect has the garbage collector keep the Go heap below a limit from [Limit], unless
+// GOMEMLIMIT says where to keep it. An eighth is left for what the collector does not
+// manage: the program itself, threads and the kernel.
+func Respect(limit int64, getenv func(string) string) {
+	if limit > 0 && getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit - limit/8)
+	}
+}
