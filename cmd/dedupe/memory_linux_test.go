@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/containerd/cgroups/v3"
+
+	"efsdedupe/cmd/internal/clitest"
+)
+
+// TestMemoryLimit scans more and more files in a cgroup. Every scan finds all groups, or
+// says that the memory is too small, but the kernel kills none.
+func TestMemoryLimit(t *testing.T) {
+	const each, most = 10_000, 10
+	dir := t.TempDir()
+	for i := range each * most {
+		path := filepath.Join(dir, strconv.Itoa(i/each), strconv.Itoa(i/1000), fmt.Sprint("file-with-some-name-", i))
+		if i%1000 == 0 {
+			if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(path, fmt.Appendf(nil, "%08d", i/2), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outcomes := make(map[bool]int) // by whether there was a report
+	for _, mode := range []string{"goroutines", "processes"} {
+		for n := 1; n <= most; n *= 3 {
+			args := []string{"scan", "-q", "--format", "json", "--mode", mode}
+			for i := range n {
+				args = append(args, filepath.Join(dir, strconv.Itoa(i)))
+			}
+			var out, errs bytes.Buffer
+			cmd := exec.Command(binary, args...)
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			err := limited(t, 48<<20, cmd)
+			var report struct{ Groups []struct{} }
+			switch {
+			case err == nil:
+				if err := json.Unmarshal(out.Bytes(), &report); err != nil || len(report.Groups) != n*each/2 {
+					t.Errorf("%s: %d groups among %d files, error %v", mode, len(report.Groups), n*each, err)
+				}
+			case cmd.ProcessState.ExitCode() != 2 || !strings.Contains(errs.String(), "too many files for the memory"):
+				t.Errorf("%s: %d files: %v: %s", mode, n*each, err, &errs)
+			}
+			outcomes[err == nil]++
+		}
+	}
+	if outcomes[true] == 0 || outcomes[false] == 0 {
+		t.Errorf("%d scans ended and %d failed: both cases should occur", outcomes[true], outcomes[false])
+	}
+}
+
+// limited runs a command in a cgroup with a limit of memory, in bytes.
+func limited(t *testing.T, bytes int64, cmd *exec.Cmd) error {
+	t.Helper()
+	group, file := filepath.Join("/sys/fs/cgroup/memory", fmt.Sprint("dedupe-test-", os.Getpid())), "memory.limit_in_bytes"
+	if cgroups.Mode() == cgroups.Unified {
+		group, file = filepath.Join("/sys/fs/cgroup", filepath.Base(group)), "memory.max"
+	}
+	if err := os.Mkdir(group, 0o777); err != nil {
+		t.Skipf("can't make a cgroup: %v; run it as root on a machine with cgroups", err)
+	}
+	defer clitest.Eventually(t, "the cgroup is removed", func() bool { return os.Remove(group) == nil }) // the kernel may still be busy with it
+	if err := os.WriteFile(filepath.Join(group, file), []byte(strconv.FormatInt(bytes, 10)), 0); err != nil {
+		t.Skipf("can't limit the memory of a cgroup: %v; enable the memory controller", err)
+	}
+	// A shell joins the group and becomes the command.
+	cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd.Run()
+}
