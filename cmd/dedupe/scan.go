@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,6 +72,9 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")
+			if c.failOnDuplicates {
+				cli.AnswerByExitCode(cmd)
+			}
 			return c.run(cmd.Context())
 		},
 	}
@@ -120,12 +126,16 @@ func (c *scan) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := cli.OpenOutput(c.output, c.Out)
+	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
 	}
 	defer out.Discard()
-	c.eng.Ignore = out.Info
+	if err := c.apart(out); err != nil {
+		return err
+	}
+	c.adviseGlobs()
+	c.eng.Ignore = append(out.Own, cli.RegularFiles(c.Out, c.Err)...)
 
 	collectLater()
 	var reads cost.Reads
@@ -143,7 +153,7 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	p := c.project(book, r, reads, use)
-	c.write.Colour, c.write.Tool = out.Colour(), report.ThisTool(program)
+	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
 	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
 	c.write.Bill = c.write.Bill || c.bill.weigh
 	if err := report.Write(out, c.format, r, &p, c.write); err != nil {
@@ -154,6 +164,64 @@ func (c *scan) run(ctx context.Context) error {
 	}
 	c.tell(r, out)
 	return c.exit(r)
+}
+
+// apart returns an error if the report would be written over the index.
+func (c *scan) apart(out *cli.Output) error {
+	path, err := c.index.path()
+	if err != nil || path == "" {
+		return err
+	}
+	same := out.Path != "" && sameTarget(path, out.Path)
+	if st, err := os.Stat(path); err == nil {
+		same = same || slices.ContainsFunc(out.Own, func(own os.FileInfo) bool { return os.SameFile(own, st) })
+	}
+	if same {
+		return fmt.Errorf("the report would be written over the index %q: choose another --output or --index", path)
+	}
+	return nil
+}
+
+// sameTarget reports whether two paths lead to one place, where perhaps nothing is yet.
+func sameTarget(a, b string) bool {
+	a, err := cli.Follow(a)
+	b, err2 := cli.Follow(b)
+	if err != nil || err2 != nil || filepath.Base(a) != filepath.Base(b) {
+		return false
+	}
+	in, err := os.Stat(filepath.Dir(a))
+	in2, err2 := os.Stat(filepath.Dir(b))
+	return err == nil && err2 == nil && os.SameFile(in, in2)
+}
+
+// adviseGlobs tells of globs that would be about something below a ROOT if they were
+// paths from here, which they are not.
+func (c *scan) adviseGlobs() {
+	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
+		if !strings.Contains(strings.Trim(g, "/"), "/") || filepath.IsAbs(g) {
+			continue
+		}
+		if _, err := os.Lstat(g); err != nil {
+			continue
+		}
+		for _, root := range c.sel.Roots {
+			if below, err := rel(root, g); err == nil && filepath.IsLocal(below) && below != filepath.Clean(g) {
+				fmt.Fprintf(c.Err, "dedupe: the glob %q is a path below the ROOT, and not from here: %q is what leads to %s\n", g, "/"+below, report.Printable(g))
+			}
+		}
+	}
+}
+
+// rel returns a path as it is below a directory.
+func rel(dir, path string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", err
+	}
+	return filepath.Rel(dir, path)
 }
 
 // collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are
