@@ -85,15 +85,20 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	root.SetArgs(args)
 	closed := isClosed(out.file)
 	cmd, err := root.ExecuteC()
+	return s.Exit(root.Name(), out.settle(cmd, err, closed))
+}
+
+// settle returns the error of a command, or that its output was lost.
+func (s *stream) settle(cmd *cobra.Command, err error, closed bool) error {
 	var code ExitCode
-	switch lost := out.failed(); {
-	case err != nil && (!errors.As(err, &code) || code == ExitInterrupted):
+	switch lost := s.failed(); {
+	case err != nil && !errors.Is(err, lost) && (!errors.As(err, &code) || code == ExitInterrupted):
 	case lost != nil:
-		err = fmt.Errorf("can't write to standard output: %w", lost)
-	case closed && cmd.Annotations[exitCodeKey] == "":
-		err = errors.New("can't write to standard output: it is closed")
+		return fmt.Errorf("can't write to standard output: %w", lost)
+	case closed && s.used && cmd.Annotations[exitCodeKey] == "":
+		return errors.New("can't write to standard output: it is closed")
 	}
-	return s.Exit(root.Name(), err)
+	return err
 }
 
 // exitCodeKey is the annotation of a command whose exit code is an answer.

@@ -22,6 +22,7 @@ type stream struct {
 
 	mu       sync.Mutex
 	terminal *escaper // nil if it is none
+	used     bool     // something was written
 	lost     error    // of the first write that failed
 }
 
@@ -37,6 +38,7 @@ func newStream(w io.Writer) *stream {
 func (s *stream) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.used = true
 	shown := b
 	if s.terminal != nil {
 		shown = s.terminal.escape(b)
