@@ -35,7 +35,7 @@ func (f Filter) validate() error {
 		return fmt.Errorf("the minimum size, %d bytes, is above the maximum, %d", f.MinSize, f.MaxSize)
 	}
 	for _, g := range f.Include {
-		if dir, ok := strings.CutSuffix(g, "/"); ok {
+		if dir, ok := strings.CutSuffix(g, "/"); ok && dir != "" {
 			return fmt.Errorf("bad glob %q: only directories match it, and include is about files; use %q", g, dir+"/**")
 		}
 	}
@@ -149,28 +149,17 @@ func expand(glob string, room int) (plain []string, ok bool) {
 
 // nextBrace returns where the next alternatives begin, or the end of the glob.
 func nextBrace(glob string, at int) int {
-	for ; at < len(glob) && glob[at] != '{'; at++ {
-		switch glob[at] {
-		case '\\':
-			at++
-		case '[':
-			for at++; at < len(glob) && glob[at] != ']'; at++ {
-				if glob[at] == '\\' {
-					at++
-				}
-			}
-		}
+	for at < len(glob) && glob[at] != '{' {
+		at = after(glob, at)
 	}
-	return min(at, len(glob))
+	return at
 }
 
 // splitBraces returns the alternatives that begin at an offset, and the offset after them.
 func splitBraces(glob string, open int) (alternatives []string, end int) {
 	depth, start := 0, open+1
-	for at := open; at < len(glob); at++ {
+	for at := open; at < len(glob); at = after(glob, at) {
 		switch glob[at] {
-		case '\\':
-			at++
 		case '{':
 			depth++
 		case '}':
@@ -185,6 +174,21 @@ func splitBraces(glob string, open int) (alternatives []string, end int) {
 		}
 	}
 	return append(alternatives, glob[start:]), len(glob) // which no valid glob has
+}
+
+// after returns the offset after what begins at one: an escaped byte, a class or a byte.
+func after(glob string, at int) int {
+	switch glob[at] {
+	case '\\':
+		at++
+	case '[':
+		for at++; at < len(glob) && glob[at] != ']'; at++ {
+			if glob[at] == '\\' {
+				at++
+			}
+		}
+	}
+	return min(at+1, len(glob))
 }
 
 // canMatch returns an error if no path below a root can match a glob without alternatives.
