@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -15,7 +16,7 @@ func FuzzExpand(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, glob, name string) {
-		if strings.Count(glob, "{") > 6 || strings.Count(glob, ",") > 9 || len(name) > 50 || !doublestar.ValidatePattern(glob) {
+		if strings.Count(glob, "{") > 6 || strings.Count(glob, ",") > 9 || len(name) > 50 || !utf8.ValidString(glob+name) || !doublestar.ValidatePattern(glob) {
 			return
 		}
 		plain, ok := expand(glob, mostAlternatives)

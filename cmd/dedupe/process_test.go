@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -165,6 +166,27 @@ func TestInterrupted(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestNoHangUp checks that a scan under nohup ignores SIGHUP, and other signals not.
+func TestNoHangUp(t *testing.T) {
+	needProc(t)
+	signal.Ignore(syscall.SIGHUP) // which children inherit
+	s := startScan(t, 0)
+	signal.Reset(syscall.SIGHUP)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "SigIgn:")
+	ignored, err := strconv.ParseUint(strings.Fields(rest)[0], 16, 64)
+	if err != nil || ignored&1 == 0 {
+		t.Errorf("SIGHUP is not ignored: %#x, %v", ignored, err)
+	}
+	s.Process.Signal(syscall.SIGTERM)
+	if code := s.exitCode(t); code != int(cli.ExitInterrupted) {
+		t.Errorf("exit code %d", code)
 	}
 }
 

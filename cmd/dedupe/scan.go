@@ -58,10 +58,13 @@ grouped.
 
 Globs know * ? [a-z] {a,b} and ** for any number of directories. A glob without
 a slash is matched against the name, one with a slash against the path below the
-ROOT. An excluded directory is not entered.
+ROOT, or if it leads below a ROOT from / against the absolute path. A slash at
+the end matches directories only. An excluded directory is not entered.
+
+The report and an index are left out of the scan.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
-a ROOT that does not exist, or an output that can't be written; 3 duplicates
+a ROOT that does not exist, or an output that is lost; 3 duplicates
 were found and --fail-on-duplicates was given; 130 interrupted.`,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --min-size 1MiB --exclude '**/cache/**' /mnt/efs
@@ -281,8 +284,11 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 
 // tell says on standard error what the reader of the report may not see.
 func (c *scan) tell(r dedupe.Report, out *cli.Output) {
-	if out.Partial != "" {
-		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", out.Path, out.Partial)
+	switch {
+	case out.Partial != "":
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", report.Printable(out.Path), report.Printable(out.Partial))
+	case out.Dropped:
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, and nothing can be put beside it: there is no partial report\n", report.Printable(out.Path))
 	}
 	if r.Complete || c.format == report.Text && out.Path == "" {
 		return

@@ -21,6 +21,7 @@ type Output struct {
 	io.Writer
 	Path    string        // of the file, links followed; empty for standard output
 	Partial string        // where Commit put an incomplete report instead
+	Dropped bool          // Commit could put it nowhere
 	Own     []os.FileInfo // regular files that are written or replaced
 	pending *pending
 	device  *os.File
@@ -205,6 +206,10 @@ func (o *Output) Commit(complete bool) error {
 	}
 	if _, err := os.Lstat(o.Path); errors.Is(err, fs.ErrNotExist) {
 		return o.pending.commit(o.Path)
+	}
+	if o.pending.copied {
+		o.Dropped = true
+		return o.pending.discard()
 	}
 	o.Partial = o.Path + ".partial"
 	return o.pending.commit(o.Partial)

@@ -121,3 +121,33 @@ func TestUnnamed(t *testing.T) {
 		}
 	}
 }
+
+// TestCopied is of files that may be written, in directories that may not: a whole report
+// is copied over the old one, a partial one does not touch it.
+func TestCopied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	if err := os.WriteFile(path, []byte("the old report"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for complete, want := range map[bool]string{false: "the old report", true: "new"} {
+		old, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spare, err := Temporary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Output{Writer: spare, Path: path, pending: &pending{File: spare, existing: old, copied: true}}
+		io.WriteString(o, "new")
+		if err := o.Commit(complete); err != nil || o.Dropped == complete || o.Partial != "" {
+			t.Errorf("complete %v: %v, %+v", complete, err, o)
+		}
+		if b, err := os.ReadFile(path); string(b) != want || len(names(t, filepath.Dir(path))) != 1 {
+			t.Errorf("complete %v: the file is %q, %v", complete, b, err)
+		}
+		if err := os.WriteFile(path, []byte("the old report"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -69,8 +69,6 @@ func (p *pending) commit(path string) error {
 	err := p.Sync()
 	switch {
 	case err != nil:
-	case p.copied && !p.replaces(path):
-		err = fmt.Errorf("%w: the report is not complete, and nothing can be put beside it", fs.ErrPermission)
 	case p.copied:
 		err = p.copy()
 	default:
