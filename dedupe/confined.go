@@ -36,6 +36,9 @@ func (p confinedDir) open(path string, flags int) (fd int, err error) {
 		fd, err = openat(dir, name, flags)
 		return err
 	})
+	if err == nil {
+		keepAccessTime(fd, flags)
+	}
 	return fd, err
 }
 

@@ -33,6 +33,7 @@
 //	ends.go             files of one size: their ends, and more only where these are alike
 //	ends_*.go           no read-ahead for ends
 //	lockstep.go         large files of one size, block by block
+//	atime_*.go          reads that leave the access time
 //	confined.go         where paths begin, and what keeps them inside it
 //	process.go          the same in worker processes, over package pool
 //	timestamp.go        times as file systems keep them

@@ -68,9 +68,9 @@ type Engine struct {
 	// program itself. Only the mode Processes needs it.
 	Worker func() *exec.Cmd
 
-	// Ignore is a file of the caller's own that the walk must not find, such as
-	// the one that the report is about to be written to; nil if there is none.
-	Ignore os.FileInfo
+	// Ignore is the caller's own files, which the walk must not find: the one that the
+	// report is about to be written to, an index and the like.
+	Ignore []os.FileInfo
 
 	// Recall, if it is set, is called once, between the walk and the first reading. It
 	// notes in the inventory's copies what an index knows of them.
@@ -128,11 +128,12 @@ func (e *Engine) now() time.Time {
 }
 
 func (e *Engine) ignores(st *unix.Stat_t) bool {
-	if e.Ignore == nil {
-		return false
+	for _, f := range e.Ignore {
+		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.Ino && uint64(own.Dev) == uint64(st.Dev) {
+			return true
+		}
 	}
-	own, ok := e.Ignore.Sys().(*syscall.Stat_t)
-	return ok && own.Ino == st.Ino && uint64(own.Dev) == uint64(st.Dev)
+	return false
 }
 
 // Validate returns what is wrong with the engine, in words for its user.

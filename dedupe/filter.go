@@ -1,9 +1,12 @@
 package dedupe
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -14,7 +17,9 @@ import (
 //
 // Globs are those of doublestar: * ? [a-z] {a,b}, and ** for any number of
 // directories. One without a slash is matched against the name alone, at any
-// depth; one with a slash against the whole path below the root.
+// depth; one with a slash against the whole path below the root, or if it is absolute
+// and leads below the root against the absolute path. One that ends in a slash matches
+// directories only.
 type Filter struct {
 	MinSize int64    // bytes
 	MaxSize int64    // bytes; 0 for no limit
@@ -29,14 +34,13 @@ func (f Filter) validate() error {
 	if f.MinSize > f.maxSize() {
 		return fmt.Errorf("the minimum size, %d bytes, is above the maximum, %d", f.MinSize, f.MaxSize)
 	}
-	for _, globs := range [][]string{f.Include, f.Exclude} {
-		for _, g := range globs {
-			if g == "" || !doublestar.ValidatePattern(g) {
-				return fmt.Errorf("bad glob %q: close every [ and {, and escape with \\ what stands for itself", g)
-			}
+	for _, g := range f.Include {
+		if dir, ok := strings.CutSuffix(g, "/"); ok && dir != "" {
+			return fmt.Errorf("bad glob %q: only directories match it, and include is about files; use %q", g, dir+"/**")
 		}
 	}
-	return nil
+	_, err := f.plain()
+	return err
 }
 
 func (f Filter) maxSize() int64 {
@@ -46,18 +50,23 @@ func (f Filter) maxSize() int64 {
 	return f.MaxSize
 }
 
-func (f Filter) excludes(rel string) bool { return matches(f.Exclude, rel) }
+func (f Filter) excludes(rel string) bool          { return matches(f.Exclude, rel, false) }
+func (f Filter) excludesDirectory(rel string) bool { return matches(f.Exclude, rel, true) }
 
 func (f Filter) includes(rel string) bool {
-	return len(f.Include) == 0 || matches(f.Include, rel)
+	return len(f.Include) == 0 || matches(f.Include, rel, false)
 }
 
 func (f Filter) hasSize(size int64) bool {
 	return size >= f.MinSize && size <= f.maxSize()
 }
 
-func matches(globs []string, rel string) bool {
+func matches(globs []string, rel string, directory bool) bool {
 	for _, g := range globs {
+		g, only := strings.CutSuffix(g, "/")
+		if only && !directory {
+			continue
+		}
 		subject := rel
 		if !strings.Contains(g, "/") {
 			subject = path.Base(rel)
@@ -67,4 +76,161 @@ func matches(globs []string, rel string) bool {
 		}
 	}
 	return false
+}
+
+// mostAlternatives is how many globs those of a filter may stand for, besides themselves.
+const mostAlternatives = 1000
+
+// plain returns the same filter without alternatives in braces, with which matching takes
+// exponential time, or says which glob is bad.
+func (f Filter) plain() (Filter, error) {
+	room := mostAlternatives
+	for _, globs := range []*[]string{&f.Include, &f.Exclude} {
+		var plain []string
+		for _, g := range *globs {
+			if g == "" || !doublestar.ValidatePattern(g) {
+				return f, fmt.Errorf("bad glob %q: close every [ and {, and escape with \\ what stands for itself", g)
+			}
+			all, ok := expand(g, room)
+			if !ok {
+				return f, fmt.Errorf("the glob %q has too many alternatives in braces: use simpler globs, %d alternatives in all at most", shorten(g), mostAlternatives)
+			}
+			room -= len(all) - 1
+			for _, one := range all {
+				if err := canMatch(one); err != nil {
+					return f, err
+				}
+			}
+			plain = append(plain, all...)
+		}
+		*globs = plain
+	}
+	return f, nil
+}
+
+// shorten leaves out the end of a glob that is too long for a message.
+func shorten(g string) string {
+	if len(g) > 100 {
+		return g[:100] + "..."
+	}
+	return g
+}
+
+// expand returns the globs without alternatives that a valid one stands for, each once.
+// It gives up when there are more than room beyond one.
+func expand(glob string, room int) (plain []string, ok bool) {
+	type partly struct {
+		glob string
+		from int // no alternatives begin before
+	}
+	todo, seen := []partly{{glob, 0}}, make(map[partly]bool)
+	for work := 10 * (room + 1); len(todo) > 0; work-- {
+		p := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		open := nextBrace(p.glob, p.from)
+		if open == len(p.glob) {
+			plain = append(plain, p.glob)
+			continue
+		}
+		alternatives, end := splitBraces(p.glob, open)
+		for _, a := range slices.Backward(alternatives) {
+			next := partly{p.glob[:open] + a + p.glob[end:], open}
+			if !seen[next] {
+				seen[next] = true
+				todo = append(todo, next)
+			}
+		}
+		if len(todo)+len(plain) > room+1 || work == 0 {
+			return nil, false
+		}
+	}
+	return plain, true
+}
+
+// nextBrace returns where the next alternatives begin, or the end of the glob.
+func nextBrace(glob string, at int) int {
+	for at < len(glob) && glob[at] != '{' {
+		at = after(glob, at)
+	}
+	return at
+}
+
+// splitBraces returns the alternatives that begin at an offset, and the offset after them.
+func splitBraces(glob string, open int) (alternatives []string, end int) {
+	depth, start := 0, open+1
+	for at := open; at < len(glob); at = after(glob, at) {
+		switch glob[at] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return append(alternatives, glob[start:at]), at + 1
+			}
+		case ',':
+			if depth == 1 {
+				alternatives = append(alternatives, glob[start:at])
+				start = at + 1
+			}
+		}
+	}
+	return append(alternatives, glob[start:]), len(glob) // which no valid glob has
+}
+
+// after returns the offset after what begins at one: an escaped byte, a class or a byte.
+func after(glob string, at int) int {
+	switch glob[at] {
+	case '\\':
+		at++
+	case '[':
+		for at++; at < len(glob) && glob[at] != ']'; at++ {
+			if glob[at] == '\\' {
+				at++
+			}
+		}
+	}
+	return min(at+1, len(glob))
+}
+
+// canMatch returns an error if no path below a root can match a glob without alternatives.
+func canMatch(glob string) error {
+	const advice = "a glob is matched against a name, or against the path below the root if it has a slash"
+	if strings.Trim(glob, "/") == "" {
+		return fmt.Errorf("the glob %q matches nothing: %s", glob, advice)
+	}
+	inside := strings.TrimSuffix(strings.TrimPrefix(glob, "/"), "/")
+	for element := range strings.SplitSeq(inside, "/") {
+		if element == "" || element == "." || element == ".." {
+			return fmt.Errorf("the glob %q matches nothing, because of its %q: %s; use %q", glob, cmp.Or(element, "//"), advice, strings.TrimPrefix(path.Clean("/"+glob), "/"))
+		}
+	}
+	return nil
+}
+
+// below returns a plain filter as it is below a root: globs that are absolute and lead
+// below the root become relative to it. The others stay; a slash in front only says that
+// they are about the path.
+func (f Filter) below(r *root) (Filter, error) {
+	if !strings.HasPrefix(r.real, "/") {
+		return f, nil
+	}
+	names := []string{r.real}
+	if given, err := filepath.Abs(r.given); err == nil && given != r.real {
+		names = append(names, given)
+	}
+	for _, globs := range []*[]string{&f.Include, &f.Exclude} {
+		for i, g := range *globs {
+			for _, name := range names {
+				rest, leads := strings.CutPrefix(strings.TrimSuffix(g, "/")+"/", strings.TrimSuffix(name, "/")+"/")
+				switch {
+				case !leads || name == "/":
+				case rest == "":
+					return f, fmt.Errorf("the glob %q is the root %q itself: do not name that root, or use the glob \"*\" for all that is in it", g, r.given)
+				default:
+					*globs = slices.Clone(*globs)
+					(*globs)[i] = "/" + rest[:len(rest)-1] + g[len(strings.TrimSuffix(g, "/")):]
+				}
+			}
+		}
+	}
+	return f, nil
 }

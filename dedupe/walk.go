@@ -125,6 +125,8 @@ type root struct {
 	real  string // the same for all names of one place: absolute and without links, or as path
 	stat  unix.Stat_t
 	err   *Problem // what kept it from being looked at
+
+	filter Filter // with globs as they are below it
 }
 
 // RootError is a root that can't be scanned, because it does not exist or is
@@ -152,14 +154,25 @@ func resolve(sel Selection, eng Engine) ([]root, error) {
 		roots = append(roots, r)
 	}
 	slices.SortFunc(roots, func(a, b root) int {
-		return cmp.Or(strings.Compare(a.real, b.real), strings.Compare(a.path, b.path), strings.Compare(a.given, b.given))
+		return cmp.Or(strings.Compare(a.real, b.real), strings.Compare(strings.TrimPrefix(a.path, "./"), strings.TrimPrefix(b.path, "./")),
+			cmp.Compare(len(a.path), len(b.path)), strings.Compare(a.given, b.given))
 	})
-	return slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real }), nil
+	roots = slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real })
+	filter, err := sel.Filter.plain()
+	for i := range roots {
+		if err == nil {
+			roots[i].filter, err = filter.below(&roots[i])
+		}
+	}
+	return roots, err
 }
 
 // newRoot looks at a root, which may be a symbolic link: its user named it.
 func newRoot(path string) (root, error) {
 	r := root{given: path, path: filepath.Clean(path)}
+	if strings.HasPrefix(path, "./") && r.path != "." && !strings.HasPrefix(r.path, "..") {
+		r.path = "./" + r.path // it keeps a name such as -rf from being an option
+	}
 	err := retry(func() error { return unix.Stat(r.path, &r.stat) })
 	if err == nil {
 		r.real, err = mount.RealPath(r.path)
@@ -262,7 +275,7 @@ func (w *walker) walk(from start) {
 		w.directory(from)
 	default:
 		name := filepath.Base(r.path)
-		if w.sel.Filter.excludes(name) || !w.sel.Filter.includes(name) {
+		if r.filter.excludes(name) || !r.filter.includes(name) {
 			return
 		}
 		var b batch
@@ -384,7 +397,7 @@ func (w *walker) list(from start, d *directory) (below []string) {
 func (w *walker) some(from start, d *directory, entries *listing, below *[]string) (string, error) {
 	var space [entriesAtOnce * 64]byte
 	names := space[:0]
-	for n := 0; n < entriesAtOnce; {
+	for n := 0; n < entriesAtOnce && !w.over(); {
 		name, kind, err := entries.next()
 		if err != nil {
 			return string(names), err
@@ -406,12 +419,15 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 
 // wants tells whether an entry passes the globs and belongs to r.
 func (w *walker) wants(from start, name []byte, kind uint8) bool {
-	f := &w.sel.Filter
+	f := &from.root.filter
 	if len(f.Exclude) == 0 && len(f.Include) == 0 && len(w.roots) == 1 {
 		return true
 	}
 	path := join(from.Dir, string(name))
-	return !f.excludes(path) && !w.claimed(from.root, path) && (kind == unix.DT_DIR || f.includes(path))
+	if kind == unix.DT_DIR {
+		return !f.excludesDirectory(path) && !w.claimed(from.root, path)
+	}
+	return !f.excludes(path) && !w.claimed(from.root, path) && f.includes(path)
 }
 
 // kind is for file systems that don't tell it in their listings. What can't be
@@ -454,8 +470,8 @@ func (w *walker) look(d *directory, names string) {
 type batch struct {
 	files       [entriesAtOnce]File
 	n           int
-	directories int64  // listed
-	own         string // the name of the file that must not be found, if it is here
+	directories int64    // listed
+	own         []string // the names of files that must not be found
 }
 
 // add adds a file, unless it has become something else or a size that does not
@@ -464,7 +480,7 @@ func (b *batch) add(w *walker, name string, st *unix.Stat_t) {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG || !w.sel.Filter.hasSize(st.Size):
 	case w.eng.ignores(st):
-		b.own = name
+		b.own = append(b.own, name)
 	default:
 		b.files[b.n] = newFile(name, st)
 		b.n++
@@ -487,8 +503,8 @@ func (w *walker) add(d *directory, b *batch) {
 		}
 		v.add(d.index, f)
 	}
-	if b.own != "" {
-		v.Skipped = append(v.Skipped, Skipped{join(d.path, b.own), "own_output"})
+	for _, name := range b.own {
+		v.Skipped = append(v.Skipped, Skipped{join(d.path, name), "own_output"})
 	}
 	w.eng.observe(Event{Stage: StageWalk, Files: int64(b.n)})
 	if w.tooMany() || w.noRoom() {

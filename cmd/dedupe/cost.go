@@ -112,7 +112,7 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		if err != nil {
 			return err
 		}
-		return report.WriteProjection(c.Out, c.format, &p, cli.InColour(c.Out))
+		return report.WriteProjection(c.Out, c.format, &p, c.inColour())
 	}
 	scans := make([]report.Comparison, len(c.reports))
 	for i, path := range c.reports {
@@ -125,15 +125,17 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		}
 	}
 	if len(scans) > 1 && c.format == report.Text {
-		return report.WriteComparison(c.Out, scans, cli.InColour(c.Out))
+		return report.WriteComparison(c.Out, scans, c.inColour())
 	}
 	for _, s := range scans {
-		if err := report.WriteProjection(c.Out, c.format, &s.Projection, cli.InColour(c.Out)); err != nil {
+		if err := report.WriteProjection(c.Out, c.format, &s.Projection, c.inColour()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func (c *bill) inColour() bool { return c.format == report.Text && cli.UseColour(c.Out) }
 
 func (c *bill) read(path string) (report.Saved, error) {
 	in, err := openReport(path, c.In)

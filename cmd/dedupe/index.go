@@ -53,14 +53,29 @@ func (i *indexFlags) open() (*index.Index, error) {
 func (i *indexFlags) shared() bool { return strings.HasPrefix(i.name, dynamodb.Scheme) }
 
 func (i *indexFlags) store() (index.Store, error) {
+	path, err := i.path()
+	if err != nil {
+		return nil, err
+	}
 	if i.name != "auto" {
 		return dynamodb.OpenNamed(i.name)
 	}
+	return index.OpenLog(path)
+}
+
+// path returns the file of the index; empty if there is none.
+func (i *indexFlags) path() (string, error) {
+	if i.shared() {
+		return "", nil
+	}
+	if i.name != "auto" {
+		return i.name, nil
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return nil, fmt.Errorf("there is no place for an index of your own: %w; choose --index FILE", err)
+		return "", fmt.Errorf("there is no place for an index of your own: %w; choose --index FILE", err)
 	}
-	return index.OpenLog(filepath.Join(cache, "dedupe", "index.db"))
+	return filepath.Join(cache, "dedupe", "index.db"), nil
 }
 
 // advise adds to an error of an index what to do on the command line.
@@ -190,6 +205,7 @@ index, or no known file can be read; 2 bad use, or an index that can't be read;
 			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, sel, eng, float64(sample)/1e6) })
 		},
 	}
+	cli.AnswerByExitCode(cmd)
 	f := cmd.Flags()
 	f.Var(&sample, "sample", "the share of the known files to read")
 	f.IntVar(&eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -68,11 +70,19 @@ func startScan(t *testing.T, workers int, args ...string) *started {
 	}
 	t.Cleanup(func() { s.Process.Kill() })
 	clitest.Eventually(t, "the scan to be on its way", func() bool {
-		pending, _ := filepath.Glob(filepath.Join(dir, ".report.json*"))
 		s.workers = busyChildren(s.Process.Pid)
-		return len(pending) == 1 && len(s.workers) == workers
+		return hasOpen(s.Process.Pid, dir) && len(s.workers) == workers
 	})
 	return s
+}
+
+// hasOpen reports whether a process has something open below a directory.
+func hasOpen(pid int, dir string) bool {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return slices.ContainsFunc(fds, func(fd string) bool {
+		path, err := os.Readlink(fd)
+		return err == nil && strings.HasPrefix(path, dir+"/")
+	})
 }
 
 // busyChildren lists the child processes that have used so much CPU time, 50 ms,
@@ -120,7 +130,7 @@ func (s *started) exitCode(t *testing.T) int {
 // partial, and no process.
 func TestInterrupted(t *testing.T) {
 	needProc(t)
-	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		for mode, workers := range map[string]int{"goroutines": 0, "processes": 4} {
 			t.Run(mode+" "+signal.String(), func(t *testing.T) {
 				t.Parallel()
@@ -156,6 +166,27 @@ func TestInterrupted(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestNoHangUp checks that a scan under nohup ignores SIGHUP, and other signals not.
+func TestNoHangUp(t *testing.T) {
+	needProc(t)
+	signal.Ignore(syscall.SIGHUP) // which children inherit
+	s := startScan(t, 0)
+	signal.Reset(syscall.SIGHUP)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "SigIgn:")
+	ignored, err := strconv.ParseUint(strings.Fields(rest)[0], 16, 64)
+	if err != nil || ignored&1 == 0 {
+		t.Errorf("SIGHUP is not ignored: %#x, %v", ignored, err)
+	}
+	s.Process.Signal(syscall.SIGTERM)
+	if code := s.exitCode(t); code != int(cli.ExitInterrupted) {
+		t.Errorf("exit code %d", code)
 	}
 }
 

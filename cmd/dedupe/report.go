@@ -80,12 +80,13 @@ func (c *reread) run(ctx context.Context, path string) error {
 		return fmt.Errorf("can't use the report %q: %w", path, err)
 	}
 	defer in.Close()
-	out, err := cli.OpenOutput(c.output, c.Out)
+	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
 	}
 	defer out.Discard()
-	c.write.Colour, c.write.Spill = out.Colour(), temporary
+	c.write.Colour = c.format == report.Text && out.UseColour()
+	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
 	disk := &watched{Writer: out}
 	incomplete, err := report.Convert(disk, c.format, interruptible{in, ctx}, c.write)
 	if err != nil {
@@ -109,15 +110,6 @@ func openReport(path string, stdin io.Reader) (io.ReadCloser, error) {
 		return io.NopCloser(stdin), nil
 	}
 	return os.Open(path)
-}
-
-// temporary returns an empty file that is gone when the program ends.
-func temporary() (io.ReadWriteSeeker, error) {
-	f, err := os.CreateTemp("", "dedupe-report-")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }
 
 // watched remembers that writing failed, to tell that from a failure of reading.

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -56,10 +59,13 @@ grouped.
 
 Globs know * ? [a-z] {a,b} and ** for any number of directories. A glob without
 a slash is matched against the name, one with a slash against the path below the
-ROOT. An excluded directory is not entered.
+ROOT, or if it leads below a ROOT from / against the absolute path. A slash at
+the end matches directories only. An excluded directory is not entered.
+
+The report and an index are left out of the scan.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
-a ROOT that does not exist, or an output that can't be written; 3 duplicates
+a ROOT that does not exist, or an output that is lost; 3 duplicates
 were found and --fail-on-duplicates was given; 130 interrupted.`,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --min-size 1MiB --exclude '**/cache/**' /mnt/efs
@@ -70,6 +76,9 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")
+			if c.failOnDuplicates {
+				cli.AnswerByExitCode(cmd)
+			}
 			return c.run(cmd.Context())
 		},
 	}
@@ -121,12 +130,16 @@ func (c *scan) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := cli.OpenOutput(c.output, c.Out)
+	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
 	}
 	defer out.Discard()
-	c.eng.Ignore = out.Info
+	if err := c.apart(out); err != nil {
+		return err
+	}
+	c.adviseGlobs()
+	c.eng.Ignore = append(out.Own, cli.RegularFiles(c.Out, c.Err)...)
 
 	c.eng.Memory = memory.Limit(os.Getenv)
 	memory.Respect(c.eng.Memory, os.Getenv)
@@ -146,7 +159,7 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	p := c.project(book, r, reads, use)
-	c.write.Colour, c.write.Tool = out.Colour(), report.ThisTool(program)
+	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
 	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
 	c.write.Bill = c.write.Bill || c.bill.weigh
 	if err := report.Write(out, c.format, r, &p, c.write); err != nil {
@@ -157,6 +170,64 @@ func (c *scan) run(ctx context.Context) error {
 	}
 	c.tell(r, out)
 	return c.exit(r)
+}
+
+// apart returns an error if the report would be written over the index.
+func (c *scan) apart(out *cli.Output) error {
+	path, err := c.index.path()
+	if err != nil || path == "" {
+		return err
+	}
+	same := out.Path != "" && sameTarget(path, out.Path)
+	if st, err := os.Stat(path); err == nil {
+		same = same || slices.ContainsFunc(out.Own, func(own os.FileInfo) bool { return os.SameFile(own, st) })
+	}
+	if same {
+		return fmt.Errorf("the report would be written over the index %q: choose another --output or --index", path)
+	}
+	return nil
+}
+
+// sameTarget reports whether two paths lead to one place, where perhaps nothing is yet.
+func sameTarget(a, b string) bool {
+	a, err := cli.Follow(a)
+	b, err2 := cli.Follow(b)
+	if err != nil || err2 != nil || filepath.Base(a) != filepath.Base(b) {
+		return false
+	}
+	in, err := os.Stat(filepath.Dir(a))
+	in2, err2 := os.Stat(filepath.Dir(b))
+	return err == nil && err2 == nil && os.SameFile(in, in2)
+}
+
+// adviseGlobs tells of globs that would be about something below a ROOT if they were
+// paths from here, which they are not.
+func (c *scan) adviseGlobs() {
+	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
+		if !strings.Contains(strings.Trim(g, "/"), "/") || filepath.IsAbs(g) {
+			continue
+		}
+		if _, err := os.Lstat(g); err != nil {
+			continue
+		}
+		for _, root := range c.sel.Roots {
+			if below, err := rel(root, g); err == nil && filepath.IsLocal(below) && below != filepath.Clean(g) {
+				fmt.Fprintf(c.Err, "dedupe: the glob %q is a path below the ROOT, and not from here: %q is what leads to %s\n", g, "/"+below, report.Printable(g))
+			}
+		}
+	}
+}
+
+// rel returns a path as it is below a directory.
+func rel(dir, path string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", err
+	}
+	return filepath.Rel(dir, path)
 }
 
 // collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are
@@ -216,8 +287,11 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 
 // tell says on standard error what the reader of the report may not see.
 func (c *scan) tell(r dedupe.Report, out *cli.Output) {
-	if out.Partial != "" {
-		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", out.Path, out.Partial)
+	switch {
+	case out.Partial != "":
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", report.Printable(out.Path), report.Printable(out.Partial))
+	case out.Dropped:
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, and nothing can be put beside it: there is no partial report\n", report.Printable(out.Path))
 	}
 	if r.Complete || c.format == report.Text && out.Path == "" {
 		return

@@ -89,12 +89,12 @@ or timed out; 2 there are none; 130 interrupted.`,
 
 func (c *trial) run(ctx context.Context) error {
 	if len(c.reports) > 0 {
-		return c.show()
+		return c.show(ctx)
 	}
 	if err := c.complete(); err != nil {
 		return err
 	}
-	out, err := cli.OpenOutput(c.output, c.Out)
+	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (c *trial) run(ctx context.Context) error {
 		return err
 	}
 	e.Version = cli.Version(program)
-	if err := results.Write(out, c.format, e, out.Colour()); err != nil {
+	if err := results.Write(out, c.format, e, out.UseColour()); err != nil {
 		return out.Failed(err)
 	}
 	if err := out.Commit(true); err != nil {
@@ -182,7 +182,7 @@ func (c *trial) prepareContenders(ctx context.Context) error {
 }
 
 // show writes saved results, or compares two of them.
-func (c *trial) show() error {
+func (c *trial) show(ctx context.Context) error {
 	if len(c.reports) > 2 {
 		return errors.New("--report takes one file to show, or two to compare")
 	}
@@ -194,12 +194,12 @@ func (c *trial) show() error {
 		}
 		saved = append(saved, e)
 	}
-	out, err := cli.OpenOutput(c.output, c.Out)
+	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
 	}
 	defer out.Discard()
-	colour := out.Colour()
+	colour := out.UseColour()
 	if len(saved) == 2 {
 		err = results.WriteComparison(out, saved[0], saved[1], colour)
 	} else {
@@ -231,10 +231,10 @@ type runsBar struct {
 }
 
 func newRunsBar(c *trial) *runsBar {
-	if c.quiet || !cli.IsTerminal(c.Err) {
+	if c.quiet || !cli.IsTerminal(c.Err) || cli.IsDumb() {
 		return &runsBar{}
 	}
-	b := &runsBar{bars: mpb.New(mpb.WithOutput(c.Err), mpb.WithWidth(64))}
+	b := &runsBar{bars: mpb.New(mpb.WithOutput(cli.File(c.Err)), mpb.WithWidth(64))}
 	text := func(decor.Statistics) string {
 		switch p := b.last.Load(); {
 		case p == nil:

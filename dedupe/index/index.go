@@ -67,6 +67,10 @@ type Store interface {
 	// All calls yield with every block, in no order, until yield returns false.
 	All(ctx context.Context, yield func(key Key, block []byte) bool) error
 
+	// Files returns the files of this machine that the store is in. No scan should find
+	// them.
+	Files() []os.FileInfo
+
 	// Close ends the use of the store.
 	Close() error
 }
@@ -191,6 +195,7 @@ func (x *Index) keep(key Key, b []byte) {
 func (x *Index) Attach(sel dedupe.Selection, eng *dedupe.Engine) *Scan {
 	s := x.scan(sel.Roots, eng.Within)
 	eng.Recall, eng.Remember, eng.Now = s.Recall, s.Remember, x.Now
+	eng.Ignore = append(eng.Ignore, x.Store.Files()...)
 	return s
 }
 

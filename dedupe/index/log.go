@@ -412,10 +412,13 @@ func (l *Log) compact() error {
 	return nil
 }
 
+// newSuffix ends the name of the file that is to replace an index.
+const newSuffix = ".new"
+
 // createBeside creates the file that is to replace an index. What a killed process left
 // there is replaced; somebody else's file is an error.
 func createBeside(path string) (*os.File, error) {
-	path += ".new"
+	path += newSuffix
 	create := func() (*os.File, error) {
 		return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	}
@@ -522,6 +525,16 @@ func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.end
+}
+
+// Files implements Store.
+func (l *Log) Files() (files []os.FileInfo) {
+	for _, path := range []string{l.path, l.path + newSuffix} {
+		if st, err := os.Stat(path); err == nil {
+			files = append(files, st)
+		}
+	}
+	return files
 }
 
 // Close implements Store.

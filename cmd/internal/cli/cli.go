@@ -1,10 +1,13 @@
 // Package cli holds what the commands share: how they start and end, the values
 // of their flags, and the file that a report goes to.
 //
-//	cli.go     streams, interruption, exit codes, the version
+//	cli.go     interruption, exit codes, the version
+//	stream.go  standard output and error, and what a terminal must not see
 //	help.go    help in groups of flags, hints for what was mistyped
 //	values.go  flags that are sizes, counts or choices
 //	output.go  where a report goes
+//	pending.go a file that nobody sees until it is whole
+//	*_linux.go, *_other.go what only Linux can do
 package cli
 
 import (
@@ -38,7 +41,7 @@ const (
 	ExitIncomplete  ExitCode = 1   // something could not be read, or changed
 	ExitNoAnswer    ExitCode = 2   // bad use, a root that does not exist, a report that can't be written
 	ExitDuplicates  ExitCode = 3   // with --fail-on-duplicates
-	ExitInterrupted ExitCode = 130 // by SIGINT or SIGTERM
+	ExitInterrupted ExitCode = 130 // by SIGINT, SIGTERM or SIGHUP
 )
 
 func (c ExitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
@@ -53,6 +56,8 @@ type Command struct {
 // Run runs the command that args name, and returns the exit code of the program. Its
 // commands are those given, and version.
 func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
+	out := newStream(s.Out)
+	s.Out, s.Err = out, newStream(s.Err)
 	root.Version = Version(root.Name())
 	root.Args = OnlyCommands
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -78,14 +83,47 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 		completeValues(root)
 	}
 	root.SetArgs(args)
-	return s.Exit(root.Name(), root.Execute())
+	closed := isClosed(out.file)
+	cmd, err := root.ExecuteC()
+	return s.Exit(root.Name(), out.settle(cmd, err, closed))
 }
 
-// interruptible makes SIGINT and SIGTERM cancel the context of a command. A second
-// signal ends the program at once.
+// settle returns the error of a command, or that its output was lost.
+func (s *stream) settle(cmd *cobra.Command, err error, closed bool) error {
+	var code ExitCode
+	switch lost := s.failed(); {
+	case err != nil && !errors.Is(err, lost) && (!errors.As(err, &code) || code == ExitInterrupted):
+	case lost != nil:
+		return fmt.Errorf("can't write to standard output: %w", lost)
+	case closed && s.used && cmd.Annotations[exitCodeKey] == "":
+		return errors.New("can't write to standard output: it is closed")
+	}
+	return err
+}
+
+// exitCodeKey is the annotation of a command whose exit code is an answer.
+const exitCodeKey = "exit-code"
+
+// AnswerByExitCode lets a command succeed that has nowhere to write to, because its exit
+// code is an answer.
+func AnswerByExitCode(cmd *cobra.Command) { cmd.Annotations = map[string]string{exitCodeKey: "answer"} }
+
+// interruptible makes SIGINT, SIGTERM and SIGHUP cancel the context of a command. A second
+// signal ends the program at once, but not another SIGHUP: a terminal that closes sends
+// several. Under nohup, SIGHUP stays ignored.
 func interruptible(cmd *cobra.Command, _ []string) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	hangUp := !signal.Ignored(syscall.SIGHUP)
+	if hangUp {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, func() {
+		if hangUp {
+			signal.Ignore(syscall.SIGHUP)
+		}
+		stop()
+	})
 	cmd.SetContext(ctx)
 }
 
@@ -116,7 +154,7 @@ func (s Std) Exit(program string, err error) int {
 	case errors.Is(err, context.Canceled): // only a signal cancels a command
 		return int(ExitInterrupted)
 	}
-	fmt.Fprintf(s.Err, "%s: %s\n", program, OneLine(err.Error()))
+	fmt.Fprintf(s.Err, "%s: %s\n", program, visible(OneLine(err.Error())))
 	return int(ExitNoAnswer)
 }
 

@@ -1,74 +1,194 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
-	"github.com/google/renameio/v2"
-	"golang.org/x/term"
+	"golang.org/x/sys/unix"
 )
 
-// Output is where a report goes: standard output, or a file that stays as it is
-// until the report is complete.
+// Output is where a report goes: standard output, something that is not a regular file,
+// or a file that stays as it is until the report is complete.
 type Output struct {
 	io.Writer
-	Path    string      // empty for standard output
-	Partial string      // where Commit put an incomplete report instead
-	Info    os.FileInfo // of the file being written; nil for standard output
-	pending *renameio.PendingFile
+	Path    string        // of the file, links followed; empty for standard output
+	Partial string        // where Commit put an incomplete report instead
+	Dropped bool          // Commit could put it nowhere
+	Own     []os.FileInfo // regular files that are written or replaced
+	pending *pending
 	device  *os.File
 }
 
-// OpenOutput opens path to write a report to, or stdout if path is empty. Call it
-// before reading anything: its error says why a report could not be written.
-func OpenOutput(path string, stdout io.Writer) (*Output, error) {
-	if path == "" {
-		return &Output{Writer: stdout}, nil
-	}
-	// A link stays a link: what it points to is replaced.
-	target, err := filepath.EvalSymlinks(path)
-	if errors.Is(err, os.ErrNotExist) {
-		target, err = path, nil
-	}
-	if err != nil {
-		return nil, unwritable(path, err)
-	}
-	o := &Output{Path: target}
-	st, err := os.Stat(target)
-	switch {
-	case err == nil && st.IsDir():
-		return nil, unwritable(path, errors.New("it is a directory"))
-	case err == nil && !st.Mode().IsRegular():
-		if o.device, err = os.OpenFile(target, os.O_WRONLY, 0); err != nil {
-			return nil, unwritable(path, err)
+// OpenOutput opens path to write a report to, or stdout if path is empty. Call it before
+// reading anything: its error says why a report could not be written. It gives up when ctx
+// ends, and so do writes that nobody reads. A report of an interrupted scan, whose ctx
+// has ended before, is still written.
+func OpenOutput(ctx context.Context, path string, stdout io.Writer) (*Output, error) {
+	o := &Output{Writer: stdout}
+	if path != "" {
+		if err := o.open(ctx, path); err != nil {
+			return nil, fmt.Errorf("can't write the report to %q: %w; choose another --output", path, err)
 		}
-		o.Writer = o.device
-		return o, nil
 	}
-	o.pending, err = renameio.NewPendingFile(target,
-		renameio.WithTempDir(filepath.Dir(target)), renameio.WithPermissions(0o666), renameio.WithExistingPermissions())
-	if err != nil {
-		return nil, unwritable(path, err)
-	}
-	o.Writer = o.pending
-	if o.Info, err = o.pending.Stat(); err != nil {
-		o.Discard()
-		return nil, unwritable(path, err)
+	if f := File(o.Writer); f != nil && o.pending == nil {
+		o.Own = RegularFiles(f)
+		o.Writer = patient{o.Writer, ctx}
 	}
 	return o, nil
 }
 
-func unwritable(path string, err error) error {
-	return fmt.Errorf("can't write the report to %q: %w; choose another --output", path, err)
+// open opens a path: a descriptor of this process as it is, a regular file to be
+// replaced, anything else to be written to.
+func (o *Output) open(ctx context.Context, path string) (err error) {
+	if strings.HasSuffix(path, "/") {
+		return errors.New("a path that ends in / is a directory")
+	}
+	if o.Path, err = Follow(path); err != nil {
+		return err
+	}
+	if fd := descriptor(o.Path); fd >= 0 {
+		return o.duplicate(fd)
+	}
+	st, err := os.Stat(o.Path)
+	switch {
+	case err == nil && isDescriptor(o.Path):
+		return o.openDevice(ctx)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err != nil:
+		return err
+	case st.IsDir():
+		return errors.New("it is a directory")
+	case !st.Mode().IsRegular():
+		return o.openDevice(ctx)
+	}
+	if o.pending, err = newPending(o.Path); err != nil {
+		return err
+	}
+	o.Writer = o.pending
+	o.Own = RegularFiles(o.pending.File, o.pending.existing)
+	return nil
+}
+
+// Follow returns where a path leads through links, whether or not anything is there.
+func Follow(path string) (string, error) {
+	const most = 40 // links, as in the kernel
+	for range most {
+		dir, name := filepath.Split(path)
+		dir, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, name)
+		link, err := os.Readlink(path)
+		if err != nil || isDescriptor(path) {
+			return path, nil
+		}
+		if path = link; !filepath.IsAbs(link) {
+			path = dir + "/" + link // not cleaned: .. may follow a link
+		}
+	}
+	return "", unix.ELOOP
+}
+
+// descriptor returns the number of the descriptor that a path names, such as /dev/fd/3 or
+// what /dev/stdout leads to; -1 if it names none.
+func descriptor(path string) int {
+	dir, name := filepath.Split(path)
+	if dir != "/dev/fd/" && dir != fmt.Sprintf("/proc/%d/fd/", os.Getpid()) {
+		return -1
+	}
+	fd, err := strconv.Atoi(name)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+// isDescriptor reports whether a path names a descriptor of any process.
+func isDescriptor(path string) bool {
+	other, _ := filepath.Match("/proc/[0-9]*/fd/*", path)
+	return other || descriptor(path) >= 0
+}
+
+// duplicate writes to a descriptor of this process, wherever it stands.
+func (o *Output) duplicate(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err == nil && flags&unix.O_ACCMODE == unix.O_RDONLY {
+		err = errors.New("it is open for reading only")
+	}
+	if err == nil {
+		fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	if err == nil {
+		o.device = os.NewFile(uintptr(fd), o.Path)
+		o.Writer = newStream(o.device)
+	}
+	return err
+}
+
+// openDevice opens what is not to be replaced. A FIFO waits for somebody to read it.
+func (o *Output) openDevice(ctx context.Context) error {
+	var f *os.File
+	var err error
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		f, err = os.OpenFile(o.Path, os.O_WRONLY|os.O_TRUNC, 0)
+	}()
+	select {
+	case <-opened:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	o.device, o.Writer = f, newStream(f)
+	return nil
+}
+
+// patient writes to what takes its time, such as a pipe, but no longer than until ctx
+// ends meanwhile.
+type patient struct {
+	io.Writer
+	ctx context.Context
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	if p.ctx.Err() != nil {
+		return p.Writer.Write(b)
+	}
+	var n int
+	var err error
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		n, err = p.Writer.Write(b)
+	}()
+	select {
+	case <-written:
+		return n, err
+	case <-p.ctx.Done():
+		return 0, p.ctx.Err()
+	}
 }
 
 // Failed explains an error of Write or Commit.
 func (o *Output) Failed(err error) error {
-	if o.Path == "" {
+	switch {
+	case o.Path == "":
 		return fmt.Errorf("can't write the report: %w", err)
+	case o.pending == nil || o.pending.torn:
+		return fmt.Errorf("can't write the report to %q: %w; make room or choose another --output", o.Path, err)
 	}
 	return fmt.Errorf("can't write the report to %q: %w; make room or choose another --output (what was there is as it was)", o.Path, err)
 }
@@ -82,34 +202,28 @@ func (o *Output) Commit(complete bool) error {
 	case o.pending == nil:
 		return nil
 	case complete:
-		return o.pending.CloseAtomicallyReplace()
+		return o.pending.commit(o.Path)
 	}
-	if _, err := os.Lstat(o.Path); errors.Is(err, os.ErrNotExist) {
-		return o.pending.CloseAtomicallyReplace()
+	if _, err := os.Lstat(o.Path); errors.Is(err, fs.ErrNotExist) {
+		return o.pending.commit(o.Path)
+	}
+	if o.pending.copied {
+		o.Dropped = true
+		return o.pending.discard()
 	}
 	o.Partial = o.Path + ".partial"
-	if err := os.Rename(o.pending.Name(), o.Partial); err != nil {
-		return err
-	}
-	return o.pending.File.Close()
+	return o.pending.commit(o.Partial)
 }
 
 // Discard leaves the file as it was, unless Commit was called.
 func (o *Output) Discard() {
 	if o.pending != nil {
-		o.pending.Cleanup()
+		o.pending.discard()
 	}
 }
 
-// Colour reports whether to write the report in colour, see [InColour].
-func (o *Output) Colour() bool { return o.Path == "" && InColour(o.Writer) }
-
-// InColour reports whether to write to w in colour: w is a terminal, and its user
-// has not set NO_COLOR, see https://no-color.org.
-func InColour(w io.Writer) bool { return IsTerminal(w) && os.Getenv("NO_COLOR") == "" }
-
-// IsTerminal reports whether w is a terminal.
-func IsTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+// UseColour reports whether to write the report in colour, see [UseColour].
+func (o *Output) UseColour() bool {
+	p, ok := o.Writer.(patient)
+	return ok && o.Path == "" && UseColour(p.Writer)
 }

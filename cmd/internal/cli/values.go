@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,12 +16,24 @@ type ByteSize int64
 
 // Set implements pflag.Value.
 func (b *ByteSize) Set(s string) error {
-	n, err := humanize.ParseBytes(s)
+	n, err := humanize.ParseBytes(ungrouped(s))
 	if err != nil || n > math.MaxInt64 {
 		return fmt.Errorf("not a size: write bytes such as 4096, 64KiB, 1.5GiB, or 10MB for millions")
 	}
 	*b = ByteSize(n)
 	return nil
+}
+
+// ungrouped removes the commas between groups of three digits, as in 1,000. It returns
+// nothing for other commas: 1,5 may mean 1.5, and is no number here.
+func ungrouped(s string) string {
+	if !strings.Contains(s, ",") {
+		return s
+	}
+	if !regexp.MustCompile(`^\d{1,3}(,\d{3})+($|[^\d,][^,]*$)`).MatchString(s) {
+		return ""
+	}
+	return strings.ReplaceAll(s, ",", "")
 }
 
 // String implements pflag.Value.
@@ -39,7 +52,7 @@ type Quantity int64
 
 // Set implements pflag.Value.
 func (q *Quantity) Set(s string) error {
-	n, unit, err := humanize.ParseSI(strings.ReplaceAll(s, ",", ""))
+	n, unit, err := humanize.ParseSI(ungrouped(s))
 	if err != nil || unit != "" || n < 0 || n > 1e15 || n != math.Trunc(n) {
 		return fmt.Errorf("not a number of calls: write a whole number such as 5000, 50M or 1G")
 	}

@@ -8,7 +8,7 @@ import (
 func TestValues(t *testing.T) {
 	for in, want := range map[string]int64{
 		"0": 0, "1": 1, "4096": 4096, "64KiB": 64 << 10, "64 kib": 64 << 10, "1.5GiB": 3 << 29, "10MB": 10_000_000,
-		"1k": 1000, "9223372036854775807": 1<<63 - 1,
+		"1k": 1000, "1,024": 1024, "1,000.5KB": 1_000_500, "9223372036854775807": 1<<63 - 1,
 	} {
 		var b ByteSize
 		if err := b.Set(in); err != nil || int64(b) != want {
@@ -21,13 +21,13 @@ func TestValues(t *testing.T) {
 			t.Errorf("count %q is %d, %v; want %d", in, q, err, want)
 		}
 	}
-	for _, in := range []string{"", "-1", "x", "1XB", "NaN", "Inf", "-Inf", "1e400", "9223372036854775808", "1.2.3", "0x10", "١"} {
+	for _, in := range []string{"", "-1", "x", "1XB", "NaN", "Inf", "-Inf", "1e400", "9223372036854775808", "1.2.3", "1,5KiB", "1,5", "1,,000", "1,0000", ",100", "10,00", "1.5,000", "0x10", "١"} {
 		var b ByteSize
 		if b.Set(in) == nil {
 			t.Errorf("size %q is %d", in, b)
 		}
 	}
-	for _, in := range []string{"", "-1", "x", "1.5", "NaN", "Inf", "1Y", "50MB", "1m", "1e400"} {
+	for _, in := range []string{"", "-1", "x", "1.5", "NaN", "Inf", "1Y", "50MB", "1m", "1e400", "1,5M", "5,0000"} {
 		var q Quantity
 		if q.Set(in) == nil {
 			t.Errorf("count %q is %d", in, q)

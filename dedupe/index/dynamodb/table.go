@@ -302,6 +302,9 @@ func (t *Table) All(ctx context.Context, yield func(key index.Key, block []byte)
 	}
 }
 
+// Files implements index.Store: there are none.
+func (*Table) Files() []os.FileInfo { return nil }
+
 // Close implements index.Store.
 func (t *Table) Close() error {
 	t.http.CloseIdleConnections()

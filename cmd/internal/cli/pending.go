@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// pending is a file that takes its place when it is whole. Until then it has no name, if
+// the file system allows that, so that nothing is left of it if the program is killed.
+// Elsewhere it has a temporary name and is locked: what a killed program left is not, and
+// the next one that writes there removes it.
+//
+// Where only the file itself may be written, not its directory, its new content is
+// gathered elsewhere, and copied over the old one at the end.
+type pending struct {
+	*os.File
+	name     string   // its temporary name; empty if it has none
+	existing *os.File // what it replaces; nil if there is nothing yet
+	copied   bool     // it is elsewhere, and to be copied
+	torn     bool     // copying failed: the old content is lost
+}
+
+// newPending creates a file that is to be the one at a path.
+func newPending(path string) (p *pending, err error) {
+	p = new(pending)
+	p.existing, err = os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if p.File, err = createUnnamed(path); err != nil {
+		p.File, err = p.claim(path, func(name string) (*os.File, error) {
+			return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		})
+	}
+	if p.existing == nil {
+		return p, err
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		p.copied = true
+		p.File, err = Temporary()
+	} else if st, failed := p.existing.Stat(); err == nil && failed == nil {
+		err = p.Chmod(st.Mode().Perm())
+	}
+	if err != nil {
+		p.discard()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Temporary returns an empty file that is gone when the program ends.
+func Temporary() (*os.File, error) {
+	f, err := os.CreateTemp("", "dedupe-report-")
+	if err != nil {
+		return nil, fmt.Errorf("%w; have TMPDIR name a directory with room", err)
+	}
+	return f, os.Remove(f.Name())
+}
+
+// commit makes the file the one at a path.
+func (p *pending) commit(path string) error {
+	err := p.Sync()
+	switch {
+	case err != nil:
+	case p.copied:
+		err = p.copy()
+	default:
+		err = p.put(path)
+		if errors.Is(err, unix.EBUSY) && p.replaces(path) { // a file is mounted there
+			err = p.copy()
+		}
+	}
+	return errors.Join(err, p.discard())
+}
+
+// replaces reports whether the file that is to be replaced is the one at a path.
+func (p *pending) replaces(path string) bool {
+	if p.existing == nil {
+		return false
+	}
+	old, err := p.existing.Stat()
+	now, err2 := os.Stat(path)
+	return err == nil && err2 == nil && os.SameFile(old, now)
+}
+
+// copy copies the file over the old one.
+func (p *pending) copy() error {
+	p.torn = true
+	if _, err := p.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := io.Copy(p.existing, p.File)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.existing.Truncate(n), p.existing.Sync())
+}
+
+// put gives the file its name.
+func (p *pending) put(path string) error {
+	if p.name == "" {
+		err := link(p.File, path)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if _, err := p.claim(path, func(name string) (*os.File, error) { return p.File, link(p.File, name) }); err != nil {
+			return err
+		}
+	}
+	err := os.Rename(p.name, path)
+	if err == nil {
+		p.name = ""
+	}
+	return err
+}
+
+// claim has create make a file with a temporary name beside a path, and locks it. It
+// removes those that were left behind.
+func (p *pending) claim(path string, create func(name string) (*os.File, error)) (*os.File, error) {
+	const most, longest = 100, 200 // names that are tried, bytes
+	base := filepath.Base(path)
+	base = base[:min(len(base), longest)]
+	for i := range most {
+		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.dedupe-%d", base, i+1))
+		removeLeft(name)
+		if p.name != "" {
+			if _, err := os.Lstat(name); err != nil {
+				return p.File, nil // there are no more
+			}
+			continue
+		}
+		f, err := create(name)
+		switch {
+		case errors.Is(err, fs.ErrExist):
+		case err != nil:
+			return nil, err
+		case locked(f, name):
+			p.File, p.name = f, name
+		case f != p.File:
+			f.Close() // somebody took it for one that was left
+		}
+	}
+	if p.name == "" {
+		return nil, fmt.Errorf("others are writing it, too, or left %s", filepath.Join(filepath.Dir(path), "."+base+".dedupe-*"))
+	}
+	return p.File, nil
+}
+
+// removeLeft removes a temporary file that a killed program of this user left.
+func removeLeft(name string) {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() {
+		return
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && isAt(f, name) {
+		os.Remove(name)
+	}
+}
+
+// locked locks a file and reports whether it is still there under its name. Where files
+// can't be locked, nobody takes one for left behind.
+func locked(f *os.File, name string) bool {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	return err != syscall.EWOULDBLOCK && isAt(f, name)
+}
+
+func isAt(f *os.File, name string) bool {
+	mine, err := f.Stat()
+	now, err2 := os.Lstat(name)
+	return err == nil && err2 == nil && os.SameFile(mine, now)
+}
+
+// discard closes the file, and removes it if it has not taken its place.
+func (p *pending) discard() error {
+	var errs []error
+	if p.name != "" {
+		errs = append(errs, os.Remove(p.name))
+		p.name = ""
+	}
+	for _, f := range []*os.File{p.File, p.existing} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	p.File, p.existing = nil, nil
+	return errors.Join(errs...)
+}

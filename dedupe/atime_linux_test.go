@@ -1,0 +1,30 @@
+package dedupe
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestAccessTime holds that files and directories are read without a new access time, and
+// opened for that once.
+func TestAccessTime(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for path, flags := range map[string]int{file: unix.O_NONBLOCK, dir: unix.O_DIRECTORY} {
+		fd, err := confinedDir{}.open(path, flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		const want = unix.O_NOATIME | unix.O_NONBLOCK
+		if got, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || got&want != unix.O_NOATIME|flags&unix.O_NONBLOCK {
+			t.Errorf("%s is open with the flags %#x, %v", path, got, err)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package dedupe
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// FuzzExpand holds that a glob matches what those without alternatives match that it
+// stands for.
+func FuzzExpand(f *testing.F) {
+	for _, seed := range [][2]string{{"*.{a,b}", "x.b"}, {"{a,{b,c}}/**", "c"}, {"a{,/**}/b", "a/x/b"}, {`{\,,[{]}`, "{"}, {`[!{]{\{,}}`, "x{"}, {"{**/x,y}", "a/x"}, {"{}", "a"}, {"{a,b}{c,{d,}}", "b"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, glob, name string) {
+		if strings.Count(glob, "{") > 6 || strings.Count(glob, ",") > 9 || len(name) > 50 || !utf8.ValidString(glob+name) || !doublestar.ValidatePattern(glob) {
+			return
+		}
+		plain, ok := expand(glob, mostAlternatives)
+		if !ok {
+			return
+		}
+		got := slices.ContainsFunc(plain, func(g string) bool { return doublestar.MatchUnvalidated(g, name) })
+		want := doublestar.MatchUnvalidated(glob, name)
+		if got && !want && strings.Contains(glob, "*") {
+			return // doublestar does not see that a * may be nothing where braces follow
+		}
+		if got != want {
+			t.Errorf("%q matches %q: %v, those it stands for, %q: %v", glob, name, want, plain, got)
+		}
+	})
+}
+
+// TestHostileGlobs has globs with which matching would take longer than the universe has
+// been there: they are taken apart in few steps, or refused.
+func TestHostileGlobs(t *testing.T) {
+	name := strings.Repeat("a", 255)
+	for glob, refused := range map[string]bool{
+		strings.Repeat("{*,*}", 60) + "x":                         false,
+		strings.Repeat("*{a}", 200) + "x":                         false,
+		strings.Repeat("{", 60) + "a" + strings.Repeat(",a}", 60): false,
+		strings.Repeat("{a,b}", 60):                               true,
+		strings.Repeat("{*,?}", 60) + "x":                         true,
+		"{" + strings.Repeat("a*,", 2000) + "b}":                  false, // two of them
+	} {
+		f, err := Filter{Exclude: []string{glob}}.plain()
+		if (err != nil) != refused {
+			t.Errorf("%.40q: %v, refused: %v", glob, err, refused)
+		}
+		if err == nil && f.excludes(name) != strings.Contains(glob, "a*,") && !strings.HasPrefix(glob, "{{") {
+			t.Errorf("%.40q matches: %v", glob, f.excludes(name))
+		}
+	}
+	if _, err := (Filter{Include: slices.Repeat([]string{"{a,b,c}"}, 600)}).plain(); err == nil {
+		t.Error("many globs have any number of alternatives")
+	}
+}
