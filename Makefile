@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-box fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
+.PHONY: demo test test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -96,9 +96,14 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 test-box: ## test the function in boxes of the size of small Lambdas; needs root, takes minutes
 	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
 
+test-nfs: ## count messages of a real NFS client in two VMs; needs qemu
+	@mkdir -p build
+	$(GO) test -tags nfs -count 1 -timeout 15m -v -run '^TestBudget$$' ./fixtures/nfs
+
 lint: ## check format, vet, staticcheck, go.mod, links
 	@test -z "$$(gofmt -l $(CODE))" || { gofmt -l $(CODE); echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet -tags box ./...
+	$(GO) vet -tags nfs ./fixtures/nfs
 	GOOS=darwin $(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff

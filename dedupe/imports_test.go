@@ -28,6 +28,8 @@ func TestImports(t *testing.T) {
 		"fixtures/efs":               nil,
 		"fixtures/lambda/box":        nil,
 		"fixtures/lambda/runtimeapi": nil,
+		"fixtures/nfs":               {"fixtures"},
+		"fixtures/nfs/guest":         {"fixtures", "fixtures/lambda/runtimeapi", "fixtures/nfs"},
 		"cmd/internal/cli":           {"dedupe/report"},
 		"cmd/internal/docs":          nil,
 		"cmd/internal/clitest":       {"cmd/internal/cli"},

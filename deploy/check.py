@@ -1,6 +1,6 @@
 """Checks the template. deploy/check installs what this needs and runs it.
 
-First lint the template. Then apply its rules, the SAM transform and its conditions
+First lint the template with cfn-lint and checkov. Then apply its rules, the SAM transform and its conditions
 to each case below. Lint each result and check that it keeps the promises. Together,
 the cases make every condition both true and false.
 """
@@ -32,12 +32,17 @@ FILE_SYSTEM = {
 }
 JWT = {"JwtIssuer": "https://issuer.example/", "JwtAudience": "a,b"}
 
+KEY = "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+
 CASES = {
     "default": {},
-    "x86": {"Architecture": "x86_64", "MemorySize": 10240, "Timeout": "900", "ReservedConcurrency": 10},
+    "x86": {"Architecture": "x86_64", "MemorySize": 10240, "Timeout": "900", "ReservedConcurrency": -1, "ThrottlingBurst": 9},
     "provisioned": {"ThroughputMode": "provisioned", "ProvisionedMibps": 100, "TransitionToIA": "AFTER_30_DAYS"},
     "bursting": {"ThroughputMode": "bursting", "RootDirectory": "/data/shared", "PosixUid": 1000, "PosixGid": 1000},
     "jwt-tenants": {**JWT, "TenantClaim": "tenant", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms"},
+    "jwt-scopes": {**JWT, "JwtScopes": "dedupe/scan,admin", "ThrottlingRate": 7},
+    "key": {"KmsKeyArn": KEY, "MaxMibPerCall": 100},
+    "key-no-index": {"KmsKeyArn": KEY, "Index": "off"},
     "no-index": {"Index": "off"},
     "prefix-list": {"DynamoDbPrefixListId": VPC["DynamoDbPrefixListId"]},
     "vpc": VPC,
@@ -56,6 +61,7 @@ REFUSED = [
     {"MountTargetSecurityGroupId": FILE_SYSTEM["MountTargetSecurityGroupId"]},
     {"JwtIssuer": JWT["JwtIssuer"]},
     {"JwtAudience": JWT["JwtAudience"]},
+    {"JwtScopes": "admin"},
 ]
 
 OPENAPI = json.loads(pathlib.Path(__file__).parent.with_name("dedupe").joinpath("service/openapi.json").read_text())
@@ -155,8 +161,15 @@ def promises(params, resources):
     yield "health is open", routes.pop("GET /v1/healthz")["AuthorizationType"] == "NONE"
     yield "every other route asks for authorization", routes and all(
         r["AuthorizationType"] == wanted and ("AuthorizerId" in r) == (wanted == "JWT") for r in routes.values())
+    scopes = params["JwtScopes"].split(",") if params["JwtScopes"] else None
+    yield "and for the scopes, if there are any", all(r.get("AuthorizationScopes") == scopes for r in routes.values())
     stage, = of("AWS::ApiGatewayV2::Stage")
-    yield "throttling", {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= stage["DefaultRouteSettings"].keys()
+    yield "throttling as the file system can serve, or as told", stage["DefaultRouteSettings"] == {
+        f"Throttling{name}Limit": params["Throttling" + name] or {"Fn::FindInMap": [
+            "Throttling", params["ThroughputMode"], name]} for name in ("Rate", "Burst")}
+    logged = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
+    yield "the access log names the caller and the token", {"$context.identity.userArn"} | {
+        f"$context.authorizer.claims.{c}" for c in ("iss", "sub", "client_id", "scope")} <= logged
     yield "what is open is throttled harder", stage["RouteSettings"].keys() == {"GET /v1/healthz"}
     yield "no other way in", not of("AWS::Lambda::Url") and len(of("AWS::Lambda::Permission")) == 1
 
@@ -209,7 +222,11 @@ def promises(params, resources):
     yield "and asks and tells its index, if it has one", len(index) == indexed and all(
         set(s["Action"]) == batches and s["Resource"] == table for s in index)
     yield "it may do nothing besides", {a.split(":")[0] for s in allowed for a in listed(s["Action"])} == {
-        "logs", "ec2", "elasticfilesystem"} | ({"dynamodb"} if indexed else set())
+        "logs", "ec2", "elasticfilesystem"} | ({"dynamodb"} if indexed else set()) | (
+        {"kms"} if params["KmsKeyArn"] else set())
+    key = [s for s in allowed if any(a.startswith("kms:") for a in listed(s["Action"]))]
+    yield "with the key it only decrypts", [(s["Action"], s["Resource"]) for s in key] == (
+        [("kms:Decrypt", params["KmsKeyArn"])] if params["KmsKeyArn"] else [])
     yield "one access point of one file system", (
         isinstance(mount["Resource"], dict) and "elasticfilesystem:AccessPointArn" in mount["Condition"]["StringEquals"])
 
@@ -237,7 +254,8 @@ def promises(params, resources):
         yield "as the program expects it", (p["AttributeDefinitions"], p["KeySchema"], p["TimeToLiveSpecification"]) == (
             [{"AttributeName": "key", "AttributeType": "B"}], [{"AttributeName": "key", "KeyType": "HASH"}],
             {"AttributeName": "expires", "Enabled": True})
-        yield "no key that is paid for", "SSESpecification" not in p
+        yield "the key that was given", p.get("SSESpecification") == ({
+            "SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": params["KmsKeyArn"]} if params["KmsKeyArn"] else None)
         yield "it goes with the stack", r["DeletionPolicy"] == r["UpdateReplacePolicy"] == "Delete"
 
     function, = of("AWS::Lambda::Function")
@@ -248,10 +266,15 @@ def promises(params, resources):
     yield "it is made after what its mount needs", first <= needed_by("Function", resources)
     yield "the mount", [c["LocalMountPath"] for c in function["FileSystemConfigs"]] == ["/mnt/efs"]
     yield "the environment", function["Environment"]["Variables"] == {
-        "DEDUPE_ROOT": "/mnt/efs", **({"DEDUPE_TENANT_CLAIM": "tenant"} if params["TenantClaim"] else {}),
+        "DEDUPE_ROOT": "/mnt/efs", "DEDUPE_STACK": {"Ref": "AWS::StackName"}, "DEDUPE_MAX_MIB": params["MaxMibPerCall"],
+        **({"DEDUPE_TENANT_CLAIM": "tenant"} if params["TenantClaim"] else {}),
         **({"DEDUPE_INDEX": {"Fn::Sub": "dynamodb://${IndexTable}"},
             "DEDUPE_INDEX_ID": params["FileSystemId"] or {"Ref": "FileSystem"}} if indexed else {})}
     yield "logs", function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionLogs"}}
+    limit = params["ReservedConcurrency"]
+    yield "a limit of concurrent calls", function.get("ReservedConcurrentExecutions") == (limit if limit >= 0 else None)
+    yield "environment and logs with the key that was given", {function.get("KmsKeyArn")} | {
+        g.get("KmsKeyId") for g in of("AWS::Logs::LogGroup")} == {params["KmsKeyArn"] or None}
     yield "logs end", all("RetentionInDays" in g for g in of("AWS::Logs::LogGroup"))
     alarms = of("AWS::CloudWatch::Alarm")
     failures = {"IndexFailures"} if indexed else set()
@@ -262,6 +285,20 @@ def promises(params, resources):
     yield "by their event, not by what a message says", all(
         re.fullmatch(r'\{ \$\.event = "[a-z_]+" \}', f["FilterPattern"]) for f in of("AWS::Logs::MetricFilter"))
     yield "alarms tell", all(("AlarmActions" in a) == bool(params["AlarmTopicArn"]) for a in alarms)
+
+
+def findings(*files):
+    """Returns what checkov finds. An answer to a finding is in the resource's metadata, with the reason."""
+    checkov = [sys.executable, "-m", "checkov.main", "--framework", "cloudformation", "--skip-download", "--quiet", "--compact",
+               "--output", "json"]
+    for f in files:
+        checkov += ["--file", str(f)]
+    # It logs that it has no connection, even though it needs none.
+    run = subprocess.run(checkov, stdout=subprocess.PIPE, env={**os.environ, "LOG_LEVEL": "CRITICAL"})
+    result = json.loads(run.stdout)
+    if not result.get("summary", {}).get("passed") or result["summary"]["parsing_errors"]:
+        return ["checkov could not read the template"]
+    return [f"checkov: {c['check_id']} {c['check_name']}: {c['resource']}" for c in result["results"]["failed_checks"]]
 
 
 def main(path, directory):
@@ -298,11 +335,12 @@ def main(path, directory):
                 "us-east-1", "eu-west-1", "ap-northeast-1", "--", *what]
         if subprocess.run(lint).returncode:
             failures.append("cfn-lint: " + " ".join(what))
+    failures += findings(path, out / "key.json")
 
     for f in failures:
         print("deploy/check:", f, file=sys.stderr)
     if not failures:
-        print(f"ok  {path}: cfn-lint and the SAM translator have no warning; {len(CASES)} cases, {count} promises kept")
+        print(f"ok  {path}: cfn-lint, checkov and the SAM translator have no warning; {len(CASES)} cases, {count} promises kept")
     return bool(failures)
 
 

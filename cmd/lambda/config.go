@@ -18,6 +18,8 @@ import (
 //	DEDUPE_TENANT_CLAIM  claim that names the caller's folder in it; default none
 //	DEDUPE_MAX_WORKERS   workers per scan; default 200
 //	DEDUPE_MAX_FILES     files per scan; default a million
+//	DEDUPE_MAX_MIB       MiB that a scan may read; default any number
+//	DEDUPE_STACK         dimension of the metrics; default none
 //	DEDUPE_LOG_PATHS     whether to log paths; default false
 //	DEDUPE_INDEX         index of digests: dynamodb://TABLE or a file, for example in /tmp; default none
 //	DEDUPE_INDEX_ID      identity of the file system in the index, such as fs-0123abcd; default from the mount
@@ -30,6 +32,8 @@ func configFrom(getenv func(string) string) (service.Config, error) {
 		TenantClaim: getenv("DEDUPE_TENANT_CLAIM"),
 		MaxWorkers:  int(v.count("DEDUPE_MAX_WORKERS")),
 		MaxFiles:    v.count("DEDUPE_MAX_FILES"),
+		MaxBytes:    v.count("DEDUPE_MAX_MIB") << 20,
+		Stack:       getenv("DEDUPE_STACK"),
 		MemoryMB:    v.count("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
 		MaxDuration: functionTime,
 		LogPaths:    v.flag("DEDUPE_LOG_PATHS"),

@@ -528,13 +528,13 @@ func TestConfig(t *testing.T) {
 	}
 	got, err = read(map[string]string{
 		"DEDUPE_ROOT": "/mnt/x", "DEDUPE_TENANT_CLAIM": "tenant", "DEDUPE_LOG_PATHS": "true",
-		"DEDUPE_MAX_WORKERS": "50", "DEDUPE_MAX_FILES": "7", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+		"DEDUPE_MAX_WORKERS": "50", "DEDUPE_MAX_FILES": "7", "DEDUPE_MAX_MIB": "3", "DEDUPE_STACK": "mine", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
 	})
-	want := service.Config{Root: "/mnt/x", TenantClaim: "tenant", LogPaths: true, MaxWorkers: 50, MaxFiles: 7, MemoryMB: 1769, MaxDuration: functionTime}
+	want := service.Config{Root: "/mnt/x", TenantClaim: "tenant", LogPaths: true, MaxWorkers: 50, MaxFiles: 7, MaxBytes: 3 << 20, Stack: "mine", MemoryMB: 1769, MaxDuration: functionTime}
 	if err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%+v, error %v", got, err)
 	}
-	for name, value := range map[string]string{"DEDUPE_LOG_PATHS": "perhaps", "DEDUPE_MAX_WORKERS": "0", "DEDUPE_MAX_FILES": "many"} {
+	for name, value := range map[string]string{"DEDUPE_LOG_PATHS": "perhaps", "DEDUPE_MAX_WORKERS": "0", "DEDUPE_MAX_FILES": "many", "DEDUPE_MAX_MIB": "0"} {
 		if _, err := read(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s=%s: error %v", name, value, err)
 		}

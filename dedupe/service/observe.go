@@ -53,7 +53,7 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 	}
 	s.Log.LogAttrs(r.Context(), slog.LevelInfo, "scan", attributes...)
 	if s.Metrics != nil {
-		s.Metrics.Write(metrics(found))
+		s.Metrics.Write(metrics(found, s.Stack))
 	}
 }
 
@@ -67,11 +67,17 @@ func callCost(p cost.Projection) string {
 }
 
 // metrics returns one line in CloudWatch's embedded metric format, or nil if it
-// cannot be encoded.
+// cannot be encoded. The stack, if there is one, is a dimension, so that stacks in one
+// account have metrics of their own.
 // Source: Amazon CloudWatch User Guide, embedded metric format specification.
-func metrics(found dedupe.Report) []byte {
+func metrics(found dedupe.Report, stack string) []byte {
+	dimensions := []string{"Mode"}
+	if stack != "" {
+		dimensions = []string{"Stack", "Mode"}
+	}
 	t := found.Stats
 	values := map[string]any{
+		"Stack":     stack,
 		"Mode":      found.Mode,
 		"Scans":     1,
 		"Files":     t.Files,
@@ -83,7 +89,7 @@ func metrics(found dedupe.Report) []byte {
 			"Timestamp": time.Now().UnixMilli(),
 			"CloudWatchMetrics": []any{map[string]any{
 				"Namespace":  "dedupe",
-				"Dimensions": [][]string{{"Mode"}},
+				"Dimensions": [][]string{dimensions},
 				"Metrics": []map[string]string{
 					{"Name": "Scans", "Unit": "Count"},
 					{"Name": "Files", "Unit": "Count"},

@@ -69,8 +69,9 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	var reads cost.Reads
 	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
 	remember := s.recall(sel, &eng)
+	ctx, refused := s.limitReads(ctx, &eng)
 	found, err := dedupe.Scan(ctx, sel, eng)
-	if err != nil {
+	if err := cmp.Or(refused(), err); err != nil {
 		return refusal(err)
 	}
 	charged := remember(r.Context(), ctx, &found)

@@ -46,12 +46,14 @@ type Config struct {
 	MaxWorkers  int              // per scan; 0: 200
 	MaxFiles    int64            // per scan; 0: a million
 	ScanMemory  int64            // bytes that a scan may use; 0: any number
+	MaxBytes    int64            // that a scan may read; 0: any number
 	MaxScans    int              // scans that run at once, the rest wait; 0: 2
 	MaxWaiting  int              // scans that wait, the rest get 429; 0: 100
 	MaxDuration time.Duration    // per request; 0: 29 seconds, the limit of API Gateway
 	LogPaths    bool             // whether paths may appear in the log
 	Log         *slog.Logger     // nil: no log
 	Metrics     io.Writer        // gets a line per scan in CloudWatch's embedded metric format; nil: no metrics
+	Stack       string           // value of the metrics' dimension Stack; empty: they have no such dimension
 	Index       *index.Index     // digests from earlier scans; nil: none. New sets KeepBytes, if 0, to a share of MemoryMB
 	Worker      func() *exec.Cmd // see dedupe.Engine
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -343,7 +344,7 @@ func TestPanic(t *testing.T) {
 // unless configured.
 func TestObserved(t *testing.T) {
 	var log, metrics bytes.Buffer
-	c := Config{Root: tenants(t), TenantClaim: "org", Log: slog.New(slog.NewJSONHandler(&log, nil)), Metrics: &metrics}
+	c := Config{Root: tenants(t), TenantClaim: "org", Log: slog.New(slog.NewJSONHandler(&log, nil)), Metrics: &metrics, Stack: "mine"}
 	caller := Caller{RequestID: "r1", Claims: map[string]string{"org": "alice"}}
 	ask(t, newService(t, c), caller, "POST", "/v1/scans", `{"path": "sub"}`)
 	ask(t, newService(t, c), caller, "POST", "/v1/scans", `{"path": "wrong-path"}`)
@@ -374,6 +375,14 @@ func TestObserved(t *testing.T) {
 	var values map[string]any
 	if err := errors.Join(json.Unmarshal(metrics.Bytes(), &emf), json.Unmarshal(metrics.Bytes(), &values)); err != nil {
 		t.Fatalf("%v: %s", err, &metrics)
+	}
+	for _, d := range emf.AWS.CloudWatchMetrics[0].Dimensions[0] {
+		if value, ok := values[d].(string); !ok || value == "" {
+			t.Errorf("the dimension %s has no value: %s", d, &metrics)
+		}
+	}
+	if values["Stack"] != "mine" || !slices.Contains(emf.AWS.CloudWatchMetrics[0].Dimensions[0], "Stack") {
+		t.Errorf("the metrics do not have their stack: %s", &metrics)
 	}
 	for _, m := range emf.AWS.CloudWatchMetrics[0].Metrics {
 		if _, ok := values[m.Name].(float64); !ok {
