@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-
-	"efsdedupe/dedupe"
 )
 
 //go:embed openapi.json
@@ -41,7 +39,7 @@ func (s *service) describe() []byte {
 	for _, name := range []string{"components", "schemas", "scanRequest", "properties", "workers"} {
 		at, _ = at[name].(map[string]any)
 	}
-	at["default"], at["maximum"] = min(dedupe.DefaultWorkers, s.MaxWorkers), s.MaxWorkers
+	at["maximum"] = s.MaxWorkers
 	own, err := json.Marshal(doc)
 	if err != nil {
 		return openapi

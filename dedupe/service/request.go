@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"reflect"
@@ -24,7 +25,7 @@ func decode(r *http.Request, into any) error {
 		return err
 	}
 	if err = checkValues(body); err == nil {
-		err = json.Unmarshal(body, into, json.RejectUnknownMembers(true))
+		err = json.Unmarshal(body, into, json.RejectUnknownMembers(true), json.WithUnmarshalers(wholeNumbers))
 	}
 	if err != nil {
 		return refuse(http.StatusBadRequest, "the body is not the JSON object that /v1/openapi.json describes: %s", explain(err))
@@ -74,6 +75,39 @@ func checkValues(body []byte) error {
 	}
 }
 
+// wholeNumbers reads 64.0 and 6.4e1 as 64, which they are in JSON Schema.
+var wholeNumbers = json.JoinUnmarshalers(json.UnmarshalFromFunc(readWhole[int]), json.UnmarshalFromFunc(readWhole[int64]))
+
+func readWhole[N int | int64](d *jsontext.Decoder, n *N) error {
+	value, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if value.Kind() != '0' {
+		return &wholeError{value.Kind()}
+	}
+	text, exponent := string(value), ""
+	if e := strings.IndexAny(text, "eE"); e >= 0 {
+		exponent = text[e+1:]
+	}
+	if len(exponent) > 4 { // it would take long to calculate
+		return &wholeError{'0'}
+	}
+	exact, _ := new(big.Rat).SetString(text)
+	if exact == nil || !exact.IsInt() || !exact.Num().IsInt64() {
+		return &wholeError{'0'}
+	}
+	*n = N(exact.Num().Int64())
+	return nil
+}
+
+// wholeError is the error of a value of some kind that is not a whole number.
+type wholeError struct{ kind jsontext.Kind }
+
+func (e *wholeError) Error() string {
+	return fmt.Sprintf("cannot unmarshal %s as a whole number in 64 bits", kindName(e.kind))
+}
+
 // explain says what is wrong with a body, in the terms of JSON.
 func explain(err error) string {
 	var semantic *json.SemanticError
@@ -82,6 +116,8 @@ func explain(err error) string {
 		switch {
 		case errors.Is(err, json.ErrUnknownName):
 			return fmt.Sprintf("unknown field %s", at)
+		case errors.As(err, new(*wholeError)):
+			return fmt.Sprintf("%s: %v", at, semantic.Err)
 		case semantic.GoType != nil:
 			return fmt.Sprintf("%s: cannot unmarshal %s as %s", at, kindName(semantic.JSONKind), typeName(semantic.GoType))
 		}
@@ -117,8 +153,6 @@ func typeName(t reflect.Type) string {
 		return "a boolean"
 	case reflect.String:
 		return "a string"
-	case reflect.Int, reflect.Int64:
-		return "a whole number in 64 bits"
 	case reflect.Float64:
 		return "a number"
 	case reflect.Slice:

@@ -220,6 +220,9 @@ func (s *service) settings() settings {
 
 // check makes sure before the scan that the bill can be calculated.
 func (c settings) check() (*cost.Book, cost.Usage, error) {
+	if err := checkNamed(c.API, c.StorageClass); err != nil {
+		return nil, cost.Usage{}, err
+	}
 	u := cost.Usage{
 		Calls:    c.Calls,
 		Lambda:   cost.Lambda{Arch: c.Arch, MemoryMB: c.MemoryMB},
@@ -232,4 +235,12 @@ func (c settings) check() (*cost.Book, cost.Usage, error) {
 		return nil, u, refuse(http.StatusBadRequest, "%v", err)
 	}
 	return book, u, nil
+}
+
+// checkNamed refuses empty names, which mean none where a usage is made in Go.
+func checkNamed(api cost.API, class cost.StorageClass) error {
+	if api == "" || class == "" {
+		return refuse(http.StatusBadRequest, "api and storage_class cannot be empty: none leaves them out of the bill")
+	}
+	return nil
 }
