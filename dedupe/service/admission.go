@@ -10,7 +10,7 @@ import (
 
 // patience is how long a scan waits while no other scan ends. Then it is clear that there
 // is no slot soon, and the caller learns it at once instead of at the deadline.
-const patience = 2 * time.Second
+const patience = 5 * time.Second
 
 // gate admits scans in the order in which they come.
 type gate struct {
