@@ -32,10 +32,10 @@ func serveCommand(s cli.Std) *cobra.Command {
 GET /v1/openapi.json describes it. A request can read nothing outside the root.
 
 There is no authorization, which is the gateway's task. So the server listens on
-the loopback address unless you choose another. It refuses what browsers send for
-pages of other sites: a request must name localhost, the address or a proxy's name
-that --allow-host gives. On SIGINT or SIGTERM it finishes
-the requests under way and ends.`,
+the loopback address unless you choose another, and refuses what browsers send
+for pages of other sites: a request must name localhost, the address, or a name
+that --allow-host gives. On SIGINT or SIGTERM it finishes the requests under way
+and ends.`,
 		Example: `  dedupe serve --root build/efs --listen 127.0.0.1:8080
   curl -s localhost:8080/v1/scans -d '{"path": ".", "workers": 100}'`,
 		Args: cli.Args(),

@@ -63,7 +63,7 @@ func TestStrictBodies(t *testing.T) {
 			t.Errorf("%.60q: %d %.200s, want %d %s", test.body, got.status, doc.Detail, test.status, test.detail)
 		}
 	}
-	for _, body := range []string{`null`, `{"calls": null}`, `{"Calls": 1}`, `{"usage": {"api": "", "free_tier": false}}`, `{"usage": {"memory_mb": 128, "memory_mb": 256}}`} {
+	for _, body := range []string{`null`, `{"calls": null}`, `{"Calls": 1}`, `{"bytes_read": 2, "usage": {"metered_access_bytes": -1}}`, `{"usage": {"api": "", "free_tier": false}}`, `{"usage": {"memory_mb": 128, "memory_mb": 256}}`} {
 		if got := ask(t, h, Caller{}, "POST", "/v1/projections", body); got.status != 400 {
 			t.Errorf("%s: %d %s", body, got.status, got.body)
 		}
