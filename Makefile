@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
+.PHONY: demo test test-api test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -78,6 +78,21 @@ build/dynalite: dedupe/index/dynamodb/testdata/package-lock.json
 	mkdir -p $@
 	cp dedupe/index/dynamodb/testdata/package*.json $@
 	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
+
+# What the tests of the API need: generators of clients and Schemathesis, from npm, PyPI
+# and the Go proxy, all in the versions of the files in API.
+API := dedupe/service/testdata/api
+
+build/api: $(wildcard $(API)/*.json $(API)/requirements.txt $(API)/go.*)
+	rm -rf $@
+	mkdir -p $@
+	cp $(API)/package*.json $@
+	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
+	cd $(API) && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@/oapi-codegen github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen || { rm -rf $(CURDIR)/$@; exit 1; }
+	python3 -m venv $@/venv && $@/venv/bin/pip install --quiet --disable-pip-version-check -r $(API)/requirements.txt || { rm -rf $@; exit 1; }
+
+test-api: build/api ## test the API with generated clients and Schemathesis; needs npm and python3
+	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe
 
 FORCE:
 

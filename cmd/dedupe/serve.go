@@ -34,8 +34,10 @@ func serveCommand(s cli.Std) *cobra.Command {
 GET /v1/openapi.json describes it. A request can read nothing outside the root.
 
 There is no authorization, which is the gateway's task. So the server listens on
-the loopback address unless you choose another. On SIGINT or SIGTERM it finishes
-the requests under way and ends.`,
+the loopback address unless you choose another, and refuses what browsers send
+for pages of other sites: a request must name localhost, the address, or a name
+that --allow-host gives. On SIGINT or SIGTERM it finishes the requests under way
+and ends.`,
 		Example: `  dedupe serve --root build/efs --listen 127.0.0.1:8080
   curl -s localhost:8080/v1/scans -d '{"path": ".", "workers": 100}'`,
 		Args: cli.Args(),
@@ -44,6 +46,7 @@ the requests under way and ends.`,
 	f := cmd.Flags()
 	f.StringVar(&c.config.Root, "root", "", "the `directory` to serve")
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on")
+	f.StringSliceVar(&c.config.AllowHosts, "allow-host", nil, "the `name` by which a proxy is reached; repeat it for more")
 	f.IntVar(&c.config.MaxScans, "max-scans", 2, "the `number` of scans that run at once; others wait")
 	f.BoolVar(&c.config.LogPaths, "log-paths", false, "log the paths of requests")
 	c.index.flags(f)
@@ -52,6 +55,7 @@ the requests under way and ends.`,
 }
 
 func (c *serve) run(ctx context.Context) error {
+	c.config.Listen = c.listen
 	c.config.Log = slog.New(slog.NewJSONHandler(c.Err, nil))
 	if c.index.name != "" {
 		x, err := c.index.open()

@@ -73,7 +73,7 @@ func TestServeLoad(t *testing.T) {
 		want int
 	}{
 		{`{"workers": 8}`, 200}, {`{"path": "../.."}`, 404}, {`{"workers": 2, "mode": "processes"}`, 200}, {`{`, 400},
-		{`{"path": "."}`, 200}, {strings.Repeat("x", 70<<10), 400}, {`{"limit": 1}`, 200}, {`{"path": "/etc/passwd"}`, 404},
+		{`{"path": "."}`, 200}, {strings.Repeat("x", 70<<10), 413}, {`{"limit": 1}`, 200}, {`{"path": "/etc/passwd"}`, 404},
 	}
 	round := func(requests int) {
 		var clients sync.WaitGroup

@@ -140,6 +140,7 @@ func (e restEvent) request(ctx context.Context) (*http.Request, error) {
 		return nil, err
 	}
 	header := http.Header(values(e.MultiValueHeaders, e.Headers, http.CanonicalHeaderKey))
+	header.Del("Accept-Encoding") // a REST API passes base64 on as it is unless all types are binary
 	in := e.RequestContext
 	stage := in.Stage
 	if e.Path != in.Path {

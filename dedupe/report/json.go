@@ -280,6 +280,10 @@ func appendGroup(b []byte, g group) []byte {
 // appendEndGroup appends what closes a group.
 func appendEndGroup(b []byte, g group) []byte {
 	b = append(b, ']')
+	if g.before > 0 {
+		b = append(b, `,"files_before":`...)
+		b = strconv.AppendInt(b, g.before, 10)
+	}
 	if g.leftOut > 0 {
 		b = append(b, `,"files_left_out":`...)
 		b = strconv.AppendInt(b, g.leftOut, 10)

@@ -3,13 +3,14 @@ package report
 import (
 	"bytes"
 	"cmp"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
+	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -17,132 +18,277 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Page is a part of a report's groups, in JSON. The totals are those of all.
+// Page is a part of a report's groups, in JSON. The totals are those of all groups.
 type Page struct {
-	After    Cursor // the last group of the page before
+	After    Cursor // where the page before ended
 	Limit    int    // groups at most; 0: any number
-	MaxBytes int    // of the JSON at most; 0: any number
+	MaxBytes int    // of the JSON at most, as a string inside other JSON; 0: any number
 	Tool     Tool   // that made the report
 }
 
-// Cursor is a place in the order of groups, which is the same in every report of
-// the same files. The zero Cursor is before all groups.
+// Cursor is a place in the groups and their files, whose order is the same in every
+// report of the same files. The zero Cursor is before all groups.
 type Cursor struct {
-	reclaimable int64
+	reclaimable uint64
 	digest      dedupe.Digest
+	path        string // the last file of a group that goes on, at most maxCursorPath bytes; empty after a group
+	skip        int    // files after path that are on earlier pages, too: their paths begin with it
 	set         bool
 }
+
+// maxCursorPath keeps cursors short enough for a request, however long a path is.
+const maxCursorPath = 4096
+
+// errCursor refuses what no answer gave as next.
+var errCursor = errors.New("next is not one that an answer gave: send it as it was, or leave it out for the first page")
 
 // ParseCursor reads what String returns; "" is the zero Cursor.
 func ParseCursor(s string) (Cursor, error) {
 	if s == "" {
 		return Cursor{}, nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	reclaimable, digest, _ := strings.Cut(string(b), " ")
-	n, err2 := strconv.ParseInt(reclaimable, 10, 64)
-	d, err3 := hex.DecodeString(digest)
-	if errors.Join(err, err2, err3) != nil || len(d) != len(dedupe.Digest{}) {
-		return Cursor{}, errors.New("next is not one that an answer gave")
+	parts := strings.Split(s, "-")
+	if len(parts) != 2 && len(parts) != 4 {
+		return Cursor{}, errCursor
 	}
-	return Cursor{n, dedupe.Digest(d), true}, nil
+	c := Cursor{set: true}
+	var errs [4]error
+	c.reclaimable, errs[0] = strconv.ParseUint(parts[0], 10, 64)
+	digest, err := hex.DecodeString(parts[1])
+	if errs[1] = err; len(digest) != len(c.digest) {
+		return Cursor{}, errCursor
+	}
+	c.digest = dedupe.Digest(digest)
+	if len(parts) == 4 {
+		var path []byte
+		c.skip, errs[2] = strconv.Atoi(parts[2])
+		path, errs[3] = hex.DecodeString(parts[3])
+		if c.path = string(path); c.path == "" || len(path) > maxCursorPath || c.skip < 0 {
+			return Cursor{}, errCursor
+		}
+	}
+	if errors.Join(errs[:]...) != nil {
+		return Cursor{}, errCursor
+	}
+	return c, nil
 }
 
 // String returns the cursor as text for URLs and JSON.
 func (c Cursor) String() string {
-	if !c.set {
+	switch {
+	case !c.set:
 		return ""
+	case c.path == "":
+		return fmt.Sprintf("%d-%v", c.reclaimable, c.digest)
 	}
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %v", c.reclaimable, c.digest))
+	return fmt.Sprintf("%d-%v-%d-%x", c.reclaimable, c.digest, c.skip, c.path)
+}
+
+// after returns the cursor after a group, or before its file number n.
+func after(g dedupe.Group, n int) Cursor {
+	c := Cursor{reclaimable: uint64(g.Reclaimable), digest: g.Digest, set: true}
+	if n < len(g.Files) {
+		last := g.Files[n-1].Path
+		c.path = last[:min(len(last), maxCursorPath)]
+		c.skip = n - firstAfter(g.Files, c.path)
+	}
+	return c
+}
+
+// firstAfter returns the number of the first file whose path is greater.
+func firstAfter(files []dedupe.File, path string) int {
+	return sort.Search(len(files), func(i int) bool { return files[i].Path > path })
 }
 
 // before reports whether the cursor comes before a group.
 func (c Cursor) before(g dedupe.Group) bool {
-	return !c.set || cmp.Or(cmp.Compare(c.reclaimable, g.Reclaimable), bytes.Compare(g.Digest[:], c.digest[:])) > 0
+	return !c.set || cmp.Or(cmp.Compare(c.reclaimable, uint64(g.Reclaimable)), bytes.Compare(g.Digest[:], c.digest[:])) > 0
 }
 
-// pageJSON is a report as a page has it.
+// rest returns the groups that are not on earlier pages, and how many files of each are.
+// A group that an earlier page began comes first, even if it has changed since and now
+// belongs elsewhere.
+func (c Cursor) rest(groups []dedupe.Group) iter.Seq2[dedupe.Group, int] {
+	return func(yield func(dedupe.Group, int) bool) {
+		begun := func(g dedupe.Group) bool { return c.path != "" && g.Digest == c.digest }
+		if i := slices.IndexFunc(groups, begun); i >= 0 {
+			n := firstAfter(groups[i].Files, c.path) + c.skip
+			if n < len(groups[i].Files) && !yield(groups[i], n) {
+				return
+			}
+		}
+		for _, g := range groups {
+			if c.before(g) && !begun(g) && !yield(g, 0) {
+				return
+			}
+		}
+	}
+}
+
+// pageJSON is a report as a page has it. Groups and problems are most of it: they are
+// encoded once, and stay empty here.
 type pageJSON struct {
 	head
-	Groups   []groupJSON   `json:"groups"`
-	Problems []problemJSON `json:"problems"`
+	Groups   []struct{}    `json:"groups"`
+	Problems []struct{}    `json:"problems"`
 	Skipped  []skippedJSON `json:"skipped,omitempty"`
 	tail
+
+	room     int    // bytes left for groups and problems
+	groups   []byte // the elements in JSON
+	problems []byte
 }
 
-type groupJSON struct {
-	Size                 int64             `json:"size"`
-	Digest               string            `json:"digest"`
-	Reclaimable          int64             `json:"reclaimable_bytes"`
-	ReclaimableAllocated *int64            `json:"reclaimable_allocated_bytes,omitempty"`
-	Files                []json.RawMessage `json:"files"`
-	FilesLeftOut         int               `json:"files_left_out,omitempty"` // of a group too large for a page
-}
-
-// WritePage writes the report as JSON with the groups and the problems that fit
-// the page, and where the next one begins. It leaves out files of a group, and
-// says how many, only where that group alone is too large. Its error is that of w, or
-// says that nothing fits.
+// WritePage writes the report as JSON with the groups and problems that fit the page,
+// and where the next one begins. It divides a group only if the group alone is larger
+// than a page. Its error is that of w, or says that nothing fits.
 func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) error {
 	if page.Limit < 0 || page.MaxBytes < 0 {
 		return fmt.Errorf("a page of %d groups and %d bytes: neither can be negative", page.Limit, page.MaxBytes)
 	}
+	page.Limit, page.MaxBytes = cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
 	// The summaries by size and by folder are on the page if they leave half of it.
 	doc := pageOf(r, p, page.Tool)
 	summarized := doc
 	summarized.summarize(r)
-	if jsonSize(summarized) < cmp.Or(page.MaxBytes, math.MaxInt)/2 && summarized.fill(r, page) == nil {
-		return encode(w, summarized)
+	if summarized.fill(r, page) == nil {
+		return summarized.write(w)
 	}
 	if err := doc.fill(r, page); err != nil {
 		return err
 	}
-	return encode(w, doc)
+	return doc.write(w)
 }
+
+// write writes the page, with the groups and problems where they belong. Inside JSON, a
+// text has no quotes, so that the seam cannot be in a path.
+func (doc *pageJSON) write(w io.Writer) error {
+	frame, err := marshal(doc)
+	if err != nil {
+		return err
+	}
+	before, rest, _ := bytes.Cut(frame, []byte(seam))
+	for _, part := range [][]byte{before, []byte(`"groups":[`), doc.groups, []byte(`],"problems":[`), doc.problems, []byte("]"), rest, []byte("\n")} {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seam is where groups and problems belong.
+const seam = `"groups":[],"problems":[]`
 
 // fill adds the groups and problems that fit.
 func (doc *pageJSON) fill(r dedupe.Report, page Page) error {
-	limit, maxBytes := cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
-	room := maxBytes - jsonSize(doc) - pageMarks
+	frame, err := marshal(doc)
+	if err != nil {
+		return err
+	}
+	doc.room = page.MaxBytes - quotedSize(frame) - pageMarks
+	if doc.Sizes != nil && doc.room < page.MaxBytes/2 {
+		return tooSmall(page, doc.room, 0)
+	}
 	for i, p := range r.Problems {
-		problem := problemOf(p)
-		need := jsonSize(problem)
-		if room-need < maxBytes/2 { // the groups matter more
+		problem, err := marshal(problemOf(p))
+		if err != nil {
+			return err
+		}
+		need := quotedSize(problem) + len(",")
+		if doc.room-need < page.MaxBytes/2 { // the groups matter more
 			doc.ProblemsLeftOut = len(r.Problems) - i
 			break
 		}
-		room -= need
-		doc.Problems = append(doc.Problems, problem)
+		doc.room -= need
+		doc.problems = appendElement(doc.problems, problem)
 	}
-	last, need := page.After, 0
-	for _, g := range r.Groups {
-		if !page.After.before(g) {
-			continue
-		}
-		group := groupJSONOf(g)
-		need = jsonSize(group)
-		if len(doc.Groups) == limit || need > room && len(doc.Groups) > 0 {
+	return doc.fillGroups(r, page)
+}
+
+func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
+	if doc.room < 0 {
+		return tooSmall(page, doc.room, 0)
+	}
+	last := page.After
+	groups := 0
+	for g, from := range page.After.rest(r.Groups) {
+		if groups == page.Limit {
 			doc.Next = last.String()
-			break
+			return nil
 		}
-		if need = group.cut(need, room); need > room {
-			break
+		n, need := doc.add(g, from, groups == 0)
+		switch {
+		case n == 0 && groups == 0:
+			return tooSmall(page, doc.room, need)
+		case n == 0:
+			doc.Next = last.String()
+			return nil
 		}
-		room -= need
-		need = 0
-		doc.Groups = append(doc.Groups, group)
-		last = Cursor{g.Reclaimable, g.Digest, true}
-	}
-	if room < 0 || need > room && len(doc.Groups) == 0 {
-		return fmt.Errorf("a page of %d bytes is too small for this report: it needs %d", page.MaxBytes, maxBytes-room+need)
+		groups++
+		if last = after(g, from+n); last.path != "" {
+			doc.Next = last.String()
+			return nil
+		}
 	}
 	return nil
+}
+
+// fewestFiles is how many files of a group a page has at least where the group begins:
+// with fewer it would be no group.
+const fewestFiles = 2
+
+// add appends a group without the files of earlier pages, if it fits the room. A group
+// that may be divided is cut where the room ends. It returns how many files are on the
+// page, and how many bytes it has encoded.
+func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int) {
+	out := groupOf(g)
+	out.before = int64(from)
+	b := doc.groups
+	if len(b) > 0 {
+		b = append(b, ',')
+	}
+	b = appendGroup(b, out)
+	size = quotedSize(b[len(doc.groups):]) + groupMarks
+	links := g.HardLinks()
+	end := 0 // of the part that fits
+	for i, f := range g.Files[from:] {
+		at := len(b)
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendFile(b, fileOf(f, links[from+i]))
+		if size += quotedSize(b[at:]); size > doc.room {
+			break
+		}
+		switch whole := from+i+1 == len(g.Files); {
+		case whole, divide && (i+1 >= fewestFiles || from > 0) && size+cursorMarks+2*min(len(f.Path), maxCursorPath) <= doc.room:
+			files, end = i+1, len(b)
+		}
+	}
+	if files == 0 {
+		return 0, size
+	}
+	out.leftOut = int64(len(g.Files) - from - files)
+	doc.room -= size
+	doc.groups = appendEndGroup(b[:end], out)
+	return files, size
+}
+
+// What a page says besides groups and problems, in bytes at most.
+const (
+	pageMarks   = 200 // next, without a path; problems_left_out; the end of the line
+	groupMarks  = 100 // the end of a group, files_before and files_left_out
+	cursorMarks = 25  // in next, around the path of a file
+)
+
+func tooSmall(page Page, room, need int) error {
+	return fmt.Errorf("a page of %d bytes is too small for this report: it needs %d", page.MaxBytes, page.MaxBytes-room+need)
 }
 
 // pageOf is a page without groups and problems.
 func pageOf(r dedupe.Report, p *cost.Projection, tool Tool) pageJSON {
 	d := documentOf(r, p, Options{Tool: tool})
-	doc := pageJSON{head: d.head, tail: d.tail, Groups: []groupJSON{}, Problems: []problemJSON{}}
+	doc := pageJSON{head: d.head, tail: d.tail, Groups: []struct{}{}, Problems: []struct{}{}}
 	for _, s := range r.Skipped {
 		doc.Skipped = append(doc.Skipped, skippedOf(s))
 	}
@@ -158,44 +304,15 @@ func (doc *pageJSON) summarize(r dedupe.Report) {
 	doc.setTotals(t, DefaultTop)
 }
 
-func groupJSONOf(g dedupe.Group) groupJSON {
-	of := groupOf(g)
-	group := groupJSON{Size: g.Size, Digest: g.Digest.String(), Reclaimable: g.Reclaimable, Files: make([]json.RawMessage, len(g.Files))}
-	if of.allocated >= 0 {
-		group.ReclaimableAllocated = &of.allocated
+func appendElement(array, element []byte) []byte {
+	if len(array) > 0 {
+		array = append(array, ',')
 	}
-	links := g.HardLinks()
-	for i, f := range g.Files {
-		group.Files[i] = appendFile(nil, fileOf(f, links[i]))
-	}
-	return group
+	return append(array, element...)
 }
 
-// fewestFiles is how many files of a group a page has at least: with fewer it would be
-// no group.
-const fewestFiles = 2
-
-// cut leaves out files of a group, which needs so many bytes, until it fits the room or
-// has the fewest files. It returns how many bytes it needs then.
-func (g *groupJSON) cut(need, room int) int {
-	for need > room && len(g.Files) > fewestFiles {
-		keep := max(fewestFiles, len(g.Files)*max(room, 0)/need)
-		g.FilesLeftOut += len(g.Files) - keep
-		g.Files = g.Files[:keep]
-		need = jsonSize(g)
-	}
-	return need
-}
-
-// pageMarks is what a page says of itself, at most: next, problems_left_out, and the
-// end of its line.
-const pageMarks = 200
-
-// jsonSize is how many bytes a value takes in an array in JSON.
-func jsonSize(v any) int {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return 0 // and encode will say why
-	}
-	return len(b) + len(",")
+// quotedSize returns how many bytes JSON takes as a string inside other JSON, which is
+// how Lambda sends it: quotes and backslashes are escaped. It has nothing else to escape.
+func quotedSize(text []byte) int {
+	return len(text) + bytes.Count(text, []byte{'"'}) + bytes.Count(text, []byte{'\\'})
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -30,6 +32,25 @@ func many() dedupe.Report {
 	return r
 }
 
+// aPage is what the tests read of a page.
+type aPage struct {
+	Groups          []aGroup
+	Problems        []problemJSON
+	ProblemsLeftOut int `json:"problems_left_out"`
+	Next            string
+}
+
+type aGroup struct {
+	Digest      string
+	Reclaimable int64 `json:"reclaimable_bytes"`
+	Files       []struct {
+		Path     string
+		HardLink bool `json:"hard_link"`
+	}
+	FilesBefore  int `json:"files_before"`
+	FilesLeftOut int `json:"files_left_out"`
+}
+
 func page(t testing.TB, p Page) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -41,7 +62,7 @@ func page(t testing.TB, p Page) []byte {
 
 // TestPages turns all pages, of several sizes, and puts the report together again.
 func TestPages(t *testing.T) {
-	var whole pageJSON
+	var whole aPage
 	if err := json.Unmarshal(page(t, Page{Limit: math.MaxInt, MaxBytes: 1 << 30}), &whole); err != nil {
 		t.Fatal(err)
 	}
@@ -49,13 +70,13 @@ func TestPages(t *testing.T) {
 		t.Fatalf("%d groups, next %q", len(whole.Groups), whole.Next)
 	}
 	for _, size := range []Page{{Limit: 1, MaxBytes: 1 << 30}, {Limit: 7, MaxBytes: 1 << 30}, {Limit: 100, MaxBytes: 8000}, {Limit: 20, MaxBytes: 1 << 30}} {
-		var got []groupJSON
+		var got []aGroup
 		for turned := 0; ; turned++ {
 			doc := page(t, size)
 			if len(doc) > size.MaxBytes {
 				t.Errorf("%+v: a page of %d bytes", size, len(doc))
 			}
-			var part pageJSON
+			var part aPage
 			if err := json.Unmarshal(doc, &part); err != nil {
 				t.Fatal(err)
 			}
@@ -80,13 +101,13 @@ func TestPages(t *testing.T) {
 // TestLargeGroup checks that a group larger than a page is there, cut, and that
 // the page says so.
 func TestLargeGroup(t *testing.T) {
-	doc := page(t, Page{Limit: 1, MaxBytes: 2500})
-	var part pageJSON
+	doc := page(t, Page{Limit: 1, MaxBytes: 3000})
+	var part aPage
 	if err := json.Unmarshal(doc, &part); err != nil {
 		t.Fatal(err)
 	}
 	g := part.Groups[0]
-	if len(doc) > 2500 || g.FilesLeftOut == 0 || len(g.Files)+g.FilesLeftOut != 21 || part.Next == "" {
+	if len(doc) > 3000 || g.FilesLeftOut == 0 || len(g.Files)+g.FilesLeftOut != 21 || part.Next == "" {
 		t.Errorf("%d bytes, %d files and %d left out, next %q", len(doc), len(g.Files), g.FilesLeftOut, part.Next)
 	}
 }
@@ -120,7 +141,7 @@ func TestAnyPage(t *testing.T) {
 				continue
 			}
 			smallest = cmp.Or(smallest, size)
-			var part pageJSON
+			var part aPage
 			if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
 				t.Fatal(err)
 			}
@@ -147,10 +168,113 @@ func TestAnyPage(t *testing.T) {
 	}
 }
 
+// turn turns all pages of a report and returns the groups, put together again, and how
+// many pages there were. Between two pages, change may change the report.
+func turn(t *testing.T, r dedupe.Report, p Page, change func(*dedupe.Report)) (whole []aGroup, pages int) {
+	t.Helper()
+	for {
+		var doc bytes.Buffer
+		if err := WritePage(&doc, r, nil, p); err != nil {
+			t.Fatal(err)
+		}
+		quoted, err := marshal(doc.String())
+		if err != nil || len(quoted) > p.MaxBytes {
+			t.Fatalf("page %d takes %d bytes as a string, error %v", pages, len(quoted), err)
+		}
+		var part aPage
+		if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range part.Groups {
+			i := slices.IndexFunc(whole, func(w aGroup) bool { return w.Digest == g.Digest })
+			if i < 0 {
+				i, whole = len(whole), append(whole, aGroup{Digest: g.Digest, Reclaimable: g.Reclaimable})
+			}
+			whole[i].Files = append(whole[i].Files, g.Files...)
+		}
+		pages++
+		if part.Next == "" {
+			return whole, pages
+		}
+		if p.After, err = ParseCursor(part.Next); err != nil {
+			t.Fatal(err)
+		}
+		change(&r)
+	}
+}
+
+// TestPagesWithinGroups checks that pages divide a group that is larger than a page and
+// leave no file out, whatever the paths are and even if the group grows meanwhile.
+func TestPagesWithinGroups(t *testing.T) {
+	deep := strings.Repeat("deep/", 1000) // longer than a cursor may be
+	for name, path := range map[string]func(i int) string{
+		"short":        func(i int) string { return fmt.Sprintf("%06d", i) },
+		"escaped":      func(i int) string { return fmt.Sprintf("\"\\\u2028<%06d", i) },
+		"not UTF-8":    func(i int) string { return fmt.Sprintf("\xff%06d", i) },
+		"equal starts": func(i int) string { return fmt.Sprintf("%s%06d", deep, i) },
+	} {
+		r := dedupe.Report{Roots: []string{"."}, Mode: dedupe.Goroutines, Workers: 1}
+		first := dedupe.Group{Size: 1, Reclaimable: 999, Digest: dedupe.Digest{1}}
+		for i := range 1000 {
+			first.Files = append(first.Files, dedupe.File{Path: path(i), Inode: uint64(i / 2)})
+		}
+		second := dedupe.Group{Size: 1, Reclaimable: 1, Digest: dedupe.Digest{2}, Files: []dedupe.File{{Path: "a", Inode: 2001}, {Path: "b", Inode: 2002}}}
+		r.Groups = []dedupe.Group{first, second}
+		grow := func(r *dedupe.Report) { r.Groups[0].Reclaimable++ }
+		got, pages := turn(t, r, Page{Limit: 10, MaxBytes: 64 << 10}, grow)
+		if len(got) != 2 || len(got[0].Files) != 1000 || len(got[1].Files) != 2 || pages < 2 {
+			t.Fatalf("%s: %d groups on %d pages, the first has %d files", name, len(got), pages, len(got[0].Files))
+		}
+		for i, f := range got[0].Files {
+			if f.HardLink != (i%2 == 1) || utf8.ValidString(path(i)) && f.Path != path(i) {
+				t.Fatalf("%s: file %d is %+v, want %q", name, i, f, path(i))
+			}
+		}
+	}
+}
+
+// TestPagesLoseNoFile removes the file where a page ended: the next page goes on after it.
+func TestPagesLoseNoFile(t *testing.T) {
+	r := many()
+	files := r.Groups[0].Files
+	slices.SortFunc(files, func(a, b dedupe.File) int { return strings.Compare(a.Path, b.Path) })
+	want := files[5].Path
+	c, err := ParseCursor(after(r.Groups[0], 5).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Groups[0].Files = slices.Delete(files, 3, 5)
+	for g, from := range c.rest(r.Groups) {
+		if got := g.Files[from].Path; got != want {
+			t.Errorf("it goes on with %s, not %s", got, want)
+		}
+		break
+	}
+}
+
+// TestPageOfHugeGroup checks that a page of a huge group does not encode the whole group.
+func TestPageOfHugeGroup(t *testing.T) {
+	r := dedupe.Report{Roots: []string{"."}, Mode: dedupe.Goroutines, Workers: 1}
+	g := dedupe.Group{Size: 1, Reclaimable: 665_999}
+	for i := range 666_000 {
+		g.Files = append(g.Files, dedupe.File{Path: fmt.Sprintf("%06d", i), Inode: uint64(i)})
+	}
+	r.Groups = []dedupe.Group{g}
+	allocations := testing.AllocsPerRun(1, func() {
+		if err := WritePage(io.Discard, r, nil, Page{MaxBytes: 64 << 10}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocations > float64(len(g.Files)/10) {
+		t.Errorf("%v allocations for a page of %d files", allocations, len(g.Files))
+	}
+}
+
 func FuzzParseCursor(f *testing.F) {
 	f.Add("")
-	f.Add(Cursor{5, dedupe.Digest{1}, true}.String())
-	f.Add("MSBh")
+	f.Add(Cursor{reclaimable: 5, digest: dedupe.Digest{1}, set: true}.String())
+	f.Add(Cursor{reclaimable: math.MaxUint64, digest: dedupe.Digest{1}, path: "a\xff", skip: 7, set: true}.String())
+	f.Add("5-a")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ParseCursor(s)
 		if err != nil {

@@ -209,6 +209,8 @@ func (r *reader) group() error {
 		case "reclaimable_allocated_bytes":
 			g.allocated, err = r.count()
 			given[3] = true
+		case "files_before":
+			g.before, err = r.count()
 		case "files_left_out":
 			g.leftOut, err = r.count()
 		case "files":

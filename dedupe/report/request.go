@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"time"
 
 	"efsdedupe/dedupe/cost"
@@ -29,6 +30,10 @@ func (q Request) Cost() (cost.Usage, error) {
 	u := q.Usage.usage(q.Calls)
 	if q.BytesRead == 0 && q.Opens == 0 {
 		return u, nil
+	}
+	// ByHand replaces these, so nobody else finds them negative.
+	if min(u.EFS.ReadBytes, u.EFS.AccessBytes, u.EFS.MetadataOperations) < 0 {
+		return u, errors.New("metered_read_bytes, metered_access_bytes and metadata_operations cannot be negative")
 	}
 	return cost.ByHand(u, q.BytesRead, q.Opens)
 }

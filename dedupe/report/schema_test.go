@@ -68,7 +68,8 @@ func documents(t testing.TB) map[string]any {
 		docs["priced, "+name] = parse(t, writeProjection(t, JSON, &p))
 	}
 	docs["page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 1 << 20}))
-	docs["small page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 2500}))
+	docs["small page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 3000}))
+	docs["end of a group"] = parse(t, page(t, Page{Limit: 1, After: after(many().Groups[0], 15)}))
 	var problems bytes.Buffer
 	if err := WritePage(&problems, withProblems(), nil, Page{Limit: 1, MaxBytes: 4000}); err != nil {
 		t.Fatal(err)
@@ -134,7 +135,7 @@ func TestREADME(t *testing.T) {
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
-	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_left_out": true, "problems_left_out": true,
+	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_before": true, "files_left_out": true, "problems_left_out": true,
 	"tool": true, "modified": true, "started": true, "finished": true, "selection": true, "reason": true, "skipped": true,
 	"include_base64": true, "exclude_base64": true, "absolute": true, "absolute_base64": true, "file_system": true,
 	"sizes": true, "folders": true, "folders_approximate": true, "reclaimable_allocated_bytes": true,

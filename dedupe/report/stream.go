@@ -27,7 +27,8 @@ type group struct {
 	reclaimable int64
 	allocated   int64 // that can be reclaimed; unknown if negative
 	copies      int64 // unknown if 0
-	leftOut     int64 // files that the report leaves out
+	before      int64 // files that earlier pages have
+	leftOut     int64 // files that later pages have
 }
 
 // file is a file of a group.

@@ -122,6 +122,7 @@ func (t *textWriter) file(f file) error {
 
 func (t *textWriter) endGroup(g group) error {
 	t.totals.endGroup(g)
+	g.leftOut += g.before
 	t.this.leftOut = g.leftOut
 	switch {
 	case t.o.Summary:

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -44,7 +45,10 @@ func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err 
 		return nil, "", refuse(http.StatusForbidden, "your credentials name no folder: the claim %q is missing or not a plain folder name", s.TenantClaim)
 	}
 	dir, err = inRoot.OpenWithin(tenant)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, tenant, refusal(err)
+	case err != nil:
 		return nil, tenant, refuse(http.StatusForbidden, "you have no folder here: ask the operator to create it")
 	}
 	return dir, tenant, nil

@@ -22,7 +22,7 @@ const (
 )
 
 // record logs a scan, what it did and what it cost, and writes its metrics.
-func (s *service) record(r *http.Request, q scanRequest, tenant string, found dedupe.Report, charged index.Units, p cost.Projection) {
+func (s *service) record(r *http.Request, sel dedupe.Selection, tenant string, found dedupe.Report, charged index.Units, p cost.Projection) {
 	t := found.Stats
 	price := callCost(p)
 	attributes := []slog.Attr{
@@ -49,7 +49,7 @@ func (s *service) record(r *http.Request, q scanRequest, tenant string, found de
 		attributes = append(attributes, slog.Float64("index_read_units", charged.Read), slog.Float64("index_write_units", charged.Write))
 	}
 	if s.LogPaths {
-		attributes = append(attributes, slog.String("path", q.Path))
+		attributes = append(attributes, slog.String("path", sel.Roots[0]))
 	}
 	s.Log.LogAttrs(r.Context(), slog.LevelInfo, "scan", attributes...)
 	if s.Metrics != nil {

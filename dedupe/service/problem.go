@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // problem is an error to show to the caller, in the form of RFC 9457.
@@ -12,6 +15,7 @@ type problem struct {
 	status int
 	detail string
 	more   map[string]any // extension members
+	retry  int            // after how many seconds it may help to try again; 0: it does not help
 }
 
 // refuse returns a problem. Its detail tells the caller what is wrong and what to do.
@@ -23,6 +27,12 @@ func refuse(status int, detail string, args ...any) *problem {
 func (p *problem) with(member string, value any) *problem {
 	p.more = map[string]any{member: value}
 	return p
+}
+
+// after sets when to try again.
+func (p *problem) after(wait time.Duration) *problem {
+	p.retry = int(math.Ceil(wait.Seconds()))
+	return p.with("retry_after_seconds", p.retry)
 }
 
 func (p *problem) Error() string { return p.detail }
@@ -37,6 +47,9 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	}
 	maps.Copy(doc, p.more)
 	w.Header().Set("Content-Type", "application/problem+json")
+	if p.retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(p.retry))
+	}
 	w.WriteHeader(p.status)
 	json.NewEncoder(w).Encode(doc)
 }

@@ -12,6 +12,9 @@ func (s *service) project(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &q); err != nil {
 		return err
 	}
+	if err := checkNamed(q.Usage.API, q.Usage.StorageClass); err != nil {
+		return err
+	}
 	u, err := q.Cost()
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%v", err)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
@@ -16,7 +18,8 @@ import (
 
 // scanRequest is the body of POST /v1/scans.
 type scanRequest struct {
-	Path       string      `json:"path"` // relative to the root; "." is the root
+	Path       *string     `json:"path"`        // relative to the root; "." is the root
+	PathBase64 []byte      `json:"path_base64"` // the same for a path of any bytes
 	Mode       dedupe.Mode `json:"mode"`
 	Workers    int         `json:"workers"`
 	MinSize    int64       `json:"min_size"`
@@ -29,15 +32,15 @@ type scanRequest struct {
 }
 
 const (
-	maxPath  = 4096
-	maxGlobs = 100
-	maxGlob  = 1024
+	maxPath  = 4096 // characters
+	maxGlobs = 100  // in each of include and exclude
+	maxGlob  = 1024 // characters
 	maxLimit = 10_000
 )
 
 func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	start := time.Now()
-	q := scanRequest{Path: ".", Mode: dedupe.Goroutines, Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1, Limit: 1000, Projection: s.settings()}
+	q := scanRequest{Mode: dedupe.Goroutines, Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1, Limit: 1000, Projection: s.settings()}
 	if err := decode(r, &q); err != nil {
 		return err
 	}
@@ -49,17 +52,19 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// No file system is touched before: one that hangs must not keep more requests than
+	// there are slots.
+	release, err := s.gate.enter(r.Context())
+	if err != nil {
+		return err
+	}
+	defer release()
 	within, tenant, err := s.within(r.Context())
 	if err != nil {
 		return err
 	}
 	defer within.Close()
 	eng.Within = within
-	release, err := s.enter(r.Context())
-	if err != nil {
-		return err
-	}
-	defer release()
 	var leave func()
 	eng.Alone, leave = s.running.enter()
 	defer leave()
@@ -78,7 +83,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	took := report.Took(found)
 	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
 	p.Warn(took)
-	s.record(r, q, tenant, found, charged, p)
+	s.record(r, sel, tenant, found, charged, p)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(found.Stats.Elapsed), report.Milliseconds(time.Since(start))))
 	return report.WritePage(w, found, &p, page)
@@ -88,27 +93,28 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 // fails with a problem for the caller.
 func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, report.Page, error) {
 	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")}
+	path, err := q.path()
 	sel := dedupe.Selection{
-		Roots:  []string{q.Path},
+		Roots:  []string{path},
 		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
 	}
 	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker}
-	var err error
 	switch {
-	case len(q.Path) > maxPath:
-		err = fmt.Errorf("the path is longer than %d bytes", maxPath)
-	case q.Workers > s.MaxWorkers:
+	case err != nil:
+	case utf8.RuneCountInString(path) > maxPath:
+		err = fmt.Errorf("the path is longer than %d characters", maxPath)
+	case q.Workers < 1 || q.Workers > s.MaxWorkers:
 		err = fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
 	case q.Limit < 1 || q.Limit > maxLimit:
 		err = fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
-	case len(q.Include)+len(q.Exclude) > maxGlobs:
+	case max(len(q.Include), len(q.Exclude)) > maxGlobs:
 		err = fmt.Errorf("there are more than %d globs", maxGlobs)
 	default:
 		err = cmp.Or(eng.Validate(), sel.Validate())
 	}
-	for _, glob := range append(q.Include, q.Exclude...) {
-		if len(glob) > maxGlob {
-			err = fmt.Errorf("a glob is longer than %d bytes", maxGlob)
+	for _, glob := range slices.Concat(q.Include, q.Exclude) {
+		if utf8.RuneCountInString(glob) > maxGlob {
+			err = fmt.Errorf("a glob is longer than %d characters", maxGlob)
 		}
 	}
 	if err == nil {
@@ -120,21 +126,20 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 	return sel, eng, page, nil
 }
 
-// enter waits until another scan may run. Call release when the scan is over.
-func (s *service) enter(ctx context.Context) (release func(), err error) {
-	busy := refuse(http.StatusTooManyRequests, "too many scans are running: try again later").with("retry_after_seconds", 1)
-	select {
-	case s.waiting <- struct{}{}:
-	default:
-		return nil, busy
+// path returns the path to scan. A report has a path that is not UTF-8 twice, readable
+// and in base64, and a client may send back both.
+func (q scanRequest) path() (string, error) {
+	switch {
+	case q.PathBase64 == nil && q.Path == nil:
+		return ".", nil
+	case q.PathBase64 == nil:
+		return *q.Path, nil
 	}
-	select {
-	case s.scans <- struct{}{}:
-		return func() { <-s.scans; <-s.waiting }, nil
-	case <-ctx.Done():
-		<-s.waiting
-		return nil, busy
+	path := string(q.PathBase64)
+	if readable := string([]rune(path)); q.Path != nil && *q.Path != readable {
+		return "", errors.New("path and path_base64 name different paths: leave one of them out")
 	}
+	return path, nil
 }
 
 // attendance tracks which scans have had the process to themselves from the first
@@ -177,6 +182,8 @@ func withAnswerTime(ctx context.Context) (context.Context, context.CancelFunc) {
 func refusal(err error) error {
 	var root *dedupe.RootError
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return refuse(http.StatusServiceUnavailable, "the file system does not answer: try again later").after(patience)
 	case errors.As(err, &root):
 		return refuse(http.StatusNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links")
 	case errors.Is(err, dedupe.ErrTooManyFiles):
@@ -214,6 +221,9 @@ func (s *service) settings() settings {
 
 // check makes sure before the scan that the bill can be calculated.
 func (c settings) check() (*cost.Book, cost.Usage, error) {
+	if err := checkNamed(c.API, c.StorageClass); err != nil {
+		return nil, cost.Usage{}, err
+	}
 	u := cost.Usage{
 		Calls:    c.Calls,
 		Lambda:   cost.Lambda{Arch: c.Arch, MemoryMB: c.MemoryMB},
@@ -226,4 +236,12 @@ func (c settings) check() (*cost.Book, cost.Usage, error) {
 		return nil, u, refuse(http.StatusBadRequest, "%v", err)
 	}
 	return book, u, nil
+}
+
+// checkNamed refuses empty names, which mean none where a usage is made in Go.
+func checkNamed(api cost.API, class cost.StorageClass) error {
+	if api == "" || class == "" {
+		return refuse(http.StatusBadRequest, "api and storage_class cannot be empty: none leaves them out of the bill")
+	}
+	return nil
 }

@@ -7,8 +7,13 @@
 //	GET  /v1/openapi.json  describes all of this
 //
 //	service.go     configuration, routes, and what all routes share
+//	admission.go   which scans may run, and how long others wait
 //	scans.go       POST /v1/scans
 //	projections.go POST /v1/projections
+//	openapi.go     GET /v1/openapi.json
+//	request.go     bodies of requests
+//	answer.go      HEAD, compression and versions of answers
+//	browser.go     requests that browsers send for pages of other sites
 //	caller.go      who is calling, and which folder is theirs
 //	problem.go     errors as application/problem+json (RFC 9457)
 //	recall.go      the index: digests from earlier scans
@@ -22,17 +27,20 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"runtime/debug"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"efsdedupe/dedupe/index"
 )
@@ -56,6 +64,12 @@ type Config struct {
 	Stack       string           // value of the metrics' dimension Stack; empty: they have no such dimension
 	Index       *index.Index     // digests from earlier scans; nil: none. New sets KeepBytes, if 0, to a share of MemoryMB
 	Worker      func() *exec.Cmd // see dedupe.Engine
+
+	// Listen is the address of a server that browsers on this machine can reach, which
+	// refuses what they send for pages of other sites. AllowHosts are the names that
+	// proxies give it. If Listen is empty, a gateway decides who may call.
+	Listen     string
+	AllowHosts []string
 }
 
 const (
@@ -63,15 +77,20 @@ const (
 	// waits 30 seconds, a REST API 29. Source: Amazon API Gateway quotas.
 	gatewayTime = 29 * time.Second
 
+	// defaultMaxWorkers is the bound that openapi.json has.
+	defaultMaxWorkers = 200
+
 	// answerTime is reserved for ending a scan and writing the answer.
 	answerTime = time.Second
 
-	// maxAnswer stays below the 6 MB that Lambda accepts. The rest is for the event
-	// around the answer, and for escaping every quote of this JSON inside it.
+	// maxAnswer limits a scan's answer as a string inside the answer to an event, of which
+	// Lambda accepts 6 MiB. The rest is for its headers, and for base64 of a gzip body:
+	// paths of random letters take 4% more that way.
 	// Source: AWS Lambda quotas.
-	maxAnswer = 4 << 20
+	maxAnswer = 6<<20 - 256<<10
 
-	maxRequest = 64 << 10
+	// healthTime is how long a health check waits for the root.
+	healthTime = 5 * time.Second
 
 	// The index may keep 1/keepShare of the memory for later scans, and takes about as
 	// much again to manage it. With 1,769 MB that holds the digests of 1.8 million
@@ -79,15 +98,22 @@ const (
 	keepShare = 16
 )
 
-//go:embed openapi.json
-var openapi []byte
-
 type service struct {
 	Config
-	root    *os.File
-	scans   chan struct{} // one slot per running scan
-	waiting chan struct{} // one slot per running or waiting scan
-	running attendance
+	root     *os.File
+	routes   map[string]route // by path
+	document func() []byte    // the OpenAPI document
+	listens  string           // the host in Listen, if it names one
+	allowed  []host           // AllowHosts
+	gate     gate
+	probe    singleflight.Group // of the root
+	running  attendance
+}
+
+// route is what a path does. GET includes HEAD.
+type route struct {
+	method string
+	do     func(w http.ResponseWriter, r *http.Request) error
 }
 
 // New returns the handler. It fails if it cannot open c.Root as a directory.
@@ -100,7 +126,7 @@ func New(c Config) (http.Handler, error) {
 		root.Close()
 		return nil, fmt.Errorf("cannot serve %q: it is not a directory", c.Root)
 	}
-	c.MaxWorkers = cmp.Or(c.MaxWorkers, 200)
+	c.MaxWorkers = cmp.Or(c.MaxWorkers, defaultMaxWorkers)
 	c.MaxFiles = cmp.Or(c.MaxFiles, 1_000_000)
 	c.MaxScans = cmp.Or(c.MaxScans, 2)
 	c.MaxWaiting = cmp.Or(c.MaxWaiting, 100)
@@ -111,29 +137,60 @@ func New(c Config) (http.Handler, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &service{
-		Config:  c,
-		root:    root,
-		scans:   make(chan struct{}, c.MaxScans),
-		waiting: make(chan struct{}, c.MaxScans+c.MaxWaiting),
+	s := &service{Config: c, root: root, gate: gate{slots: c.MaxScans, waiting: c.MaxWaiting}}
+	if s.allowed, err = parseHosts(c.AllowHosts); err != nil {
+		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/scans", s.handle(s.scan))
-	mux.HandleFunc("POST /v1/projections", s.handle(s.project))
-	mux.HandleFunc("GET /v1/healthz", s.handle(s.health))
-	mux.HandleFunc("GET /v1/openapi.json", s.handle(s.openapi))
-	mux.HandleFunc("/", s.handle(s.noRoute(mux)))
-	return mux, nil
+	if name, _, err := net.SplitHostPort(c.Listen); err == nil {
+		s.listens = normalHost(name)
+	}
+	s.document = sync.OnceValue(s.describe)
+	s.routes = map[string]route{
+		"/v1/scans":        {http.MethodPost, s.scan},
+		"/v1/projections":  {http.MethodPost, s.project},
+		"/v1/healthz":      {http.MethodGet, s.health},
+		"/v1/openapi.json": {http.MethodGet, s.openapi},
+	}
+	return s.handle(s.serve), nil
+}
+
+// serve answers a request by its path and method. Paths are not cleaned: a redirect would
+// turn a POST into a GET.
+func (s *service) serve(w http.ResponseWriter, r *http.Request) error {
+	if err := s.checkPage(r); err != nil {
+		return err
+	}
+	to, ok := s.routes[r.URL.Path]
+	if !ok || strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+		return refuse(http.StatusNotFound, "no such resource: see /v1/openapi.json")
+	}
+	if r.Method != to.method && !(r.Method == http.MethodHead && to.method == http.MethodGet) {
+		allow := to.method
+		if allow == http.MethodGet {
+			allow = "GET, HEAD"
+		}
+		w.Header().Set("Allow", allow)
+		return refuse(http.StatusMethodNotAllowed, "%s does not accept %s: use %s", r.URL.Path, r.Method, to.method)
+	}
+	if to.method == http.MethodPost {
+		if err := s.checkForm(r); err != nil {
+			return err
+		}
+	}
+	return to.do(w, r)
 }
 
 // handle wraps a route. It limits the time and size of the request and answers errors
 // and panics.
 func (s *service) handle(route func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+	return func(plain http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.MaxDuration)
 		defer cancel()
 		r = r.WithContext(ctx)
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		r.Body = http.MaxBytesReader(plain, r.Body, maxRequest)
+		w := &answerWriter{ResponseWriter: plain, request: r}
+		defer w.end()
+		w.Header().Set("Cache-Control", "no-store")
 		defer func() {
 			if p := recover(); p != nil {
 				s.failed(w, r, fmt.Sprint("panic: ", p), debug.Stack())
@@ -152,64 +209,28 @@ func (s *service) handle(route func(w http.ResponseWriter, r *http.Request) erro
 }
 
 // failed answers a failure of the service with an ID, and logs the details under it.
-func (s *service) failed(w http.ResponseWriter, r *http.Request, what string, stack []byte) {
+func (s *service) failed(w *answerWriter, r *http.Request, what string, stack []byte) {
 	id := rand.Text()
 	s.Log.Error("request failed", "event", eventRequestFailed, "id", id, "request_id", callerOf(r.Context()).RequestID,
-		"route", r.Pattern, "error", what, "stack", string(stack))
+		"route", r.Method+" "+r.URL.Path, "error", what, "stack", string(stack))
+	if w.begun { // what is there would only get worse
+		return
+	}
 	refuse(http.StatusInternalServerError, "the request failed: look for the ID %s in the log", id).with("id", id).write(w, r)
 }
 
+// health checks the root. All requests share one check, so that a mount that hangs keeps
+// one thread, however many requests there are.
 func (s *service) health(w http.ResponseWriter, r *http.Request) error {
-	if _, err := os.Stat(s.Root); err != nil {
-		return refuse(http.StatusServiceUnavailable, "the root cannot be reached: check the mount")
-	}
-	return answer(w, map[string]string{"status": "ok"})
-}
-
-func (s *service) openapi(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Content-Type", "application/json")
-	_, err := w.Write(openapi)
-	return err
-}
-
-// noRoute answers requests that match no route: 405 with the right method if only the
-// method is wrong, 404 otherwise.
-func (s *service) noRoute(mux *http.ServeMux) func(w http.ResponseWriter, r *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			other := r.Clone(r.Context())
-			other.Method = method
-			if _, pattern := mux.Handler(other); pattern != "/" {
-				w.Header().Set("Allow", method)
-				return refuse(http.StatusMethodNotAllowed, "%s does not accept %s: use %s", pattern[len(method)+1:], r.Method, method)
-			}
+	checked := s.probe.DoChan("", func() (any, error) { return os.Stat(s.Root) })
+	ctx, cancel := context.WithTimeout(r.Context(), healthTime)
+	defer cancel()
+	select {
+	case result := <-checked:
+		if result.Err == nil {
+			return answer(w, map[string]string{"status": "ok"})
 		}
-		return refuse(http.StatusNotFound, "no such resource: see /v1/openapi.json")
+	case <-ctx.Done():
 	}
-}
-
-func answer(w http.ResponseWriter, doc any) error {
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(doc)
-}
-
-// decode reads the JSON object in the body of a request. Unknown fields and trailing
-// data are errors.
-func decode(r *http.Request, into any) error {
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("there is more data after the object")
-		}
-	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return refuse(http.StatusRequestEntityTooLarge, "the request is larger than %d bytes", tooLarge.Limit)
-	case err != nil:
-		return refuse(http.StatusBadRequest, "the body is not the JSON object that /v1/openapi.json describes: %v", err)
-	}
-	return nil
+	return refuse(http.StatusServiceUnavailable, "the root cannot be reached: check the mount").after(healthTime)
 }

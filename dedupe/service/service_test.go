@@ -154,11 +154,11 @@ func TestRefusedRequests(t *testing.T) {
 		{"POST", "/v1/scans", `{"limit": 0}`, 400, "limit"},
 		{"POST", "/v1/scans", `{"next": "x"}`, 400, "next"},
 		{"POST", "/v1/scans", `{"include": ["["]}`, 400, "bad glob"},
-		{"POST", "/v1/scans", `{"exclude": ["` + long + `"]}`, 400, "a glob is longer than 1024 bytes"},
+		{"POST", "/v1/scans", `{"exclude": ["` + long + `"]}`, 400, "a glob is longer than 1024 characters"},
 		{"POST", "/v1/scans", `{"min_size": -1}`, 400, "negative"},
 		{"POST", "/v1/scans", `{"projection": {"region": "mars"}}`, 400, "mars"},
 		{"POST", "/v1/scans", `{"projection": {"arch": "sparc"}}`, 400, "sparc"},
-		{"POST", "/v1/scans", `{"path": "` + long + `"}`, 400, "the path is longer than 4096 bytes"},
+		{"POST", "/v1/scans", `{"path": "` + long + `"}`, 400, "the path is longer than 4096 characters"},
 		{"POST", "/v1/scans", `{"path": "` + strings.Repeat("x", 100<<10) + `"}`, 413, "larger than 65536 bytes"},
 		{"POST", "/v1/scans", `{"path": "nowhere"}`, 404, "no directory or file"},
 		{"POST", "/v1/scans", `{"path": "."}`, 422, "the limit is 5"},
@@ -195,7 +195,7 @@ func TestConfined(t *testing.T) {
 	nowhere := ask(t, h, alice, "POST", "/v1/scans", `{"path": "nowhere"}`)
 	for _, path := range []string{
 		"..", "../bob", "../../secret", "/", "/etc", "bob", "bob/a", "out", "top/etc", "self", "self/a", "sub/../../bob", "./a", "a/", "sub//b", "a\\u0000",
-		"sub/..", "\\ud800", "",
+		"sub/..", "",
 	} {
 		got := ask(t, h, alice, "POST", "/v1/scans", `{"path": "`+path+`"}`)
 		if got.status != 404 || !bytes.Equal(got.body, nowhere.body) {

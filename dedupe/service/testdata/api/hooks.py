@@ -1,0 +1,26 @@
+"""Explains why the service refuses requests that hold to its schema."""
+
+import re
+
+import schemathesis
+from schemathesis.generation import GenerationMode
+
+REASONS = [
+    r"bad glob",  # which globs are well-formed, no regular expression can say
+    r"the minimum size, \d+ bytes, is above the maximum",
+    r"reclaimable bytes is \d+, allowed: 0 to",  # no more than is stored
+    r"metadata operations that open files is \d+, allowed",  # no more than all of them
+    r"accessed bytes is \d+, allowed",  # no less than is read, in a class that charges for access
+    r"provisioned MiBps is \d+, allowed: 0 with",
+    r"storage class is archive, allowed: with elastic throughput only",
+    r"lacks? (a )?prices?|no price",  # of a region
+]
+
+
+@schemathesis.check
+def explained(ctx, response, case):
+    """A request that holds to the schema is refused only for a reason above."""
+    if response.status_code != 400 or case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
+        return
+    detail = response.json()["detail"]
+    assert any(re.search(reason, detail) for reason in REASONS), f"refused without a reason that is known: {detail}"

@@ -1,0 +1,55 @@
+// Command client calls a service through the client that oapi-codegen generates, and
+// prints what it answers.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"client.invalid/client"
+)
+
+func main() {
+	c, err := client.NewClientWithResponses(os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := run(context.Background(), c); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, c *client.ClientWithResponses) error {
+	path, limit := ".", 1
+	request := client.ScanRequest{Path: &path, Limit: &limit}
+	for {
+		r, err := c.ScanWithResponse(ctx, request)
+		if err != nil {
+			return err
+		}
+		if r.JSON200 == nil {
+			return fmt.Errorf("the scan is refused: %s", r.Status())
+		}
+		for _, g := range r.JSON200.Groups {
+			fmt.Println("group", g.Size, len(g.Files), g.Files[0].Path)
+		}
+		if request.Next = r.JSON200.Next; request.Next == nil {
+			break
+		}
+	}
+	opens := int64(100)
+	bill, err := c.ProjectWithResponse(ctx, client.ProjectionRequest{Opens: &opens})
+	if err != nil {
+		return err
+	}
+	fmt.Println("total", bill.JSON200.TotalDecimal)
+	path = "nowhere"
+	refused, err := c.ScanWithResponse(ctx, client.ScanRequest{Path: &path})
+	if err != nil {
+		return err
+	}
+	fmt.Println("refused", refused.ApplicationproblemJSON404.Status)
+	return nil
+}
