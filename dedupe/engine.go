@@ -52,6 +52,10 @@ type Engine struct {
 	// path leads out, and no symbolic link is followed, not even a root.
 	Within *os.File
 
+	// Abandoned bounds the calls that hang after their scans ended. Whoever scans more
+	// than once in a process sets it, the same for all scans; nil is no bound.
+	Abandoned *Abandoned
+
 	// MaxFiles is how many files a walk may find; 0 for any number. More are an error.
 	MaxFiles int64
 

@@ -16,6 +16,8 @@ type Inventory struct {
 	Skipped     []Skipped
 	Interrupted bool // the context ended before all was walked
 
+	fileSystems map[string]FileSystem // of the roots, as they were given; none within a directory
+
 	table  table
 	linked map[inode]bool // inodes that have more names, and were found
 	copies []Copy         // once Copies was called; then the table is empty

@@ -40,8 +40,9 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if own {
 		eng.Hasher, stop = eng.start(len(found.copies))
 	}
-	if eng.Recall != nil {
-		eng.Recall(ctx, &found)
+	if recalled := found; eng.Recall != nil && !eng.Abandoned.await(ctx, one, func() { eng.Recall(ctx, &recalled) }) {
+		found.Interrupted, found.copies = true, []Copy{} // Recall still changes them
+		copies = found.Copies()
 	}
 	var did tally
 	if !eng.HashAll {
@@ -69,7 +70,9 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	}
 	r.sort()
 	if eng.Within == nil {
-		r.FileSystems = fileSystems(r.Roots)
+		for _, root := range r.Roots {
+			r.FileSystems = append(r.FileSystems, found.fileSystems[root])
+		}
 	}
 	return r, nil
 }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -35,14 +36,17 @@ const maxFolder = 255
 // which is empty if all callers share the root.
 func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err error) {
 	if s.TenantClaim == "" {
-		dir, err = dedupe.OpenWithin(s.root, ".")
-		return dir, "", err
+		dir, err = dedupe.OpenWithin(ctx, s.root, ".", &s.abandoned)
+		return dir, "", refusal(err)
 	}
 	tenant, ok := callerOf(ctx).Claims[s.TenantClaim]
 	if !ok || !isFolder(tenant) {
 		return nil, "", refuse(http.StatusForbidden, "your credentials name no folder: the claim %q is missing or not a plain folder name", s.TenantClaim)
 	}
-	dir, err = dedupe.OpenWithin(s.root, tenant)
+	dir, err = dedupe.OpenWithin(ctx, s.root, tenant, &s.abandoned)
+	if errors.Is(err, dedupe.ErrHung) || ctx.Err() != nil {
+		return nil, tenant, refusal(err)
+	}
 	if err != nil {
 		return nil, tenant, refuse(http.StatusForbidden, "you have no folder here: ask the operator to create it")
 	}

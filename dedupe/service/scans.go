@@ -91,7 +91,7 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 		Roots:  []string{q.Path},
 		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
 	}
-	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Worker: s.Worker}
+	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Worker: s.Worker, Abandoned: &s.abandoned}
 	var err error
 	switch {
 	case len(q.Path) > maxPath:
@@ -180,6 +180,8 @@ func refusal(err error) error {
 		return refuse(http.StatusNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links")
 	case errors.Is(err, dedupe.ErrTooManyFiles):
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
+	case errors.Is(err, dedupe.ErrHung), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return refuse(http.StatusServiceUnavailable, "the file system does not answer: try again later")
 	}
 	return err
 }

@@ -34,6 +34,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
 )
 
@@ -85,6 +86,8 @@ type service struct {
 	scans   chan struct{} // one slot per running scan
 	waiting chan struct{} // one slot per running or waiting scan
 	running attendance
+
+	abandoned dedupe.Abandoned // calls that hang
 }
 
 // New returns the handler. It fails if it cannot open c.Root as a directory.
