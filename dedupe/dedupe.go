@@ -119,7 +119,8 @@ type Group struct {
 	Digest Digest
 	Files  []File // hard links included; sorted by path
 
-	// Reclaimable is the bytes that deleting all copies but one would free.
+	// Reclaimable is the size of all copies but one. A copy with names outside the group
+	// frees nothing, so it is the one to keep, and no other of its kind counts.
 	Reclaimable int64
 
 	// ReclaimableAllocated is the most that deleting copies can free on the file system:
@@ -255,7 +256,7 @@ type FileSystem struct {
 // Skipped is a directory or file that a rule left out of a scan.
 type Skipped struct {
 	Path string
-	Rule string // such as one_file_system or own_output
+	Rule string // one_file_system, own_output or pseudo_file_system
 }
 
 // IndexUse tells whether a scan used an index.

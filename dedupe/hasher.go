@@ -242,8 +242,18 @@ func newFile(path string, st *unix.Stat_t) File {
 		ModTime:    timestamp(st.Mtim),
 		ChangeTime: timestamp(st.Ctim),
 		Links:      uint32(st.Nlink),
-		Allocated:  st.Blocks * 512, // POSIX leaves the unit open; on Linux and macOS it is 512
+		Allocated:  allocated(st),
 	}
+}
+
+// allocated is how many bytes a file takes on its file system. A number that no file
+// system of today can hold, as FUSE programs may give, is not believed: sums must fit.
+func allocated(st *unix.Stat_t) int64 {
+	const block, most = 512, 1 << 46 // POSIX leaves the unit open; on Linux and macOS it is 512
+	if st.Blocks < 0 || st.Blocks > most {
+		return st.Size
+	}
+	return st.Blocks * block
 }
 
 func timestamp(t unix.Timespec) Timestamp { return Timestamp{int64(t.Sec), int32(t.Nsec)} }

@@ -10,7 +10,7 @@ import (
 // Inventory is what walks found.
 type Inventory struct {
 	Files       int64 // regular files that pass the filter
-	Bytes       int64 // their content, each inode once
+	Bytes       int64 // their content; each inode once when Copies was called
 	Directories int64 // directories listed
 	Problems    []*Problem
 	Skipped     []Skipped
@@ -19,8 +19,7 @@ type Inventory struct {
 	fileSystems map[string]FileSystem // of the roots, as they were given; none within a directory
 
 	table  table
-	linked map[inode]bool // inodes that have more names, and were found
-	copies []Copy         // once Copies was called; then the table is empty
+	copies []Copy // once Copies was called; then the table is empty
 }
 
 // All yields all files in no order, until Copies is called.
@@ -40,7 +39,10 @@ func (v *Inventory) All() iter.Seq[File] {
 // they take no memory while copies are read. All calls yield the same pointers.
 func (v *Inventory) Copies() iter.Seq[*Copy] {
 	if v.copies == nil {
-		v.copies, v.table = v.table.copies(), table{}
+		var largest int64
+		v.copies, v.Bytes, largest = v.table.copies()
+		v.Problems = append(v.Problems, v.table.uncountable(largest)...)
+		v.table = table{}
 	}
 	return pointers(v.copies)
 }
@@ -89,15 +91,7 @@ func (v *Inventory) Merge(other *Inventory) {
 // add adds a file to a directory of the table. Its path is its name there.
 func (v *Inventory) add(directory uint32, f *File) {
 	v.Files++
-	if f.Links <= 1 {
-		v.Bytes += f.Size
-	} else if id := f.inode(); !v.linked[id] {
-		if v.linked == nil {
-			v.linked = make(map[inode]bool)
-		}
-		v.linked[id] = true
-		v.Bytes += f.Size
-	}
+	v.Bytes += f.Size
 	v.table.add(directory, f)
 }
 
@@ -195,8 +189,9 @@ type sized struct {
 }
 
 // copies returns the copies of each size that at least two inodes have, the largest
-// first, those of one size in the order of their inodes.
-func (t *table) copies() []Copy {
+// first, those of one size in the order of their inodes. It also returns the bytes of all
+// files that can be counted, and how large these are; see countable.
+func (t *table) copies() (copies []Copy, bytes, largest int64) {
 	files := t.shared()
 	slices.SortFunc(files, func(a, b sized) int {
 		if a.size != b.size {
@@ -210,8 +205,10 @@ func (t *table) copies() []Copy {
 		}
 		return strings.Compare(t.path(a.at), t.path(b.at)) // names of one inode
 	})
+	bytes, largest = t.countable(files)
+	files = slices.DeleteFunc(files, func(f sized) bool { return f.size > largest })
 	files, inodes := t.dropUnique(files)
-	copies := make([]Copy, 0, inodes)
+	copies = make([]Copy, 0, inodes)
 	var paths paths
 	for i, f := range files {
 		file := t.file(f.at, &paths)
@@ -222,7 +219,7 @@ func (t *table) copies() []Copy {
 		}
 		copies = append(copies, Copy{File: file})
 	}
-	return copies
+	return copies, bytes, largest
 }
 
 // dropUnique returns the files of each size that at least two inodes have, and how many

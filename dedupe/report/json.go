@@ -274,6 +274,10 @@ func appendGroup(b []byte, g group) []byte {
 		b = append(b, `,"reclaimable_allocated_bytes":`...)
 		b = strconv.AppendInt(b, g.allocated, 10)
 	}
+	if g.countsApart() {
+		b = append(b, `,"copies":`...)
+		b = strconv.AppendInt(b, g.copies, 10)
+	}
 	return append(b, `,"files":[`...)
 }
 

@@ -75,6 +75,7 @@ type groupJSON struct {
 	Digest               string            `json:"digest"`
 	Reclaimable          int64             `json:"reclaimable_bytes"`
 	ReclaimableAllocated *int64            `json:"reclaimable_allocated_bytes,omitempty"`
+	Copies               int64             `json:"copies,omitempty"` // if the sizes do not tell; see group.countsApart
 	Files                []json.RawMessage `json:"files"`
 	FilesLeftOut         int               `json:"files_left_out,omitempty"` // of a group too large for a page
 }
@@ -163,6 +164,9 @@ func groupJSONOf(g dedupe.Group) groupJSON {
 	group := groupJSON{Size: g.Size, Digest: g.Digest.String(), Reclaimable: g.Reclaimable, Files: make([]json.RawMessage, len(g.Files))}
 	if of.allocated >= 0 {
 		group.ReclaimableAllocated = &of.allocated
+	}
+	if of.countsApart() {
+		group.Copies = of.copies
 	}
 	links := g.HardLinks()
 	for i, f := range g.Files {
