@@ -154,6 +154,26 @@ func (e *Engine) Validate() error {
 	return nil
 }
 
+// FittingWorkers returns DefaultWorkers, or as many as the limit of file descriptors
+// allows.
+func (e *Engine) FittingWorkers() int {
+	each, all := e.descriptors()
+	return max(min(DefaultWorkers, all/each), 1)
+}
+
+// reservedTasks covers the threads that the runtime starts besides those of workers.
+const reservedTasks = 8
+
+// crowdedWorkers returns how many of the workers can run where the system lets this user
+// or container have few more processes and threads: one at least.
+func (e *Engine) crowdedWorkers() int {
+	each := 1
+	if e.Mode == Processes {
+		each = pool.Tasks
+	}
+	return min(e.Workers, max((pool.TasksLeft()-reservedTasks)/each, 1))
+}
+
 // reservedDescriptors covers stdio, the output file and the runtime, with room to
 // spare.
 const reservedDescriptors = 32

@@ -28,6 +28,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	eng.Budget = 0 // a report is of all that there is
+	eng.Workers = eng.crowdedWorkers()
 	start, cpu := time.Now(), cpuTime()
 	found, _, err := Walk(ctx, sel, nil, eng)
 	if err != nil {
