@@ -21,10 +21,12 @@
 //	filter.go           which files count: sizes and globs
 //	engine.go           how to scan: resources, limits, hooks
 //	scan.go             the stages in order, and what they used
+//	roots.go            where a walk starts: roots as the kernel resolves them
 //	walk.go             roots and frontiers → files
-//	filesystems.go      the file systems of the roots
+//	abandoned.go        system calls that hang, left behind when the context ends
 //	listing_*.go        the entries of a directory
 //	inventory.go        all files that were found, in few bytes each → copies
+//	countable.go        the bytes of all files, each inode once
 //	maybeduplicated.go  keys added more than once
 //	read.go             copies → signed copies
 //	schedule.go         who reads which files, and together with which others
@@ -34,7 +36,8 @@
 //	ends.go             files of one size: their ends, and more only where these are alike
 //	ends_*.go           no read-ahead for ends
 //	lockstep.go         large files of one size, block by block
-//	confined.go         where paths begin, and what keeps them inside it
+//	holes_*.go          where a sparse file has data
+//	confined*.go        where paths begin, and what keeps them inside it
 //	process.go          the same in worker processes, over package pool
 //	timestamp.go        times as file systems keep them
 //
