@@ -596,3 +596,23 @@ func TestReclaimableAllocated(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesElsewhere scans copies with hard links outside the root, which free nothing.
+func TestNamesElsewhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(5000), "in/a", "in/b", "in/c", "out/x")
+	for i, test := range []struct {
+		linked string
+		want   int64
+	}{{"", 10000}, {"in/a", 10000}, {"in/b", 5000}, {"in/c", 0}} {
+		if test.linked != "" {
+			if err := os.Link(test.linked, filepath.Join("out", fmt.Sprint(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := scan(t, options{Roots: []string{"in"}})
+		if len(r.Groups) != 1 || r.Groups[0].Copies() != 3 || r.Stats.ReclaimableBytes != test.want || r.Stats.DuplicateFiles != 2 {
+			t.Errorf("%d linked elsewhere: %+v, want %d bytes", i, r.Stats, test.want)
+		}
+	}
+}
