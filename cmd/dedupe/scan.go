@@ -84,7 +84,7 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
 	})
 	cli.Flags(cmd, "Read", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.eng.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
-		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount, and is lower where few files can be open", dedupe.MaxWorkers))
+		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
 		f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
 	})
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
