@@ -10,9 +10,10 @@ import (
 // confinedDir is where paths begin. The zero value is anywhere: a path means what it
 // means to the process, and only its last element may be no symbolic link.
 //
-// Within a directory, a path can't leave it: it has no "..", is not absolute,
-// and none of its elements may be a symbolic link, also not one that is put
-// there meanwhile, because each is opened from the one before.
+// Within a directory, a path can't leave it: it has no "..", is not absolute, and none
+// of its elements may be a symbolic link, also not one that is put there meanwhile. The
+// kernel sees to that, or where it can't, each element is opened from the one before.
+// What was opened in a directory that was moved out meanwhile is closed again.
 //
 // These are system calls as os makes them, without what os adds for descriptors
 // that can be polled: at a few microseconds a file, that costs as much as a
@@ -21,59 +22,91 @@ type confinedDir struct {
 	within *os.File // an open directory, or nil
 }
 
-// OpenWithin opens a directory inside Within, by a path that cannot leave it.
-func (e *Engine) OpenWithin(path string) (*os.File, error) {
-	fd, err := confinedDir{e.Within}.open(path, unix.O_DIRECTORY)
-	if err != nil {
-		return nil, &Problem{Op: "open", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), path), nil
-}
-
-// open opens a path for reading.
+// open opens a path for reading, which leaves the access time.
 func (p confinedDir) open(path string, flags int) (fd int, err error) {
-	err = p.lookUp(path, func(dir int, name string) error {
-		fd, err = openat(dir, name, flags)
-		return err
-	})
-	if err == nil {
+	if fd, err = p.openPath(path, flags); err == nil {
 		keepAccessTime(fd, flags)
 	}
 	return fd, err
 }
 
-// lstat is lstat(2) of a path.
-func (p confinedDir) lstat(path string, st *unix.Stat_t) error {
-	return p.lookUp(path, func(dir int, name string) error {
-		return retry(func() error { return unix.Fstatat(dir, name, st, unix.AT_SYMLINK_NOFOLLOW) })
-	})
+func (p confinedDir) openPath(path string, flags int) (fd int, err error) {
+	if p.within == nil {
+		return openat(unix.AT_FDCWD, path, flags)
+	}
+	if err := checkConfined(path); err != nil {
+		return -1, err
+	}
+	if fd, err = openBeneath(int(p.within.Fd()), path, flags); err != nil {
+		return -1, err
+	}
+	if !p.holds(fd) {
+		unix.Close(fd)
+		return -1, unix.ENOENT
+	}
+	return fd, nil
 }
 
-// lookUp calls do with the directory that holds the last element of path, and
-// that element.
-func (p confinedDir) lookUp(path string, do func(dir int, name string) error) error {
-	if p.within == nil {
-		return do(unix.AT_FDCWD, path)
+// openDirectory opens a directory.
+func (p confinedDir) openDirectory(path string) (fd int, err error) {
+	return p.open(path, unix.O_DIRECTORY)
+}
+
+// lstat is lstat(2) of a path.
+func (p confinedDir) lstat(path string, st *unix.Stat_t) error {
+	dir, name := unix.AT_FDCWD, path
+	if p.within != nil {
+		if err := checkConfined(path); err != nil {
+			return err
+		}
+		dir = int(p.within.Fd())
+		if i := strings.LastIndexByte(path, '/'); i >= 0 {
+			parent, err := p.openDirectory(path[:i])
+			if err != nil {
+				return err
+			}
+			defer unix.Close(parent)
+			dir, name = parent, path[i+1:]
+		}
 	}
-	dir, opened := int(p.within.Fd()), -1
+	return retry(func() error { return unix.Fstatat(dir, name, st, unix.AT_SYMLINK_NOFOLLOW) })
+}
+
+// checkConfined refuses paths that could leave the directory they are within, and those
+// longer than the kernel allows.
+func checkConfined(path string) error {
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" || name == ".." || name == "." && path != "." {
+			return unix.EINVAL
+		}
+	}
+	if len(path) >= pathMax {
+		return unix.ENAMETOOLONG
+	}
+	return nil
+}
+
+// pathMax is PATH_MAX of Linux: the bytes of a path, with the zero at its end.
+const pathMax = 4096
+
+// openStepwise opens a path below a directory one element after the other, so that none
+// is a symbolic link.
+func openStepwise(dir int, path string, flags int) (int, error) {
+	opened := -1
 	for {
 		name, rest, more := strings.Cut(path, "/")
-		var err error
-		switch {
-		case name == "" || name == ".." || name == "." && (more || opened >= 0):
-			err = unix.EINVAL
-		case !more:
-			err = do(dir, name)
-		default:
-			dir, err = openat(dir, name, unix.O_DIRECTORY)
+		now := flags
+		if more {
+			now = unix.O_DIRECTORY
 		}
+		fd, err := openat(dir, name, now)
 		if opened >= 0 {
 			unix.Close(opened)
 		}
 		if err != nil || !more {
-			return err
+			return fd, err
 		}
-		opened, path = dir, rest
+		dir, opened, path = fd, fd, rest
 	}
 }
 

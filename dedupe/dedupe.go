@@ -21,9 +21,12 @@
 //	filter.go           which files count: sizes and globs
 //	engine.go           how to scan: resources, limits, hooks
 //	scan.go             the stages in order, and what they used
+//	roots.go            where a walk starts: roots as the kernel resolves them
 //	walk.go             roots and frontiers → files
+//	abandoned.go        system calls that hang, left behind when the context ends
 //	listing_*.go        the entries of a directory
 //	inventory.go        all files that were found, in few bytes each → copies
+//	countable.go        the bytes of all files, each inode once
 //	maybeduplicated.go  keys added more than once
 //	read.go             copies → signed copies
 //	schedule.go         who reads which files, and together with which others
@@ -34,7 +37,8 @@
 //	ends_*.go           no read-ahead for ends
 //	lockstep.go         large files of one size, block by block
 //	atime_*.go          reads that leave the access time
-//	confined.go         where paths begin, and what keeps them inside it
+//	holes_*.go          where a sparse file has data
+//	confined*.go        where paths begin, and what keeps them inside it
 //	process.go          the same in worker processes, over package pool
 //	timestamp.go        times as file systems keep them
 //
@@ -134,7 +138,8 @@ type Group struct {
 	Digest Digest
 	Files  []File // hard links included; sorted by path
 
-	// Reclaimable is the bytes that deleting all copies but one would free.
+	// Reclaimable is the size of all copies but one. A copy with names outside the group
+	// frees nothing, so it is the one to keep, and no other of its kind counts.
 	Reclaimable int64
 
 	// ReclaimableAllocated is the most that deleting copies can free on the file system:
@@ -242,7 +247,7 @@ type Report struct {
 	// sets Engine.Recall sets it.
 	Index *IndexUse
 
-	Reason      Reason             // why Complete is false; empty if it is true
+	Reason      string             // why Complete is false; empty if it is true
 	Started     time.Time          // when the scan began
 	Finished    time.Time          // when it had read the last file
 	FileSystems []mount.FileSystem // of the roots, in the order of Roots; none of a scan within a directory
@@ -250,21 +255,18 @@ type Report struct {
 	Filter      Filter             // what was asked for
 }
 
-// Reason is why a report is not complete.
-type Reason string
-
-// The reasons, the most important first.
+// The reasons for which a report is not complete, the most important first.
 const (
-	ReasonDeadline    Reason = "deadline"    // its context's deadline passed
-	ReasonInterrupted Reason = "interrupted" // its context was cancelled
-	ReasonLimit       Reason = "limit"       // there is more than a limit allows
-	ReasonProblems    Reason = "problems"    // something could not be read
+	ReasonDeadline    = "deadline"    // its context's deadline passed
+	ReasonInterrupted = "interrupted" // its context was cancelled
+	ReasonLimit       = "limit"       // there is more than a limit allows
+	ReasonProblems    = "problems"    // something could not be read
 )
 
 // Skipped is a directory or file that a rule left out of a scan.
 type Skipped struct {
 	Path string
-	Rule string // such as one_file_system or own_output
+	Rule string // one_file_system, own_output or pseudo_file_system
 }
 
 // IndexUse tells whether a scan used an index.

@@ -52,6 +52,10 @@ type Engine struct {
 	// path leads out, and no symbolic link is followed, not even a root.
 	Within *os.File
 
+	// Abandoned bounds the calls that hang after their scans ended. Whoever scans more
+	// than once in a process sets it, the same for all scans; nil is no bound.
+	Abandoned *Abandoned
+
 	// MaxFiles is how many files a walk may find; 0 for any number. More are an error.
 	MaxFiles int64
 
@@ -154,6 +158,26 @@ func (e *Engine) Validate() error {
 			e.Workers, e.Workers*each+reservedDescriptors, all+reservedDescriptors, max(all/each, 0))
 	}
 	return nil
+}
+
+// FittingWorkers returns DefaultWorkers, or as many as the limit of file descriptors
+// allows.
+func (e *Engine) FittingWorkers() int {
+	each, all := e.descriptors()
+	return max(min(DefaultWorkers, all/each), 1)
+}
+
+// reservedTasks covers the threads that the runtime starts besides those of workers.
+const reservedTasks = 8
+
+// crowdedWorkers returns how many of the workers can run where the system lets this user
+// or container have few more processes and threads: one at least.
+func (e *Engine) crowdedWorkers() int {
+	each := 1
+	if e.Mode == Processes {
+		each = pool.Tasks
+	}
+	return min(e.Workers, max((pool.TasksLeft()-reservedTasks)/each, 1))
 }
 
 // reservedDescriptors covers stdio, the output file and the runtime, with room to

@@ -60,8 +60,8 @@ type LocalHasher struct {
 	candidates sync.Pool // of *candidate
 }
 
-// Hash implements Hasher. Several files that are wanted as a whole are read in
-// lockstep: for large files, where they may be equal, that is cheaper.
+// Hash implements Hasher. Large files that are wanted as a whole are read in lockstep:
+// where several may be equal, that is cheaper.
 func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 	signed := slices.Grow(b.room[:0], len(b.Copies))[:len(b.Copies)]
 	for i, c := range b.Copies {
@@ -72,6 +72,10 @@ func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 		h.hashEnds(ctx, b, signed)
 	case len(signed) > 1 && !h.HashAll:
 		h.hashInLockstep(ctx, signed)
+	case signed[0].Large():
+		for i := range signed {
+			h.hashInLockstep(ctx, signed[i:i+1])
+		}
 	default:
 		for i := range signed {
 			h.hashWhole(ctx, &signed[i])
@@ -110,7 +114,9 @@ func (h *LocalHasher) digest(ctx context.Context, o opened, first, last []byte, 
 	in := h.cache.begin(o.Size, h.HashAll)
 	defer func() { h.cache.end(in, d, err == nil) }()
 	in.put(0, first)
-	err = h.read(ctx, o, in, int64(len(first)), o.Size-int64(len(last)), w)
+	if err = h.read(ctx, o, in, int64(len(first)), o.Size-int64(len(last)), w); o.Size == 0 && err == nil {
+		err = o.checkEmpty()
+	}
 	if err == nil || op == "open" {
 		if changed := o.stayed(op); changed != nil {
 			err = changed
@@ -135,7 +141,11 @@ func (h *LocalHasher) read(ctx context.Context, o opened, in *reading, pos, end 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		k, err := o.read(in, pos, end)
+		if n := o.hole(pos); n > 0 {
+			pos += o.skip(in, pos, min(end, pos+n))
+			continue
+		}
+		k, err := o.read(in, pos, min(end, o.dataTo))
 		if err != nil {
 			return problem("read", o.Path, err)
 		}
@@ -157,6 +167,32 @@ type opened struct {
 	File
 	at confinedDir
 	fd int
+
+	// What is known of its holes: from asked to dataFrom is one, from there to dataTo is
+	// data.
+	asked, dataFrom, dataTo int64
+}
+
+// hole returns how many bytes of a hole there are at pos. It asks the file system only of
+// files that take less than their size, and are not small: these cost nothing to read.
+func (o *opened) hole(pos int64) int64 {
+	switch {
+	case o.Allocated >= o.Size || o.Size <= smallMax:
+		o.dataTo = o.Size
+	case pos < o.asked || pos >= o.dataTo:
+		o.asked = pos
+		o.dataFrom, o.dataTo = nextData(o.fd, pos, o.Size)
+	}
+	return max(o.dataFrom-pos, 0)
+}
+
+// skip adds the zeros of a hole, up to end, and returns how many.
+func (o *opened) skip(in *reading, pos, end int64) int64 {
+	space := in.space(pos)
+	n := min(end-pos, int64(len(space)))
+	clear(space[:n])
+	in.add(pos, int(n))
+	return n
 }
 
 func (h *LocalHasher) open(f File, w *Work) (opened, error) {
@@ -166,7 +202,7 @@ func (h *LocalHasher) open(f File, w *Work) (opened, error) {
 		return opened{}, problem("open", f.Path, err)
 	}
 	w.Opens++
-	return opened{f, at, fd}, nil
+	return opened{File: f, at: at, fd: fd}, nil
 }
 
 func (o opened) close() { unix.Close(o.fd) }
@@ -203,6 +239,19 @@ func (o opened) read(in *reading, pos, end int64) (int, error) {
 		in.add(pos, k)
 	}
 	return k, err
+}
+
+// checkEmpty returns an error if a file of size 0 has content, as those of /proc have.
+func (o opened) checkEmpty() error {
+	var b [1]byte
+	n, err := read(o.fd, b[:], 0)
+	if err == nil && n > 0 {
+		err = errors.New("its size is 0 and yet it has content: its file system does not tell sizes, so it is compared with no other")
+	}
+	if err != nil {
+		return problem("read", o.Path, err)
+	}
+	return nil
 }
 
 func (f File) ended(pos int64) error {
@@ -242,8 +291,18 @@ func newFile(path string, st *unix.Stat_t) File {
 		ModTime:    timestamp(st.Mtim),
 		ChangeTime: timestamp(st.Ctim),
 		Links:      uint32(st.Nlink),
-		Allocated:  st.Blocks * 512, // POSIX leaves the unit open; on Linux and macOS it is 512
+		Allocated:  allocated(st),
 	}
+}
+
+// allocated is how many bytes a file takes on its file system. A number that no file
+// system of today can hold, as FUSE programs may give, is not believed: sums must fit.
+func allocated(st *unix.Stat_t) int64 {
+	const block, most = 512, 1 << 46 // POSIX leaves the unit open; on Linux and macOS it is 512
+	if st.Blocks < 0 || st.Blocks > most {
+		return st.Size
+	}
+	return st.Blocks * block
 }
 
 func timestamp(t unix.Timespec) Timestamp { return Timestamp{int64(t.Sec), int32(t.Nsec)} }

@@ -6,20 +6,23 @@ import (
 	"slices"
 	"strings"
 	"unsafe"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // Inventory is what walks found.
 type Inventory struct {
 	Files       int64 // regular files that pass the filter
-	Bytes       int64 // their content, each inode once
+	Bytes       int64 // their content; each inode once when Copies was called
 	Directories int64 // directories listed
 	Problems    []*Problem
 	Skipped     []Skipped
 	Interrupted bool // the context ended before all was walked
 
+	fileSystems map[string]mount.FileSystem // of the roots, as they were given; none within a directory
+
 	table  table
-	linked map[inode]bool // inodes that have more names, and were found
-	copies []Copy         // once Copies was called; then the table is empty
+	copies []Copy // once Copies was called; then the table is empty
 }
 
 // All yields all files in no order, until Copies is called.
@@ -49,22 +52,21 @@ func (v *Inventory) makeCopies(room int64) bool {
 		return true
 	}
 	files := v.table.shared()
-	if room > 0 && v.bytes()+int64(len(files))*int64(unsafe.Sizeof(sized{})) > room {
+	if room > 0 && v.table.bytes()+int64(len(files))*int64(unsafe.Sizeof(sized{})) > room {
 		return false
 	}
-	files, inodes := v.table.sort(files)
-	if room > 0 && v.bytes()+v.table.copyBytes(files, inodes) > room {
+	v.table.sort(files)
+	bytes, largest := v.table.countable(files)
+	files = slices.DeleteFunc(files, func(f sized) bool { return f.size > largest })
+	files, inodes := v.table.dropUnique(files)
+	if room > 0 && v.table.bytes()+v.table.copyBytes(files, inodes) > room {
 		return false
 	}
+	v.Bytes = bytes
+	v.Problems = append(v.Problems, v.table.uncountable(largest)...)
 	v.copies, v.table = v.table.copies(files, inodes), table{}
 	return true
 }
-
-// bytes returns how much memory the table takes.
-func (v *Inventory) bytes() int64 { return v.table.bytes() + int64(len(v.linked))*linkedMemory }
-
-// linkedMemory is what an entry of Inventory.linked takes, with the map's own share.
-const linkedMemory = 96
 
 // pointers yields a pointer to each of the copies.
 func pointers(copies []Copy) iter.Seq[*Copy] {
@@ -110,15 +112,7 @@ func (v *Inventory) Merge(other *Inventory) {
 // add adds a file to a directory of the table. Its path is its name there.
 func (v *Inventory) add(directory uint32, f *File) {
 	v.Files++
-	if f.Links <= 1 {
-		v.Bytes += f.Size
-	} else if id := f.inode(); !v.linked[id] {
-		if v.linked == nil {
-			v.linked = make(map[inode]bool)
-		}
-		v.linked[id] = true
-		v.Bytes += f.Size
-	}
+	v.Bytes += f.Size
 	v.table.add(directory, f)
 }
 
@@ -234,9 +228,7 @@ type sized struct {
 }
 
 // sort sorts files: the largest first, those of one size in the order of their inodes.
-// It leaves out those that are the only inode of their size, and returns how many inodes
-// remain.
-func (t *table) sort(files []sized) (kept []sized, inodes int) {
+func (t *table) sort(files []sized) {
 	slices.SortFunc(files, func(a, b sized) int {
 		if a.size != b.size {
 			return cmp.Compare(b.size, a.size)
@@ -249,10 +241,9 @@ func (t *table) sort(files []sized) (kept []sized, inodes int) {
 		}
 		return strings.Compare(t.path(a.at), t.path(b.at)) // names of one inode
 	})
-	return t.dropUnique(files)
 }
 
-// copies returns the copies of files, which sort returned.
+// copies returns the copies of sorted files, which are names of so many inodes.
 func (t *table) copies(files []sized, inodes int) []Copy {
 	copies := make([]Copy, 0, inodes)
 	var paths paths

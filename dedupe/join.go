@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 )
@@ -190,23 +191,27 @@ func groupOf(class []*Copy) Group {
 		}
 	}
 	slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	g.Reclaimable = int64(len(class)-1) * g.Size
-	g.ReclaimableAllocated = reclaimableAllocated(class)
+	g.Reclaimable, g.ReclaimableAllocated = reclaimable(class)
 	return g
 }
 
-// reclaimableAllocated is how much deleting all names of all copies but one frees. A
-// copy with names outside the class frees nothing, so it is the one to keep; without
-// any, it is the one that takes the least.
-func reclaimableAllocated(class []*Copy) int64 {
-	sum, kept := int64(0), class[0].Allocated
+// reclaimable is the most that deleting all names of all copies but one can free: as the
+// size of files, and as what they take on the file system. A copy with names outside the
+// class frees nothing, so it is the one to keep; without any, it is the one that takes
+// the least.
+func reclaimable(class []*Copy) (bytes, allocated int64) {
+	free := 0
+	most := int64(math.MaxInt64)
 	for _, c := range class {
-		if int64(c.Links) > int64(1+len(c.OtherPaths)) {
-			kept = 0
-			continue
+		if int64(c.Links) <= int64(1+len(c.OtherPaths)) {
+			free++
+			allocated += c.Allocated
+			most = min(most, c.Allocated)
 		}
-		sum += c.Allocated
-		kept = min(kept, c.Allocated)
 	}
-	return sum - kept
+	if free == len(class) { // one must stay
+		free--
+		allocated -= most
+	}
+	return int64(free) * class[0].Size, allocated
 }

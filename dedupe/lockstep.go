@@ -3,6 +3,7 @@ package dedupe
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/zeebo/blake3"
@@ -34,7 +35,14 @@ func closeAll(members []*member) {
 type branch struct {
 	members []*member
 	blake3  *blake3.Hasher
+	pos     int64 // how far they are equal
+	holes   int64 // bytes of holes up to there
 }
+
+// maxHoles is how many bytes of holes are hashed of a file: a minute of one processor, or
+// less. To find out the digest of more there is no shorter way: BLAKE3 numbers the chunks
+// of what it hashes, so that no two of zeros have one value.
+const maxHoles = 128 << 30
 
 // openAll returns the files that can be opened, and are as they were found.
 func (h *LocalHasher) openAll(signed []Signed) (all []*member) {
@@ -53,35 +61,82 @@ func (h *LocalHasher) openAll(signed []Signed) (all []*member) {
 	return all
 }
 
-// readInLockstep reads all of the files, block by block.
+// readInLockstep reads all of the files, block by block. Holes that they share it does not
+// read.
 func (h *LocalHasher) readInLockstep(ctx context.Context, all []*member, size int64) {
-	branches := []branch{{all, blake3.New()}}
-	for pos := int64(0); pos < size; pos += bufferSize {
-		var next []branch
-		for _, b := range branches {
-			next = append(next, h.advance(ctx, b, pos, min(bufferSize, size-pos))...)
+	todo := []branch{{members: all, blake3: blake3.New()}}
+	for len(todo) > 0 {
+		last := len(todo) - 1
+		b := todo[last]
+		todo = todo[:last]
+		if b.pos == size {
+			h.finish(b)
+			continue
 		}
-		branches = next
-	}
-	for _, b := range branches {
-		h.finish(b)
+		if n := b.hole(size); n > 0 {
+			if h.skip(ctx, &b, n) {
+				todo = append(todo, b)
+			}
+			continue
+		}
+		todo = append(todo, h.advance(ctx, b, min(bufferSize, size-b.pos))...)
 	}
 }
 
-// advance reads the n bytes at pos of files that are equal before them, and returns
-// the branches in which they are equal after them.
-func (h *LocalHasher) advance(ctx context.Context, b branch, pos, n int64) []branch {
+// hole returns how many bytes of a hole all files have at the branch's place.
+func (b *branch) hole(size int64) int64 {
+	n := size - b.pos
+	for _, m := range b.members {
+		if n = min(n, m.hole(b.pos)); n == 0 {
+			break
+		}
+	}
+	return n
+}
+
+// skip hashes a hole of n bytes, and reports whether it could.
+func (h *LocalHasher) skip(ctx context.Context, b *branch, n int64) bool {
+	if b.holes += n; b.holes > maxHoles {
+		b.fail(fmt.Errorf("it has more than %d GiB of holes, which take too long to hash: leave it out with a maximum size", maxHoles>>30))
+		return false
+	}
+	zeros := h.block()
+	defer h.blocks.Put(zeros)
+	clear(zeros[:min(n, bufferSize)])
+	for n > 0 {
+		if err := ctx.Err(); err != nil {
+			b.fail(err)
+			return false
+		}
+		k := min(n, bufferSize)
+		b.blake3.Write(zeros[:k])
+		b.pos, n = b.pos+k, n-k
+	}
+	return true
+}
+
+// fail gives up all files of the branch.
+func (b *branch) fail(err error) {
+	for _, m := range b.members {
+		m.answer.fail(problem("read", m.Path, err))
+	}
+}
+
+// advance reads the next n bytes of files that are equal before them, and returns the
+// branches in which they are equal after them.
+func (h *LocalHasher) advance(ctx context.Context, b branch, n int64) []branch {
 	var next []branch
 	var blocks []*block // of each of next, what it has at pos
 	for _, m := range b.members {
 		read := h.block()
-		if m.answer.fail(h.fill(ctx, m, read[:n], pos)); m.answer.Problem != nil {
+		if m.answer.fail(h.fill(ctx, m, read[:n], b.pos)); m.answer.Problem != nil {
 			h.blocks.Put(read)
 			continue
 		}
 		i := slices.IndexFunc(blocks, func(other *block) bool { return bytes.Equal(other[:n], read[:n]) })
 		if i < 0 {
-			next, blocks = append(next, branch{[]*member{m}, b.blake3}), append(blocks, read)
+			next = append(next, branch{[]*member{m}, b.blake3, b.pos + n, b.holes})
+			blocks = append(blocks, read)
 			continue
 		}
 		next[i].members = append(next[i].members, m)
@@ -110,7 +165,12 @@ func (h *LocalHasher) fill(ctx context.Context, m *member, b []byte, pos int64) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		k, err := read(m.fd, b, pos)
+		if n := min(m.hole(pos), int64(len(b))); n > 0 {
+			clear(b[:n])
+			b, pos = b[n:], pos+n
+			continue
+		}
+		k, err := read(m.fd, b[:min(int64(len(b)), m.dataTo-pos)], pos)
 		if err == nil && k == 0 {
 			err = m.ended(pos)
 		}

@@ -247,13 +247,13 @@ func (q *request) parse(b []byte) error {
 	return nil
 }
 
-// A file is seven numbers of eight bytes, and its path.
-const fileSize = 7 * 8
+// A file is eight numbers of eight bytes, and its path.
+const fileSize = 8 * 8
 
 func appendFile(b []byte, f File) []byte {
 	for _, v := range [...]uint64{
 		uint64(f.Size), f.Device, f.Inode,
-		uint64(f.ModTime.Sec), uint64(f.ModTime.Nsec), uint64(f.ChangeTime.Sec), uint64(f.ChangeTime.Nsec),
+		uint64(f.ModTime.Sec), uint64(f.ModTime.Nsec), uint64(f.ChangeTime.Sec), uint64(f.ChangeTime.Nsec), uint64(f.Allocated),
 	} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
@@ -271,6 +271,7 @@ func parseFile(f *File, b []byte) error {
 		Inode:      v(2),
 		ModTime:    Timestamp{int64(v(3)), int32(v(4))},
 		ChangeTime: Timestamp{int64(v(5)), int32(v(6))},
+		Allocated:  int64(v(7)),
 		Path:       string(b[fileSize:]),
 	}
 	if f.Size < 0 {

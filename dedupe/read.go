@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Signed is a copy with what reading it gave, or the problem that kept it from being
@@ -58,7 +57,7 @@ func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) 
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			await(ctx, func() { s.run(ctx) })
+			eng.Abandoned.await(ctx, s.calls, func() { s.run(ctx) })
 		}()
 		var ready []Signed
 		for more := true; more; {
@@ -75,6 +74,13 @@ func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) 
 			}
 		}
 	}
+}
+
+// calls is how many system calls the stage may be in.
+func (s *stage) calls() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.workers
 }
 
 // stage is one Read on its way.
@@ -331,29 +337,4 @@ func (s *stage) abandon() {
 	defer s.mu.Unlock()
 	s.abandoned = true
 	s.taken.Broadcast()
-}
-
-// hungAfter is how long a cancelled stage waits for its goroutines. One that is
-// in a system call on a mount that hangs can't be interrupted, and is left.
-const hungAfter = 250 * time.Millisecond
-
-// await runs run beside the caller until it ends, or until ctx is cancelled and it
-// hangs. It reports which.
-func await(ctx context.Context, run func()) (finished bool) {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		run()
-	}()
-	select {
-	case <-ended:
-		return true
-	case <-ctx.Done():
-	}
-	select {
-	case <-ended:
-		return true
-	case <-time.After(hungAfter):
-		return false
-	}
 }

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe/memory"
-	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -30,7 +29,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	eng.Budget = 0 // a report is of all that there is
-	eng.Workers = min(eng.Workers, eng.affordable())
+	eng.Workers = min(eng.crowdedWorkers(), eng.affordable())
 	start, cpu := time.Now(), cpuTime()
 	found, _, err := Walk(ctx, sel, nil, eng)
 	if err != nil {
@@ -47,8 +46,9 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if own {
 		eng.Hasher, stop = eng.start(len(found.copies))
 	}
-	if eng.Recall != nil {
-		eng.Recall(ctx, &found)
+	if recalled := found; eng.Recall != nil && !eng.Abandoned.await(ctx, one, func() { eng.Recall(ctx, &recalled) }) {
+		found.Interrupted, found.copies = true, []Copy{} // Recall still changes them
+		copies = found.Copies()
 	}
 	var did tally
 	if !eng.HashAll {
@@ -81,13 +81,15 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	}
 	r.sort()
 	if eng.Within == nil {
-		r.FileSystems = mount.FileSystems(r.Roots)
+		for _, root := range r.Roots {
+			r.FileSystems = append(r.FileSystems, found.fileSystems[root])
+		}
 	}
 	return r, nil
 }
 
 // reasonOf tells why a report is not complete.
-func reasonOf(ctx context.Context, r *Report) Reason {
+func reasonOf(ctx context.Context, r *Report) string {
 	switch {
 	case r.Complete:
 		return ""

@@ -591,8 +591,28 @@ func TestReclaimableAllocated(t *testing.T) {
 		{"a name elsewhere keeps it", []*Copy{copyOf(8192, 2, 1), copyOf(4096, 1, 1)}, 4096},
 		{"names elsewhere keep both", []*Copy{copyOf(8192, 2, 1), copyOf(4096, 3, 2)}, 0},
 	} {
-		if got := reclaimableAllocated(test.class); got != test.want {
+		if _, got := reclaimable(test.class); got != test.want {
 			t.Errorf("%s: %d bytes, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// TestNamesElsewhere scans copies with hard links outside the root, which free nothing.
+func TestNamesElsewhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(5000), "in/a", "in/b", "in/c", "out/x")
+	for i, test := range []struct {
+		linked string
+		want   int64
+	}{{"", 10000}, {"in/a", 10000}, {"in/b", 5000}, {"in/c", 0}} {
+		if test.linked != "" {
+			if err := os.Link(test.linked, filepath.Join("out", fmt.Sprint(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := scan(t, options{Roots: []string{"in"}})
+		if len(r.Groups) != 1 || r.Groups[0].Copies() != 3 || r.Stats.ReclaimableBytes != test.want || r.Stats.DuplicateFiles != 2 {
+			t.Errorf("%d linked elsewhere: %+v, want %d bytes", i, r.Stats, test.want)
 		}
 	}
 }

@@ -1,13 +1,10 @@
 package dedupe
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,8 +14,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-
-	"efsdedupe/dedupe/mount"
 )
 
 // entriesAtOnce is how many entries of a directory one goroutine looks at: few,
@@ -62,18 +57,31 @@ func (f Frontier) validate() error {
 // and so are more files than Engine.MaxFiles; what can't be read below a root is a
 // problem in the inventory.
 func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) (Inventory, []Frontier, error) {
-	roots, err := resolve(sel, eng)
+	if err := eng.Abandoned.admit(); err != nil {
+		return Inventory{}, nil, err
+	}
+	var given []root
+	var err error
+	if !eng.Abandoned.await(ctx, one, func() { given, err = resolve(ctx, sel, eng) }) {
+		return Inventory{Interrupted: true}, nil, nil
+	}
 	if err != nil {
 		return Inventory{}, nil, err
 	}
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within}, roots: roots, ctx: walking, stop: stop, room: eng.roomForFiles()}
+	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within}, ctx: walking, stop: stop, room: eng.roomForFiles()}
+	w.found.fileSystems = fileSystems(given)
+	w.skipped.Store(len(given) < len(sel.Roots))
+	w.roots = distinct(given)
+	if err := setFilters(w.roots, sel.Filter); err != nil {
+		return Inventory{}, nil, err
+	}
 	starts, err := w.starts(frontiers)
 	if err != nil {
 		return Inventory{}, nil, err
 	}
-	ended := await(walking, func() { w.run(starts) })
+	ended := eng.Abandoned.await(walking, w.calls, func() { w.run(starts) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.abandoned = true
@@ -118,107 +126,6 @@ func (w *walker) starts(frontiers []Frontier) (starts []start, err error) {
 // ErrTooManyFiles is that of a walk that found more files than Engine.MaxFiles.
 var ErrTooManyFiles = errors.New("too many files")
 
-// root is where a walk starts.
-type root struct {
-	given string
-	path  string // as given, cleaned; empty for the directory that a scan is within
-	real  string // the same for all names of one place: absolute and without links, or as path
-	stat  unix.Stat_t
-	err   *Problem // what kept it from being looked at
-
-	filter Filter // with globs as they are below it
-}
-
-// RootError is a root that can't be scanned, because it does not exist or is
-// neither a directory nor a regular file.
-type RootError struct {
-	Path string
-	Why  string
-}
-
-func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) }
-
-// resolve looks at the roots and drops those that are the same place as
-// another. A root inside another stays: see walker.claimed.
-func resolve(sel Selection, eng Engine) ([]root, error) {
-	look := newRoot
-	if eng.Within != nil {
-		look = func(path string) (root, error) { return newRootWithin(confinedDir{eng.Within}, path) }
-	}
-	roots := make([]root, 0, len(sel.Roots))
-	for _, path := range sel.Roots {
-		r, err := look(path)
-		if err != nil {
-			return nil, err
-		}
-		roots = append(roots, r)
-	}
-	slices.SortFunc(roots, func(a, b root) int {
-		return cmp.Or(strings.Compare(a.real, b.real), strings.Compare(strings.TrimPrefix(a.path, "./"), strings.TrimPrefix(b.path, "./")),
-			cmp.Compare(len(a.path), len(b.path)), strings.Compare(a.given, b.given))
-	})
-	roots = slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real })
-	filter, err := sel.Filter.plain()
-	for i := range roots {
-		if err == nil {
-			roots[i].filter, err = filter.below(&roots[i])
-		}
-	}
-	return roots, err
-}
-
-// newRoot looks at a root, which may be a symbolic link: its user named it.
-func newRoot(path string) (root, error) {
-	r := root{given: path, path: filepath.Clean(path)}
-	if strings.HasPrefix(path, "./") && r.path != "." && !strings.HasPrefix(r.path, "..") {
-		r.path = "./" + r.path // it keeps a name such as -rf from being an option
-	}
-	err := retry(func() error { return unix.Stat(r.path, &r.stat) })
-	if err == nil {
-		r.real, err = mount.RealPath(r.path)
-	}
-	if err == nil && r.stat.Mode&unix.S_IFMT == unix.S_IFREG {
-		if st, err := os.Lstat(r.path); err == nil && st.Mode()&os.ModeSymlink != 0 {
-			r.path = r.real // no link is followed when files are read
-		}
-	}
-	return r.check(path, err)
-}
-
-// newRootWithin looks at a root that whoever named it must not leave.
-func newRootWithin(at confinedDir, path string) (root, error) {
-	r := root{given: path, path: path, real: path}
-	if path == "." {
-		r.path = ""
-	}
-	return r.check(path, at.lstat(path, &r.stat))
-}
-
-// check tells a root that is bad use from one that is a problem.
-func (r root) check(given string, err error) (root, error) {
-	kind := r.stat.Mode & unix.S_IFMT
-	switch {
-	case given == "":
-		return root{}, &RootError{given, "is an empty path; the current directory is \".\""}
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL):
-		return root{}, &RootError{given, "does not exist; name a directory or a file to scan"}
-	case err != nil:
-		r.real, r.err = r.path, &Problem{Op: "stat", Path: r.path, Err: cause(err)}
-	case kind != unix.S_IFDIR && kind != unix.S_IFREG:
-		return root{}, &RootError{given, "is neither a directory nor a regular file, and nothing else is ever opened"}
-	}
-	return r, nil
-}
-
-// cause strips the path that os puts into its errors: a Problem has its own.
-func cause(err error) error {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return err
-}
-
 type walker struct {
 	sel   Selection
 	eng   Engine
@@ -236,7 +143,8 @@ type walker struct {
 	room      int64 // bytes for what is found; 0 for any number
 	abandoned bool  // nobody waits for what is found now
 
-	skipped atomic.Bool // something was not looked at, because ctx had ended
+	skipped atomic.Bool  // something was not looked at, because ctx had ended
+	running atomic.Int64 // functions that were spawned
 }
 
 // over reports whether to stop, where something is left to be looked at.
@@ -260,11 +168,19 @@ func (w *walker) run(starts []start) {
 // spawn runs f beside the caller if a worker is free, else now: no queue, no
 // deadlock, and at most Workers directories open at once.
 func (w *walker) spawn(f func()) {
-	run := func() error { f(); return nil }
+	w.running.Add(1)
+	run := func() error {
+		defer w.running.Add(-1)
+		f()
+		return nil
+	}
 	if !w.group.TryGo(run) {
 		run()
 	}
 }
+
+// calls is how many system calls the walk may be in.
+func (w *walker) calls() int { return min(int(w.running.Load()), w.eng.Workers) }
 
 func (w *walker) walk(from start) {
 	r := from.root
@@ -302,6 +218,7 @@ type directory struct {
 	fd      int
 	path    string
 	looking sync.WaitGroup // those who use fd
+	moved   sync.Once      // out of where the scan is within
 
 	index  uint32 // of its record in the walker's table, if it has one
 	known  bool
@@ -320,7 +237,7 @@ func (w *walker) directory(from start) {
 		open = r.real // r.path may be a symbolic link
 	}
 	var err error
-	if d.fd, err = w.at.open(open, unix.O_DIRECTORY); err != nil {
+	if d.fd, err = w.at.openDirectory(open); err != nil {
 		w.problem(problem("open", d.path, err))
 		return
 	}
@@ -389,6 +306,9 @@ func (w *walker) list(from start, d *directory) (below []string) {
 			break
 		}
 	}
+	if !w.holds(d) {
+		return nil
+	}
 	return below
 }
 
@@ -397,7 +317,9 @@ func (w *walker) list(from start, d *directory) (below []string) {
 func (w *walker) some(from start, d *directory, entries *listing, below *[]string) (string, error) {
 	var space [entriesAtOnce * 64]byte
 	names := space[:0]
-	for n := 0; n < entriesAtOnce && !w.over(); {
+	pseudo := from.root.pseudo[from.Dir]
+	filtered := len(w.sel.Filter.Exclude)+len(w.sel.Filter.Include) > 0
+	for n := 0; n < entriesAtOnce && !(filtered && w.over()); {
 		name, kind, err := entries.next()
 		if err != nil {
 			return string(names), err
@@ -407,6 +329,8 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 		}
 		switch {
 		case kind != unix.DT_REG && kind != unix.DT_DIR, !from.takes(name), !w.wants(from, name, kind):
+		case pseudo != nil && d.isPseudo(string(name), pseudo):
+			w.skip(Skipped{join(d.path, string(name)), "pseudo_file_system"})
 		case kind == unix.DT_DIR:
 			*below = append(*below, string(name))
 		default:
@@ -446,22 +370,47 @@ func (d *directory) kind(name string) uint8 {
 	return unix.DT_FIFO // or what else is never opened
 }
 
+// isPseudo reports whether an entry is one of the mounts that are not entered. Lstat
+// does not mount what is mounted only once it is opened.
+func (d *directory) isPseudo(name string, pseudo map[string]uint64) bool {
+	device, mounted := pseudo[name]
+	var st unix.Stat_t
+	return mounted && (d.lstat(name, &st) != nil || uint64(st.Dev) == device)
+}
+
 func (d *directory) lstat(name string, st *unix.Stat_t) error {
 	return retry(func() error { return unix.Fstatat(d.fd, name, st, unix.AT_SYMLINK_NOFOLLOW) })
+}
+
+// holds reports whether d is still inside the directory that the scan is within. If it
+// was moved out, what was listed may have been added outside, and must not be told.
+func (w *walker) holds(d *directory) bool {
+	if w.at.holds(d.fd) {
+		return true
+	}
+	d.moved.Do(func() { w.problem(problem("readdir", d.path, unix.ENOENT)) })
+	return false
 }
 
 // look finds out the size and the inode of files in d.
 func (w *walker) look(d *directory, names string) {
 	var b batch
+	var problems []*Problem
 	for names != "" && !w.over() {
 		var name string
 		name, names, _ = strings.Cut(names, "\x00")
 		var st unix.Stat_t
 		if err := d.lstat(name, &st); err != nil {
-			w.problem(problem("stat", join(d.path, name), err))
+			problems = append(problems, problem("stat", join(d.path, name), err))
 			continue
 		}
 		b.add(w, name, &st)
+	}
+	if !w.holds(d) {
+		return
+	}
+	for _, p := range problems {
+		w.problem(p)
 	}
 	w.add(d, &b)
 }
@@ -514,7 +463,7 @@ func (w *walker) add(d *directory, b *batch) {
 
 func (w *walker) tooMany() bool { return w.eng.MaxFiles > 0 && w.found.Files > w.eng.MaxFiles }
 
-func (w *walker) noRoom() bool { return w.room > 0 && w.found.bytes() > w.room }
+func (w *walker) noRoom() bool { return w.room > 0 && w.found.table.bytes() > w.room }
 
 func (w *walker) skip(s Skipped) {
 	w.mu.Lock()

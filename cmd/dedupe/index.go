@@ -202,6 +202,9 @@ index, or no known file can be read; 2 bad use, or an index that can't be read;
 		Args:    cli.Args("INDEX", "ROOT..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i.name, sel.Roots = args[0], args[1:]
+			if !cmd.Flags().Changed("workers") {
+				eng.Workers = eng.FittingWorkers()
+			}
 			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, sel, eng, float64(sample)/1e6) })
 		},
 	}

@@ -23,7 +23,7 @@ import (
 
 // endless makes four files of which no one will see the end: hashing them takes
 // minutes, storing them nothing.
-func endless(t *testing.T) string { return sparse(t, 1<<40) }
+func endless(t *testing.T) string { return sparse(t, 100<<30) }
 
 // sparse makes four files of one size in the directory "in" of the one that it
 // returns.

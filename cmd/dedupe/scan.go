@@ -79,6 +79,9 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
 			if c.failOnDuplicates {
 				cli.AnswerByExitCode(cmd)
 			}
+			if !cmd.Flags().Changed("workers") {
+				c.eng.Workers = c.eng.FittingWorkers()
+			}
 			return c.run(cmd.Context())
 		},
 	}

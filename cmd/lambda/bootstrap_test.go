@@ -320,7 +320,7 @@ func TestBootstrapDeadline(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(root, name), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Truncate(filepath.Join(root, name), 1<<40); err != nil {
+		if err := os.Truncate(filepath.Join(root, name), 100<<30); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -451,7 +451,7 @@ func TestBootstrapIndex(t *testing.T) {
 func TestBootstrapResumes(t *testing.T) {
 	root := tree(t)
 	for _, name := range []string{"x", "y"} { // files that take minutes to read
-		if err := errors.Join(os.WriteFile(filepath.Join(root, name), nil, 0o666), os.Truncate(filepath.Join(root, name), 1<<40)); err != nil {
+		if err := errors.Join(os.WriteFile(filepath.Join(root, name), nil, 0o666), os.Truncate(filepath.Join(root, name), 100<<30)); err != nil {
 			t.Skip("this file system holds no file of 1 TiB: ", err)
 		}
 	}

@@ -45,6 +45,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"efsdedupe/dedupe"
@@ -115,9 +116,14 @@ func New(store Store) *Index { return &Index{Store: store, Now: time.Now} }
 // Scan is one scan's use of an index: Recall and Remember are made for
 // dedupe.Engine, see Attach.
 type Scan struct {
-	index  *Index
-	where  *locator
-	today  day
+	index *Index
+	where *locator
+	today day
+
+	// recalled tells that where is set and no longer changes: a scan that ends while a
+	// mount hangs leaves Recall behind.
+	recalled atomic.Bool
+
 	dirs   map[string]*directory // by their path as in a File
 	all    []*directory          // those that have a place, each once
 	places map[place]int         // where they are in all
@@ -193,17 +199,35 @@ func (x *Index) keep(key Key, b []byte) {
 // Attach begins the use of the index by a scan, and has the engine of that scan recall
 // and remember. Call Flush when the scan has ended.
 func (x *Index) Attach(sel dedupe.Selection, eng *dedupe.Engine) *Scan {
-	s := x.scan(sel.Roots, eng.Within)
-	eng.Recall, eng.Remember, eng.Now = s.Recall, s.Remember, x.Now
+	s := x.begin()
+	within := eng.Within
+	eng.Recall = func(ctx context.Context, found *dedupe.Inventory) {
+		s.locate(sel.Roots, within)
+		s.recall(ctx, found.Copies())
+		s.recalled.Store(true)
+	}
+	eng.Remember, eng.Now = s.Remember, x.Now
 	eng.Ignore = append(eng.Ignore, x.Store.Files()...)
 	return s
 }
 
+// scan is begin for whoever calls Recall.
 func (x *Index) scan(roots []string, within *os.File) *Scan {
+	s := x.begin()
+	s.locate(roots, within)
+	s.recalled.Store(true)
+	return s
+}
+
+// locate looks at the roots. It may hang where a mount does.
+func (s *Scan) locate(roots []string, within *os.File) {
+	s.where = newLocator(roots, within, s.index.FileSystem)
+}
+
+func (x *Index) begin() *Scan {
 	now := x.Now()
 	return &Scan{
 		index:   x,
-		where:   newLocator(roots, within, x.FileSystem),
 		today:   dayOf(now),
 		dirs:    make(map[string]*directory),
 		places:  make(map[place]int),
@@ -215,7 +239,7 @@ func (x *Index) scan(roots []string, within *os.File) *Scan {
 // Describe has the report of this scan tell whether the index was used, and if it was
 // not used for all of it, why. Call it after Flush, with what Flush returned.
 func (s *Scan) Describe(r *dedupe.Report, why string) {
-	r.Index = &dedupe.IndexUse{Used: s.where.located && (!s.failed() || r.Stats.FilesKnown > 0), Why: why}
+	r.Index = &dedupe.IndexUse{Used: s.recalled.Load() && s.where.located && (!s.failed() || r.Stats.FilesKnown > 0), Why: why}
 }
 
 // fail takes note of an error of the store.
@@ -565,6 +589,9 @@ func (s *Scan) Flush(ctx context.Context) error {
 		s.flush(ctx)
 	case <-ctx.Done():
 		s.charge(Units{}, ctx.Err())
+	}
+	if !s.recalled.Load() {
+		return s.failure()
 	}
 	return cmp.Or(s.failure(), s.where.err)
 }

@@ -43,7 +43,7 @@ func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 	// In order, for the identity that the user gives to go to the same one however the
 	// roots are ordered.
 	for _, root := range slices.Sorted(slices.Values(roots)) {
-		root = filepath.Clean(root)
+		root = mount.CleanPath(root)
 		if real, err := mount.RealPath(root); err == nil {
 			l.roots, l.real = append(l.roots, strings.TrimSuffix(root, "/")+"/"), append(l.real, real)
 			l.try(root, real)

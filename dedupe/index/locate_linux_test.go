@@ -156,7 +156,8 @@ func TestTunnel(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	use := func(roots ...string) (err error) {
 		opts := options(roots...)
-		use := x.Attach(opts.Selection, &opts.Engine)
+		use := x.scan(opts.Selection.Roots, nil) // Attach, with another mount table
+		opts.Engine.Recall, opts.Engine.Remember, opts.Engine.Now = use.Recall, use.Remember, x.Now
 		use.where.mounts = mount.Parse(tunnel(root) + tunnel(second))
 		use.where.err = nil
 		if _, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount"
 )
 
 // Stats is what an index has.
@@ -155,7 +156,7 @@ func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
 		return nil
 	}
 	for _, root := range roots {
-		root = filepath.Clean(root)
+		root = mount.CleanPath(root)
 		if st, err := os.Stat(root); err != nil || !st.IsDir() {
 			return nil, &dedupe.RootError{Path: root, Why: "is no directory: name those whose files may be gone"}
 		}

@@ -2,7 +2,6 @@
 // every machine that mounts it.
 //
 //	mount.go         mounts and their identities
-//	filesystem.go    the file systems of scanned roots, for a report
 //	mount_linux.go   the mount table of Linux, and what its file systems say of themselves
 //	mount_darwin.go  the same on macOS
 package mount
@@ -28,6 +27,12 @@ type Mount struct {
 	Device uint64 // of its files, but for btrfs, where each subvolume has its own
 	id     string // what Identity returned
 	asked  string // the directory to ask for the identity, if it is not Point
+}
+
+// FileSystem describes the file system of a scanned root.
+type FileSystem struct {
+	Type     string // such as ext4 or nfs4, as the mount table has it; empty if unknown
+	Identity string // the same on every machine that mounts it; empty if it has none
 }
 
 // NFS4 is the kind of an NFS mount of version 4.0 and later.
@@ -145,13 +150,75 @@ func (m *Mount) localIdentity() (string, error) {
 }
 
 // RealPath returns the absolute path of a file or directory, without links, as Of needs
-// it.
+// it. It goes where the kernel goes: link/.. is the parent of what the link points to.
 func RealPath(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
+	if !filepath.IsAbs(path) {
+		dir, err := os.Getwd()
+		if err != nil {
+			return "", err
+		}
+		path = dir + "/" + path // filepath.Join would drop the link before a ".."
 	}
 	return filepath.EvalSymlinks(path)
+}
+
+// CleanPath is filepath.Clean for a path that exists, but keeps "link/..", which Clean
+// drops although it leads elsewhere, and "./" at the beginning.
+func CleanPath(path string) string {
+	clean := filepath.Clean(path)
+	if strings.HasPrefix(path, "./") && clean != "." && !strings.HasPrefix(clean, "..") {
+		clean = "./" + clean // it keeps a name such as -rf from being an option
+	}
+	if !hasInnerParent(path) {
+		return clean
+	}
+	real, err := RealPath(path)
+	if cleanReal, cleanErr := RealPath(clean); err == nil && cleanErr == nil && cleanReal == real {
+		return clean
+	}
+	var kept []string
+	for _, name := range strings.Split(path, "/") {
+		if name != "" && name != "." {
+			kept = append(kept, name)
+		}
+	}
+	path, absolute := strings.Join(kept, "/"), filepath.IsAbs(path)
+	if absolute {
+		return "/" + path
+	}
+	return path
+}
+
+// hasInnerParent reports whether a path has a ".." after a name.
+func hasInnerParent(path string) bool {
+	named := false
+	for name := range strings.SplitSeq(path, "/") {
+		switch name {
+		case "", ".":
+		case "..":
+			if named {
+				return true
+			}
+		default:
+			named = true
+		}
+	}
+	return false
+}
+
+// IsPseudo reports whether the files of the mount are no stored content but a view of
+// the kernel, or of devices. To read or even open them may change the machine: reading
+// /sys/class/zram-control/hot_add creates a device, opening a directory of autofs mounts
+// one. devtmpfs is not among them, because /dev/shm is below it and holds real files.
+func (m *Mount) IsPseudo() bool {
+	switch m.Kind {
+	case "autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset", "debugfs", "devfs", "devpts",
+		"dlmfs", "efivarfs", "fdesc", "fdescfs", "functionfs", "fuse.lxcfs", "fusectl", "gadgetfs", "ipathfs", "mqueue", "nfsd",
+		"nsfs", "ocfs2_dlmfs", "openpromfs", "oprofilefs", "proc", "procfs", "pstore", "resctrl", "rpc_pipefs", "securityfs",
+		"selinuxfs", "smackfs", "spufs", "sysfs", "tracefs", "usbdevfs", "usbfs", "xenfs":
+		return true
+	}
+	return false
 }
 
 // Of returns the mount that a directory is on, by its absolute path, which has no

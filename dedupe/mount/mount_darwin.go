@@ -36,6 +36,10 @@ func (*Table) Of(dir string) (*Mount, uint64, error) {
 // Exactly is Of.
 func (all *Table) Exactly(dir string) (*Mount, uint64, error) { return all.Of(dir) }
 
+// Pseudo is empty: what is mounted in /dev, the only place, is not entered, because its
+// files are devices.
+func (*Table) Pseudo(string) map[string]map[string]uint64 { return nil }
+
 // Covers is false: only directories are mounted over here.
 func (*Table) Covers(string) bool { return false }
 

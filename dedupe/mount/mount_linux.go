@@ -120,6 +120,27 @@ func (m *Mount) holds(path string) bool {
 // Covers reports whether something is mounted over a name in a directory.
 func (all *Table) Covers(dir string) bool { return all.in[dir] }
 
+// Pseudo returns the pseudo file systems that are mounted below a directory: the device
+// of each by its name, and that by the directory below dir which holds it, "" for dir
+// itself. A file that has another device is not on it: a later mount hides it.
+func (all *Table) Pseudo(dir string) map[string]map[string]uint64 {
+	below := make(map[string]map[string]uint64)
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	for point, m := range all.at {
+		rel, ok := strings.CutPrefix(point, prefix)
+		if !ok || rel == "" || !m.IsPseudo() {
+			continue
+		}
+		in, name := filepath.Split(rel)
+		in = strings.TrimSuffix(in, "/")
+		if below[in] == nil {
+			below[in] = make(map[string]uint64)
+		}
+		below[in][name] = m.Device
+	}
+	return below
+}
+
 // fsid returns the identity that a local file system keeps with its content, or an
 // empty string. XFS gives statfs only the number of its device, which the next image
 // in the same loop device has, too; so it is asked for its UUID.

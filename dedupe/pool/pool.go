@@ -13,6 +13,7 @@
 //	worker.go   one worker process, from both sides
 //	role.go     tells a process that it is a worker
 //	frame.go    the wire format
+//	tasks_*.go  how many processes the system allows
 package pool
 
 import (
@@ -31,6 +32,10 @@ import (
 // Descriptors is the number of file descriptors that each worker takes in this
 // process: two pipes, and one that package os keeps to signal the worker safely.
 const Descriptors = 3
+
+// Tasks is the number of threads that the system counts for each worker: those of a Go
+// program, and the one that waits for it to exit.
+const Tasks = 6
 
 // Pool is a fixed number of worker processes. Each of the first calls starts one,
 // until all are running.
@@ -72,7 +77,7 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 	if err := checkSize(request); err != nil {
 		return nil, err // the caller's fault: retrying would only kill workers
 	}
-	for failures := 0; ; {
+	for failures, births := 0, 0; ; {
 		w, err := p.acquire(ctx)
 		if err != nil {
 			return nil, err
@@ -83,9 +88,15 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 			return response, nil
 		}
 		diedIdle := w.answered && errors.Is(err, syscall.EPIPE) // not because of this call
+		stillborn := !w.answered && hungUp(err)
 		err = p.discard(w, err)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		// Where the system has too few processes or threads left, a worker dies at its
+		// first call, whatever that is.
+		if births++; stillborn && births <= maxStillborn && p.takeBack() {
+			continue
 		}
 		if !diedIdle {
 			failures++
@@ -93,6 +104,22 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 		if failures == 2 {
 			return nil, fmt.Errorf("two worker processes failed at it, the second: %w", err)
 		}
+	}
+}
+
+// maxStillborn is how many new workers may die of a call before it takes the blame.
+const maxStillborn = 3
+
+// takeBack keeps a worker that is gone from being replaced, if another runs.
+func (p *Pool) takeBack() bool {
+	if p.running.Load() == 0 {
+		return false
+	}
+	select {
+	case <-p.free:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -32,14 +32,14 @@ type worker struct {
 }
 
 // Self returns a command that runs this program as a worker process. The caller
-// still has to give it a Role.
+// still has to give it a Role. What the worker writes to standard error is dropped: it
+// can only be the dump of a crash, and the pool tells of that.
 func Self() *exec.Cmd {
 	path, err := os.Executable()
 	if err != nil {
 		path = os.Args[0]
 	}
 	cmd := exec.Command(path)
-	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // a worker runs one call at a time
 	return cmd
 }

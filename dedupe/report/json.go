@@ -40,7 +40,7 @@ type head struct {
 	Mode        dedupe.Mode    `json:"mode"`
 	Workers     int            `json:"workers"`
 	Complete    *bool          `json:"complete"`
-	Reason      dedupe.Reason  `json:"reason,omitempty"`
+	Reason      string         `json:"reason,omitempty"`
 	Index       *indexUseJSON  `json:"index,omitempty"`
 	Stats       *statsJSON     `json:"stats"`
 }
@@ -273,6 +273,10 @@ func appendGroup(b []byte, g group) []byte {
 	if g.allocated >= 0 {
 		b = append(b, `,"reclaimable_allocated_bytes":`...)
 		b = strconv.AppendInt(b, g.allocated, 10)
+	}
+	if g.countsApart() {
+		b = append(b, `,"copies":`...)
+		b = strconv.AppendInt(b, g.copies, 10)
 	}
 	return append(b, `,"files":[`...)
 }

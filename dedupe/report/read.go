@@ -211,6 +211,8 @@ func (r *reader) group() error {
 			given[3] = true
 		case "files_before":
 			g.before, err = r.count()
+		case "copies":
+			g.copies, err = r.count()
 		case "files_left_out":
 			g.leftOut, err = r.count()
 		case "files":
@@ -245,7 +247,7 @@ func (r *reader) group() error {
 
 // files reads the files of a group, which begins with them.
 func (r *reader) files(d decoder, g group) error {
-	if g.size > 0 {
+	if g.size > 0 && g.copies == 0 {
 		g.copies = g.reclaimable/g.size + 1
 	}
 	if err := r.h.group(g); err != nil {

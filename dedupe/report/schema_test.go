@@ -135,7 +135,7 @@ func TestREADME(t *testing.T) {
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
-	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_before": true, "files_left_out": true, "problems_left_out": true,
+	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_before": true, "copies": true, "files_left_out": true, "problems_left_out": true,
 	"tool": true, "modified": true, "started": true, "finished": true, "selection": true, "reason": true, "skipped": true,
 	"include_base64": true, "exclude_base64": true, "absolute": true, "absolute_base64": true, "file_system": true,
 	"sizes": true, "folders": true, "folders_approximate": true, "reclaimable_allocated_bytes": true,

@@ -52,10 +52,15 @@ func momentOf(t dedupe.Timestamp) moment {
 	return moment{t.Sec, int64(t.Nsec)}
 }
 
+// countsApart reports whether the number of copies does not follow from the bytes that
+// can be reclaimed: some of the copies have names elsewhere.
+func (g *group) countsApart() bool {
+	return g.size > 0 && g.copies > 0 && g.copies != g.reclaimable/g.size+1
+}
+
 func groupOf(g dedupe.Group) group {
 	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: g.Copies()}
-	// Of files that take room, some can be reclaimed: 0 is that nobody counted.
-	if len(g.Files) > 0 && g.Files[0].Links > 0 && (g.ReclaimableAllocated > 0 || g.Files[0].Allocated == 0) {
+	if len(g.Files) > 0 && g.Files[0].Links > 0 { // else nobody counted
 		out.allocated = g.ReclaimableAllocated
 	}
 	return out
@@ -113,7 +118,7 @@ func streamGroup(g dedupe.Group, h handler) error {
 }
 
 // reasonOf is why a report is not complete.
-func reasonOf(r dedupe.Report) dedupe.Reason {
+func reasonOf(r dedupe.Report) string {
 	switch {
 	case r.Complete:
 		return ""

@@ -150,7 +150,7 @@ func TestTop(t *testing.T) {
 
 // TestIncomplete holds that a partial report says why, also one that gives no reason.
 func TestIncomplete(t *testing.T) {
-	for reason, want := range map[dedupe.Reason]string{
+	for reason, want := range map[string]string{
 		dedupe.ReasonDeadline:    "Not complete: the scan ran out of time before it had read every file. There may be more",
 		dedupe.ReasonInterrupted: "Not complete: the scan was interrupted before it had read every file. There may be more",
 		dedupe.ReasonLimit:       "Not complete: there are more files than the scan may read. There may be more",

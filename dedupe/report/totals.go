@@ -21,6 +21,7 @@ type totals struct {
 	current *folder
 	size    int64 // of the files of this group
 	copies  int64 // of this group so far
+	left    int64 // bytes of this group that can be reclaimed, less those that folders have
 }
 
 type folder struct {
@@ -41,9 +42,10 @@ func newTotals() *totals {
 	return &totals{folders: make(map[string]*folder), room: foldersRoom}
 }
 
-func (t *totals) group(g group) { t.size, t.copies = g.size, 0 }
+func (t *totals) group(g group) { t.size, t.copies, t.left = g.size, 0, g.reclaimable }
 
-// file counts a copy. The bytes of all copies but the first can be reclaimed.
+// file counts a copy. The bytes of all copies but the first can be reclaimed, or of fewer
+// if some have names elsewhere.
 func (t *totals) file(f file) {
 	if f.hardLink {
 		return
@@ -51,7 +53,9 @@ func (t *totals) file(f file) {
 	if t.copies++; t.copies > 1 {
 		in := t.folder(folderOf(f.path))
 		in.files++
-		in.reclaimable += t.size
+		bytes := min(t.size, t.left)
+		in.reclaimable += bytes
+		t.left -= bytes
 	}
 }
 

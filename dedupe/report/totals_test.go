@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -19,7 +20,7 @@ func TestTotals(t *testing.T) {
 		g := group{size: 1 + random.Int64N(1000)}
 		n := 2 + random.IntN(5)
 		for _, t := range []*totals{all, few} {
-			t.group(g)
+			t.group(group{size: g.size, reclaimable: math.MaxInt64})
 		}
 		for i := range n {
 			folder := fmt.Sprint("folder-", random.IntN(500))

@@ -35,18 +35,18 @@ const maxFolder = 255
 // within opens the directory that confines the caller. It also returns the tenant,
 // which is empty if all callers share the root.
 func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err error) {
-	inRoot := dedupe.Engine{Within: s.root}
+	inRoot := dedupe.Engine{Within: s.root, Abandoned: &s.abandoned}
 	if s.TenantClaim == "" {
-		dir, err = inRoot.OpenWithin(".")
-		return dir, "", err
+		dir, err = inRoot.OpenWithin(ctx, ".")
+		return dir, "", refusal(err)
 	}
 	tenant, ok := callerOf(ctx).Claims[s.TenantClaim]
 	if !ok || !isFolder(tenant) {
 		return nil, "", refuse(http.StatusForbidden, "your credentials name no folder: the claim %q is missing or not a plain folder name", s.TenantClaim)
 	}
-	dir, err = inRoot.OpenWithin(tenant)
+	dir, err = inRoot.OpenWithin(ctx, tenant)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), ctx.Err() != nil:
 		return nil, tenant, refusal(err)
 	case err != nil:
 		return nil, tenant, refuse(http.StatusForbidden, "you have no folder here: ask the operator to create it")

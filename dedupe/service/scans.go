@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -59,7 +60,9 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	within, tenant, err := s.within(r.Context())
+	ctx, cancel := withAnswerTime(r.Context())
+	defer cancel()
+	within, tenant, err := s.within(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,8 +72,6 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	eng.Alone, leave = s.running.enter()
 	defer leave()
 
-	ctx, cancel := withAnswerTime(r.Context())
-	defer cancel()
 	var reads cost.Reads
 	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
 	remember := s.recall(sel, &eng)
@@ -98,7 +99,7 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 		Roots:  []string{path},
 		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
 	}
-	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker}
+	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker, Abandoned: &s.abandoned}
 	switch {
 	case err != nil:
 	case utf8.RuneCountInString(path) > maxPath:
@@ -188,6 +189,8 @@ func refusal(err error) error {
 		return refuse(http.StatusNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links")
 	case errors.Is(err, dedupe.ErrTooManyFiles):
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return refuse(http.StatusServiceUnavailable, "the file system does not answer: try again later")
 	}
 	return err
 }

@@ -42,6 +42,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
 )
 
@@ -108,6 +109,8 @@ type service struct {
 	gate     gate
 	probe    singleflight.Group // of the root
 	running  attendance
+
+	abandoned dedupe.Abandoned // calls that hang
 }
 
 // route is what a path does. GET includes HEAD.

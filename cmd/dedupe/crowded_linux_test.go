@@ -1,0 +1,61 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+)
+
+// TestCrowded scans as a user who may have 20 threads: with fewer workers, but all files,
+// and without the dump of a crash.
+func TestCrowded(t *testing.T) {
+	const nobody = 65534
+	if os.Getuid() != 0 {
+		t.Skip("only root can become another user, whose processes nobody else counts among")
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash, whose ulimit -u it takes: ", err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "dedupe-test-") // that of the test is for root alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "dedupe"), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), make([]byte, 200<<10), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, mode := range []string{"goroutines", "processes"} {
+		cmd := exec.Command(bash, "-c", "ulimit -u 20 && exec ./dedupe scan -q --exclude dedupe --format json --workers 100 --mode "+mode+" .")
+		cmd.Dir = dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		out, err := cmd.Output()
+		var r struct {
+			Workers int
+			Groups  []struct{ Files []any }
+		}
+		if failed := json.Unmarshal(out, &r); err != nil || failed != nil || r.Workers > 19 || len(r.Groups) != 1 || len(r.Groups[0].Files) != 300 {
+			stderr := []byte(nil)
+			if exit, ok := err.(*exec.ExitError); ok {
+				stderr = exit.Stderr
+			}
+			t.Errorf("%s: %v, %d workers, %d groups\n%s", mode, err, r.Workers, len(r.Groups), stderr)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package dedupe
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// Abandoned counts the system calls that a process gave up waiting for, because their
+// context ended while a mount did not answer. Each holds a thread until the mount
+// answers. A process that scans more than once shares one among its scans; its zero
+// value is ready.
+type Abandoned struct{ calls atomic.Int64 }
+
+// maxAbandoned leaves room for the scans that run, among the 1,024 threads of an AWS
+// Lambda function.
+const maxAbandoned = 500
+
+// admit returns an error that wraps os.ErrDeadlineExceeded if too many calls are
+// abandoned.
+func (a *Abandoned) admit() error {
+	if a == nil || a.calls.Load() < maxAbandoned {
+		return nil
+	}
+	return &hungError{a.calls.Load()}
+}
+
+// hungError is the error of a scan that does not begin, because too many calls of earlier
+// ones still hang.
+type hungError struct{ calls int64 }
+
+func (e *hungError) Error() string {
+	return fmt.Sprintf("a file system does not answer: %d calls of earlier scans still wait for it; find the mount that hangs, and unmount it or restart its server", e.calls)
+}
+
+func (e *hungError) Unwrap() error { return os.ErrDeadlineExceeded }
+
+// hungAfter is how long a call is waited for after its context ended. One that is in a
+// system call on a mount that hangs can't be interrupted, and is left.
+const hungAfter = 250 * time.Millisecond
+
+// await runs run beside the caller until it ends, or until ctx ends and it hangs. It
+// reports which. A run that hangs counts as the number of calls that it makes at once.
+func (a *Abandoned) await(ctx context.Context, atOnce func() int, run func()) (finished bool) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		run()
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+		return true
+	case <-time.After(hungAfter):
+	}
+	if a != nil {
+		n := int64(atOnce())
+		a.calls.Add(n)
+		go func() {
+			<-ended
+			a.calls.Add(-n)
+		}()
+	}
+	return false
+}
+
+// one is for await, of a run that makes one call at a time.
+func one() int { return 1 }
+
+// OpenWithin opens a directory inside Within, by a path that cannot leave it. Its error is
+// that of ctx if the file system does not answer before ctx ends, and wraps
+// os.ErrDeadlineExceeded if too many calls hung before.
+func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) {
+	a := e.Abandoned
+	if err := a.admit(); err != nil {
+		return nil, err
+	}
+	opened := make(chan *os.File, 1)
+	var err error
+	finished := a.await(ctx, one, func() {
+		var fd int
+		if fd, err = (confinedDir{e.Within}).openDirectory(path); err == nil {
+			opened <- os.NewFile(uintptr(fd), path)
+		}
+	})
+	switch {
+	case !finished: // the garbage collector closes what is opened now
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, &Problem{Op: "open", Path: path, Err: err}
+	}
+	return <-opened, nil
+}

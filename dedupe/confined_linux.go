@@ -1,0 +1,51 @@
+package dedupe
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// openBeneath opens a path below a directory, in one call where the kernel has
+// openat2(2): since Linux 5.6, and where no filter forbids it.
+func openBeneath(dir int, path string, flags int) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	const tries = 100 // the kernel may want one more while others rename directories
+	for range tries {
+		err = retry(func() error {
+			fd, err = unix.Openat2(dir, path, &how)
+			return err
+		})
+		if err != unix.EAGAIN {
+			break
+		}
+	}
+	if err == unix.ENOSYS || err == unix.EPERM {
+		return openStepwise(dir, path, flags)
+	}
+	return fd, err
+}
+
+// holds reports whether an open file or directory is in the directory now. Where there
+// is no /proc to tell, it is believed.
+func (p confinedDir) holds(fd int) bool {
+	if p.within == nil {
+		return true
+	}
+	within, err := pathOf(int(p.within.Fd()))
+	if err != nil {
+		return true
+	}
+	path, err := pathOf(fd)
+	return err != nil || path == within || strings.HasPrefix(path, strings.TrimSuffix(within, "/")+"/")
+}
+
+// pathOf returns the absolute path of an open file or directory.
+func pathOf(fd int) (string, error) {
+	return os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package dedupe
+
+import "errors"
+
+func openBeneath(dir int, path string, flags int) (int, error) {
+	return openStepwise(dir, path, flags)
+}
+
+// holds is true: this system is not asked.
+func (confinedDir) holds(int) bool { return true }
+
+func pathOf(int) (string, error) { return "", errors.ErrUnsupported }

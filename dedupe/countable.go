@@ -1,0 +1,82 @@
+package dedupe
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// countable returns the bytes of all files, each inode once, and the largest size that
+// files may have for that sum to fit in 63 bits. Larger ones are not in the sum. Files
+// are those of shared sizes, sorted as copies does; only they can be names of an inode
+// that has another: a hard link, or a name in a directory that was found twice, as under
+// a bind mount.
+func (t *table) countable(files []sized) (bytes, largest int64) {
+	var high, low uint64
+	for _, records := range t.records {
+		for i := range records {
+			low, high = addTo(low, high, uint64(records[i].size))
+		}
+	}
+	for i := range files {
+		if i > 0 && files[i].size == files[i-1].size && t.isSame(files[i], files[i-1]) {
+			var borrow uint64
+			low, borrow = bits.Sub64(low, uint64(files[i].size), 0)
+			high -= borrow
+		}
+	}
+	if high == 0 && low <= math.MaxInt64 {
+		return int64(low), math.MaxInt64
+	}
+	return t.countFromBelow(files)
+}
+
+func addTo(low, high, n uint64) (uint64, uint64) {
+	low, carry := bits.Add64(low, n, 0)
+	return low, high + carry
+}
+
+// countFromBelow is countable where not all files are: it counts the smaller ones first.
+// Files of one size are counted all or none, because they may be equal.
+func (t *table) countFromBelow(files []sized) (bytes, largest int64) {
+	inodes := make(map[int64]uint64) // by size
+	for _, records := range t.records {
+		for i := range records {
+			inodes[records[i].size]++
+		}
+	}
+	for i := range files {
+		if i > 0 && files[i].size == files[i-1].size && t.isSame(files[i], files[i-1]) {
+			inodes[files[i].size]--
+		}
+	}
+	sizes := make([]int64, 0, len(inodes))
+	for size := range inodes {
+		sizes = append(sizes, size)
+	}
+	slices.Sort(sizes)
+	for _, size := range sizes {
+		high, low := bits.Mul64(uint64(size), inodes[size])
+		if high > 0 || low > uint64(math.MaxInt64-bytes) {
+			break
+		}
+		bytes, largest = bytes+int64(low), size
+	}
+	return bytes, largest
+}
+
+// uncountable returns the problems of files that are larger than the largest that can
+// be counted.
+func (t *table) uncountable(largest int64) (problems []*Problem) {
+	if largest == math.MaxInt64 {
+		return nil
+	}
+	for i := range t.files {
+		if r := t.at(uint32(i)); r.size > largest {
+			problems = append(problems, &Problem{Op: "stat", Path: t.path(uint32(i)), Err: fmt.Errorf(
+				"its %d bytes bring the sum of all files to more than 2^63-1, the most that a report can hold; leave it out with a maximum size", r.size)})
+		}
+	}
+	return problems
+}

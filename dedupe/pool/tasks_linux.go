@@ -1,0 +1,90 @@
+package pool
+
+import (
+	"bufio"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// TasksLeft returns how many more threads and processes the system lets this user and
+// this container have; math.MaxInt if nothing limits them. Others may take some meanwhile.
+func TasksLeft() int { return min(userTasksLeft(), containerTasksLeft()) }
+
+// userTasksLeft is what RLIMIT_NPROC leaves, which root is exempt from. To count what
+// there is takes a look at every process, so it is done only where the limit is low.
+func userTasksLeft() int {
+	const low = 8192
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &limit); err != nil || limit.Cur > low || os.Getuid() == 0 {
+		return math.MaxInt
+	}
+	left := int(limit.Cur)
+	all, _ := filepath.Glob("/proc/[0-9]*/status")
+	for _, path := range all {
+		left -= threadsOf(path, os.Getuid())
+	}
+	return max(left, 0)
+}
+
+// threadsOf returns the threads of a process by its /proc/PID/status, if it is the
+// user's.
+func threadsOf(path string, uid int) (threads int) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0 // it has ended
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		switch {
+		case len(fields) < 2:
+		case fields[0] == "Uid:" && fields[1] != strconv.Itoa(uid):
+			return 0
+		case fields[0] == "Threads:":
+			threads, _ = strconv.Atoi(fields[1])
+			return threads
+		}
+	}
+	return 0
+}
+
+// containerTasksLeft is what the pids controllers of all cgroups above leave, version 1
+// or 2.
+func containerTasksLeft() int {
+	left := math.MaxInt
+	groups, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(groups)) {
+		_, line, _ = strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		controllers, dir, _ := strings.Cut(line, ":")
+		base := "/sys/fs/cgroup"
+		if controllers == "pids" {
+			base += "/pids"
+		} else if controllers != "" {
+			continue
+		}
+		for ; ; dir = filepath.Dir(dir) {
+			most, err := number(filepath.Join(base, dir, "pids.max"))
+			if now, err2 := number(filepath.Join(base, dir, "pids.current")); err == nil && err2 == nil {
+				left = min(left, max(most-now, 0))
+			}
+			if dir == "/" || dir == "." {
+				break
+			}
+		}
+	}
+	return left
+}
+
+// number reads a file with a number. "max", for no limit, is an error.
+func number(path string) (int, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
