@@ -88,8 +88,8 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 			return response, nil
 		}
 		diedIdle := w.answered && errors.Is(err, syscall.EPIPE) // not because of this call
-		stillborn := !w.answered && hungUp(err)
 		err = p.discard(w, err)
+		stillborn := !w.answered && crashed(err)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -107,6 +107,13 @@ func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
 }
 
+// crashed reports whether a worker's exit error is that of a Go program that crashed, as
+// one does that gets no thread. Nobody killed it.
+func crashed(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.Exited() && exit.ExitCode() == 2
+}
+
 // stop closes the worker's input, which makes it exit, and kills it if it does not.
 // It returns the CPU time used, and the exit error unless the kill caused it.
 func (w *worker) stop() (time.Duration, error) {
