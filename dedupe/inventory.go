@@ -22,7 +22,7 @@ type Inventory struct {
 	fileSystems map[string]mount.FileSystem // of the roots, as they were given; none within a directory
 
 	table  table
-	copies []Copy // once Copies was called; then the table is empty
+	copies []*Copy // once Copies was called; then the table is empty
 }
 
 // All yields all files in no order, until Copies is called.
@@ -42,7 +42,7 @@ func (v *Inventory) All() iter.Seq[File] {
 // they take no memory while copies are read. All calls yield the same pointers.
 func (v *Inventory) Copies() iter.Seq[*Copy] {
 	v.makeCopies(0)
-	return pointers(v.copies)
+	return slices.Values(v.copies)
 }
 
 // makeCopies makes the copies of the table, and empties it. It reports false if that, or
@@ -59,7 +59,7 @@ func (v *Inventory) makeCopies(room int64) bool {
 	bytes, largest := v.table.countable(files)
 	files = slices.DeleteFunc(files, func(f sized) bool { return f.size > largest })
 	files, inodes := v.table.dropUnique(files)
-	if room > 0 && v.table.bytes()+v.table.copyBytes(files, inodes) > room {
+	if room > 0 && v.table.copyBytes(files) > room {
 		return false
 	}
 	v.Bytes = bytes
@@ -68,22 +68,31 @@ func (v *Inventory) makeCopies(room int64) bool {
 	return true
 }
 
-// pointers yields a pointer to each of the copies.
-func pointers(copies []Copy) iter.Seq[*Copy] {
+// takeLarger yields the copies that are larger than a size, in bytes, and takeRest the
+// others. Both let go of each copy, so that it can be freed before the scan ends.
+func (v *Inventory) takeLarger(size int64) iter.Seq[*Copy] {
+	n, _ := slices.BinarySearchFunc(v.copies, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.Size) })
+	larger := v.copies[:n]
+	v.copies = v.copies[n:]
+	return take(larger)
+}
+
+func (v *Inventory) takeRest() iter.Seq[*Copy] {
+	rest := v.copies
+	v.copies = nil
+	return take(rest)
+}
+
+// take yields copies and clears the slice.
+func take(copies []*Copy) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
-		for i := range copies {
-			if !yield(&copies[i]) {
+		for i, c := range copies {
+			copies[i] = nil
+			if !yield(c) {
 				return
 			}
 		}
 	}
-}
-
-// split returns the copies that are larger than a size, in bytes, and the others.
-func (v *Inventory) split(size int64) (larger, others iter.Seq[*Copy]) {
-	v.Copies() // makes them, the largest first
-	n, _ := slices.BinarySearchFunc(v.copies, size, func(c Copy, size int64) int { return cmp.Compare(size, c.Size) })
-	return pointers(v.copies[:n]), pointers(v.copies[n:])
 }
 
 // Merge adds what another walk of the same selection found. Call it before Copies.
@@ -139,9 +148,11 @@ func (t *table) bytes() int64 {
 		int64(len(t.names))*namesAtOnce + int64(len(t.directories))*int64(unsafe.Sizeof(directoryRecord{})) + t.pathBytes
 }
 
-// copyBytes returns how much memory the copies of files take, beside the table.
-func (t *table) copyBytes(files []sized, inodes int) int64 {
-	bytes := int64(len(files))*int64(unsafe.Sizeof(sized{})) + int64(inodes)*int64(unsafe.Sizeof(Copy{}))
+// copyBytes returns how much memory making the copies of files takes, at most. The table
+// shrinks meanwhile.
+func (t *table) copyBytes(files []sized) int64 {
+	const each = int64(unsafe.Sizeof(sized{})+2*unsafe.Sizeof(&Copy{})) + copyMemory
+	bytes := int64(len(files)) * each
 	for _, f := range files {
 		r := t.at(f.at)
 		bytes += int64(len(t.directories[r.directory].path)) + 1 + int64(r.length)
@@ -243,18 +254,31 @@ func (t *table) sort(files []sized) {
 	})
 }
 
-// copies returns the copies of sorted files, which are names of so many inodes.
-func (t *table) copies(files []sized, inodes int) []Copy {
-	copies := make([]Copy, 0, inodes)
+// copies returns the copies of sorted files, which are names of so many inodes. It makes
+// them in the order of the table, and frees the table on the way.
+func (t *table) copies(files []sized, inodes int) []*Copy {
+	made := make([]*Copy, t.files)
+	wanted := new(Copy)
+	for _, f := range files {
+		made[f.at] = wanted
+	}
 	var paths paths
-	for i, f := range files {
-		file := t.file(f.at, &paths)
-		if i > 0 && t.isSame(f, files[i-1]) {
-			last := &copies[len(copies)-1]
-			last.OtherPaths = append(last.OtherPaths, file.Path)
+	for k, records := range t.records {
+		for i := range records {
+			if at := k*recordsAtOnce + i; made[at] != nil {
+				made[at] = &Copy{File: t.file(uint32(at), &paths)}
+			}
+		}
+		t.records[k] = nil
+	}
+	copies := make([]*Copy, 0, inodes)
+	for _, f := range files {
+		c := made[f.at]
+		if last := len(copies) - 1; last >= 0 && copies[last].Size == c.Size && copies[last].inode() == c.inode() {
+			copies[last].OtherPaths = append(copies[last].OtherPaths, c.Path)
 			continue
 		}
-		copies = append(copies, Copy{File: file})
+		copies = append(copies, c)
 	}
 	return copies
 }

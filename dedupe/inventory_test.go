@@ -27,7 +27,7 @@ func TestTable(t *testing.T) {
 			f.Path = directory + "/" + f.Path
 			bySize[f.Size] = append(bySize[f.Size], f)
 		}
-		for _, class := range classesOf(tableCopies(table)) {
+		for _, class := range classesOf(slices.Collect((&Inventory{table: table}).Copies())) {
 			size, files := class[0].Size, flat(class)
 			want := bySize[size]
 			if n := int64(len(class)); n != inodes(want) {
@@ -55,7 +55,7 @@ func TestTable(t *testing.T) {
 func first(copies []Copy, _, _ int64) []Copy { return copies }
 
 // classesOf splits copies, which are sorted by size.
-func classesOf(copies []Copy) (classes [][]Copy) {
+func classesOf(copies []*Copy) (classes [][]*Copy) {
 	for len(copies) > 0 {
 		n := 1
 		for n < len(copies) && copies[n].Size == copies[0].Size {
@@ -67,7 +67,7 @@ func classesOf(copies []Copy) (classes [][]Copy) {
 }
 
 // flat returns the file of each name of each copy.
-func flat(copies []Copy) (files []File) {
+func flat(copies []*Copy) (files []File) {
 	for _, c := range copies {
 		files = append(files, c.File)
 		for _, path := range c.OtherPaths {
@@ -95,10 +95,4 @@ func TestRecordSize(t *testing.T) {
 	if size := unsafe.Sizeof(Copy{}); size > 120 {
 		t.Errorf("an inode to be read takes %d bytes", size)
 	}
-}
-
-func tableCopies(t table) []Copy {
-	v := Inventory{table: t}
-	v.Copies()
-	return v.copies
 }

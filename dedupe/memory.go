@@ -2,24 +2,29 @@ package dedupe
 
 import (
 	"fmt"
-	"math"
 	"os/exec"
 	"runtime/debug"
 	"strconv"
 	"unsafe"
 )
 
-// A scan with a limit of memory plans what it will take. Each share is what was measured,
+// A scan with a limit of memory plans what it will take. The shares were measured, and
 // rounded up.
 const (
-	programMemory = 20 << 20                 // of this process: code, runtime, threads
+	programMemory = 20 << 20                 // of this process: code, heap of the program, threads
 	processMemory = 12 << 20                 // of a worker process, buffers included
-	bufferMemory  = (1 + mostTogether) << 17 // of the buffers of a worker in this process
-	fileMemory    = 88 + 24                  // of a file in a group, beside its path
-	groupMemory   = 112                      // of a group, beside its files
-	copyMemory    = 120 + 48 + 2*8           // of a copy, beside its paths: with what is known, and in two lists
+	bufferMemory  = (1 + mostTogether) << 17 // of a worker in this process that reads large files
+	copyMemory    = 128                      // of a copy, beside its paths
+	knownMemory   = 48 + 3*8                 // of what is known of a copy, and of it in lists
 	indexMemory   = 120                      // of a copy, in an index
+	groupMemory   = 112                      // of a group, beside its files
+	fileMemory    = 88                       // of a file in a group, beside its path
 )
+
+// memory returns how much a group takes, less what its copies took.
+func (g *Group) memory() int64 {
+	return groupMemory + int64(len(g.Files))*fileMemory - int64(g.inodes)*(copyMemory+knownMemory)
+}
 
 // affordable returns how many workers the memory suffices for, at least one.
 func (e *Engine) affordable() int {
@@ -43,9 +48,9 @@ func (e *Engine) roomForFiles() int64 {
 	}
 	room := (e.Memory/2 - programMemory) / 2
 	if e.Mode != Processes {
-		room = e.Memory - programMemory - int64(e.Workers)*bufferMemory - int64(e.cacheBlocks())*bufferSize
+		room = e.Memory - programMemory - int64(e.Workers+e.cacheBlocks())*bufferSize
 	}
-	return max(room*7/8, e.Memory/32)
+	return max(room*15/16, e.Memory/32)
 }
 
 // roomForGroups makes the copies of an inventory, and returns how many bytes remain for
@@ -56,19 +61,24 @@ func (e *Engine) roomForGroups(v *Inventory) (bytes int64, fits bool) {
 		return 0, false
 	}
 	if room == 0 {
-		return math.MaxInt64, true
+		return 0, true
 	}
-	each := int64(copyMemory)
+	each := int64(copyMemory + knownMemory)
 	if e.Recall != nil {
 		each += indexMemory
 	}
-	room -= int64(len(v.copies)) * each
-	for i := range v.copies {
-		c := &v.copies[i]
-		room -= int64(len(c.Path))
+	large := 0
+	for _, c := range v.copies {
+		room -= each + int64(len(c.Path))
 		for _, path := range c.OtherPaths {
 			room -= int64(unsafe.Sizeof(path)) + int64(len(path))
 		}
+		if c.Size > smallMax {
+			large++
+		}
+	}
+	if e.Mode != Processes {
+		room -= int64(min(e.Workers, large)) * (bufferMemory - bufferSize)
 	}
 	return room, room > 0
 }

@@ -39,7 +39,6 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
 	}
-	copies := found.Copies()
 	var used pool.Usage
 	own := eng.Hasher == nil
 	stop := func() pool.Usage { return pool.Usage{} }
@@ -47,18 +46,20 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		eng.Hasher, stop = eng.start(len(found.copies))
 	}
 	if recalled := found; eng.Recall != nil && !eng.Abandoned.await(ctx, one, func() { eng.Recall(ctx, &recalled) }) {
-		found.Interrupted, found.copies = true, []Copy{} // Recall still changes them
-		copies = found.Copies()
+		found.Interrupted, found.copies = true, []*Copy{} // Recall still changes them
 	}
 	var did tally
-	if !eng.HashAll {
-		large, small := found.split(smallMax) // small files have no ends
-		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(Read(ctx, did.expect(large), StageEnds, eng)), StageEnds))), small)
+	var copies iter.Seq[*Copy]
+	if eng.HashAll {
+		copies = found.takeRest()
+	} else { // small files have no ends
+		large := Read(ctx, did.expect(found.takeLarger(smallMax)), StageEnds, eng)
+		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(large), StageEnds))), found.takeRest())
 	}
 	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
 	for class := range Join(StageWhole, sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)) {
 		g := groupOf(slices.Collect(class))
-		if room -= groupMemory + int64(len(g.Files))*fileMemory; room < 0 {
+		if room -= g.memory(); room < 0 && eng.Memory > 0 {
 			stop()
 			return Report{}, eng.outOfMemory(found.Files)
 		}
