@@ -68,31 +68,10 @@ func (v *Inventory) makeCopies(room int64) bool {
 	return true
 }
 
-// takeLarger yields the copies that are larger than a size, in bytes, and takeRest the
-// others. Both let go of each copy, so that it can be freed before the scan ends.
-func (v *Inventory) takeLarger(size int64) iter.Seq[*Copy] {
+// split yields the copies that are larger than a size, in bytes, and the others.
+func (v *Inventory) split(size int64) (larger, others iter.Seq[*Copy]) {
 	n, _ := slices.BinarySearchFunc(v.copies, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.Size) })
-	larger := v.copies[:n]
-	v.copies = v.copies[n:]
-	return take(larger)
-}
-
-func (v *Inventory) takeRest() iter.Seq[*Copy] {
-	rest := v.copies
-	v.copies = nil
-	return take(rest)
-}
-
-// take yields copies and clears the slice.
-func take(copies []*Copy) iter.Seq[*Copy] {
-	return func(yield func(*Copy) bool) {
-		for i, c := range copies {
-			copies[i] = nil
-			if !yield(c) {
-				return
-			}
-		}
-	}
+	return slices.Values(v.copies[:n]), slices.Values(v.copies[n:])
 }
 
 // Merge adds what another walk of the same selection found. Call it before Copies.
@@ -263,10 +242,14 @@ func (t *table) copies(files []sized, inodes int) []*Copy {
 		made[f.at] = wanted
 	}
 	var paths paths
-	for k, records := range t.records {
-		for i := range records {
-			if at := k*recordsAtOnce + i; made[at] != nil {
-				made[at] = &Copy{File: t.file(uint32(at), &paths)}
+	for k := range t.records {
+		begin := k * recordsAtOnce
+		places := made[begin:min(begin+recordsAtOnce, t.files)]
+		room := make([]Copy, len(places)-count(places, nil))
+		for i := range places {
+			if places[i] != nil {
+				places[i], room = &room[0], room[1:]
+				places[i].File = t.file(uint32(begin+i), &paths)
 			}
 		}
 		t.records[k] = nil
@@ -281,6 +264,16 @@ func (t *table) copies(files []sized, inodes int) []*Copy {
 		copies = append(copies, c)
 	}
 	return copies
+}
+
+// count returns how many of all are equal to one.
+func count[T comparable](all []T, one T) (n int) {
+	for _, other := range all {
+		if other == one {
+			n++
+		}
+	}
+	return n
 }
 
 // dropUnique returns the files of each size that at least two inodes have, and how many

@@ -62,7 +62,7 @@ func sortSigned(signed iter.Seq[Signed], by Stage) iter.Seq[*Copy] {
 		}
 		copies = slices.DeleteFunc(copies, func(c *Copy) bool { return !keys.twice(by.key(c)) })
 		slices.SortFunc(copies, by.Compare)
-		take(copies)(yield)
+		slices.Values(copies)(yield)
 	}
 }
 

@@ -14,17 +14,15 @@ const (
 	programMemory = 20 << 20                 // of this process: code, heap of the program, threads
 	processMemory = 12 << 20                 // of a worker process, buffers included
 	bufferMemory  = (1 + mostTogether) << 17 // of a worker in this process that reads large files
-	copyMemory    = 128                      // of a copy, beside its paths
+	copyMemory    = 120                      // of a copy, beside its paths
 	knownMemory   = 48 + 3*8                 // of what is known of a copy, and of it in lists
 	indexMemory   = 120                      // of a copy, in an index
 	groupMemory   = 112                      // of a group, beside its files
 	fileMemory    = 88                       // of a file in a group, beside its path
 )
 
-// memory returns how much a group takes, less what its copies took.
-func (g *Group) memory() int64 {
-	return groupMemory + int64(len(g.Files))*fileMemory - int64(g.inodes)*(copyMemory+knownMemory)
-}
+// memory returns how much a group takes. Its copies are not freed before the last group.
+func (g *Group) memory() int64 { return groupMemory + int64(len(g.Files))*fileMemory }
 
 // affordable returns how many workers the memory suffices for, at least one.
 func (e *Engine) affordable() int {

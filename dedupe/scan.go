@@ -49,12 +49,11 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		found.Interrupted, found.copies = true, []*Copy{} // Recall still changes them
 	}
 	var did tally
-	var copies iter.Seq[*Copy]
-	if eng.HashAll {
-		copies = found.takeRest()
-	} else { // small files have no ends
-		large := Read(ctx, did.expect(found.takeLarger(smallMax)), StageEnds, eng)
-		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(large), StageEnds))), found.takeRest())
+	copies := found.Copies()
+	if !eng.HashAll {
+		large, small := found.split(smallMax) // small files have no ends
+		ends := Read(ctx, did.expect(large), StageEnds, eng)
+		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(ends), StageEnds))), small)
 	}
 	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
 	for class := range Join(StageWhole, sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)) {
