@@ -152,7 +152,7 @@ func (e *Engine) Validate() error {
 		return fmt.Errorf("unknown mode %q: choose %s or %s", e.Mode, Goroutines, Processes)
 	}
 	if e.MaxFiles < 0 || e.Budget < 0 || e.Memory < 0 {
-		return errors.New("a limit can't be negative: 0 is no limit")
+		return errors.New("a limit can't be negative: 0 means no limit")
 	}
 	if each, all := e.descriptors(); e.Workers*each > all {
 		return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",

@@ -246,7 +246,7 @@ func (o opened) checkEmpty() error {
 	var b [1]byte
 	n, err := read(o.fd, b[:], 0)
 	if err == nil && n > 0 {
-		err = errors.New("its size is 0 and yet it has content: its file system does not tell sizes, so it is compared with no other")
+		err = errors.New("its size is 0 but it has content: its file system does not report sizes, so it cannot be compared")
 	}
 	if err != nil {
 		return problem("read", o.Path, err)

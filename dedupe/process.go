@@ -218,7 +218,7 @@ func (q request) append(b []byte) []byte {
 
 func (q *request) parse(b []byte) error {
 	if len(b) < 2 || task(b[0]) >= tasks || b[1] > 1 {
-		return errors.New("a request for no known task")
+		return errors.New("a request for an unknown task")
 	}
 	parts, err := parseParts(b[2:])
 	if err != nil {

@@ -106,7 +106,7 @@ func (v *resolver) look(path string) (root, error) {
 	}
 	switch {
 	case err == unix.ENOTDIR && v.isFile(strings.TrimRight(path, "/")):
-		return root{}, &RootError{path, "is a file, and no directory: leave out the / at its end"}
+		return root{}, &RootError{path, "is a file, not a directory: remove the / at the end"}
 	case err == nil && link && r.isFile():
 		r.path = r.real // reading files follows no link
 	}
@@ -199,7 +199,7 @@ func (r root) check(given string, err error) (root, error) {
 	case err != nil:
 		r.real, r.err = r.path, &Problem{Op: "stat", Path: r.path, Err: cause(err)}
 	case kind != unix.S_IFDIR && kind != unix.S_IFREG:
-		return root{}, &RootError{given, "is neither a directory nor a regular file, and nothing else is ever opened"}
+		return root{}, &RootError{given, "is neither a directory nor a regular file; nothing else is ever opened"}
 	}
 	return r, nil
 }

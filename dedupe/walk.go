@@ -117,7 +117,7 @@ func (w *walker) starts(frontiers []Frontier) (starts []start, err error) {
 		case i >= 0:
 			starts = append(starts, start{&w.roots[i], f})
 		case !slices.Contains(w.sel.Roots, f.Root):
-			return nil, &RootError{f.Root, "is where a walk should go on, and none of its roots"}
+			return nil, &RootError{f.Root, "is the root of a frontier but not a root of the selection"}
 		} // else it is the same place as another root, which has its own frontiers
 	}
 	return starts, nil
