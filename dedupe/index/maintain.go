@@ -254,7 +254,7 @@ func (x *Index) Verify(ctx context.Context, sel dedupe.Selection, eng dedupe.Eng
 	s.Recall(ctx, &found)
 	known := s.knownOf(found.Copies())
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
-	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: found.Interrupted || ctx.Err() != nil} // then Recall may not have looked up all
+	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: found.Interrupted || ctx.Err() != nil} // Recall may not have looked up everything
 	wanted := max(1, int64(math.Ceil(share*float64(len(known)))))
 	for c.Read < wanted && len(known) > 0 && ctx.Err() == nil { // replaces files that cannot be read by others
 		n := min(int(wanted-c.Read), len(known))
@@ -311,7 +311,7 @@ func verify(ctx context.Context, h dedupe.Hasher, c dedupe.Copy) (right bool, _ 
 	known := c.Known
 	is := dedupe.Signed{Ends: known.Ends}
 	b := dedupe.Batch{Copies: []*dedupe.Copy{{File: c.File}}, Want: dedupe.StageEnds}
-	if known.Ends != 0 { // given as what another file has, so that all is read, but of large files
+	if known.Ends != 0 { // pass them as a peer's, so that the hasher reads the whole file unless it is large
 		b.Peers = []dedupe.Ends{known.Ends}
 		is = h.Hash(ctx, b)[0]
 	}
