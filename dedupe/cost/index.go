@@ -21,7 +21,7 @@ func (u Usage) unknown(den int64, n int64) *big.Rat {
 	return all.Mul(all, ratio(million, million-u.Index.Known))
 }
 
-// metadata is the number of metadata operations of the month, in units of den.
+// metadata is the bytes of all metadata operations of the month, in units of den.
 func (u Usage) metadata(den int64) *big.Rat {
 	operations := sum(
 		ratio(den, u.Calls, u.EFS.MetadataOperations-u.Index.OpenOperations),
