@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAccessTime holds that files and directories are read without a new access time, and
-// opened for that once.
+// TestAccessTime checks that reading files and directories keeps their access time, and
+// that each file is opened only once for that.
 func TestAccessTime(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")

@@ -73,7 +73,7 @@ func (t *table) uncountable(largest int64) (problems []*Problem) {
 	for i := range t.files {
 		if r := t.at(uint32(i)); r.size > largest {
 			problems = append(problems, &Problem{Op: "stat", Path: t.path(uint32(i)), Err: fmt.Errorf(
-				"its %d bytes bring the sum of all files to more than 2^63-1, the most that a report can hold; leave it out with a maximum size", r.size)})
+				"its %d bytes bring the sum of all files above 2^63-1, the most that a report can hold; exclude it with a maximum size", r.size)})
 		}
 	}
 	return problems

@@ -96,7 +96,7 @@ func (b *branch) hole(size int64) int64 {
 // skip hashes a hole of n bytes and reports success.
 func (h *LocalHasher) skip(ctx context.Context, b *branch, n int64) bool {
 	if b.holes += n; b.holes > maxHoles {
-		b.fail(fmt.Errorf("it has more than %d GiB of holes, which take too long to hash: leave it out with a maximum size", maxHoles>>30))
+		b.fail(fmt.Errorf("it has more than %d GiB of holes, which take too long to hash: exclude it with a maximum size", maxHoles>>30))
 		return false
 	}
 	zeros := h.block()

@@ -47,11 +47,11 @@ func (r *reader) setAside() (*aside, error) {
 func (a *aside) spill(create func() (io.ReadWriteSeeker, error)) (err error) {
 	if a.file == nil {
 		if a.file, err = create(); err != nil {
-			return fmt.Errorf("can't set files aside, whose group tells its size after them: %w", err)
+			return fmt.Errorf("can't set files aside that come before the size of their group: %w", err)
 		}
 	}
 	if _, err := a.memory.WriteTo(a.file); err != nil {
-		return fmt.Errorf("can't set files aside, whose group tells its size after them: %w", err)
+		return fmt.Errorf("can't set files aside that come before the size of their group: %w", err)
 	}
 	return nil
 }

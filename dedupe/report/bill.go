@@ -314,7 +314,7 @@ func (a *amounts) read(name string, n json.Number) *big.Rat {
 	}
 	r, ok := new(big.Rat).SetString(string(n))
 	if !ok && a.err == nil {
-		a.err = fmt.Errorf("%s is %.20q, and no number", name, string(n))
+		a.err = fmt.Errorf("%s is %.20q, not a number", name, string(n))
 	}
 	return r
 }

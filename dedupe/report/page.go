@@ -40,7 +40,7 @@ type Cursor struct {
 const maxCursorPath = 4096
 
 // errCursor rejects a next that no answer contained.
-var errCursor = errors.New("next is not one that an answer gave: send it as it was, or leave it out for the first page")
+var errCursor = errors.New("next is not from an answer: send it unchanged, or leave it out for the first page")
 
 // ParseCursor parses the result of String. "" is the zero Cursor.
 func ParseCursor(s string) (Cursor, error) {
