@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Abandoned counts the system calls that a process gave up waiting for, because their
+// Abandoned counts the system calls that a process stopped waiting for, because their
 // context ended while a mount did not answer. Each holds a thread until the mount
-// answers. A process that scans more than once shares one among its scans; its zero
-// value is ready.
+// answers. A process that scans more than once shares one Abandoned among its scans. Its
+// zero value is ready to use.
 type Abandoned struct{ calls atomic.Int64 }
 
-// maxAbandoned leaves room for the scans that run, among the 1,024 threads of an AWS
-// Lambda function.
+// maxAbandoned leaves room for running scans among the 1,024 threads of an AWS Lambda
+// function.
 const maxAbandoned = 500
 
 // admit returns an error that wraps os.ErrDeadlineExceeded if too many calls are
@@ -27,8 +27,8 @@ func (a *Abandoned) admit() error {
 	return &hungError{a.calls.Load()}
 }
 
-// hungError is the error of a scan that does not begin, because too many calls of earlier
-// ones still hang.
+// hungError is the error of a scan that may not start, because too many calls of earlier
+// scans still hang.
 type hungError struct{ calls int64 }
 
 func (e *hungError) Error() string {
@@ -37,12 +37,13 @@ func (e *hungError) Error() string {
 
 func (e *hungError) Unwrap() error { return os.ErrDeadlineExceeded }
 
-// hungAfter is how long a call is waited for after its context ended. One that is in a
-// system call on a mount that hangs can't be interrupted, and is left.
+// hungAfter is how long to wait for a call after its context ends. A system call on a
+// hung mount cannot be interrupted, so after that it is abandoned.
 const hungAfter = 250 * time.Millisecond
 
-// await runs run beside the caller until it ends, or until ctx ends and it hangs. It
-// reports which. A run that hangs counts as the number of calls that it makes at once.
+// await runs run in its own goroutine and waits until it ends, or until ctx ends and run
+// hangs. It reports whether run ended. A run that hangs counts as the number of calls it
+// makes at once.
 func (a *Abandoned) await(ctx context.Context, atOnce func() int, run func()) (finished bool) {
 	ended := make(chan struct{})
 	go func() {
@@ -70,12 +71,12 @@ func (a *Abandoned) await(ctx context.Context, atOnce func() int, run func()) (f
 	return false
 }
 
-// one is for await, of a run that makes one call at a time.
+// one is the atOnce of a run that makes one call at a time.
 func one() int { return 1 }
 
-// OpenWithin opens a directory inside Within, by a path that cannot leave it. Its error is
-// that of ctx if the file system does not answer before ctx ends, and wraps
-// os.ErrDeadlineExceeded if too many calls hung before.
+// OpenWithin opens a directory inside Within, by a path that cannot leave it. If the file
+// system does not answer before ctx ends, it returns the error of ctx. If too many
+// earlier calls hang, its error wraps os.ErrDeadlineExceeded.
 func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) {
 	a := e.Abandoned
 	if err := a.admit(); err != nil {
@@ -85,12 +86,12 @@ func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) 
 	var err error
 	finished := a.await(ctx, one, func() {
 		var fd int
-		if fd, err = (confinedDir{e.Within}).openDirectory(path); err == nil {
+		if fd, err = (confinedDir{within: e.Within}).openDirectory(path); err == nil {
 			opened <- os.NewFile(uintptr(fd), path)
 		}
 	})
 	switch {
-	case !finished: // the garbage collector closes what is opened now
+	case !finished: // the garbage collector closes the file if it opens later
 		return nil, ctx.Err()
 	case err != nil:
 		return nil, &Problem{Op: "open", Path: path, Err: err}

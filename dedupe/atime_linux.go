@@ -2,9 +2,12 @@ package dedupe
 
 import "golang.org/x/sys/unix"
 
-// keepAccessTime has reads from a descriptor, which was opened with these flags, leave
-// the time of the last access. Only the owner of a file and root may. To ask when opening
-// would take a second open where they are not, which network mounts charge for.
+// noAccessTime opens a file so that reads do not change its access time. Only the owner
+// of a file and root may ask for that.
+const noAccessTime = unix.O_NOATIME
+
+// keepAccessTime asks for the same where a file is open already, with these flags. That
+// costs a system call, but no second open where it is refused.
 func keepAccessTime(fd, flags int) {
 	unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags&unix.O_NONBLOCK|unix.O_NOATIME)
 }

@@ -3,27 +3,37 @@ package dedupe
 import (
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// confinedDir is where paths begin. The zero value is anywhere: a path means what it
-// means to the process, and only its last element may be no symbolic link.
+// confinedDir is where paths begin. With the zero value, a path means what it means to
+// the process, except that its last element must not be a symbolic link.
 //
-// Within a directory, a path can't leave it: it has no "..", is not absolute, and none
-// of its elements may be a symbolic link, also not one that is put there meanwhile. The
-// kernel sees to that, or where it can't, each element is opened from the one before.
-// What was opened in a directory that was moved out meanwhile is closed again.
+// Inside a directory, a path cannot leave it: it has no "..", is not absolute, and none
+// of its elements may be a symbolic link, not even one created meanwhile. The kernel
+// enforces that; where it cannot, each element is opened from the one before. If the
+// directory of an opened file was moved out meanwhile, the file is closed again.
 //
-// These are system calls as os makes them, without what os adds for descriptors
-// that can be polled: at a few microseconds a file, that costs as much as a
-// small read.
+// These are the system calls that os makes, without what os adds for descriptors that can
+// be polled. At a few microseconds per file, that costs as much as a small read.
 type confinedDir struct {
 	within *os.File // an open directory, or nil
+
+	// refused is set once the kernel refuses to open a file with O_NOATIME. If nil, opens
+	// do not ask for it.
+	refused *atomic.Bool
 }
 
-// open opens a path for reading, which leaves the access time.
+// open opens a path for reading. Reads leave the access time alone.
 func (p confinedDir) open(path string, flags int) (fd int, err error) {
+	if p.refused != nil && !p.refused.Load() {
+		if fd, err = p.openPath(path, flags|noAccessTime); err != unix.EPERM {
+			return fd, err
+		}
+		p.refused.Store(true)
+	}
 	if fd, err = p.openPath(path, flags); err == nil {
 		keepAccessTime(fd, flags)
 	}
@@ -72,8 +82,8 @@ func (p confinedDir) lstat(path string, st *unix.Stat_t) error {
 	return retry(func() error { return unix.Fstatat(dir, name, st, unix.AT_SYMLINK_NOFOLLOW) })
 }
 
-// checkConfined refuses paths that could leave the directory they are within, and those
-// longer than the kernel allows.
+// checkConfined refuses paths that could leave the directory, and paths longer than the
+// kernel allows.
 func checkConfined(path string) error {
 	for name := range strings.SplitSeq(path, "/") {
 		if name == "" || name == ".." || name == "." && path != "." {
@@ -86,11 +96,11 @@ func checkConfined(path string) error {
 	return nil
 }
 
-// pathMax is PATH_MAX of Linux: the bytes of a path, with the zero at its end.
+// pathMax is Linux's PATH_MAX: the bytes of a path, including the zero at its end.
 const pathMax = 4096
 
-// openStepwise opens a path below a directory one element after the other, so that none
-// is a symbolic link.
+// openStepwise opens a path below a directory one element at a time, and so follows no
+// symbolic link.
 func openStepwise(dir int, path string, flags int) (int, error) {
 	opened := -1
 	for {
@@ -126,7 +136,7 @@ func read(fd int, b []byte, offset int64) (n int, err error) {
 	return n, err
 }
 
-// retry repeats what a signal interrupted: network and FUSE mounts return EINTR
+// retry repeats a call that a signal interrupted. Network and FUSE mounts return EINTR
 // where local file systems do not.
 func retry(call func() error) error {
 	for {

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openBeneath opens a path below a directory, in one call where the kernel has
-// openat2(2): since Linux 5.6, and where no filter forbids it.
+// openBeneath opens a path below a directory, in one call if the kernel has openat2(2)
+// (Linux 5.6) and no filter forbids it.
 func openBeneath(dir int, path string, flags int) (fd int, err error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flags | unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	}
-	const tries = 100 // the kernel may want one more while others rename directories
+	const tries = 100 // the kernel may ask to retry while others rename directories
 	for range tries {
 		err = retry(func() error {
 			fd, err = unix.Openat2(dir, path, &how)
@@ -31,8 +31,8 @@ func openBeneath(dir int, path string, flags int) (fd int, err error) {
 	return fd, err
 }
 
-// holds reports whether an open file or directory is in the directory now. Where there
-// is no /proc to tell, it is believed.
+// holds reports whether an open file or directory is still inside the directory. Without
+// /proc it cannot tell, and returns true.
 func (p confinedDir) holds(fd int) bool {
 	if p.within == nil {
 		return true

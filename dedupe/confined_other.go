@@ -8,7 +8,7 @@ func openBeneath(dir int, path string, flags int) (int, error) {
 	return openStepwise(dir, path, flags)
 }
 
-// holds is true: this system is not asked.
+// holds returns true: this system cannot tell.
 func (confinedDir) holds(int) bool { return true }
 
 func pathOf(int) (string, error) { return "", errors.ErrUnsupported }

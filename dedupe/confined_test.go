@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// secrets makes a tree to be within, with every way out of it that a tree can
-// hold, and beside it what must not be seen: files that are equal to some inside.
+// secrets makes a tree to scan within, with every kind of way out. Next to it are files
+// that must not be seen and that equal some inside.
 func secrets(t *testing.T) (within *os.File) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -66,14 +66,14 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// leadsOut are paths that name, or would name, something outside a root.
+// leadsOut is paths that name, or would name, something outside a root.
 var leadsOut = []string{
 	"..", "../out", "sub/../../out", "/", "/etc/passwd", "out", "out/secret", "secret", "absolute", "inside", "sub/up/../../out",
 	"sub/root/etc", "sub/proc", "magic", "self-link/a", "a/../../out", "./../out", "sub//b", "sub/./b", "./a", "a/", "", "a\x00b",
 	"in", strings.Repeat("sub/", 2000), "sub/up/a", "...", "nowhere", "a/b",
 }
 
-// TestWithinLeadsNowhere checks that such paths are all alike: not there.
+// TestWithinLeadsNowhere checks that all such paths look as if they did not exist.
 func TestWithinLeadsNowhere(t *testing.T) {
 	within := secrets(t)
 	for _, path := range leadsOut {
@@ -85,7 +85,7 @@ func TestWithinLeadsNowhere(t *testing.T) {
 	}
 }
 
-// FuzzPlace looks any path up within a directory: what is found is inside.
+// FuzzPlace looks up any path within a directory. Whatever it finds must be inside.
 func FuzzPlace(f *testing.F) {
 	for _, path := range append(leadsOut, ".", "a", "sub/b") {
 		f.Add(path)
@@ -117,7 +117,7 @@ func FuzzPlace(f *testing.F) {
 	}
 	defer within.Close()
 	f.Fuzz(func(t *testing.T, path string) {
-		fd, err := confinedDir{within}.open(path, unix.O_NONBLOCK)
+		fd, err := confinedDir{within: within}.open(path, unix.O_NONBLOCK)
 		if err != nil {
 			return
 		}
@@ -132,8 +132,8 @@ func FuzzPlace(f *testing.F) {
 	})
 }
 
-// TestWithinSwap scans while directories and files are swapped with links that
-// lead out: nothing from there is ever in a group or named.
+// TestWithinSwap scans while directories and files are swapped with links that lead out.
+// Nothing from outside may be in a group or named.
 func TestWithinSwap(t *testing.T) {
 	within := secrets(t)
 	write(t, random(3000), "in/swapped/secret", "in/swapped/deep/secret")
@@ -183,8 +183,8 @@ func TestMaxFiles(t *testing.T) {
 	}
 }
 
-// TestLinkedRoot checks that a file named by a symbolic link is read: its user
-// named it.
+// TestLinkedRoot checks that a root that is a symbolic link to a file is read, because
+// the user named it.
 func TestLinkedRoot(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "dir/a", "b")

@@ -10,28 +10,26 @@ import (
 )
 
 const (
-	// bufferSize is what is read at once, at most: so read(2) is at its fastest,
-	// and what it read is compared or hashed while it is in the processor's cache.
+	// bufferSize is the most to read at once. At this size read(2) is fastest, and the
+	// data is still in the processor's cache when it is compared or hashed.
 	bufferSize = 128 << 10
 
-	// cachedBlocks is how many buffers full a LocalHasher remembers: 8 MiB.
+	// cachedBlocks is how many blocks a LocalHasher remembers: 8 MiB.
 	cachedBlocks = 64
 
-	// cachedMin and cachedMax are the shortest and the longest content that is
-	// remembered, in bytes. A shorter one is hashed as fast as it is looked up, a
-	// longer one would push out too many others.
+	// cachedMin and cachedMax bound the size of remembered content, in bytes. Shorter
+	// content is hashed as fast as it is looked up; longer content would evict too much.
 	cachedMin = 1 << 10
 	cachedMax = mediumMax
 
-	// cachedAlike is how many contents of one size are remembered. Each costs the
-	// files of that size a comparison, which most often ends at the first byte.
+	// cachedAlike is how many contents of one size are remembered. Each costs every file
+	// of that size a comparison, which usually ends at the first byte.
 	cachedAlike = 8
 )
 
 type block [bufferSize]byte
 
-// content is the bytes of a file, in blocks that are full but for the last, and
-// their digest.
+// content is the bytes of a file and their digest. All blocks but the last are full.
 type content struct {
 	size   int64
 	digest Digest
@@ -41,26 +39,27 @@ type content struct {
 	forgotten bool
 }
 
-// contentCache remembers contents that were hashed lately, for files of their size to
-// be compared with: equal bytes have equal digests, and comparing takes a
-// fraction of the time. It owns all memory that files are read into and uses it
-// again and again. Its zero value is ready.
+// contentCache remembers recently hashed contents, so that files of the same size can be
+// compared with them. Equal bytes have equal digests, and comparing takes a fraction of
+// the time. It owns and reuses all memory that files are read into. Its zero value is
+// ready to use.
 type contentCache struct {
-	// sparing is for one of many processes: nothing is remembered of a size before
-	// it is met twice in turn, and so nothing in those that read one file.
+	// sparing is for one of many worker processes: it remembers content only after two
+	// files of one size in a row. A worker that reads a single file remembers nothing.
 	sparing bool
 
-	most int // blocks, but for the one in each reading; 0: cachedBlocks
+	most int // most blocks, not counting the one in each reading; 0 means cachedBlocks
 
 	mu       sync.Mutex
-	contents []*content // the one that served last comes last
-	blocks   int        // that exist, but for the one in each reading
+	contents []*content // least recently used first
+	blocks   int        // that exist, not counting the one in each reading
 	free     []*block
 	idle     []*reading
 	lastSize int64
 }
 
-// begin returns a reading, to be ended, of a file, or one that is only to be hashed.
+// begin returns a reading for a file of a size. With onlyHash it neither compares nor
+// remembers. The caller passes the reading to end.
 func (r *contentCache) begin(size int64, onlyHash bool) *reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,8 +89,8 @@ func (r *contentCache) take() *reading {
 	return in
 }
 
-// end ends a reading. What it read is remembered under its digest, if it was
-// hashed and done is set.
+// end ends a reading. If done is set and the content was hashed, end remembers it under
+// its digest.
 func (r *contentCache) end(in *reading, d Digest, done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,14 +112,14 @@ func (r *contentCache) end(in *reading, d Digest, done bool) {
 	r.idle = append(r.idle, in)
 }
 
-// served puts off the time at which a content is forgotten.
+// served marks a content as the most recently used.
 func (r *contentCache) served(c *content) {
 	if i := slices.Index(r.contents, c); i >= 0 {
 		r.contents = append(slices.Delete(r.contents, i, i+1), c)
 	}
 }
 
-// remember adds a content, unless another reading was faster.
+// remember adds a content, unless another reading added it first.
 func (r *contentCache) remember(c *content) {
 	first, alike := 0, 0
 	for i := len(r.contents) - 1; i >= 0; i-- {
@@ -168,24 +167,24 @@ func (r *contentCache) lend() *block {
 	return b
 }
 
-// reading is a file on its way. Its bytes are compared with contents of its size;
-// from where none of these equals it, it is hashed.
+// reading is a file being read. Its bytes are compared with remembered contents of its
+// size; once none matches, they are hashed.
 type reading struct {
 	cache  *contentCache
-	buffer *block // what was read of the present block of the file
+	buffer *block // the current block of the file
 	blake3 *blake3.Hasher
-	alike  []*content // of its size
-	equal  int        // how many of them, the first, equal it so far
+	alike  []*content // contents of its size
+	equal  int        // the first equal of alike match it so far
 
 	size     int64
 	remember bool
 	blocks   []*block // to be remembered
 }
 
-// space is where to read what follows the first pos bytes of the file.
+// space returns where to read the bytes that follow the first pos.
 func (in *reading) space(pos int64) []byte { return in.buffer[pos%bufferSize:] }
 
-// add takes the n bytes that were read after the first pos into space.
+// add takes n bytes that were read into space(pos).
 func (in *reading) add(pos int64, n int) {
 	offset := int(pos % bufferSize)
 	read := in.buffer[offset : offset+n]
@@ -206,7 +205,7 @@ func (in *reading) add(pos int64, n int) {
 	}
 }
 
-// put adds bytes that were read before, after the first pos.
+// put adds bytes the caller already has, at pos.
 func (in *reading) put(pos int64, b []byte) {
 	for len(b) > 0 {
 		n := copy(in.space(pos), b)
@@ -215,7 +214,7 @@ func (in *reading) put(pos int64, b []byte) {
 	}
 }
 
-// compare drops the contents that do not have read at pos.
+// compare drops the contents that differ from read at pos.
 func (in *reading) compare(pos int64, read []byte) {
 	for i := 0; i < in.equal; {
 		c := in.alike[i]
@@ -228,8 +227,8 @@ func (in *reading) compare(pos int64, read []byte) {
 	}
 }
 
-// resume hashes the blocks that the file shares with a content from which it
-// turned out to differ.
+// resume hashes the blocks before the position at which the file turned out to differ
+// from a remembered content.
 func (in *reading) resume(shared []*block) {
 	for _, b := range shared {
 		in.blake3.Write(b[:])
@@ -243,7 +242,7 @@ func (in *reading) resume(shared []*block) {
 	}
 }
 
-// digest returns that of all that was added, and whether it took hashing.
+// digest returns the digest of everything added, and whether it was computed by hashing.
 func (in *reading) digest() (d Digest, hashed bool) {
 	if in.equal > 0 {
 		return in.alike[0].digest, false
@@ -252,8 +251,8 @@ func (in *reading) digest() (d Digest, hashed bool) {
 	return d, true
 }
 
-// lend returns a block for what is to be remembered. If there is none, nothing
-// is.
+// lend returns a block for content to remember. If none is free, the reading is not
+// remembered.
 func (in *reading) lend() *block {
 	b := in.cache.lend()
 	in.remember = b != nil

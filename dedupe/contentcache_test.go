@@ -14,9 +14,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// TestComparing hashes files that differ from each other in every place at which
-// comparing could go wrong, many at once, more than are remembered: each digest
-// is that of its bytes, and each file is read once.
+// TestComparing hashes many files at once, more than the cache remembers, that differ
+// wherever comparing could go wrong. Each digest must be right, and each file read once.
 func TestComparing(t *testing.T) {
 	sizes := []int{
 		cachedMin - 1, cachedMin, cachedMin + 1, bufferSize - 1, bufferSize, bufferSize + 1,
@@ -86,8 +85,8 @@ func hashEach(t *testing.T, h Hasher, files []File, goroutines int, want map[str
 	return did
 }
 
-// checkCache checks that all memory is where it can be used again, each block
-// once, and that what is remembered has its own digest.
+// checkCache checks that each block is free or in a content, exactly once, and that each
+// content has the right digest.
 func checkCache(t *testing.T, r *contentCache, readings int) {
 	t.Helper()
 	seen := make(map[*block]bool)
@@ -118,8 +117,8 @@ func checkCache(t *testing.T, r *contentCache, readings int) {
 	}
 }
 
-// TestComparingSparing checks that a process that reads one file of a size
-// remembers none.
+// TestComparingSparing checks that a process that reads one file of a size remembers
+// nothing.
 func TestComparingSparing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	write(t, random(bufferSize), path)
@@ -134,8 +133,8 @@ func TestComparingSparing(t *testing.T) {
 	}
 }
 
-// TestChangedWhileCompared changes a file between two reads of it that were
-// equal to another's content.
+// TestChangedWhileCompared changes a file between two reads that matched another's
+// content.
 func TestChangedWhileCompared(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "file"), filepath.Join(dir, "other")
@@ -146,7 +145,7 @@ func TestChangedWhileCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := &midway{Context: t.Context(), looks: 2, then: func() {
-		if err := os.WriteFile(path, bytes.Clone(content), 0o666); err != nil { // the same bytes, but written
+		if err := os.WriteFile(path, bytes.Clone(content), 0o666); err != nil { // the same bytes, but written again
 			t.Fatal(err)
 		}
 	}}
@@ -157,7 +156,7 @@ func TestChangedWhileCompared(t *testing.T) {
 	checkCache(t, &h.cache, 1)
 }
 
-// BenchmarkComparing reads files of which each equals another, as in a group.
+// BenchmarkComparing reads files that all have an equal, as in a group.
 func BenchmarkComparing(b *testing.B) {
 	for _, size := range []int{512, cachedMin, 4 << 10, 32 << 10, 1 << 20} {
 		for _, hashAll := range []bool{true, false} {
@@ -181,8 +180,8 @@ func BenchmarkComparing(b *testing.B) {
 	}
 }
 
-// BenchmarkRemembering reads files of one size that are all different: what
-// remembering them costs, and is worth nothing.
+// BenchmarkRemembering reads files of one size that all differ. It shows the cost of
+// remembering them in vain.
 func BenchmarkRemembering(b *testing.B) {
 	for _, size := range []int{cachedMin, 4 << 10, 32 << 10, 1 << 20} {
 		for _, hashAll := range []bool{true, false} {

@@ -7,11 +7,10 @@ import (
 	"slices"
 )
 
-// countable returns the bytes of all files, each inode once, and the largest size that
-// files may have for that sum to fit in 63 bits. Larger ones are not in the sum. Files
-// are those of shared sizes, sorted as copies does; only they can be names of an inode
-// that has another: a hard link, or a name in a directory that was found twice, as under
-// a bind mount.
+// countable returns the bytes of all files, each inode once, and the largest file size
+// for which that sum fits in 63 bits. Larger files are not in the sum. Files must be
+// those that share a size, sorted as copies does. Only they can be names of an inode with
+// another name: a hard link, or a directory found twice, as under a bind mount.
 func (t *table) countable(files []sized) (bytes, largest int64) {
 	var high, low uint64
 	for _, records := range t.records {
@@ -37,8 +36,8 @@ func addTo(low, high, n uint64) (uint64, uint64) {
 	return low, high + carry
 }
 
-// countFromBelow is countable where not all files are: it counts the smaller ones first.
-// Files of one size are counted all or none, because they may be equal.
+// countFromBelow does the same when the sum overflows: it counts the smaller files first.
+// It counts all files of one size or none, because they may be equal.
 func (t *table) countFromBelow(files []sized) (bytes, largest int64) {
 	inodes := make(map[int64]uint64) // by size
 	for _, records := range t.records {
@@ -66,8 +65,7 @@ func (t *table) countFromBelow(files []sized) (bytes, largest int64) {
 	return bytes, largest
 }
 
-// uncountable returns the problems of files that are larger than the largest that can
-// be counted.
+// uncountable returns the problems of files larger than the largest that can be counted.
 func (t *table) uncountable(largest int64) (problems []*Problem) {
 	if largest == math.MaxInt64 {
 		return nil
@@ -75,7 +73,7 @@ func (t *table) uncountable(largest int64) (problems []*Problem) {
 	for i := range t.files {
 		if r := t.at(uint32(i)); r.size > largest {
 			problems = append(problems, &Problem{Op: "stat", Path: t.path(uint32(i)), Err: fmt.Errorf(
-				"its %d bytes bring the sum of all files to more than 2^63-1, the most that a report can hold; leave it out with a maximum size", r.size)})
+				"its %d bytes bring the sum of all files above 2^63-1, the most that a report can hold; exclude it with a maximum size", r.size)})
 		}
 	}
 	return problems

@@ -9,7 +9,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// TestCPU checks that BLAKE3 is told what the processor can do: if not, it would be
+// TestCPU checks that BLAKE3 knows what the processor can do. Otherwise it would be
 // several times slower, and no other test would notice.
 func TestCPU(t *testing.T) {
 	info, err := os.ReadFile("/proc/cpuinfo")

@@ -1,21 +1,21 @@
-// Package dedupe finds groups of identical files, exactly, on file systems
-// where every open is a round trip and every byte read is on a bill.
+// Package dedupe finds groups of identical files, exactly, on file systems where every
+// open costs a round trip and every byte read costs money.
 //
-// A scan has stages, and each is a function that one process, a pool or many machines
-// can run:
+// A scan runs in stages. Each stage is a function that one process, a pool or many
+// machines can run:
 //
 //	Walk   roots and directories → Inventory, which yields the copies that share a size
-//	Read   copies → signed, by the ends of the files
-//	Join   signed → classes of copies that may still be equal
-//	Read   copies → signed, by all of each file
-//	Join   signed → classes that are equal: the groups
+//	Read   copies → signed copies, by the ends of the files
+//	Join   signed copies → classes that may still be equal
+//	Read   copies → signed copies, by the whole files
+//	Join   signed copies → classes that are equal: the groups
 //
-// [Scan] is just these, measured. A [Selection] says what to scan and can be sent to
-// other machines; an [Engine] says how, and stays where it is.
+// [Scan] runs these stages and measures them. A [Selection] says what to scan and can be
+// sent to other machines. An [Engine] says how to scan and never leaves the process.
 //
-// Reading is the work of a [Hasher]. There are two: [LocalHasher] reads in this
-// process, the other hands files to a pool of worker processes. The same code drives
-// both, so that the modes differ in nothing else.
+// A [Hasher] does the reading. There are two: [LocalHasher] reads in this process; the
+// other passes files to a pool of worker processes. The same code drives both, so the
+// modes differ in nothing else.
 //
 //	selection.go        what to scan, and its JSON
 //	filter.go           which files count: sizes and globs
@@ -23,30 +23,30 @@
 //	scan.go             the stages in order, and what they used
 //	roots.go            where a walk starts: roots as the kernel resolves them
 //	walk.go             roots and frontiers → files
-//	abandoned.go        system calls that hang, left behind when the context ends
+//	abandoned.go        hung system calls, left behind when the context ends
 //	listing_*.go        the entries of a directory
-//	inventory.go        all files that were found, in few bytes each → copies
+//	inventory.go        all files found, in a few bytes each → copies
 //	countable.go        the bytes of all files, each inode once
 //	maybeduplicated.go  keys added more than once
 //	read.go             copies → signed copies
-//	schedule.go         who reads which files, and together with which others
-//	join.go             signed copies → classes, and groups
+//	schedule.go         which worker reads which files together
+//	join.go             signed copies → classes and groups
 //	hasher.go           one file → its digest, and proof that it did not change
-//	contentcache.go     what was hashed lately, for others to be compared with
-//	ends.go             files of one size: their ends, and more only where these are alike
+//	contentcache.go     recently hashed contents, to compare others with
+//	ends.go             files of one size: their ends, and the rest only if these match
 //	ends_*.go           no read-ahead for ends
 //	lockstep.go         large files of one size, block by block
-//	atime_*.go          reads that leave the access time
+//	atime_*.go          reads that leave the access time alone
 //	holes_*.go          where a sparse file has data
-//	confined*.go        where paths begin, and what keeps them inside it
-//	process.go          the same in worker processes, over package pool
+//	confined*.go        opening paths inside a directory they cannot leave
+//	process.go          hashing in worker processes, over package pool
 //	timestamp.go        times as file systems keep them
 //
-// The package imports nothing above it: only package pool, which knows nothing of files,
-// and package mount, which knows nothing of scans.
+// Of this module the package imports only package pool, which knows nothing of files, and
+// packages memory and mount, which know nothing of scans.
 //
-// Paths are strings of any bytes; how to write those that are not text is for
-// those who write them.
+// Paths are strings of any bytes. Whoever writes them out decides how to write bytes that
+// are not text.
 package dedupe
 
 import (
@@ -65,8 +65,8 @@ type Digest [32]byte
 // String returns the digest as 64 hexadecimal digits.
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
-// File is a regular file as Walk found it. Hashing a file proves that it is
-// still the same: same inode, size and times.
+// File is a regular file as Walk found it. Hashing a file proves that it is still the
+// same: same inode, size and times.
 type File struct {
 	Path       string
 	Size       int64 // bytes
@@ -75,15 +75,15 @@ type File struct {
 	ModTime    Timestamp
 	ChangeTime Timestamp // no program can set it back
 
-	// Links and Allocated describe the inode when it was found. They are not part of
-	// its identity: writing back a file may change what is allocated.
-	Links     uint32 // names of the inode, wherever they are
+	// Links and Allocated describe the inode when it was found. They are not part of its
+	// identity: writing cached data back to disk may change what is allocated.
+	Links     uint32 // names of the inode, inside or outside the roots
 	Allocated int64  // bytes on the file system; fewer than Size where the file is sparse
 }
 
-// inode identifies the inode behind a path. The times are part of it, because
-// the inode numbers of some network mounts can't be trusted alone: taking two
-// files for one is the worse mistake.
+// inode identifies the inode behind a path. It includes the times, because some network
+// mounts have inode numbers that cannot be trusted alone, and taking two files for one is
+// the worse mistake.
 type inode struct {
 	device, number      uint64
 	modTime, changeTime Timestamp
@@ -117,11 +117,11 @@ type Copy struct {
 	Known      *Known   // nil if nothing is known
 }
 
-// Known is what an index or an earlier stage found out about the content of a file.
+// Known is what an index or an earlier stage learned about a file's content.
 type Known struct {
-	Ends    Ends   // zero if they are not known
-	Digest  Digest // zero if it is not known
-	Counted bool   // the work that this took, or spared, is counted already
+	Ends    Ends   // zero if unknown
+	Digest  Digest // zero if unknown
+	Counted bool   // the work this took or saved is already counted
 }
 
 // known returns what is known of a copy.
@@ -138,19 +138,19 @@ type Group struct {
 	Digest Digest
 	Files  []File // hard links included; sorted by path
 
-	// Reclaimable is the size of all copies but one. A copy with names outside the group
-	// frees nothing, so it is the one to keep, and no other of its kind counts.
+	// Reclaimable is the total size of all copies but one. A copy with names outside the
+	// group frees nothing: it is the one to keep, and any others like it do not count.
 	Reclaimable int64
 
 	// ReclaimableAllocated is the most that deleting copies can free on the file system:
-	// all of the group but the copy that must stay.
+	// everything the group occupies except the copy to keep.
 	ReclaimableAllocated int64
 
-	inodes int // how many inodes the files are; 0 if they were not counted
+	inodes int // number of inodes; 0 if not counted
 }
 
-// HardLinks tells for each of Files whether it is a further link to the inode
-// of an earlier one, and so no copy of its own.
+// HardLinks reports for each of Files whether it links to the inode of an earlier one,
+// and so is no copy of its own.
 func (g Group) HardLinks() []bool {
 	links := make([]bool, len(g.Files))
 	if g.inodes == len(g.Files) {
@@ -178,44 +178,43 @@ func (g Group) Copies() int64 {
 	return copies
 }
 
-// Problem is a file or directory that could not be read, or that changed while
-// it was, with the operation that failed and why.
+// Problem is a file or directory that could not be read or that changed meanwhile, with
+// the failed operation and the cause.
 type Problem = fs.PathError
 
-// Stats is what a scan found and what finding it took.
+// Stats is what a scan found, and what that took.
 type Stats struct {
-	Files       int64 // regular files found that pass the filter
+	Files       int64 // regular files that pass the filter
 	Bytes       int64 // their content, each inode once
 	Directories int64 // directories listed
 
 	Work // what reading took
 
 	DuplicateGroups  int64
-	DuplicateFiles   int64 // copies beyond the first of each group; hard links are no copies
+	DuplicateFiles   int64 // copies beyond the first of each group; hard links do not count
 	ReclaimableBytes int64
 
 	Elapsed         time.Duration // from the start of the walk to the last digest
 	CPU             time.Duration // user and system, of this process and its workers
-	CPUUnknown      bool          // something else ran in this process meanwhile, and CPU is 0; see Engine.Alone
-	PeakMemory      int64         // bytes, of this process and its workers together; see memory.Peak
-	WorkerProcesses int64         // worker processes started, replacements included
+	CPUUnknown      bool          // another scan ran in this process meanwhile, so CPU is 0; see Engine.Alone
+	PeakMemory      int64         // bytes, this process and its workers together; see memory.Peak
+	WorkerProcesses int64         // started, including replacements
 }
 
-// Work counts what a Hasher did, where it did it; nothing in it is computed
-// from the sizes of files.
+// Work counts what a Hasher did, as it did it. Nothing in it is derived from file sizes.
 type Work struct {
 	Opens       int64
 	BytesRead   int64
 	FilesHashed int64 // files whose whole content was hashed
 
-	// FilesCompared is files that were not hashed, because they equal, byte for
-	// byte, one that was. Which these are, and how many, is a matter of chance.
+	// FilesCompared counts files not hashed because they equal, byte for byte, one that
+	// was. Which files these are, and how many, depends on timing.
 	FilesCompared int64
 
 	FilesKnown int64 // files whose digest was known without reading; see Engine.Recall
 
-	// OpensSpared and BytesSpared are what reading would have taken where a digest
-	// was known.
+	// OpensSpared and BytesSpared are what reading the files with known digests would
+	// have taken.
 	OpensSpared, BytesSpared int64
 }
 
@@ -229,33 +228,33 @@ func (w *Work) add(v Work) {
 	w.BytesSpared += v.BytesSpared
 }
 
-// Report is the answer of a scan.
+// Report is the result of a scan.
 type Report struct {
-	Roots    []string // as given, sorted, each once
+	Roots    []string // as given, sorted, without repeats
 	Mode     Mode
 	Workers  int
-	Groups   []Group // by reclaimable bytes, the largest first, then by digest
+	Groups   []Group // largest reclaimable first, then by digest
 	Problems []*Problem
 	Stats    Stats
-	Complete bool // all was read: no problem, no interruption
+	Complete bool // everything was read: no problem, no interruption
 
-	// Interrupted tells that the context ended before all was read. One that ended
-	// later changes nothing.
+	// Interrupted means the context ended before everything was read. If it ended later,
+	// this is false.
 	Interrupted bool
 
-	// Index is how an index of digests was used; nil for a scan without one. Whoever
-	// sets Engine.Recall sets it.
+	// Index says how an index of digests was used; nil for a scan without one. The caller
+	// that sets Engine.Recall sets it.
 	Index *IndexUse
 
 	Reason      string             // why Complete is false; empty if it is true
 	Started     time.Time          // when the scan began
 	Finished    time.Time          // when it had read the last file
-	FileSystems []mount.FileSystem // of the roots, in the order of Roots; none of a scan within a directory
+	FileSystems []mount.FileSystem // of Roots, in the same order; none for a scan within a directory
 	Skipped     []Skipped          // by path
-	Filter      Filter             // what was asked for
+	Filter      Filter             // as requested
 }
 
-// The reasons for which a report is not complete, the most important first.
+// The reasons why a report is incomplete, most important first.
 const (
 	ReasonDeadline    = "deadline"    // its context's deadline passed
 	ReasonInterrupted = "interrupted" // its context was cancelled
@@ -263,7 +262,7 @@ const (
 	ReasonProblems    = "problems"    // something could not be read
 )
 
-// Skipped is a directory or file that a rule left out of a scan.
+// Skipped is a file or directory that a rule left out of the scan.
 type Skipped struct {
 	Path string
 	Rule string // one_file_system, own_output or pseudo_file_system
@@ -271,8 +270,8 @@ type Skipped struct {
 
 // IndexUse tells whether a scan used an index.
 type IndexUse struct {
-	Used bool   // for some of the directories at least
-	Why  string // it was not used for all of them; empty if it was
+	Used bool   // for at least some of the directories
+	Why  string // why it was not used for all of them; empty if it was
 }
 
 // Files yields the files of all groups.

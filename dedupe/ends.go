@@ -8,9 +8,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Ends is checksums of the ends of a file: of its first 32 KiB, and of its last, which
-// are zero if they were not read. Files whose ends differ differ; that they have the
-// same proves nothing.
+// Ends holds the checksums of a file's first and last 32 KiB. The checksum of the last is
+// zero if it was not read. Files with different ends differ; equal ends prove nothing.
 type Ends uint64
 
 func endsOf(first, last []byte) Ends { return Ends(checksum(first))<<32 | Ends(checksum(last)) }
@@ -25,9 +24,9 @@ func checksum(b []byte) uint32 {
 func (e Ends) first() uint32 { return uint32(e >> 32) }
 func (e Ends) last() uint32  { return uint32(e) }
 
-// Key is the part of the ends of a file that depends on nothing but the file, so it can
-// be a shuffle key: equal files of one size have one key, whoever read them, and
-// together with which others. Files with one key may still differ by Like.
+// Key is the part of the ends that depends only on the file, so it can be a shuffle key.
+// Equal files of one size have the same key, no matter who read them or together with
+// what. Files with the same key may still differ by Like.
 func (e Ends) Key(size int64) uint64 {
 	if size > mediumMax {
 		return uint64(e)
@@ -41,28 +40,28 @@ func (e Ends) Like(other Ends) bool {
 }
 
 const (
-	// endSize is how much is read of a file at an end: the least that EFS meters of
-	// a READ.
+	// endSize is how many bytes to read at each end: the least that EFS meters for a
+	// READ.
 	endSize = 32 << 10
 
-	// smallMax is how long a small file is, at most. All of it is its ends: what
-	// follows them would be metered as much as they are.
+	// smallMax is the largest size of a small file. Its ends are the whole file: EFS
+	// would meter the rest as much as the ends.
 	smallMax = 64 << 10
 
-	// mediumMax is how long a file is, at most, that is still open when its ends have
-	// been compared. To open a large one again is next to nothing.
+	// mediumMax is the largest size of a file that stays open until its ends are
+	// compared. Opening a larger file again costs next to nothing by comparison.
 	mediumMax = 2 << 20
 
-	// lastFrom is how long a file is, at least, whose last bytes are looked at before
-	// what is between them and its first ones: then nothing is metered twice.
+	// lastFrom is the smallest size at which to read the last bytes before the middle.
+	// From this size on, that meters no byte twice.
 	lastFrom = 3 * endSize
 )
 
-// Large tells of a file of more than 2 MiB. Both its ends are read in any case, because
-// files that share one often differ in the other.
+// Large reports whether a file is larger than 2 MiB. Both ends of a large file are always
+// read, because files that share one end often differ in the other.
 func (f File) Large() bool { return f.Size > mediumMax }
 
-// EndsLength returns how many bytes are read of the ends of a file, at least.
+// EndsLength returns the least number of bytes that reading a file's ends takes.
 func (f File) EndsLength() int64 {
 	switch {
 	case f.Size <= smallMax:
@@ -73,25 +72,24 @@ func (f File) EndsLength() int64 {
 	return endSize
 }
 
-// candidate is a file of which the first bytes were read, or both ends.
+// candidate is a file whose first bytes, or both ends, were read.
 type candidate struct {
 	member
 	room    [2 * endSize]byte
 	ends    int  // bytes of room that were read
-	waiting bool // for another with these ends, while it is open
+	waiting bool // open, waiting for another file with the same ends
 }
 
 func (c *candidate) first() []byte { return c.room[:endSize] }
 func (c *candidate) last() []byte  { return c.room[endSize:c.ends] }
 
-// hashEnds reads on in a file as soon as there is another with its ends; until then
-// the file waits, open. Of those with the same first bytes it compares the last ones,
-// too, before what is between.
+// hashEnds keeps each file open until it meets another with the same ends, then reads the
+// rest of both. If the first bytes match, it compares the last bytes before the middle.
 //
-// Where most have one, those that are left over are likely to have theirs among the
-// others of their size: it reads on in them, too, which spares opening them again.
+// If most files of the batch have a match, the others probably match files outside the
+// batch. It reads those to the end, too, which saves opening them again.
 func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
-	var seen []*candidate // with ends that differ
+	var seen []*candidate // with distinct ends
 	for i := range signed {
 		c := h.candidate(ctx, &signed[i])
 		like := h.meet(ctx, c, seen)
@@ -124,8 +122,8 @@ func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 	}
 }
 
-// candidate opens a file and reads its ends, or the first. If that fails, it does not
-// wait.
+// candidate opens a file and reads its first bytes, or both ends if it is large. If that
+// fails, the candidate is not waiting.
 func (h *LocalHasher) candidate(ctx context.Context, answer *Signed) *candidate {
 	f := answer.File
 	c, _ := h.candidates.Get().(*candidate)
@@ -146,8 +144,7 @@ func (h *LocalHasher) candidate(ctx context.Context, answer *Signed) *candidate 
 	return c
 }
 
-// readEnd reads the end at pos, and reports whether it could. If not, the file waits
-// no more.
+// readEnd reads the end at pos and reports success. On failure it closes the file.
 func (h *LocalHasher) readEnd(ctx context.Context, c *candidate, pos int64, op string) bool {
 	err := h.fill(ctx, &c.member, c.room[c.ends:c.ends+endSize], pos)
 	if changed := c.stayed(op); changed != nil {
@@ -162,14 +159,14 @@ func (h *LocalHasher) readEnd(ctx context.Context, c *candidate, pos int64, op s
 	return true
 }
 
-// last reads the last bytes of a file, if it waits and they are worth it.
+// last reads the last bytes of a waiting file, if it is long enough for that to pay off.
 func (h *LocalHasher) last(ctx context.Context, c *candidate) {
 	if c.waiting && c.ends == endSize && c.Size >= lastFrom {
 		h.readEnd(ctx, c, c.Size-endSize, "read")
 	}
 }
 
-// meet returns the one of seen that has the ends of c.
+// meet returns the candidate in seen that has the same ends as c.
 func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate) *candidate {
 	for _, d := range seen {
 		if c.answer.Problem != nil || d.answer.Problem != nil || !bytes.Equal(c.first(), d.first()) {
@@ -184,7 +181,7 @@ func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate)
 	return nil
 }
 
-// known reports whether one of peers may have the ends of c.
+// known reports whether one of peers may have the same ends as c.
 func (h *LocalHasher) known(ctx context.Context, c *candidate, peers []Ends) bool {
 	if len(peers) == 0 || !slices.ContainsFunc(peers, endsOf(c.first(), c.last()).Like) {
 		return false
@@ -193,7 +190,7 @@ func (h *LocalHasher) known(ctx context.Context, c *candidate, peers []Ends) boo
 	return slices.ContainsFunc(peers, endsOf(c.first(), c.last()).Like)
 }
 
-// readOn reads what of a waiting file is not its ends, unless it is large.
+// readOn reads the rest of a waiting file, unless it is large, then closes it.
 func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
 	if c.waiting && !c.Large() {
 		moreThanEnds(c.fd)
@@ -204,7 +201,7 @@ func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
 	c.leave()
 }
 
-// leave closes a file that waits, and says what its ends are.
+// leave closes a waiting file and records its ends.
 func (c *candidate) leave() {
 	if !c.waiting {
 		return

@@ -2,13 +2,13 @@ package dedupe
 
 import "golang.org/x/sys/unix"
 
-// onlyEnds tells the kernel that no more than the ends of an open file will be
-// read. Otherwise it reads ahead, up to 15 MiB on EFS, and all of that is metered.
+// onlyEnds tells the kernel that only the ends of an open file will be read. Otherwise
+// the kernel reads ahead, up to 15 MiB on EFS, and EFS meters all of it.
 func onlyEnds(fd int) {
-	unix.Fadvise(fd, 0, 0, unix.FADV_RANDOM) // advice: where it fails, nothing is wrong
+	unix.Fadvise(fd, 0, 0, unix.FADV_RANDOM) // only advice: failing does no harm
 }
 
-// moreThanEnds takes that back.
+// moreThanEnds turns read-ahead back on.
 func moreThanEnds(fd int) {
 	unix.Fadvise(fd, 0, 0, unix.FADV_NORMAL)
 }

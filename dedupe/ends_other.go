@@ -2,7 +2,7 @@
 
 package dedupe
 
-// Advice is of use on network mounts that meter reads, which Linux has.
+// Only network mounts that meter reads need the advice, and those are on Linux.
 
 func onlyEnds(int) {}
 

@@ -14,8 +14,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// variant is content of a size that differs from that of other variants at one byte:
-// the first, or the last of its first ones, the one behind it, or the last.
+// variant returns content of a size. Variants differ in one byte: the first byte, the
+// last of the first end, the one after it, or the last of the file.
 func variant(size, kind int) []byte {
 	content := random(size)
 	if kind > 0 {
@@ -25,8 +25,8 @@ func variant(size, kind int) []byte {
 	return content
 }
 
-// TestHashEnds has some files of a size hashed together, in both modes, and knows
-// from their bytes which are alike, and how far they are read.
+// TestHashEnds hashes files of one size together, in both modes. It checks which have
+// equal ends, and how far each is read, against their bytes.
 func TestHashEnds(t *testing.T) {
 	pooled := testPool(t, "hasher")
 	for seed := range uint64(20) {
@@ -92,9 +92,9 @@ func TestHashEnds(t *testing.T) {
 	}
 }
 
-// TestMediumAgainstBytes scans size classes of all the sizes at which something
-// changes, larger than are hashed together, and compares with what was written. What
-// is opened and read is the same in both modes, whatever the number of workers.
+// TestMediumAgainstBytes scans size classes around every threshold, with more files than
+// are hashed together, and compares the groups with what was written. Both modes must
+// open and read the same, with any number of workers.
 func TestMediumAgainstBytes(t *testing.T) {
 	dir := t.TempDir()
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -130,9 +130,9 @@ func ofSizes(n int, sizes ...int64) (copies []*Copy) {
 	return copies
 }
 
-// TestBatches holds which files of a size have their ends compared: all of a few, and
-// of many each with its counterpart in a copied directory, where inodes come in the
-// same order. All workers together take every file once.
+// TestBatches checks which files of a size are compared by their ends: all if they are
+// few; otherwise each with its counterpart in a copied directory, whose inodes come in
+// the same order. Together the workers take every file once.
 func TestBatches(t *testing.T) {
 	for n := range 100 {
 		if n < 2 {
@@ -167,8 +167,8 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// TestHashEndsProblems has files among alike ones that can't be read, before and after
-// their ends were; the others have their digest all the same.
+// TestHashEndsProblems has files among equal ones that fail before or after their ends
+// were read. The others must still get their digest.
 func TestHashEndsProblems(t *testing.T) {
 	content := random(2 * bufferSize)
 	for name, spoil := range map[string]func(path string) error{
@@ -177,7 +177,7 @@ func TestHashEndsProblems(t *testing.T) {
 		"rewritten": func(path string) error { return os.WriteFile(path, content, 0o666) },
 	} {
 		for bad := range 4 {
-			for after := range 6 { // looks between two reads
+			for after := range 6 { // number of context checks between two reads
 				dir := t.TempDir()
 				var files []File
 				for i := range 4 {
@@ -211,8 +211,8 @@ func TestHashEndsProblems(t *testing.T) {
 	}
 }
 
-// TestKnownTakesNoShare holds that files of which all is known leave the others to all
-// workers.
+// TestKnownTakesNoShare checks that files that are fully known do not reduce the number
+// of workers for the others.
 func TestKnownTakesNoShare(t *testing.T) {
 	copies := ofSizes(8, mediumMax+1)
 	for _, c := range ofSizes(1000, mediumMax+1) {
@@ -231,7 +231,7 @@ func TestKnownTakesNoShare(t *testing.T) {
 }
 
 // BenchmarkEnds scans files of one size that differ in their first bytes, and pairs of
-// equal ones.
+// equal files.
 func BenchmarkEnds(b *testing.B) {
 	const files, size = 200, 300 << 10
 	for name, kinds := range map[string]int{"differ": files, "pairs": files / 2} {

@@ -24,79 +24,79 @@ const (
 )
 
 const (
-	// DefaultWorkers suits a network mount: at a millisecond a round trip, 64
-	// in flight read some 500 MiB/s of 1 MiB files and 10,000 small files a
+	// DefaultWorkers suits a network mount: at one millisecond per round trip, 64
+	// requests in flight read about 500 MiB/s of 1 MiB files, or 10,000 small files per
 	// second, which is what one client of Amazon EFS can take.
 	DefaultWorkers = 64
 
-	// MaxWorkers is below the 1,024 file descriptors, processes and threads that
-	// an AWS Lambda function has.
+	// MaxWorkers is below the 1,024 file descriptors, processes and threads that an AWS
+	// Lambda function has.
 	MaxWorkers = 1000
 )
 
-// Engine says how to scan: the resources of this machine, its limits, and who is told
-// what. It never leaves the process; what to scan is a Selection.
+// Engine says how to scan: this machine's resources, limits and hooks. It never leaves
+// the process. What to scan is a Selection.
 type Engine struct {
 	Mode    Mode
-	Workers int // files and directories in flight at most, 1 to MaxWorkers
+	Workers int // most files and directories in flight, 1 to MaxWorkers
 
-	// HashAll hashes the whole of every file that shares its size: no ends are looked
-	// at first, and no file is compared instead. So both modes do the same.
+	// HashAll hashes the whole of every file that shares its size. It neither looks at
+	// ends first nor compares files instead, so both modes do the same work.
 	HashAll bool
 
-	// Hasher reads files. If it is nil, Read starts one for Mode, and ends it.
+	// Hasher reads files. If nil, Read starts one for Mode, and stops it.
 	Hasher Hasher
 
-	// Within, if it is set, is an open directory. Roots are relative to it, as are
-	// the paths of the report, and nothing outside it is opened or looked at: no
-	// path leads out, and no symbolic link is followed, not even a root.
+	// Within, if set, is an open directory. Roots and the paths in the report are
+	// relative to it. The scan opens and looks at nothing outside it: no path leads out,
+	// and no symbolic link is followed, not even if it is a root.
 	Within *os.File
 
-	// Abandoned bounds the calls that hang after their scans ended. Whoever scans more
-	// than once in a process sets it, the same for all scans; nil is no bound.
+	// Abandoned bounds the calls still hanging from earlier scans. A process that scans
+	// more than once shares one among all scans. Nil means no bound.
 	Abandoned *Abandoned
 
-	// MaxFiles is how many files a walk may find; 0 for any number. More are an error.
+	// MaxFiles is the most files a walk may find; more are an error. 0 means no limit.
 	MaxFiles int64
 
-	// Budget is how many files and directories a walk finds, about, before it stops
-	// and returns what is left; 0 for any number.
+	// Budget is roughly how many files and directories a walk finds before it stops and
+	// returns the frontiers left. 0 means no limit.
 	Budget int64
 
-	// Memory is how many bytes this process and its workers may use; 0 for any number. It
-	// bounds the number of workers. A scan that would need more fails with
-	// ErrTooManyFiles.
+	// Memory is how many bytes this process and its workers may use; 0 means no limit. It
+	// bounds the number of workers. A scan that needs more fails with ErrTooManyFiles.
 	Memory int64
 
-	// Worker is the command of a worker process, one that calls RunWorker; nil is this
-	// program itself. Only the mode Processes needs it.
+	// Worker returns the command of a worker process: a program that calls RunWorker. If
+	// nil, it is this program. Only the mode Processes uses it.
 	Worker func() *exec.Cmd
 
-	// Ignore is the caller's own files, which the walk must not find: the one that the
-	// report is about to be written to, an index and the like.
+	// Ignore lists the caller's own files, such as the report it will write and the
+	// index. The walk leaves them out.
 	Ignore []os.FileInfo
 
-	// Recall, if it is set, is called once, between the walk and the first reading. It
-	// notes in the inventory's copies what an index knows of them.
+	// Recall, if set, is called once, after the walk and before the first read. It fills
+	// in what an index knows about the inventory's copies.
 	Recall func(context.Context, *Inventory)
 
-	// Remember, if it is set, is told of every batch of files that was signed, and when
-	// reading it began by Now. It is called from many goroutines.
+	// Remember, if set, is called with every signed batch, and with the time by Now at
+	// which reading it began. It is called from many goroutines.
 	Remember func(ctx context.Context, begun time.Time, signed []Signed)
 
-	// Now is the clock for Remember; nil is time.Now.
+	// Now is the clock for Remember. Nil means time.Now.
 	Now func() time.Time
 
-	// Alone, if it is set, is asked when all is read whether nothing else, such as another
-	// scan, has run in this process since the scan began. The kernel counts the CPU time of
-	// a process as a whole: what of it was the scan's is not known otherwise.
+	// Alone, if set, is called after the last read. It reports whether no other scan ran
+	// in this process meanwhile. The kernel counts CPU time per process, so two scans at
+	// once cannot be told apart.
 	Alone func() bool
 
-	// Observe, if it is set, is told of every step, by one goroutine at a time.
+	// Observe, if set, is called with every step, from one goroutine at a time.
 	Observe func(Event)
 
-	// Read, if it is set, is told of bytes as they are read, from many goroutines:
-	// with the mode Processes, of each file when it is done.
+	// Read, if set, is called with the number of bytes after each read, from many
+	// goroutines. In the mode Processes it is called once per file, when the file is
+	// done.
 	Read func(bytes int64)
 }
 
@@ -105,16 +105,17 @@ type Stage string
 
 const (
 	StageWalk  Stage = "walk"
-	StageEnds  Stage = "ends" // of files that are not small; all of those with equal ends, unless they are large
+	StageEnds  Stage = "ends" // of files that are not small; also the rest of files with equal ends, unless they are large
 	StageWhole Stage = "whole"
 )
 
-// Event is a step of a scan: in StageWalk files that were found; in the others
-// first how much there is to be read, then what was done to read one file.
+// Event is a step of a scan. In StageWalk it counts files found. In the other stages the
+// first event says how much there is to read; each later one is the work of reading one
+// file.
 type Event struct {
 	Stage Stage
-	Files int64 // found, or to be read
-	Bytes int64 // to be read
+	Files int64 // found, or to read
+	Bytes int64 // to read
 	Work  Work
 }
 
@@ -140,7 +141,7 @@ func (e *Engine) ignores(st *unix.Stat_t) bool {
 	return false
 }
 
-// Validate returns what is wrong with the engine, in words for its user.
+// Validate returns an error if a setting is out of range, worded for the user.
 func (e *Engine) Validate() error {
 	if e.Workers < 1 || e.Workers > MaxWorkers {
 		return fmt.Errorf("%d workers: choose 1 to %d", e.Workers, MaxWorkers)
@@ -151,7 +152,7 @@ func (e *Engine) Validate() error {
 		return fmt.Errorf("unknown mode %q: choose %s or %s", e.Mode, Goroutines, Processes)
 	}
 	if e.MaxFiles < 0 || e.Budget < 0 || e.Memory < 0 {
-		return errors.New("a limit can't be negative: 0 is no limit")
+		return errors.New("a limit can't be negative: 0 means no limit")
 	}
 	if each, all := e.descriptors(); e.Workers*each > all {
 		return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
@@ -160,18 +161,18 @@ func (e *Engine) Validate() error {
 	return nil
 }
 
-// FittingWorkers returns DefaultWorkers, or as many as the limit of file descriptors
-// allows.
+// FittingWorkers returns DefaultWorkers, or fewer if the limit on file descriptors
+// requires it.
 func (e *Engine) FittingWorkers() int {
 	each, all := e.descriptors()
 	return max(min(DefaultWorkers, all/each), 1)
 }
 
-// reservedTasks covers the threads that the runtime starts besides those of workers.
+// reservedTasks covers the threads the runtime starts besides those of workers.
 const reservedTasks = 8
 
-// crowdedWorkers returns how many of the workers can run where the system lets this user
-// or container have few more processes and threads: one at least.
+// crowdedWorkers returns how many of the workers can run under the limits on processes
+// and threads of this user or container. It returns at least one.
 func (e *Engine) crowdedWorkers() int {
 	each := 1
 	if e.Mode == Processes {
@@ -180,16 +181,15 @@ func (e *Engine) crowdedWorkers() int {
 	return min(e.Workers, max((pool.TasksLeft()-reservedTasks)/each, 1))
 }
 
-// reservedDescriptors covers stdio, the output file and the runtime, with room to
-// spare.
+// reservedDescriptors covers stdio, the output file and the runtime, with room to spare.
 const reservedDescriptors = 32
 
-// descriptors returns how many file descriptors a worker takes in this process at
-// least, and how many there are for all of them.
+// descriptors returns the fewest file descriptors a worker takes in this process, and how
+// many there are for all workers.
 func (e *Engine) descriptors() (each, all int) {
 	each = 1 // its open file or directory
 	if e.Within != nil {
-		each = 3 // and the directory that holds it, and the one before
+		each = 3 // plus its directory and the parent of that
 	}
 	if e.Mode == Processes {
 		each = max(each, pool.Descriptors)
@@ -201,12 +201,12 @@ func (e *Engine) descriptors() (each, all int) {
 	return each, int(min(limit.Cur, 1<<20)) - reservedDescriptors
 }
 
-// mostTogether bounds how many files of a size are read together: of what is equal, an
-// eighth is hashed at most, the rest compared.
+// mostTogether is the most files of one size to read together. At this number, at most an
+// eighth of equal content is hashed; the rest is compared.
 const mostTogether = 8
 
-// batchLimit is how many files of a size a worker may have open at once. It is the same
-// in both modes, because it decides which are opened again.
+// batchLimit is how many files of one size a worker may have open at once. It is the same
+// in both modes, because it decides which files are opened twice.
 func (e *Engine) batchLimit() int {
 	if e.HashAll {
 		return 1
@@ -217,8 +217,8 @@ func (e *Engine) batchLimit() int {
 	return min(max(all/max(e.Workers, 1)-each+1, 1), mostTogether)
 }
 
-// start returns a hasher for the engine's mode, which has no use for more workers than
-// files, and what ends it and tells what its processes used.
+// start returns a hasher for the engine's mode, with no more workers than files. Calling
+// stop ends it and returns what its processes used.
 func (e *Engine) start(files int) (h Hasher, stop func() pool.Usage) {
 	if e.Mode != Processes {
 		return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}, func() pool.Usage { return pool.Usage{} }

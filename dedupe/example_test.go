@@ -14,7 +14,7 @@ import (
 	"efsdedupe/dedupe/report"
 )
 
-// A scan names the files that are identical.
+// A scan lists the files that are identical.
 func ExampleScan() {
 	dir := makeFiles()
 	defer os.RemoveAll(dir)
@@ -60,7 +60,7 @@ func ExampleScan_index() {
 	// groups: 1
 }
 
-// A saved report can be read again, in any size, and converted to another format.
+// A saved report of any size can be read again and converted to another format.
 func Example_readReport() {
 	dir := makeFiles()
 	defer os.RemoveAll(dir)

@@ -17,14 +17,14 @@ import (
 	"efsdedupe/fixtures/efs"
 )
 
-// faulty shows src with faults until the test ends.
+// faulty mounts src with faults until the test ends.
 func faulty(t *testing.T, src string, fault func(context.Context, *efs.Call) syscall.Errno) string {
 	t.Helper()
 	dst, _ := mounted(t, src, efs.Options{Fault: fault})
 	return dst
 }
 
-// mounted shows src as on EFS until the test ends.
+// mounted mounts src as on EFS until the test ends.
 func mounted(t *testing.T, src string, o efs.Options) (dst string, mount *efs.FileSystem) {
 	t.Helper()
 	dst = filepath.Join(t.TempDir(), "mnt")
@@ -43,13 +43,13 @@ func mounted(t *testing.T, src string, o efs.Options) (dst string, mount *efs.Fi
 	return dst, mount
 }
 
-// TestEndsMetered has EFS count what reading the ends of files takes: not a byte
-// beside them, and the least that is metered. What is read on in is read once.
+// TestEndsMetered lets EFS count what reading the ends of files takes: no byte more, and
+// the least that is metered. Whatever is read further is read once.
 func TestEndsMetered(t *testing.T) {
 	const files = 5
 	for name, test := range map[string]struct {
 		size, differ int   // where
-		reads, bytes int64 // of each file; into how many READs the middle is divided is the kernel's affair
+		reads, bytes int64 // of each file; the kernel decides into how many READs it divides the middle
 	}{
 		"large files that differ at the end":     {4 << 20, 4<<20 - 1, 2, 2 * endSize},
 		"medium files that differ at the start":  {300 << 10, 0, 1, endSize},
@@ -78,7 +78,7 @@ func TestEndsMetered(t *testing.T) {
 	}
 }
 
-// everyOther fails every other call about a file.
+// everyOther fails every other call on a file.
 func everyOther(errno syscall.Errno) func(context.Context, *efs.Call) syscall.Errno {
 	var mu sync.Mutex
 	failed := make(map[efs.Call]bool)
@@ -95,16 +95,16 @@ func everyOther(errno syscall.Errno) func(context.Context, *efs.Call) syscall.Er
 	}
 }
 
-// mountFault is what a fault in the file "bad" makes of a scan.
+// mountFault is a fault in the file "bad", and its effect on a scan.
 type mountFault struct {
 	fault   func(context.Context, *efs.Call) syscall.Errno
-	op, err string // of the problem; none if empty
+	op, err string // of the problem; empty if there is none
 	changed bool
 	read    int64 // bytes of the bad file
 }
 
-// TestMountFaults scans a mount on which a file of four fails, in every way that
-// EFS does; both modes say the same of it.
+// TestMountFaults scans a mount on which one of four files fails, in every way that EFS
+// fails. Both modes must report the same.
 func TestMountFaults(t *testing.T) {
 	src := t.TempDir()
 	content := random(3*bufferSize + 1000)

@@ -12,19 +12,18 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// Filter says which files count. Its zero value takes every file, empty ones
-// too, and enters every directory.
+// Filter says which files count. Its zero value takes every file, even empty ones, and
+// enters every directory.
 //
-// Globs are those of doublestar: * ? [a-z] {a,b}, and ** for any number of
-// directories. One without a slash is matched against the name alone, at any
-// depth; one with a slash against the whole path below the root, or if it is absolute
-// and leads below the root against the absolute path. One that ends in a slash matches
-// directories only.
+// Globs are those of doublestar: * ? [a-z] {a,b}, and ** for any number of directories. A
+// glob without a slash matches the name, at any depth. A glob with a slash matches the
+// path below the root; if it is absolute and leads below the root, it matches the
+// absolute path. A glob that ends in a slash matches directories only.
 type Filter struct {
 	MinSize int64    // bytes
-	MaxSize int64    // bytes; 0 for no limit
-	Include []string // a file must match one of these, if there are any
-	Exclude []string // no file matches any of these, and no directory is entered that does
+	MaxSize int64    // bytes; 0 means no limit
+	Include []string // if not empty, a file must match one of these
+	Exclude []string // a file that matches is left out; a directory that matches is not entered
 }
 
 func (f Filter) validate() error {
@@ -78,11 +77,11 @@ func matches(globs []string, rel string, directory bool) bool {
 	return false
 }
 
-// mostAlternatives is how many globs those of a filter may stand for, besides themselves.
+// mostAlternatives is the most extra globs that the braces of a filter may expand to.
 const mostAlternatives = 1000
 
-// plain returns the same filter without alternatives in braces, with which matching takes
-// exponential time, or says which glob is bad.
+// plain returns the filter with braces expanded, because matching them takes exponential
+// time. Its error names the bad glob.
 func (f Filter) plain() (Filter, error) {
 	room := mostAlternatives
 	for _, globs := range []*[]string{&f.Include, &f.Exclude} {
@@ -108,7 +107,7 @@ func (f Filter) plain() (Filter, error) {
 	return f, nil
 }
 
-// shorten leaves out the end of a glob that is too long for a message.
+// shorten cuts off the end of a glob that is too long for a message.
 func shorten(g string) string {
 	if len(g) > 100 {
 		return g[:100] + "..."
@@ -116,12 +115,12 @@ func shorten(g string) string {
 	return g
 }
 
-// expand returns the globs without alternatives that a valid one stands for, each once.
-// It gives up when there are more than room beyond one.
+// expand returns the distinct brace-free globs that a valid glob stands for. It gives up
+// at more than room besides the first.
 func expand(glob string, room int) (plain []string, ok bool) {
 	type partly struct {
 		glob string
-		from int // no alternatives begin before
+		from int // no brace opens before this offset
 	}
 	todo, seen := []partly{{glob, 0}}, make(map[partly]bool)
 	for work := 10 * (room + 1); len(todo) > 0; work-- {
@@ -147,7 +146,7 @@ func expand(glob string, room int) (plain []string, ok bool) {
 	return plain, true
 }
 
-// nextBrace returns where the next alternatives begin, or the end of the glob.
+// nextBrace returns the offset of the next opening brace, or the length of the glob.
 func nextBrace(glob string, at int) int {
 	for at < len(glob) && glob[at] != '{' {
 		at = after(glob, at)
@@ -155,7 +154,8 @@ func nextBrace(glob string, at int) int {
 	return at
 }
 
-// splitBraces returns the alternatives that begin at an offset, and the offset after them.
+// splitBraces returns the alternatives in the braces at an offset, and the offset after
+// them.
 func splitBraces(glob string, open int) (alternatives []string, end int) {
 	depth, start := 0, open+1
 	for at := open; at < len(glob); at = after(glob, at) {
@@ -173,10 +173,10 @@ func splitBraces(glob string, open int) (alternatives []string, end int) {
 			}
 		}
 	}
-	return append(alternatives, glob[start:]), len(glob) // which no valid glob has
+	return append(alternatives, glob[start:]), len(glob) // never reached for a valid glob
 }
 
-// after returns the offset after what begins at one: an escaped byte, a class or a byte.
+// after returns the offset after an escaped byte, a class or a byte.
 func after(glob string, at int) int {
 	switch glob[at] {
 	case '\\':
@@ -191,7 +191,7 @@ func after(glob string, at int) int {
 	return min(at+1, len(glob))
 }
 
-// canMatch returns an error if no path below a root can match a glob without alternatives.
+// canMatch returns an error if a brace-free glob cannot match any path below a root.
 func canMatch(glob string) error {
 	const advice = "a glob is matched against a name, or against the path below the root if it has a slash"
 	if strings.Trim(glob, "/") == "" {
@@ -206,9 +206,9 @@ func canMatch(glob string) error {
 	return nil
 }
 
-// below returns a plain filter as it is below a root: globs that are absolute and lead
-// below the root become relative to it. The others stay; a slash in front only says that
-// they are about the path.
+// below returns a plain filter with globs relative to a root: an absolute glob that leads
+// below the root becomes relative to it. Others stay; a leading slash only says that they
+// match the path.
 func (f Filter) below(r *root) (Filter, error) {
 	if !strings.HasPrefix(r.real, "/") {
 		return f, nil

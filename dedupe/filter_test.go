@@ -9,7 +9,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// FuzzExpand holds that a glob matches what those without alternatives match that it
+// FuzzExpand checks that a glob matches the same as the globs without braces that it
 // stands for.
 func FuzzExpand(f *testing.F) {
 	for _, seed := range [][2]string{{"*.{a,b}", "x.b"}, {"{a,{b,c}}/**", "c"}, {"a{,/**}/b", "a/x/b"}, {`{\,,[{]}`, "{"}, {`[!{]{\{,}}`, "x{"}, {"{**/x,y}", "a/x"}, {"{}", "a"}, {"{a,b}{c,{d,}}", "b"}} {
@@ -26,7 +26,7 @@ func FuzzExpand(f *testing.F) {
 		got := slices.ContainsFunc(plain, func(g string) bool { return doublestar.MatchUnvalidated(g, name) })
 		want := doublestar.MatchUnvalidated(glob, name)
 		if got && !want && strings.Contains(glob, "*") {
-			return // doublestar does not see that a * may be nothing where braces follow
+			return // doublestar misses that * may match nothing before braces
 		}
 		if got != want {
 			t.Errorf("%q matches %q: %v, those it stands for, %q: %v", glob, name, want, plain, got)
@@ -34,8 +34,8 @@ func FuzzExpand(f *testing.F) {
 	})
 }
 
-// TestHostileGlobs has globs with which matching would take longer than the universe has
-// been there: they are taken apart in few steps, or refused.
+// TestHostileGlobs has globs that would take longer to match than the age of the
+// universe. They must expand in few steps, or be refused.
 func TestHostileGlobs(t *testing.T) {
 	name := strings.Repeat("a", 255)
 	for glob, refused := range map[string]bool{

@@ -7,18 +7,18 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// Hasher signs batches of files. It is called from many goroutines.
+// Hasher signs batches of files. It must be safe for concurrent use.
 //
-// A digest is that of the file as it was found: a file that changed, shrank, grew,
-// vanished or was replaced since, or while it was read, has a problem that wraps
-// ErrChanged.
+// A digest is that of the file as the walk found it. If the file changed, shrank, grew,
+// vanished or was replaced before reading ended, its problem wraps ErrChanged.
 type Hasher interface {
-	// Hash returns what became of each copy of a batch, in order, and what it took. It
-	// changes no copy.
+	// Hash returns the result for each copy of a batch, in order. It must not modify the
+	// copies.
 	Hash(context.Context, Batch) []Signed
 }
 
@@ -26,42 +26,42 @@ type Hasher interface {
 type Batch struct {
 	Copies []*Copy
 
-	// Want is StageEnds for the ends of files that are not small, or StageWhole. If ends
-	// are wanted, files that have the same ends as another get their digest, too, unless
-	// they are large: so each is opened once.
+	// Want is StageEnds or StageWhole. With StageEnds, no file is small; a file whose
+	// ends match another's also gets its digest, unless it is large, so that each is
+	// opened once.
 	Want Stage
 
-	More  bool   // there are more files of this size
-	Peers []Ends // of some of these, as far as they are known
+	More  bool   // other files of this size exist outside the batch
+	Peers []Ends // the known ends of some of those files
 
-	room []Signed // for the answer, if it is long enough
+	room []Signed // reused for the answer if it is long enough
 }
 
-// ErrChanged is wrapped by the Problem of a file that did not stay as it was
-// found until its reading ended.
+// ErrChanged is wrapped by the Problem of a file that changed between the walk and the
+// end of reading it.
 var ErrChanged = errors.New("changed during the scan")
 
-// LocalHasher reads and hashes files in this process. Its zero value is ready.
+// LocalHasher reads and hashes files in this process. Its zero value is ready to use.
 type LocalHasher struct {
-	// Read, if it is set, is told of the bytes of each read as it is made, from
-	// many goroutines.
+	// Read, if set, is called after each read with the number of bytes, from many
+	// goroutines.
 	Read func(bytes int64)
 
-	// Within, if it is set, is the open directory that paths are relative to, and
-	// can't leave.
+	// Within, if set, is the open directory that paths are relative to and cannot leave.
 	Within *os.File
 
-	// HashAll has every file hashed, where otherwise one that equals another, which
-	// was hashed lately, byte for byte, has its digest by that.
+	// HashAll hashes every file. Otherwise a file byte-identical to one already hashed is
+	// not hashed again.
 	HashAll bool
 
 	cache      contentCache
-	blocks     sync.Pool // of *block, for files that are read in step
-	candidates sync.Pool // of *candidate
+	blocks     sync.Pool   // of *block, for reading in lockstep
+	candidates sync.Pool   // of *candidate
+	refused    atomic.Bool // see confinedDir
 }
 
-// Hash implements Hasher. Large files that are wanted as a whole are read in lockstep:
-// where several may be equal, that is cheaper.
+// Hash implements Hasher. It reads whole large files in lockstep, which is cheaper when
+// several may be equal.
 func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 	signed := slices.Grow(b.room[:0], len(b.Copies))[:len(b.Copies)]
 	for i, c := range b.Copies {
@@ -84,10 +84,10 @@ func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 	return signed
 }
 
-// hashWhole takes one open, and reads each byte once.
+// hashWhole opens a file once and reads each byte once.
 //
-// Before more than one buffer full is read, the file must be as it was found. To read
-// less is hardly more than to ask: then all is asked after it.
+// If the file is longer than one buffer, it first checks that the file has not changed. A
+// shorter file costs hardly more to read than to check, so it is checked only afterwards.
 func (h *LocalHasher) hashWhole(ctx context.Context, s *Signed) {
 	o, err := h.open(s.File, &s.Work)
 	if err != nil {
@@ -108,8 +108,9 @@ func (h *LocalHasher) hashWhole(ctx context.Context, s *Signed) {
 	s.fail(err)
 }
 
-// digest reads what is between the first and the last bytes of a file, and returns the
-// digest. Op is what is told to have failed if the file is not what was found.
+// digest reads a file between its first and last bytes, which the caller has, and returns
+// the digest of the whole. If the file has changed, the problem names op as the operation
+// that failed.
 func (h *LocalHasher) digest(ctx context.Context, o opened, first, last []byte, op string, w *Work) (d Digest, err error) {
 	in := h.cache.begin(o.Size, h.HashAll)
 	defer func() { h.cache.end(in, d, err == nil) }()
@@ -162,19 +163,20 @@ func (h *LocalHasher) told(bytes int) {
 	}
 }
 
-// opened is a file that is open, to be closed.
+// opened is an open file. The caller closes it.
 type opened struct {
 	File
 	at confinedDir
 	fd int
 
-	// What is known of its holes: from asked to dataFrom is one, from there to dataTo is
+	// What is known of its holes: asked to dataFrom is a hole, dataFrom to dataTo is
 	// data.
 	asked, dataFrom, dataTo int64
 }
 
-// hole returns how many bytes of a hole there are at pos. It asks the file system only of
-// files that take less than their size, and are not small: these cost nothing to read.
+// hole returns the length of the hole at pos, or 0. It asks the file system only about
+// files that occupy less than their size and are not small; small files cost nothing
+// extra to read.
 func (o *opened) hole(pos int64) int64 {
 	switch {
 	case o.Allocated >= o.Size || o.Size <= smallMax:
@@ -186,7 +188,7 @@ func (o *opened) hole(pos int64) int64 {
 	return max(o.dataFrom-pos, 0)
 }
 
-// skip adds the zeros of a hole, up to end, and returns how many.
+// skip adds the zeros of a hole, up to end, and returns how many it added.
 func (o *opened) skip(in *reading, pos, end int64) int64 {
 	space := in.space(pos)
 	n := min(end-pos, int64(len(space)))
@@ -196,8 +198,8 @@ func (o *opened) skip(in *reading, pos, end int64) int64 {
 }
 
 func (h *LocalHasher) open(f File, w *Work) (opened, error) {
-	at := confinedDir{h.Within}
-	fd, err := at.open(f.Path, unix.O_NONBLOCK) // should it have become a FIFO: don't wait for a writer
+	at := confinedDir{h.Within, &h.refused}
+	fd, err := at.open(f.Path, unix.O_NONBLOCK) // if it has become a FIFO, don't wait for a writer
 	if err != nil {
 		return opened{}, problem("open", f.Path, err)
 	}
@@ -207,9 +209,9 @@ func (h *LocalHasher) open(f File, w *Work) (opened, error) {
 
 func (o opened) close() { unix.Close(o.fd) }
 
-// stayed returns how the file, which was opened or read, is not what was found any
-// more. It asks by descriptor, which is cheaper than by path: that a file was removed
-// or replaced, too, shows in its ctime. Only then its path tells more.
+// stayed returns an error if the open file is no longer the one the walk found. It asks
+// by descriptor, which is cheaper than by path; ctime also shows that a file was removed
+// or replaced. Only if something changed does it look at the path, to say what.
 func (o opened) stayed(op string) error {
 	var now unix.Stat_t
 	if err := unix.Fstat(o.fd, &now); err != nil {
@@ -228,7 +230,7 @@ func (o opened) stayed(op string) error {
 	return problem(op, o.Path, why)
 }
 
-// read adds what is at pos in a file, not beyond end, and returns how many bytes.
+// read reads at pos, not beyond end, adds the bytes to in, and returns how many.
 func (o opened) read(in *reading, pos, end int64) (int, error) {
 	space := in.space(pos)
 	k, err := read(o.fd, space[:min(end-pos, int64(len(space)))], pos)
@@ -241,12 +243,12 @@ func (o opened) read(in *reading, pos, end int64) (int, error) {
 	return k, err
 }
 
-// checkEmpty returns an error if a file of size 0 has content, as those of /proc have.
+// checkEmpty returns an error if a file of size 0 has content, as files in /proc do.
 func (o opened) checkEmpty() error {
 	var b [1]byte
 	n, err := read(o.fd, b[:], 0)
 	if err == nil && n > 0 {
-		err = errors.New("its size is 0 and yet it has content: its file system does not tell sizes, so it is compared with no other")
+		err = errors.New("its size is 0 but it has content: its file system does not report sizes, so it cannot be compared")
 	}
 	if err != nil {
 		return problem("read", o.Path, err)
@@ -258,7 +260,7 @@ func (f File) ended(pos int64) error {
 	return fmt.Errorf("%w: it ended after %d of %d bytes", ErrChanged, pos, f.Size)
 }
 
-// unchanged compares a file with what the walk knew of it.
+// unchanged compares a file with what the walk found.
 func (f File) unchanged(now *unix.Stat_t) error {
 	g := newFile(f.Path, now)
 	g.Links, g.Allocated = f.Links, f.Allocated
@@ -276,7 +278,7 @@ func (f File) unchanged(now *unix.Stat_t) error {
 // Find describes the file at a path, as Walk would. Its error is a *Problem.
 func (h *LocalHasher) Find(path string) (File, error) {
 	var st unix.Stat_t
-	if err := (confinedDir{h.Within}).lstat(path, &st); err != nil {
+	if err := (confinedDir{within: h.Within}).lstat(path, &st); err != nil {
 		return File{}, &Problem{Op: "stat", Path: path, Err: err}
 	}
 	return newFile(path, &st), nil
@@ -295,10 +297,11 @@ func newFile(path string, st *unix.Stat_t) File {
 	}
 }
 
-// allocated is how many bytes a file takes on its file system. A number that no file
-// system of today can hold, as FUSE programs may give, is not believed: sums must fit.
+// allocated returns how many bytes a file occupies on its file system. FUSE programs may
+// return numbers that no real file system could hold; it ignores those, because sums must
+// not overflow.
 func allocated(st *unix.Stat_t) int64 {
-	const block, most = 512, 1 << 46 // POSIX leaves the unit open; on Linux and macOS it is 512
+	const block, most = 512, 1 << 46 // POSIX leaves the unit open; Linux and macOS use 512
 	if st.Blocks < 0 || st.Blocks > most {
 		return st.Size
 	}
@@ -307,8 +310,8 @@ func allocated(st *unix.Stat_t) int64 {
 
 func timestamp(t unix.Timespec) Timestamp { return Timestamp{int64(t.Sec), int32(t.Nsec)} }
 
-// problem names the path and the operation that failed. What the walk saw and
-// is gone, or is no longer of its kind, has changed.
+// problem names the path and the failed operation. If the file vanished or became another
+// kind of file since the walk, the problem wraps ErrChanged.
 func problem(op, path string, err error) *Problem {
 	switch err {
 	case unix.ENOENT, unix.ESTALE:
@@ -319,7 +322,7 @@ func problem(op, path string, err error) *Problem {
 	return &Problem{Op: op, Path: path, Err: err}
 }
 
-// asProblem returns an error as the problem of a file.
+// asProblem returns err as the problem of a file.
 func asProblem(path string, err error) *Problem {
 	if p := (*Problem)(nil); errors.As(err, &p) {
 		return p

@@ -11,8 +11,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// TestDigests compares with digests that b3sum printed, of files of every size
-// at which something changes: chunks of BLAKE3, the read buffer, the ends.
+// TestDigests compares with digests from b3sum, for files of every size at which
+// something changes: BLAKE3 chunks, the read buffer, the ends.
 func TestDigests(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	h := new(LocalHasher)
@@ -43,8 +43,8 @@ func TestDigests(t *testing.T) {
 	}
 }
 
-// midway is a context that calls a function when a Hasher looks, between two
-// reads, whether it is cancelled.
+// midway is a context that calls a function when a Hasher checks, between two reads,
+// whether it is cancelled.
 type midway struct {
 	context.Context
 	looks int

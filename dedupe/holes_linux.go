@@ -2,8 +2,8 @@ package dedupe
 
 import "golang.org/x/sys/unix"
 
-// nextData returns where the next data of an open file begins, at pos or after it, and
-// where the next hole after that does. It may take holes for data, but no data for holes.
+// nextData returns where the next data of an open file begins, at or after pos, and where
+// the hole after that begins. It may report a hole as data, but never data as a hole.
 // Source: lseek(2), SEEK_DATA and SEEK_HOLE.
 func nextData(fd int, pos, size int64) (from, to int64) {
 	from, err := seek(fd, pos, unix.SEEK_DATA)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sparse writes content to a file, without its zeros where sparse is set.
+// sparse writes content to a file. If sparse is set, it leaves holes for zeros.
 func sparse(t *testing.T, path string, content []byte, sparse bool) {
 	t.Helper()
 	write(t, nil, path)
@@ -37,8 +37,8 @@ func sparse(t *testing.T, path string, content []byte, sparse bool) {
 	}
 }
 
-// TestHoles hashes sparse and dense files of one size together and alone: digests are
-// those of the content, and holes are not read.
+// TestHoles hashes sparse and dense files of one size, together and alone. The digests
+// must be those of the content, and holes must not be read.
 func TestHoles(t *testing.T) {
 	for seed := range uint64(12) {
 		size := []int{smallMax + 5, 700_000, mediumMax + 1, 5<<20 + 77}[seed%4]
@@ -86,8 +86,8 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// TestHugeHoles scans files whose holes would take years to hash, and days: they are
-// problems at once. So are those that are too large to be added up.
+// TestHugeHoles scans files whose holes would take days or years to hash. They must
+// become problems at once, and so must files too large to add up.
 func TestHugeHoles(t *testing.T) {
 	t.Chdir(t.TempDir())
 	mountTmpfs(t, "in")
@@ -116,7 +116,7 @@ func TestHugeHoles(t *testing.T) {
 	}
 }
 
-// TestEmptyWithContent scans files of /proc, which have content and the size 0.
+// TestEmptyWithContent scans files in /proc, which have content but size 0.
 func TestEmptyWithContent(t *testing.T) {
 	dir := t.TempDir()
 	write(t, nil, filepath.Join(dir, "a"), filepath.Join(dir, "b"))
@@ -128,8 +128,8 @@ func TestEmptyWithContent(t *testing.T) {
 	}
 }
 
-// TestOldAndFarTimes scans files with times beyond those that 64 bits of nanoseconds can
-// hold, by which they are told apart.
+// TestOldAndFarTimes scans files that differ only in times that 64 bits of nanoseconds
+// cannot hold.
 func TestOldAndFarTimes(t *testing.T) {
 	t.Chdir(t.TempDir())
 	mountTmpfs(t, "in")

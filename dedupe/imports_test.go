@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// TestImports holds the direction in which packages import each other: commands
-// know all, the engine and the cost model know nothing of one another, fixtures
-// are the independent truth.
+// TestImports checks which packages import which: commands may import everything, the
+// engine and the cost model nothing of each other, and fixtures must stay independent,
+// because they are the truth to test against.
 func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
 	const experiment = "cmd/experiment/internal/"
-	allowed := map[string][]string{ // packages of this module that one may import
+	allowed := map[string][]string{ // what a package may import from this module
 		"dedupe":                     {"dedupe/memory", "dedupe/mount", "dedupe/pool"},
 		"dedupe/memory":              nil,
 		"dedupe/pool":                {"dedupe/memory"},
@@ -80,8 +80,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestLinks checks that what only the experiment needs is not linked into the
-// programs that people install.
+// TestLinks checks that programs that people install do not link what only the experiment
+// needs.
 func TestLinks(t *testing.T) {
 	experiments := []string{
 		"efsdedupe/cmd/experiment/", "efsdedupe/fixtures/efs", "efsdedupe/fixtures/lambda/", // contenders, FUSE, cgroups
@@ -97,7 +97,7 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
-	// The prefixes are right: the experiment links something with each of them.
+	// The prefixes are right if the experiment links something with each of them.
 	linked := linkedBy(t, "efsdedupe/cmd/experiment")
 	for _, prefix := range experiments {
 		if !slices.ContainsFunc(linked, func(name string) bool { return strings.HasPrefix(name, prefix) }) {

@@ -13,19 +13,19 @@ import (
 // Inventory is what walks found.
 type Inventory struct {
 	Files       int64 // regular files that pass the filter
-	Bytes       int64 // their content; each inode once when Copies was called
+	Bytes       int64 // their content; each inode counts once after Copies was called
 	Directories int64 // directories listed
 	Problems    []*Problem
 	Skipped     []Skipped
-	Interrupted bool // the context ended before all was walked
+	Interrupted bool // the context ended before the walk did
 
-	fileSystems map[string]mount.FileSystem // of the roots, as they were given; none within a directory
+	fileSystems map[string]mount.FileSystem // of the roots, by the path given; none within a directory
 
 	table  table
-	copies []*Copy // once Copies was called; then the table is empty
+	copies []*Copy // set by Copies, which empties the table
 }
 
-// All yields all files in no order, until Copies is called.
+// All yields all files, in no particular order. It yields none after Copies was called.
 func (v *Inventory) All() iter.Seq[File] {
 	return func(yield func(File) bool) {
 		var paths paths
@@ -37,16 +37,16 @@ func (v *Inventory) All() iter.Seq[File] {
 	}
 }
 
-// Copies yields the copies that may have an equal: those of a size that at least two
+// Copies yields the copies that may have a duplicate: those whose size at least two
 // inodes have. The largest come first. The first call forgets all other files, so that
-// they take no memory while copies are read. All calls yield the same pointers.
+// they take no memory while copies are read. Every call yields the same pointers.
 func (v *Inventory) Copies() iter.Seq[*Copy] {
 	v.makeCopies(0)
 	return slices.Values(v.copies)
 }
 
-// makeCopies makes the copies of the table, and empties it. It reports false if that, or
-// a scan of the copies, would take more than room, in bytes; 0 is any number.
+// makeCopies turns the table into copies and empties it. It returns false if that, or a
+// scan of the copies, would take more than room bytes. A room of 0 means no limit.
 func (v *Inventory) makeCopies(room int64) bool {
 	if v.copies != nil {
 		return true
@@ -68,7 +68,7 @@ func (v *Inventory) makeCopies(room int64) bool {
 	return true
 }
 
-// split yields the copies that are larger than a size, in bytes, and the others.
+// split yields the copies larger than size bytes, and the others.
 func (v *Inventory) split(size int64) (larger, others iter.Seq[*Copy]) {
 	n, _ := slices.BinarySearchFunc(v.copies, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.Size) })
 	return slices.Values(v.copies[:n]), slices.Values(v.copies[n:])
@@ -80,7 +80,7 @@ func (v *Inventory) Merge(other *Inventory) {
 	v.Problems = append(v.Problems, other.Problems...)
 	v.Skipped = append(v.Skipped, other.Skipped...)
 	v.Interrupted = v.Interrupted || other.Interrupted
-	indexes := make(map[uint32]uint32) // of directories here, by those there
+	indexes := make(map[uint32]uint32) // from the other table's directories to this one's
 	t := &other.table
 	var room paths
 	for i := range t.files {
@@ -110,15 +110,15 @@ const (
 	pathsAtOnce   = 64 << 10
 )
 
-// table is the files that a walk found, in few bytes each: most of a million
-// files are of no further interest, because no other has their size. It grows
-// without copying, and holds little that the garbage collector has to follow.
+// table holds the files that a walk found, in a few bytes each: most of a million files
+// do not matter later, because no other file has their size. It grows without copying,
+// and holds few pointers for the garbage collector to follow.
 type table struct {
-	records     [][]record // each of recordsAtOnce, but for the last
-	names       [][]byte   // each of namesAtOnce at most
+	records     [][]record // each has recordsAtOnce, except the last
+	names       [][]byte   // each has at most namesAtOnce
 	directories []directoryRecord
 	files       int
-	pathBytes   int64 // of the paths of directories
+	pathBytes   int64 // total length of the paths of directories
 }
 
 // bytes returns how much memory the table takes.
@@ -127,8 +127,8 @@ func (t *table) bytes() int64 {
 		int64(len(t.names))*namesAtOnce + int64(len(t.directories))*int64(unsafe.Sizeof(directoryRecord{})) + t.pathBytes
 }
 
-// copyBytes returns how much memory making the copies of files takes, at most. The table
-// shrinks meanwhile.
+// copyBytes returns how much memory it takes at most to make copies of the files. The
+// table shrinks meanwhile.
 func (t *table) copyBytes(files []sized) int64 {
 	const each = int64(unsafe.Sizeof(sized{})+2*unsafe.Sizeof(&Copy{})) + copyMemory
 	bytes := int64(len(files)) * each
@@ -139,9 +139,9 @@ func (t *table) copyBytes(files []sized) int64 {
 	return bytes
 }
 
-// directoryRecord is a directory of which the table has files, and the device that
-// these are on. A directory with files on several devices, because one is mounted over
-// another, has several records.
+// directoryRecord is a directory with files in the table, and the device they are on. If
+// another file system is mounted over a directory's files, the directory has one record
+// per device.
 type directoryRecord struct {
 	path   string
 	device uint64
@@ -159,7 +159,7 @@ type record struct {
 	links      uint32
 	directory  uint32 // index in table.directories
 	chunk      uint32 // index in table.names
-	offset     uint16 // of its name in the chunk
+	offset     uint16 // of the name in the chunk
 	length     uint16
 }
 
@@ -173,7 +173,7 @@ func (t *table) addDirectory(path string, device uint64) uint32 {
 	return uint32(len(t.directories) - 1)
 }
 
-// add adds a file to a directory that holds files on its device. The file's path is its
+// add adds a file to a directory record with the file's device. The file's path is its
 // name in the directory.
 func (t *table) add(directory uint32, f *File) {
 	if t.files%recordsAtOnce == 0 {
@@ -210,14 +210,14 @@ func (t *table) path(i uint32) string {
 	return join(t.directories[r.directory].path, string(t.name(r)))
 }
 
-// sized is a file by what copies sorts them by.
+// sized is a file, with the keys that sort compares first.
 type sized struct {
 	size  int64
 	inode uint64
 	at    uint32
 }
 
-// sort sorts files: the largest first, those of one size in the order of their inodes.
+// sort sorts files: largest first, files of one size by inode.
 func (t *table) sort(files []sized) {
 	slices.SortFunc(files, func(a, b sized) int {
 		if a.size != b.size {
@@ -233,8 +233,8 @@ func (t *table) sort(files []sized) {
 	})
 }
 
-// copies returns the copies of sorted files, which are names of so many inodes. It makes
-// them in the order of the table, and frees the table on the way.
+// copies turns sorted files, which are names of the given number of inodes, into copies.
+// It goes through the table in order and frees it on the way.
 func (t *table) copies(files []sized, inodes int) []*Copy {
 	made := make([]*Copy, t.files)
 	wanted := new(Copy)
@@ -266,7 +266,7 @@ func (t *table) copies(files []sized, inodes int) []*Copy {
 	return copies
 }
 
-// count returns how many of all are equal to one.
+// count returns how many elements of all equal one.
 func count[T comparable](all []T, one T) (n int) {
 	for _, other := range all {
 		if other == one {
@@ -276,8 +276,8 @@ func count[T comparable](all []T, one T) (n int) {
 	return n
 }
 
-// dropUnique returns the files of each size that at least two inodes have, and how many
-// inodes these are. Files are sorted.
+// dropUnique keeps the files of each size that at least two inodes have, and counts those
+// inodes. The files must be sorted.
 func (t *table) dropUnique(files []sized) (kept []sized, inodes int) {
 	kept = files[:0]
 	for len(files) > 0 {
@@ -320,11 +320,10 @@ func (t *table) file(i uint32, paths *paths) File {
 	}
 }
 
-// paths makes paths that are parts of larger strings, so that memory is taken for
-// many at once.
+// paths makes paths as parts of larger strings, so that one allocation serves many.
 type paths struct{ strings.Builder }
 
-// join is the function join, of a name that is not empty.
+// join does the same as the function join, for a name that is not empty.
 func (p *paths) join(dir string, name []byte) string {
 	if need := len(dir) + len("/") + len(name); p.Cap()-p.Len() < need {
 		p.Reset()
@@ -337,7 +336,7 @@ func (p *paths) join(dir string, name []byte) string {
 	return p.String()[start:]
 }
 
-// shared returns all files of a size that another has, and a few more.
+// shared returns all files that share their size with another, and a few others.
 func (t *table) shared() []sized {
 	sizes := newMaybeDuplicated(t.files)
 	for _, records := range t.records {

@@ -9,9 +9,8 @@ import (
 	"unsafe"
 )
 
-// TestTable fills tables with files of few sizes and inodes, on several devices,
-// and compares the size classes with those that a map gives; some tables are
-// longer than what is kept at once.
+// TestTable fills tables with files of few sizes and inodes on several devices, and
+// compares the size classes with those from a map. Some tables have several chunks.
 func TestTable(t *testing.T) {
 	for seed, n := range []int{0, 1, 2, 50, 1000, 3*recordsAtOnce + 1} {
 		rnd := rand.New(rand.NewPCG(uint64(seed), 0))
@@ -52,9 +51,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func first(copies []Copy, _, _ int64) []Copy { return copies }
-
-// classesOf splits copies, which are sorted by size.
+// classesOf splits copies that are sorted by size.
 func classesOf(copies []*Copy) (classes [][]*Copy) {
 	for len(copies) > 0 {
 		n := 1
@@ -66,7 +63,7 @@ func classesOf(copies []*Copy) (classes [][]*Copy) {
 	return classes
 }
 
-// flat returns the file of each name of each copy.
+// flat returns a file for each name of each copy.
 func flat(copies []*Copy) (files []File) {
 	for _, c := range copies {
 		files = append(files, c.File)
@@ -87,7 +84,8 @@ func inodes(files []File) int64 {
 	return int64(len(seen))
 }
 
-// TestRecordSize holds what decides the memory of a scan of a million files.
+// TestRecordSize pins the sizes that decide how much memory a scan of a million files
+// takes.
 func TestRecordSize(t *testing.T) {
 	if size := unsafe.Sizeof(record{}); size > 64 {
 		t.Errorf("a file found takes %d bytes beside its name", size)

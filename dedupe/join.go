@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// Join merges streams of copies that were signed and yields the classes that may still
-// be equal: those of one size with the same ends, or, after StageWhole, with the same
-// digest, which are proven equal. Each class has at least two copies; the largest files
-// come first. A class can be ranged over once, before the next is asked for.
+// Join merges streams of signed copies and yields the classes that may still be equal:
+// those of one size with the same ends or, after StageWhole, with the same digest, which
+// proves them equal. Each class has at least two copies. The largest files come first.
+// Range over a class once, before asking for the next.
 //
-// Each stream must be in the order of by.Compare. It makes no difference how the copies
-// were divided among them: if the names of one inode came apart, it becomes one copy
-// again. Join holds one copy of each stream at a time, so neither a class nor the copies
-// of one size have to fit in memory.
+// Each stream must be in the order of by.Compare. How the copies are divided among the
+// streams makes no difference: if the names of one inode are in several, they become one
+// copy again. Join holds one copy of each stream at a time, so neither a class nor all
+// copies of one size need to fit in memory.
 func Join(by Stage, streams ...iter.Seq[*Copy]) iter.Seq[iter.Seq[*Copy]] {
 	return func(yield func(iter.Seq[*Copy]) bool) {
 		next, stop := iter.Pull(mergeNames(merge(by, streams), by))
@@ -46,8 +46,8 @@ func Join(by Stage, streams ...iter.Seq[*Copy]) iter.Seq[iter.Seq[*Copy]] {
 	}
 }
 
-// sortSigned yields what was signed as a stream for Join. It leaves out most copies that are
-// alone in their class, because sorting fewer is faster.
+// sortSigned turns signed copies into a stream for Join. It leaves out most copies that
+// are alone in their class, because sorting fewer is faster.
 func sortSigned(signed iter.Seq[Signed], by Stage) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		var copies []*Copy
@@ -75,9 +75,9 @@ func (s Stage) key(c *Copy) uint64 {
 	return binary.LittleEndian.Uint64(known.Digest[:])
 }
 
-// Compare is the order in which Join takes copies after a stage: the largest first, those
-// of one class together, then by inode and name. Of copies with the same first bytes,
-// those whose last bytes are unknown come first.
+// Compare orders copies for Join after a stage: largest first, classes together, then by
+// inode and name. Among copies with the same first bytes, those whose last bytes are
+// unknown come first.
 func (s Stage) Compare(a, b *Copy) int {
 	if a.Size != b.Size {
 		return cmp.Compare(b.Size, a.Size)
@@ -92,8 +92,8 @@ func (s Stage) Compare(a, b *Copy) int {
 	return cmp.Or(c, compareNames(a, b))
 }
 
-// alike reports whether two copies may be equal. The first comes before the other in the
-// order of Compare.
+// alike reports whether two copies may be equal. In the order of Compare, a must not come
+// after b.
 func (s Stage) alike(a, b *Copy) bool {
 	x, y := a.known(), b.known()
 	switch {
@@ -105,7 +105,7 @@ func (s Stage) alike(a, b *Copy) bool {
 	return x.Digest == y.Digest
 }
 
-// merge yields the copies of all streams in the order that each is in.
+// merge merges sorted streams into one.
 func merge(by Stage, streams []iter.Seq[*Copy]) iter.Seq[*Copy] {
 	switch n := len(streams); n {
 	case 0:
@@ -137,8 +137,7 @@ func merge(by Stage, streams []iter.Seq[*Copy]) iter.Seq[*Copy] {
 	}
 }
 
-// mergeNames makes one copy of those that follow each other, are alike, and are names of
-// one inode.
+// mergeNames merges adjacent copies that are alike and are names of one inode.
 func mergeNames(copies iter.Seq[*Copy], by Stage) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		var last *Copy
@@ -170,7 +169,7 @@ func (c *Copy) merge(d *Copy) *Copy {
 	return &merged
 }
 
-// groupOf returns the group of a class that is proven equal.
+// groupOf turns a class that is proven equal into a group.
 func groupOf(class []*Copy) Group {
 	g := Group{Size: class[0].Size, Digest: class[0].known().Digest, inodes: len(class)}
 	files := 0
@@ -191,10 +190,9 @@ func groupOf(class []*Copy) Group {
 	return g
 }
 
-// reclaimable is the most that deleting all names of all copies but one can free: as the
-// size of files, and as what they take on the file system. A copy with names outside the
-// class frees nothing, so it is the one to keep; without any, it is the one that takes
-// the least.
+// reclaimable returns the most that deleting all copies but one can free: in file size,
+// and on the file system. A copy with names outside the class frees nothing, so it is the
+// one to keep. If there is none, keep the one that occupies the least.
 func reclaimable(class []*Copy) (bytes, allocated int64) {
 	free := 0
 	most := int64(math.MaxInt64)

@@ -8,22 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listing reads the entries of an open directory, as os.File.ReadDir does but
-// without the allocations that this makes for each.
+// listing reads the entries of an open directory like os.File.ReadDir, without an
+// allocation per entry.
 type listing struct {
 	fd     int
-	unread []byte // of buffer
+	unread []byte // part of buffer
 	buffer [32 << 10]byte
 }
 
-// open begins with an open directory.
+// open starts listing an open directory.
 func (l *listing) open(fd int) { l.fd, l.unread = fd, nil }
 
-// next returns an entry's name, which is valid until the next call, and its kind,
-// one of unix.DT_*. Its error is io.EOF after the last.
+// next returns an entry's name, valid until the next call, and its kind, one of
+// unix.DT_*. After the last entry it returns io.EOF.
 func (l *listing) next() (name []byte, kind uint8, err error) {
-	// struct linux_dirent64: inode and offset of eight bytes each, the length of
-	// the entry of two, its kind, its name and a zero at least.
+	// struct linux_dirent64: inode and offset of eight bytes each, two bytes for the
+	// length of the entry, its kind, its name, and at least one zero byte.
 	const length, kindAt, nameAt = 16, 18, 19
 	for {
 		if len(l.unread) == 0 {

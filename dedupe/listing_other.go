@@ -15,11 +15,11 @@ type listing struct {
 	unread []fs.DirEntry
 }
 
-// open begins with an open directory.
+// open starts listing an open directory.
 func (l *listing) open(fd int) { l.dir, l.unread = os.NewFile(uintptr(fd), ""), nil }
 
-// next returns an entry's name, which is valid until the next call, and its kind,
-// one of unix.DT_*. Its error is io.EOF after the last.
+// next returns an entry's name, valid until the next call, and its kind, one of
+// unix.DT_*. After the last entry it returns io.EOF.
 func (l *listing) next() (name []byte, kind uint8, err error) {
 	if len(l.unread) == 0 {
 		if l.unread, err = l.dir.ReadDir(256); len(l.unread) == 0 {
@@ -35,7 +35,7 @@ func (l *listing) next() (name []byte, kind uint8, err error) {
 	case entry.Type().IsRegular():
 		kind = unix.DT_REG
 	default:
-		kind = unix.DT_FIFO // or what else is never opened
+		kind = unix.DT_FIFO // or another kind that is never opened
 	}
 	return []byte(entry.Name()), kind, nil
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// hashInLockstep goes through files of one size block by block: as long as some are
-// equal, one BLAKE3 state serves for all of them, and the others are compared with the
-// first. So what is hashed is what differs, whatever the size of the files; memory holds
-// a block of those that differ at the same place.
+// hashInLockstep reads files of one size side by side, block by block. Files that are
+// equal so far share one BLAKE3 state; the others are compared with the first. So it
+// hashes each distinct content once, whatever the size of the files, and holds one block
+// in memory for each distinct content at the current position.
 func (h *LocalHasher) hashInLockstep(ctx context.Context, signed []Signed) {
 	all := h.openAll(signed)
 	defer closeAll(all)
 	h.readInLockstep(ctx, all, signed[0].Size)
 }
 
-// member is one of several files that are open, and what becomes of it.
+// member is one of several open files, and its result.
 type member struct {
 	opened
 	answer *Signed
@@ -31,20 +31,20 @@ func closeAll(members []*member) {
 	}
 }
 
-// branch is files that are equal so far, and the state of hashing what they have.
+// branch is files that are equal so far, and the hash state of their common content.
 type branch struct {
 	members []*member
 	blake3  *blake3.Hasher
-	pos     int64 // how far they are equal
-	holes   int64 // bytes of holes up to there
+	pos     int64 // they are equal up to here
+	holes   int64 // bytes of holes before pos
 }
 
-// maxHoles is how many bytes of holes are hashed of a file: a minute of one processor, or
-// less. To find out the digest of more there is no shorter way: BLAKE3 numbers the chunks
-// of what it hashes, so that no two of zeros have one value.
+// maxHoles is the most bytes of holes to hash in one file: at most a minute of one
+// processor. There is no shortcut: BLAKE3 numbers the chunks it hashes, so no two chunks
+// of zeros have the same value.
 const maxHoles = 128 << 30
 
-// openAll returns the files that can be opened, and are as they were found.
+// openAll opens the files and returns those that opened and have not changed.
 func (h *LocalHasher) openAll(signed []Signed) (all []*member) {
 	for i := range signed {
 		s := &signed[i]
@@ -61,8 +61,7 @@ func (h *LocalHasher) openAll(signed []Signed) (all []*member) {
 	return all
 }
 
-// readInLockstep reads all of the files, block by block. Holes that they share it does not
-// read.
+// readInLockstep reads the files block by block. It does not read holes that they share.
 func (h *LocalHasher) readInLockstep(ctx context.Context, all []*member, size int64) {
 	todo := []branch{{members: all, blake3: blake3.New()}}
 	for len(todo) > 0 {
@@ -83,7 +82,7 @@ func (h *LocalHasher) readInLockstep(ctx context.Context, all []*member, size in
 	}
 }
 
-// hole returns how many bytes of a hole all files have at the branch's place.
+// hole returns the length of the hole that all files share at the branch's position.
 func (b *branch) hole(size int64) int64 {
 	n := size - b.pos
 	for _, m := range b.members {
@@ -94,10 +93,10 @@ func (b *branch) hole(size int64) int64 {
 	return n
 }
 
-// skip hashes a hole of n bytes, and reports whether it could.
+// skip hashes a hole of n bytes and reports success.
 func (h *LocalHasher) skip(ctx context.Context, b *branch, n int64) bool {
 	if b.holes += n; b.holes > maxHoles {
-		b.fail(fmt.Errorf("it has more than %d GiB of holes, which take too long to hash: leave it out with a maximum size", maxHoles>>30))
+		b.fail(fmt.Errorf("it has more than %d GiB of holes, which take too long to hash: exclude it with a maximum size", maxHoles>>30))
 		return false
 	}
 	zeros := h.block()
@@ -115,18 +114,18 @@ func (h *LocalHasher) skip(ctx context.Context, b *branch, n int64) bool {
 	return true
 }
 
-// fail gives up all files of the branch.
+// fail records err as the problem of every file in the branch.
 func (b *branch) fail(err error) {
 	for _, m := range b.members {
 		m.answer.fail(problem("read", m.Path, err))
 	}
 }
 
-// advance reads the next n bytes of files that are equal before them, and returns the
-// branches in which they are equal after them.
+// advance reads the next n bytes of a branch's files and splits them into branches that
+// are still equal.
 func (h *LocalHasher) advance(ctx context.Context, b branch, n int64) []branch {
 	var next []branch
-	var blocks []*block // of each of next, what it has at pos
+	var blocks []*block // blocks[i] is what next[i] has at pos
 	for _, m := range b.members {
 		read := h.block()
 		if m.answer.fail(h.fill(ctx, m, read[:n], b.pos)); m.answer.Problem != nil {
@@ -159,7 +158,7 @@ func (h *LocalHasher) block() *block {
 	return new(block)
 }
 
-// fill reads what a file has at pos.
+// fill reads len(b) bytes at pos, with zeros for holes.
 func (h *LocalHasher) fill(ctx context.Context, m *member, b []byte, pos int64) error {
 	for len(b) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -184,7 +183,8 @@ func (h *LocalHasher) fill(ctx context.Context, m *member, b []byte, pos int64) 
 	return nil
 }
 
-// finish gives files that are equal their digest. The first counts as hashed.
+// finish gives the files of a branch their digest. The first counts as hashed, the others
+// as compared.
 func (h *LocalHasher) finish(b branch) {
 	var d Digest
 	b.blake3.Sum(d[:0])

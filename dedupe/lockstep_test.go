@@ -12,9 +12,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// TestLockstep hashes files of one size that part from each other at every place
-// at which that could go wrong, in both modes: each digest is that of the bytes,
-// and each file is read once.
+// TestLockstep hashes files of one size, in both modes, that start to differ wherever
+// that could go wrong. Each digest must be right, and each file read once.
 func TestLockstep(t *testing.T) {
 	pooled := testPool(t, "hasher")
 	for seed := range uint64(12) {
@@ -57,8 +56,8 @@ func TestLockstep(t *testing.T) {
 	}
 }
 
-// TestLockstepProblems has files among equal ones that can't be read, in every
-// place of the step; the others have their digest all the same.
+// TestLockstepProblems has files among equal ones that fail at every point. The others
+// must still get their digest.
 func TestLockstepProblems(t *testing.T) {
 	content := random(3 * bufferSize)
 	for name, spoil := range map[string]func(path string) error{
@@ -67,7 +66,7 @@ func TestLockstepProblems(t *testing.T) {
 		"rewritten": func(path string) error { return os.WriteFile(path, content, 0o666) },
 	} {
 		for bad := range 3 {
-			for _, after := range []int{0, 1, 5} { // looks between two reads, of three files each round
+			for _, after := range []int{0, 1, 5} { // number of context checks between two reads, with three files per round
 				dir := t.TempDir()
 				var files []File
 				for i := range 3 {
@@ -98,8 +97,8 @@ func TestLockstepProblems(t *testing.T) {
 	}
 }
 
-// TestDeathOfSome checks that files are no problem because a worker died of one that
-// was asked for with them.
+// TestDeathOfSome checks that files are no problem just because a worker died on another
+// file of the same batch.
 func TestDeathOfSome(t *testing.T) {
 	dir := t.TempDir()
 	var files []File
@@ -122,8 +121,8 @@ func TestDeathOfSome(t *testing.T) {
 	}
 }
 
-// TestLargeAlike scans more large files of one size than are read in step, in both
-// modes: it finds their groups, and reads each file once.
+// TestLargeAlike scans more large files of one size than are read in lockstep, in both
+// modes. It must find their groups and read each file once.
 func TestLargeAlike(t *testing.T) {
 	const size, copies, kinds = mediumMax + 1, 6, 3
 	dir := t.TempDir()

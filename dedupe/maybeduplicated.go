@@ -2,9 +2,9 @@ package dedupe
 
 import "math/bits"
 
-// maybeDuplicated reports keys added more than once, with false positives, so that
-// only keys that may have an equal need sorting. It has at least eight buckets of two
-// bits for each key.
+// maybeDuplicated reports keys added more than once, with false positives, so that only
+// keys that may have an equal need sorting. It has at least eight two-bit buckets per
+// key.
 type maybeDuplicated struct {
 	once, again []uint64
 	shift       int
@@ -29,7 +29,7 @@ func (s *maybeDuplicated) twice(key uint64) bool {
 }
 
 func (s *maybeDuplicated) bucket(key uint64) (word, bit uint64) {
-	const golden = 0x9e3779b97f4a7c15 // spreads what is near each other
+	const golden = 0x9e3779b97f4a7c15 // spreads neighboring keys
 	b := key * golden >> s.shift
 	return b / 64, 1 << (b % 64)
 }

@@ -8,8 +8,7 @@ import (
 	"unsafe"
 )
 
-// A scan with a limit of memory plans what it will take. The shares were measured, and
-// rounded up.
+// A scan with a memory limit plans ahead with these figures: measured, then rounded up.
 const (
 	programMemory = 20 << 20                 // of this process: code, heap of the program, threads
 	processMemory = 12 << 20                 // of a worker process, buffers included
@@ -21,10 +20,10 @@ const (
 	fileMemory    = 88                       // of a file in a group, beside its path
 )
 
-// memory returns how much a group takes. Its copies are not freed before the last group.
+// memory returns how much a group takes. Copies are not freed before the last group is made.
 func (g *Group) memory() int64 { return groupMemory + int64(len(g.Files))*fileMemory }
 
-// affordable returns how many workers the memory suffices for, at least one.
+// affordable returns how many workers fit in memory, at least one.
 func (e *Engine) affordable() int {
 	switch {
 	case e.Memory == 0:
@@ -35,11 +34,11 @@ func (e *Engine) affordable() int {
 	return int(max(e.Memory/4/bufferMemory, 1))
 }
 
-// roomForFiles returns how many bytes may hold what a scan finds, or 0 for any number.
+// roomForFiles returns how many bytes the files found may take; 0 means no limit.
 //
-// The soft limit of package memory keeps the heap of a process that is alone below the
-// limit. Beside worker processes it would come too late, and the heap may be twice as
-// large as what is live.
+// In a process without workers, the soft limit set by package memory keeps the heap below
+// the limit. With worker processes it would act too late, so the heap may grow to twice
+// the live data.
 func (e *Engine) roomForFiles() int64 {
 	if e.Memory == 0 {
 		return 0
@@ -52,7 +51,7 @@ func (e *Engine) roomForFiles() int64 {
 }
 
 // roomForGroups makes the copies of an inventory, and returns how many bytes remain for
-// groups. It reports whether the copies fit.
+// groups. If the copies do not fit, fits is false.
 func (e *Engine) roomForGroups(v *Inventory) (bytes int64, fits bool) {
 	room := e.roomForFiles()
 	if !v.makeCopies(room) {
@@ -81,11 +80,11 @@ func (e *Engine) roomForGroups(v *Inventory) (bytes int64, fits bool) {
 	return room, room > 0
 }
 
-// cacheBlocks returns how many buffers full the content cache of this process may take.
+// cacheBlocks returns how many blocks the content cache of this process may hold.
 func (e *Engine) cacheBlocks() int { return blocksWithin(e.Memory) }
 
-// blocksWithin returns how many buffers full the content cache of a process may take if
-// the process has a limit of memory; 0 is none.
+// blocksWithin returns how many blocks the content cache of a process with a memory limit
+// may hold. A limit of 0 means no limit.
 func blocksWithin(limit int64) int {
 	if limit == 0 {
 		return cachedBlocks
@@ -93,18 +92,18 @@ func blocksWithin(limit int64) int {
 	return int(min(max(limit/16/bufferSize, 4), cachedBlocks))
 }
 
-// limitMemory passes on to a worker process how much memory it may use.
+// limitMemory tells a worker process how much memory it may use.
 func (e *Engine) limitMemory(cmd *exec.Cmd) {
 	if e.Memory > 0 {
 		cmd.Env = append(cmd.Environ(), "GOMEMLIMIT="+strconv.Itoa(processMemory))
 	}
 }
 
-// memoryLimit returns how much memory limitMemory, or whoever set GOMEMLIMIT, allows this
-// process.
+// memoryLimit returns how much memory this process may use, as set by limitMemory or
+// GOMEMLIMIT.
 func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
 
-// outOfMemory is the error of a scan that would need more memory than there is.
+// outOfMemory is the error of a scan that needs more memory than the limit.
 func (e *Engine) outOfMemory(files int64) error {
 	return fmt.Errorf("%w for the memory: %d files do not fit in the limit of %d MiB; raise the limit, or scan fewer files at a time, by directories or sizes",
 		ErrTooManyFiles, files, e.Memory>>20)

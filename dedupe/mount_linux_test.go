@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount makes a file system of its own at dir, whose inodes have the numbers
-// that those of the next one have.
+// mountTmpfs mounts a new file system at dir. All of them use the same inode numbers.
 func mountTmpfs(t *testing.T, dir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -29,8 +28,8 @@ func mountTmpfs(t *testing.T, dir string) {
 	})
 }
 
-// TestMounts scans mounts whose inodes have equal numbers: equal files on them
-// are copies, not links.
+// TestMounts scans mounts with the same inode numbers. Equal files on them are copies,
+// not links.
 func TestMounts(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"in/a", "in/b"} {
@@ -54,13 +53,13 @@ func TestMounts(t *testing.T) {
 	if want := []Skipped{{"in/a", "one_file_system"}, {"in/b", "one_file_system"}}; !slices.Equal(r.Skipped, want) {
 		t.Errorf("skipped: %v, want %v", r.Skipped, want)
 	}
-	// A root on another file system was asked for.
+	// A root on another file system is scanned, because it was asked for.
 	r = scan(t, options{Roots: []string{"in", "in/b"}, OneFileSystem: true})
 	if got := groups(r); len(got) != 1 || got[0].Paths != "in/b/file\x00in/here\x00in/there" {
 		t.Errorf("%+v", r)
 	}
 
-	// One directory in two places has the same files, once.
+	// A directory mounted in two places has its files once.
 	if err := os.Mkdir("again", 0o777); err != nil {
 		t.Fatal(err)
 	}

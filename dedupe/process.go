@@ -14,15 +14,15 @@ import (
 	"efsdedupe/dedupe/pool"
 )
 
-// poolHasher has files read and hashed by the worker processes of a pool, which
-// call RunWorker. A file at which two workers died, one after the other, has a problem.
+// poolHasher passes files to the worker processes of a pool, which call RunWorker. If two
+// workers in a row die on a file, the file has a problem.
 type poolHasher struct {
 	pool *pool.Pool
-	read func(bytes int64) // told of the bytes of each file when it is done; may be nil
+	read func(bytes int64) // called with the bytes of each file when it is done; may be nil
 }
 
-// Hash implements Hasher, by one worker. Where two died of a batch, it was one of the
-// files: so then each is asked for alone.
+// Hash implements Hasher with one worker. If two workers died on a batch, one of its
+// files is to blame, so Hash then asks for each file alone.
 func (h *poolHasher) Hash(ctx context.Context, b Batch) []Signed {
 	signed, err := h.call(ctx, b)
 	if err == nil {
@@ -45,7 +45,7 @@ func (h *poolHasher) Hash(ctx context.Context, b Batch) []Signed {
 	return signed
 }
 
-// call has a worker sign a batch.
+// call asks a worker to sign a batch.
 func (h *poolHasher) call(ctx context.Context, b Batch) ([]Signed, error) {
 	frame, err := h.pool.Call(ctx, requestOf(b).append(nil))
 	if err != nil {
@@ -72,9 +72,9 @@ func (h *poolHasher) call(ctx context.Context, b Batch) ([]Signed, error) {
 	return signed, nil
 }
 
-// workerRole makes a program a worker process. How it works is words: always the first
-// one; whether paths are within the directory that it has as file descriptor 3; and
-// whether it compares nothing.
+// workerRole makes a program a worker process. Its value is words: howHash first;
+// howWithin if paths are relative to the directory open as file descriptor 3; howHashAll
+// to compare nothing.
 const (
 	workerRole pool.Role = "DEDUPE_WORKER"
 
@@ -104,11 +104,11 @@ func (e *Engine) workerCommand() *exec.Cmd {
 	return cmd
 }
 
-// RunWorker makes a program a worker process if a scan started it as one, which its
-// environment tells: it hashes the files that frames on in name, and answers on out,
-// until in ends. A program whose scans have the mode Processes calls it before it does
-// anything else; many workers start at once. Its error is one of in or out, or says
-// that no scan started the program.
+// RunWorker makes a program a worker process if its environment says that a scan started
+// it as one. It hashes the files named by the frames on in, and answers on out, until in
+// ends. A program that scans with the mode Processes must call it first; call it early,
+// because many workers start at once. Its error comes from in or out, or says that no
+// scan started the program.
 func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
 	how, err := workerRole.Take(in, out)
 	if how == "" || err != nil {
@@ -142,7 +142,7 @@ func serve(in io.Reader, out io.Writer, h *LocalHasher) error {
 	})
 }
 
-// task is what is wanted of files.
+// task is what a request asks for.
 type task byte
 
 const (
@@ -151,12 +151,12 @@ const (
 	tasks
 )
 
-// appendPart appends to a frame a length of four bytes, and so many bytes.
+// appendPart appends a part to a frame: its length in four bytes, then its bytes.
 func appendPart(frame, part []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(frame, uint32(len(part))), part...)
 }
 
-// parseParts takes a frame to pieces. There is one at least.
+// parseParts splits a frame into its parts, at least one.
 func parseParts(frame []byte) (parts [][]byte, err error) {
 	for len(frame) > 0 || len(parts) == 0 {
 		if len(frame) < 4 || uint64(len(frame)-4) < uint64(binary.LittleEndian.Uint32(frame)) {
@@ -168,9 +168,9 @@ func parseParts(frame []byte) (parts [][]byte, err error) {
 	return parts, nil
 }
 
-// request is a batch: a task, of one byte, another that tells whether there are more
-// files, and parts: the ends of these, of eight bytes each, and the files that are asked
-// for, one or some of one size.
+// request is a batch: one byte for the task, one byte that says whether there are more
+// files, then the parts. The first part is the peers, eight bytes each; the others are
+// the files, all of one size.
 type request struct {
 	task  task
 	more  bool
@@ -218,7 +218,7 @@ func (q request) append(b []byte) []byte {
 
 func (q *request) parse(b []byte) error {
 	if len(b) < 2 || task(b[0]) >= tasks || b[1] > 1 {
-		return errors.New("a request for no known task")
+		return errors.New("a request for an unknown task")
 	}
 	parts, err := parseParts(b[2:])
 	if err != nil {
@@ -247,7 +247,7 @@ func (q *request) parse(b []byte) error {
 	return nil
 }
 
-// A file is eight numbers of eight bytes, and its path.
+// A file is eight numbers of eight bytes, then its path.
 const fileSize = 8 * 8
 
 func appendFile(b []byte, f File) []byte {
@@ -280,9 +280,9 @@ func parseFile(f *File, b []byte) error {
 	return nil
 }
 
-// response is four numbers of eight bytes, the ends and the digest; then, if the file
-// is a problem, whether it changed, the length of the operation's name, that name,
-// and the cause.
+// response is four numbers of eight bytes, the ends and the digest. A problem follows as
+// one byte that says whether the file changed, the length of the operation's name, that
+// name, and the cause.
 type response struct {
 	work    Work
 	ends    Ends
@@ -336,8 +336,7 @@ func (r *response) parse(b []byte) error {
 	return nil
 }
 
-// problem is the problem that the worker met, as it would be in this process; nil if it
-// met none.
+// problem returns the worker's problem as it would be in this process, or nil.
 func (r *response) problem(path string) *Problem {
 	if r.op == "" {
 		return nil
@@ -345,7 +344,7 @@ func (r *response) problem(path string) *Problem {
 	return &Problem{Op: r.op, Path: path, Err: &workerError{r.err, r.changed}}
 }
 
-// workerError is an error that a worker met, in its words.
+// workerError is an error that a worker met, in the worker's words.
 type workerError struct {
 	text    string
 	changed bool

@@ -56,15 +56,14 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// deadly is the name of a file of which workers of one role die.
+// deadly is the name of a file that kills workers of one role.
 const deadly = "deadly"
 
-// testPool returns a hasher whose worker processes play a role, and end with
-// the test.
+// testPool returns a hasher whose worker processes play a role and end with the test.
 func testPool(t *testing.T, role string) *poolHasher {
 	p := pool.New(2, func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
-		// The race detector keeps a process that ends for a second otherwise.
+		// Without this, the race detector delays a process for a second at its end.
 		cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER="+role, "GORACE=atexit_sleep_ms=0")
 		workerRole.Give(cmd, howHash)
 		return cmd
@@ -83,7 +82,7 @@ func asFound(t testing.TB, path string) File {
 	return newFile(path, &st)
 }
 
-// Both modes must agree on every file, good or bad, in all that they return.
+// Both modes must return the same for every file, good or bad.
 func TestPoolHasherIsLocalHasher(t *testing.T) {
 	do := func(err error) {
 		t.Helper()
@@ -95,7 +94,7 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 		name    string
 		size    int
 		spoil   func(path string)
-		wantOp  string // of the problem; none if it is empty
+		wantOp  string // of the problem; empty if there is none
 		changed bool
 	}{
 		{name: "good", size: 100},
@@ -155,7 +154,7 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 			content := make([]byte, test.size)
 			rand.Read(content)
 			if err := os.WriteFile(path, content, 0o600); errors.Is(err, unix.EILSEQ) {
-				t.Skip("the file system allows no such name") // that of darwin
+				t.Skip("the file system allows no such name") // such as the file system of darwin
 			} else if err != nil {
 				t.Fatal(err)
 			}
@@ -196,15 +195,15 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 	}
 }
 
-// proven counts files that were compared as if they had been hashed: which they
-// are depends on what their hasher read before.
+// proven counts compared files as hashed: which files are compared depends on what their
+// hasher read before.
 func proven(w Work) Work {
 	w.FilesHashed += w.FilesCompared
 	w.FilesCompared = 0
 	return w
 }
 
-// What goes wrong with the worker is a problem of the file, too.
+// A failing worker is a problem of the file.
 func TestPoolHasherWorkerFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
@@ -234,7 +233,7 @@ func TestPoolHasherCancelled(t *testing.T) {
 	}
 }
 
-// A worker says so, rather than to hash something else or to die.
+// A worker must report a malformed request, not hash something else or die.
 func TestServeMalformedRequest(t *testing.T) {
 	for _, malformed := range [][]byte{[]byte("malformed"), nil, append([]byte{byte(taskWhole), 0}, "too short"...)} {
 		frame, err := testPool(t, "hasher").pool.Call(t.Context(), malformed)
@@ -252,7 +251,7 @@ func TestServeMalformedRequest(t *testing.T) {
 var (
 	odd = File{
 		Path: "/a/path\n\xff", Size: 1 << 40, Device: 1<<64 - 1, Inode: 1 << 63,
-		ModTime: Timestamp{-1 << 62, 999_999_999}, ChangeTime: Timestamp{1 << 62, 123_456_789}, // beyond what 64 bits of nanoseconds hold
+		ModTime: Timestamp{-1 << 62, 999_999_999}, ChangeTime: Timestamp{1 << 62, 123_456_789}, // beyond 64 bits of nanoseconds
 	}
 	medium = File{Path: "/m", Size: mediumMax}
 
@@ -266,8 +265,7 @@ var (
 		{task: taskEnds, more: true, peers: []Ends{1, 1<<64 - 1}, files: []File{{Size: smallMax + 1}}},
 	}
 
-	// Files that are not of one size would get digests of less than they have, or of
-	// what they don't have.
+	// Files of different sizes would get digests of too few or too many bytes.
 	senseless = []request{
 		{task: taskWhole},
 		{task: tasks, files: []File{{}}},
@@ -326,7 +324,7 @@ func TestResponse(t *testing.T) {
 	}
 }
 
-// FuzzParts cuts frames into parts, and joins them.
+// FuzzParts splits frames into parts and joins them again.
 func FuzzParts(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("\x00\x00\x00\x00"))
@@ -365,8 +363,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// TestChangedInAnyWords holds that whether a file changed is said by the response's
-// field, not by the words of the worker's error.
+// TestChangedInAnyWords checks that a field of the response, not the wording of the
+// worker's error, says whether a file changed.
 func TestChangedInAnyWords(t *testing.T) {
 	for _, changed := range []bool{true, false} {
 		r := response{op: "read", err: "it is another one now", changed: changed}
@@ -392,7 +390,7 @@ func FuzzResponse(f *testing.F) {
 		} else if err := again.parse(written); err != nil || again != r {
 			t.Errorf("%+v came back as %+v, error %v", r, again, err)
 		}
-		// What a worker says about itself can't hide that there is a problem.
+		// Whatever a worker says, it cannot hide that there is a problem.
 		var p *Problem
 		if errors.As(errOf(Signed{Problem: r.problem("path")}), &p) != (r.op != "") || p != nil && (p.Path != "path" || errors.Is(p, ErrChanged) != r.changed) {
 			t.Errorf("%+v is the problem %v", r, p)

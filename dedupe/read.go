@@ -9,34 +9,33 @@ import (
 	"sync"
 )
 
-// Signed is a copy with what reading it gave, or the problem that kept it from being
-// read.
+// Signed is a copy and the result of reading it, or the problem that prevented reading
+// it.
 type Signed struct {
 	*Copy
-	Ends    Ends   // zero if the file is small, or if they were not wanted
-	Digest  Digest // zero if it is not known
+	Ends    Ends   // zero if the file is small or the ends were not wanted
+	Digest  Digest // zero if unknown
 	Work    Work
-	Problem *Problem // it failed, or wraps the error of the context that ended before
+	Problem *Problem // why reading failed; wraps the context's error if the context ended first
 }
 
-// fail records why reading failed; nil if it did not.
+// fail records why reading failed. A nil err clears the problem.
 func (s *Signed) fail(err error) {
 	if s.Problem = nil; err != nil {
 		s.Problem = asProblem(s.Path, err)
 	}
 }
 
-// Read reads the ends of copies, or all of them, largest first, and yields each once it
-// is signed. It notes in the copy what it learned, so that the next stage need not read
-// it again. Copies that are known are not read, and small files have no ends.
+// Read reads the ends of the copies, or the whole files, largest first. It yields each
+// copy once it is signed, and stores what it learned in the copy, so the next stage need
+// not read it again. It skips the ends of small files, and everything already known.
 //
-// A copy that cannot be read under one name is read under another; each name that
-// fails is yielded with its problem. When ctx ends, copies that nobody has begun to
-// read are not yielded.
+// If a copy cannot be read under one name, Read tries the next. It yields each failed
+// name with its problem. When ctx ends, Read does not yield copies it had not started.
 //
-// Read holds all copies while it runs, and signs those of one size together where that
-// spares work. So give it as many copies of a size at once as you can; but any split
-// of them joins to the same groups.
+// Read holds all copies while it runs, and signs copies of one size together where that
+// saves work. So pass as many copies of one size at once as you can. However you split
+// them, Join yields the same groups.
 func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) iter.Seq[Signed] {
 	return func(yield func(Signed) bool) {
 		if eng.Hasher == nil {
@@ -76,37 +75,37 @@ func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) 
 	}
 }
 
-// calls is how many system calls the stage may be in.
+// calls returns the largest number of system calls the stage can be in at once.
 func (s *stage) calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.workers
 }
 
-// stage is one Read on its way.
+// stage is one call of Read in progress.
 type stage struct {
-	copies   []*Copy // to be read; largest first, those of one class together
-	answered []*Copy // not to be read
-	known    []*Copy // with known ends, largest first; only if ends are wanted
+	copies   []*Copy // to read; largest first, each class together
+	answered []*Copy // need no reading
+	known    []*Copy // have known ends, largest first; only if ends are wanted
 	depth    Stage
 	eng      Engine
-	limit    int // how many files of a size are read together, at most
+	limit    int // most files of one size to read together
 
 	mu      sync.Mutex
-	next    int // the first copy that was not claimed
-	waiting int // copies that were not claimed
-	workers int // that were started
+	next    int // index of the first unclaimed copy
+	waiting int // number of unclaimed copies
+	workers int // workers started so far
 
-	// Of the class that next is in, or was in: the first copy of another, how many
-	// batches it is read in, the copy after those that these begin with, and the ends
-	// that are known of others of this size.
+	// The current class: the index after its last copy, its number of batches, the index
+	// after the last copy that starts a batch, and the known ends of other files of this
+	// size.
 	classEnd, batches, batchesEnd int
 	peers                         []Ends
 
 	ready     []Signed
-	some      chan struct{} // holds one if there is much in ready
-	taken     sync.Cond     // ready was collected, or abandoned
-	abandoned bool          // nobody waits for what is found now
+	some      chan struct{} // holds one value when ready is long enough to collect
+	taken     sync.Cond     // signals that ready was collected, or the stage abandoned
+	abandoned bool          // the caller stopped; drop further results
 }
 
 func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
@@ -135,8 +134,8 @@ func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
 	return s
 }
 
-// sortCopies sorts copies, the largest first. Most often they come by size, and only
-// those of some sizes have to be sorted.
+// sortCopies sorts copies, largest first. They usually arrive ordered by size, so it
+// sorts only within the sizes that need it.
 func sortCopies(copies []*Copy, order func(a, b *Copy) int) {
 	bySize := func(a, b *Copy) int { return cmp.Compare(b.Size, a.Size) }
 	if !slices.IsSortedFunc(copies, bySize) {
@@ -155,8 +154,8 @@ func sortCopies(copies []*Copy, order func(a, b *Copy) int) {
 	}
 }
 
-// counts reports whether a copy is part of what the stage has to do: it is to be read,
-// or what knowing it spares is not counted yet.
+// counts reports whether a copy adds to the stage's work: it has to be read, or the
+// reading it saves is not counted yet.
 func (s *stage) counts(c *Copy) bool {
 	if s.depth == StageEnds {
 		return c.Size > smallMax
@@ -165,7 +164,7 @@ func (s *stage) counts(c *Copy) bool {
 	return known.Digest == (Digest{}) || !known.Counted
 }
 
-// answer signs a copy that need not be read, and counts what that spares.
+// answer signs a copy without reading it, and counts the reading that saves.
 func (s *stage) answer(c *Copy) Signed {
 	known := c.known()
 	signed := Signed{Copy: c, Ends: known.Ends}
@@ -185,13 +184,14 @@ func (s *stage) answer(c *Copy) Signed {
 	return signed
 }
 
-// spared is the work that a known copy spares. Files count when their digest is known.
+// spared returns the work that a known copy saves. A file counts when its digest is
+// known.
 func spared(bytes, files int64) Work {
 	return Work{OpensSpared: 1, BytesSpared: bytes, FilesKnown: files}
 }
 
-// order is that in which copies are read: the largest first, so that no worker is left
-// alone with one at the end.
+// order is the reading order: largest first, so that no worker is left reading one large
+// file at the end.
 func (s *stage) order(a, b *Copy) int {
 	if a.Size != b.Size {
 		return cmp.Compare(b.Size, a.Size)
@@ -202,7 +202,7 @@ func (s *stage) order(a, b *Copy) int {
 	return compareNames(a, b)
 }
 
-// compareNames orders copies by their inodes, and those of one inode by their names.
+// compareNames orders copies by inode, then by name.
 func compareNames(a, b *Copy) int {
 	if c := compareInodes(&a.File, &b.File); c != 0 {
 		return c
@@ -210,7 +210,7 @@ func compareNames(a, b *Copy) int {
 	return strings.Compare(a.Path, b.Path)
 }
 
-// compareClasses orders copies of one size; it returns 0 for those that may be equal.
+// compareClasses orders copies of one size. It returns 0 if they may be equal.
 func (s *stage) compareClasses(a, b *Copy) int {
 	if s.depth == StageEnds || !a.Large() {
 		return 0
@@ -218,8 +218,8 @@ func (s *stage) compareClasses(a, b *Copy) int {
 	return cmp.Compare(a.known().Ends, b.known().Ends)
 }
 
-// most is how much of a file may be read: all of those with equal ends, unless they
-// are large.
+// most returns the most bytes this stage may read of a file. In StageEnds it reads all of
+// a file whose ends match another's, unless the file is large.
 func (s *stage) most(f File) int64 {
 	if s.depth == StageEnds && f.Large() {
 		return f.EndsLength()
@@ -227,7 +227,7 @@ func (s *stage) most(f File) int64 {
 	return f.Size
 }
 
-// hash has a batch signed.
+// hash signs a batch and settles each copy.
 func (s *stage) hash(ctx context.Context, b *Batch) {
 	signed := s.sign(ctx, *b)
 	for i := range signed {
@@ -236,7 +236,7 @@ func (s *stage) hash(ctx context.Context, b *Batch) {
 	b.room = signed
 }
 
-// sign has a batch signed, and remembered.
+// sign signs a batch and passes the result to Remember.
 func (s *stage) sign(ctx context.Context, b Batch) []Signed {
 	if s.eng.Remember == nil {
 		return s.eng.Hasher.Hash(ctx, b)
@@ -247,8 +247,8 @@ func (s *stage) sign(ctx context.Context, b Batch) []Signed {
 	return signed
 }
 
-// settle takes what became of a copy under its first name, and tries its others until
-// one can be read.
+// settle takes the result for a copy's first name. If that failed, it tries the other
+// names until it can read one.
 func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 	rest := Copy{File: c.File, OtherPaths: c.OtherPaths}
 	var failed []Signed
@@ -257,7 +257,7 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 		failed = append(failed, signed)
 		if ctx.Err() != nil {
 			for i := range failed {
-				failed[i].fail(ctx.Err()) // perhaps it failed for no other reason
+				failed[i].fail(ctx.Err()) // the end of ctx may be the real cause
 			}
 			break
 		}
@@ -270,8 +270,8 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 	s.finish(c, rest, signed, failed)
 }
 
-// finish takes what became of a copy at last, the names of it that could be read or were
-// not needed, and the attempts that failed.
+// finish records the final result for a copy: rest holds the names that could be read or
+// were not tried, failed the attempts that failed.
 func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -302,7 +302,7 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 	}
 }
 
-// learn notes what reading a copy told, if anything.
+// learn stores in the copy what reading it revealed, if anything.
 func (c *Copy) learn(ends Ends, digest Digest) {
 	if ends == 0 && digest == (Digest{}) {
 		return
@@ -315,13 +315,13 @@ func (c *Copy) learn(ends Ends, digest Digest) {
 	c.Known = &known
 }
 
-// Read hands over what is ready once it is enough, and workers wait once it is most.
+// Read hands over results once it has enoughReady; workers wait once there are mostReady.
 const (
 	enoughReady = 256
 	mostReady   = 1024
 )
 
-// collect returns what is ready, once, and takes room for what follows.
+// collect returns the results that are ready and reuses room for the next ones.
 func (s *stage) collect(room []Signed) []Signed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -331,7 +331,7 @@ func (s *stage) collect(room []Signed) []Signed {
 	return ready
 }
 
-// abandon keeps those that still run from changing anything.
+// abandon stops workers that are still running from adding results.
 func (s *stage) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"efsdedupe/fixtures"
 )
 
-// linkedTree makes copies of files of several sizes, each with hard links whose names
-// are far apart, in the working directory.
+// linkedTree fills the working directory with copies of files of several sizes, each with
+// hard links whose names are far apart.
 func linkedTree(t *testing.T) {
 	t.Helper()
 	for kind, size := range []int{10, smallMax + 1, mediumMax + 1} {
@@ -33,8 +33,8 @@ func linkedTree(t *testing.T) {
 	}
 }
 
-// TestReadFinished reads what Scan returned, whose files are sorted by path. It finds
-// the same copies again, and leaves the report as it was.
+// TestReadFinished reads the files of a finished report, which are sorted by path. It
+// must find the same copies and leave the report unchanged.
 func TestReadFinished(t *testing.T) {
 	t.Chdir(t.TempDir())
 	linkedTree(t)
@@ -62,9 +62,9 @@ func TestReadFinished(t *testing.T) {
 	}
 }
 
-// TestSplitReads splits the copies before each stage at random, also within one size and
-// between the names of one inode, and reads each part by itself. Then it joins what was
-// signed as any number of streams. The groups are always those of Scan.
+// TestSplitReads splits the copies at random before each stage, even within one size and
+// between names of one inode, and reads each part by itself. It then joins the signed
+// copies as any number of streams. The groups must be those of Scan.
 func TestSplitReads(t *testing.T) {
 	t.Chdir(t.TempDir())
 	linkedTree(t)
@@ -105,7 +105,7 @@ func TestSplitReads(t *testing.T) {
 	}
 }
 
-// streams deals what was signed out to any number of streams, each in order.
+// streams deals signed copies out to any number of streams, each in order.
 func streams(rnd *rand.Rand, signed []Signed, depth Stage) []iter.Seq[*Copy] {
 	parts := make([][]*Copy, rnd.IntN(5)+1)
 	for _, s := range signed {
@@ -120,8 +120,8 @@ func streams(rnd *rand.Rand, signed []Signed, depth Stage) []iter.Seq[*Copy] {
 	return streams
 }
 
-// TestJoinSome leaves classes before their end, and after the first: the next class is
-// whole.
+// TestJoinSome stops reading classes early, at the first copy or later. The next class
+// must still be whole.
 func TestJoinSome(t *testing.T) {
 	copies := ofSizes(5, 3, 2, 1)
 	join := Join(StageEnds, slices.Values(copies[:7]), slices.Values(copies[7:]))
@@ -141,7 +141,8 @@ func TestJoinSome(t *testing.T) {
 	}
 }
 
-// split splits copies into parts, at random. Some names of one inode come apart.
+// split splits copies into parts at random. Some names of one inode end up in different
+// parts.
 func split(rnd *rand.Rand, copies iter.Seq[*Copy], parts int) [][]*Copy {
 	all := make([][]*Copy, parts)
 	add := func(c Copy) {
@@ -164,8 +165,8 @@ func split(rnd *rand.Rand, copies iter.Seq[*Copy], parts int) [][]*Copy {
 	return all
 }
 
-// TestSplitWalks walks a tree from any frontiers, with budgets, in parts: merged, the
-// inventories are that of one walk.
+// TestSplitWalks walks a tree from random frontiers, with budgets and in parts. The
+// merged inventories must equal that of one walk.
 func TestSplitWalks(t *testing.T) {
 	t.Chdir(t.TempDir())
 	linkedTree(t)
@@ -205,7 +206,7 @@ func TestSplitWalks(t *testing.T) {
 	}
 }
 
-// inventoryText is all that an inventory has, in one order.
+// inventoryText returns everything in an inventory, in a fixed order.
 func inventoryText(v *Inventory) (lines []string) {
 	for f := range v.All() {
 		lines = append(lines, fmt.Sprintf("%+v", f))
@@ -214,7 +215,7 @@ func inventoryText(v *Inventory) (lines []string) {
 	return append(lines, fmt.Sprint(v.Files, v.Bytes, v.Directories, v.Problems, v.Skipped, v.Interrupted))
 }
 
-// TestSelectionJSON holds that selections and frontiers survive JSON, with any bytes in
+// TestSelectionJSON checks that selections and frontiers survive JSON, with any bytes in
 // names and globs.
 func TestSelectionJSON(t *testing.T) {
 	for _, want := range []Selection{

@@ -18,18 +18,18 @@ import (
 // root is where a walk starts.
 type root struct {
 	given string
-	path  string // as given, cleaned; empty for the directory that a scan is within
-	real  string // the same for all names of one place: absolute and without links, or as path
+	path  string // as given, cleaned; empty for Engine.Within itself
+	real  string // the same for all names of one place: absolute and without links; within a directory, path
 	stat  unix.Stat_t
-	err   *Problem // what kept it from being looked at
+	err   *Problem // why looking at it failed
 
-	filter     Filter // with globs as they are below it
+	filter     Filter // with globs relative to the root
 	fileSystem mount.FileSystem
-	pseudo     map[string]map[string]uint64 // the mounts not to be entered; see mount.Table.Pseudo
+	pseudo     map[string]map[string]uint64 // the mounts not to enter; see mount.Table.Pseudo
 }
 
-// RootError is a root that can't be scanned, because it does not exist or is
-// neither a directory nor a regular file.
+// RootError is a root that cannot be scanned, because it does not exist or is neither a
+// directory nor a regular file.
 type RootError struct {
 	Path string
 	Why  string
@@ -39,9 +39,9 @@ func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 
 // resolve looks at the roots, in the order given, until ctx ends.
 func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
-	r := resolver{at: confinedDir{eng.Within}, mounts: mount.Read(), real: make(map[string]string), fileSystems: make(map[string]mount.FileSystem)}
+	r := resolver{at: confinedDir{within: eng.Within}, mounts: mount.Read(), real: make(map[string]string), fileSystems: make(map[string]mount.FileSystem)}
 	if eng.Within != nil {
-		r.within, _ = pathOf(int(eng.Within.Fd())) // without it, no mount is known
+		r.within, _ = pathOf(int(eng.Within.Fd())) // if this fails, no mounts are known
 	}
 	roots := make([]root, 0, len(sel.Roots))
 	for _, path := range sel.Roots {
@@ -61,8 +61,8 @@ func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
 	return roots, nil
 }
 
-// distinct sorts roots, and drops those that are the same place as another. A root
-// inside another stays: see walker.claimed.
+// distinct sorts roots and drops those that are the same place as another. It keeps a
+// root inside another: see walker.claimed.
 func distinct(roots []root) []root {
 	slices.SortFunc(roots, func(a, b root) int {
 		return cmp.Or(strings.Compare(a.real, b.real), strings.Compare(strings.TrimPrefix(a.path, "./"), strings.TrimPrefix(b.path, "./")),
@@ -71,7 +71,7 @@ func distinct(roots []root) []root {
 	return slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real })
 }
 
-// setFilters gives roots the filter with globs as they are below each.
+// setFilters gives each root the filter, with globs relative to the root.
 func setFilters(roots []root, f Filter) error {
 	plain, err := f.plain()
 	for i := range roots {
@@ -82,16 +82,17 @@ func setFilters(roots []root, f Filter) error {
 	return err
 }
 
-// resolver looks at roots, at each file once: there may be very many.
+// resolver looks at roots. It looks at each directory once, because there may be very
+// many roots.
 type resolver struct {
 	at          confinedDir
 	within      string // the absolute path of at; empty if it is unknown
 	mounts      *mount.Table
-	real        map[string]string           // of directories that roots are in
-	fileSystems map[string]mount.FileSystem // of the same, by real path
+	real        map[string]string           // of directories that hold roots
+	fileSystems map[string]mount.FileSystem // by real path
 }
 
-// look looks at a root, which may be a symbolic link: its user named it.
+// look looks at a root. It follows a symbolic link, because the user named it.
 func (v *resolver) look(path string) (root, error) {
 	r := root{given: path, path: path}
 	err := r.stats(path, unix.AT_SYMLINK_NOFOLLOW)
@@ -105,9 +106,9 @@ func (v *resolver) look(path string) (root, error) {
 	}
 	switch {
 	case err == unix.ENOTDIR && v.isFile(strings.TrimRight(path, "/")):
-		return root{}, &RootError{path, "is a file, and no directory: leave out the / at its end"}
+		return root{}, &RootError{path, "is a file, not a directory: remove the / at the end"}
 	case err == nil && link && r.isFile():
-		r.path = r.real // no link is followed when files are read
+		r.path = r.real // reading files follows no link
 	}
 	if r, err = r.check(path, err); err == nil && r.err == nil {
 		v.locate(&r)
@@ -126,7 +127,8 @@ func (*resolver) isFile(path string) bool {
 	return r.stats(path, 0) == nil && r.isFile()
 }
 
-// realPath returns the real path of a root. It looks once at a directory that has many.
+// realPath returns the real path of a root. It resolves a directory once, even if it
+// holds many roots.
 func (v *resolver) realPath(path string, link bool) (string, error) {
 	dir, name := filepath.Split(path)
 	if link || name == "" || name == "." || name == ".." {
@@ -143,7 +145,7 @@ func (v *resolver) realPath(path string, link bool) (string, error) {
 	return join(real, name), nil
 }
 
-// lookWithin looks at a root that whoever named it must not leave.
+// lookWithin looks at a root inside Engine.Within, which it cannot leave.
 func (v *resolver) lookWithin(path string) (root, error) {
 	r := root{given: path, path: path, real: path}
 	if path == "." {
@@ -156,8 +158,8 @@ func (v *resolver) lookWithin(path string) (root, error) {
 	return r, err
 }
 
-// locate finds the file system of a root, and the mounts below it that are not entered.
-// What is not known stays empty.
+// locate finds the file system of a root, and the mounts below it not to enter. What it
+// cannot find stays empty.
 func (v *resolver) locate(r *root) {
 	dir := r.real
 	if parent := filepath.Dir(r.real); r.isFile() && !v.mounts.Covers(parent) {
@@ -177,7 +179,7 @@ func (v *resolver) locate(r *root) {
 	}
 }
 
-// fileSystems returns the file systems of roots by what was given.
+// fileSystems returns the file systems of the roots, by the path given.
 func fileSystems(roots []root) map[string]mount.FileSystem {
 	all := make(map[string]mount.FileSystem, len(roots))
 	for i := range roots {
@@ -186,7 +188,7 @@ func fileSystems(roots []root) map[string]mount.FileSystem {
 	return all
 }
 
-// check tells a root that is bad use from one that is a problem.
+// check decides whether a bad root is a user error or a problem for the report.
 func (r root) check(given string, err error) (root, error) {
 	kind := r.stat.Mode & unix.S_IFMT
 	switch {
@@ -197,12 +199,12 @@ func (r root) check(given string, err error) (root, error) {
 	case err != nil:
 		r.real, r.err = r.path, &Problem{Op: "stat", Path: r.path, Err: cause(err)}
 	case kind != unix.S_IFDIR && kind != unix.S_IFREG:
-		return root{}, &RootError{given, "is neither a directory nor a regular file, and nothing else is ever opened"}
+		return root{}, &RootError{given, "is neither a directory nor a regular file; nothing else is ever opened"}
 	}
 	return r, nil
 }
 
-// cause strips the path that os puts into its errors: a Problem has its own.
+// cause strips the path that os puts into its errors, because a Problem has its own.
 func cause(err error) error {
 	var errno unix.Errno
 	if errors.As(err, &errno) {

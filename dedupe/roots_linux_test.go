@@ -19,8 +19,8 @@ import (
 	"efsdedupe/fixtures/efs"
 )
 
-// hang returns a fault that never answers an operation on a path until the test ends, and
-// what is closed once it is asked for.
+// hang returns a fault that does not answer an operation on a path until the test ends,
+// and a channel that is closed at the first such operation.
 func hang(t *testing.T, op efs.Op, path string) (fault func(context.Context, *efs.Call) syscall.Errno, asked chan struct{}) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -39,8 +39,8 @@ func hang(t *testing.T, op efs.Op, path string) (fault func(context.Context, *ef
 	}, asked
 }
 
-// TestHungMount cancels scans that wait for a root, or for a directory below it, which
-// never answers.
+// TestHungMount cancels scans that wait for a root, or a directory below it, that never
+// answers.
 func TestHungMount(t *testing.T) {
 	src := t.TempDir()
 	write(t, random(10), filepath.Join(src, "a"), filepath.Join(src, "dir", "b"))
@@ -74,7 +74,8 @@ func TestHungMount(t *testing.T) {
 	}
 }
 
-// TestAbandoned bounds the calls that hang, and forgets those that end.
+// TestAbandoned checks that the number of hung calls is bounded, and that ended calls no
+// longer count.
 func TestAbandoned(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -105,7 +106,7 @@ func TestAbandoned(t *testing.T) {
 	}
 }
 
-// TestRootsAreLookedAtOnce counts what EFS is asked about many files that are roots.
+// TestRootsAreLookedAtOnce counts the requests to EFS for many roots that are files.
 func TestRootsAreLookedAtOnce(t *testing.T) {
 	src := t.TempDir()
 	const n = 50
@@ -128,8 +129,8 @@ func TestRootsAreLookedAtOnce(t *testing.T) {
 	}
 }
 
-// TestPseudo does not enter pseudo file systems below a root, but a root in one, and
-// what is real.
+// TestPseudo checks that a scan skips pseudo file systems below a root, but enters a root
+// inside one, and real file systems.
 func TestPseudo(t *testing.T) {
 	t.Chdir(t.TempDir())
 	mountTmpfs(t, "in/dev/shm")
@@ -179,7 +180,7 @@ func TestPseudo(t *testing.T) {
 	}
 }
 
-// TestBytesOnce counts an inode once, under how many names it is ever found.
+// TestBytesOnce checks that an inode counts once, however many names it is found under.
 func TestBytesOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
 	mountTmpfs(t, "in/x")
@@ -200,8 +201,8 @@ func TestBytesOnce(t *testing.T) {
 	}
 }
 
-// TestMovedOut holds that what is added to a directory after it was moved out of the one
-// that a scan is within is neither opened nor told.
+// TestMovedOut checks that files added to a directory after it was moved out of
+// Engine.Within are neither opened nor reported.
 func TestMovedOut(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "in/dir/old", "in/other")
@@ -210,7 +211,7 @@ func TestMovedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	at := confinedDir{in}
+	at := confinedDir{within: in}
 	fd, err := at.openDirectory("dir")
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +231,7 @@ func TestMovedOut(t *testing.T) {
 	if w.found.Files != 0 || len(w.found.Problems) != 1 || w.found.Problems[0].Path != "dir" || !errors.Is(w.found.Problems[0], ErrChanged) {
 		t.Errorf("%d files, %v", w.found.Files, w.found.Problems)
 	}
-	if err := os.Rename("in", "moved"); err != nil { // with all that is in it
+	if err := os.Rename("in", "moved"); err != nil { // with everything in it
 		t.Fatal(err)
 	}
 	if fd, err := at.open("other", 0); err != nil {
@@ -240,7 +241,7 @@ func TestMovedOut(t *testing.T) {
 	}
 }
 
-// TestStepwise opens paths as without openat2.
+// TestStepwise opens paths as on systems without openat2.
 func TestStepwise(t *testing.T) {
 	within := secrets(t)
 	for path, want := range map[string]error{
@@ -256,7 +257,7 @@ func TestStepwise(t *testing.T) {
 	}
 }
 
-// TestFittingWorkers lowers the default to the descriptors that there are.
+// TestFittingWorkers checks that the default shrinks to the available file descriptors.
 func TestFittingWorkers(t *testing.T) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

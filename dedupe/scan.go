@@ -17,18 +17,18 @@ import (
 	"efsdedupe/dedupe/pool"
 )
 
-// Scan finds the groups of identical files below the roots: it walks, reads the ends of
-// files that share a size, then all of those that may still be equal. When ctx is
-// cancelled it returns, soon, what it knows by then; Complete is false unless all was
-// read already.
+// Scan finds the groups of identical files below the roots. It walks, reads the ends of
+// files that share a size, then the whole of those that may still be equal. When ctx is
+// cancelled, it soon returns what it knows by then. Complete is false unless everything
+// was already read.
 //
-// Its error is about the selection, the engine or a root; everything else that goes
-// wrong is a problem in the report.
+// Its error is about the selection, the engine or a root. Anything else that goes wrong
+// is a problem in the report.
 func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if err := cmp.Or(sel.Validate(), eng.Validate()); err != nil {
 		return Report{}, err
 	}
-	eng.Budget = 0 // a report is of all that there is
+	eng.Budget = 0 // a report covers everything
 	eng.Workers = min(eng.crowdedWorkers(), eng.affordable())
 	start, cpu := time.Now(), cpuTime()
 	found, _, err := Walk(ctx, sel, nil, eng)
@@ -46,7 +46,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		eng.Hasher, stop = eng.start(len(found.copies))
 	}
 	if recalled := found; eng.Recall != nil && !eng.Abandoned.await(ctx, one, func() { eng.Recall(ctx, &recalled) }) {
-		found.Interrupted, found.copies = true, []*Copy{} // Recall still changes them
+		found.Interrupted, found.copies = true, []*Copy{} // Recall still changes the copies
 	}
 	var did tally
 	copies := found.Copies()
@@ -88,7 +88,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	return r, nil
 }
 
-// reasonOf tells why a report is not complete.
+// reasonOf says why a report is incomplete.
 func reasonOf(ctx context.Context, r *Report) string {
 	switch {
 	case r.Complete:
@@ -114,7 +114,7 @@ func flatten(classes iter.Seq[iter.Seq[*Copy]]) iter.Seq[*Copy] {
 	}
 }
 
-// chain yields the copies of both.
+// chain yields the copies of a, then those of b.
 func chain(a, b iter.Seq[*Copy]) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		for _, copies := range []iter.Seq[*Copy]{a, b} {
@@ -127,7 +127,7 @@ func chain(a, b iter.Seq[*Copy]) iter.Seq[*Copy] {
 	}
 }
 
-// tally counts what goes into Reads and what comes out.
+// tally counts what goes into Read and what comes out.
 type tally struct {
 	work     Work
 	problems []*Problem
@@ -135,7 +135,7 @@ type tally struct {
 	stopped  bool
 }
 
-// expect counts the copies that are to be read.
+// expect counts the copies to be read.
 func (t *tally) expect(copies iter.Seq[*Copy]) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		for c := range copies {
@@ -167,11 +167,11 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 	}
 }
 
-// interrupted reports whether something was neither read nor found to be a problem.
+// interrupted reports whether some copy was neither read nor reported as a problem.
 func (t *tally) interrupted() bool { return t.stopped || t.out < t.in }
 
-// sort puts the report in the one order that it has whatever the mode, the
-// number of workers and the order of roots, and counts its duplicates.
+// sort puts the report into its canonical order, which does not depend on the mode, the
+// number of workers or the order of roots. It also counts the duplicates.
 func (r *Report) sort() {
 	slices.Sort(r.Roots)
 	r.Roots = slices.Compact(r.Roots)
@@ -190,7 +190,7 @@ func (r *Report) sort() {
 	slices.SortFunc(r.Skipped, func(a, b Skipped) int { return strings.Compare(a.Path, b.Path) })
 }
 
-// cpuTime is the user and system time of this process.
+// cpuTime returns the user and system time of this process.
 func cpuTime() time.Duration {
 	var used unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {

@@ -22,7 +22,7 @@ import (
 	"efsdedupe/fixtures"
 )
 
-// worker is the command of a worker process: the test binary, see TestMain.
+// worker returns the command of a worker process: the test binary, see TestMain.
 func worker() *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "DEDUPE_TEST_WORKER=hash", "GORACE=atexit_sleep_ms=0")
@@ -63,7 +63,7 @@ func walk(ctx context.Context, o options) (Inventory, error) {
 	return v, err
 }
 
-// errOf is what kept a copy from being signed.
+// errOf returns why a copy was not signed.
 func errOf(s Signed) error {
 	if s.Problem == nil {
 		return nil
@@ -71,7 +71,7 @@ func errOf(s Signed) error {
 	return s.Problem
 }
 
-// single returns what a hasher makes of the whole of a file.
+// single hashes one whole file.
 func single(ctx context.Context, h Hasher, f File) (Digest, Work, error) {
 	s := h.Hash(ctx, Batch{Copies: []*Copy{{File: f}}, Want: StageWhole})[0]
 	return s.Digest, s.Work, errOf(s)
@@ -100,7 +100,7 @@ func scan(t testing.TB, opts options) Report {
 	return r
 }
 
-// answer is a report without what differs from scan to scan and mode to mode.
+// answer is a report without the fields that differ between scans and modes.
 func answer(r Report) string {
 	r.Mode, r.Workers = "", 0
 	r.Stats.Work = proven(r.Stats.Work)
@@ -119,9 +119,9 @@ func answer(r Report) string {
 	return b.String()
 }
 
-// TestAgainstBytes compares the groups of trees with all their traps with those
-// that comparing every file with every other gives, byte for byte, and with how
-// the trees were made; in both modes and with several numbers of workers.
+// TestAgainstBytes scans trees with every kind of trap, in both modes and with several
+// numbers of workers. It compares the groups with those found by comparing every file
+// with every other byte by byte, and with how the trees were made.
 func TestAgainstBytes(t *testing.T) {
 	for seed := range uint64(3) {
 		dir := filepath.Join(t.TempDir(), "tree")
@@ -154,8 +154,7 @@ func TestAgainstBytes(t *testing.T) {
 	}
 }
 
-// group is a duplicate group in a form that can be compared: the paths, and how
-// many bytes are reclaimable.
+// group is a duplicate group in a comparable form: the paths, and the reclaimable bytes.
 type group struct {
 	Paths       string
 	Reclaimable int64
@@ -178,8 +177,8 @@ func groups(r Report) []group {
 	return sorted(all)
 }
 
-// oracle reads every regular file below dir and compares it with a file of each
-// content seen so far. It knows nothing of digests, inodes or workers.
+// oracle reads every regular file below dir and compares it with a file of each content
+// seen so far. It knows nothing of digests, inodes or workers.
 func oracle(t *testing.T, dir string) []group {
 	type class struct {
 		content []byte
@@ -244,9 +243,8 @@ func manifest(dir string, m *fixtures.Manifest) []group {
 	return sorted(all)
 }
 
-// write makes files of the same content, and waits until a change to them will
-// have another time than they have: a kernel's clock for files may tick only
-// every few milliseconds.
+// write makes files with the same content, then waits until a change would get a
+// different time: a kernel's clock for files may tick only every few milliseconds.
 func write(t *testing.T, content []byte, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
@@ -275,8 +273,8 @@ func random(size int) []byte {
 	return b
 }
 
-// TestChangedAfterTheWalk changes files between the walk and their reading, in
-// every way that files change; none of them may be in a group.
+// TestChangedAfterTheWalk changes files between the walk and the read, in every way that
+// files change. None of them may be in a group.
 func TestChangedAfterTheWalk(t *testing.T) {
 	for _, mode := range []Mode{Goroutines, Processes} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -353,8 +351,8 @@ func TestChangedAfterTheWalk(t *testing.T) {
 	}
 }
 
-// TestVanishedDirectory checks that what goes with its directory is a problem
-// under the name that the walk saw.
+// TestVanishedDirectory checks that files that vanish with their directory are problems
+// under the names that the walk saw.
 func TestVanishedDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(100), "in/a", "in/gone/b", "in/c")
@@ -370,7 +368,7 @@ func TestVanishedDirectory(t *testing.T) {
 	}
 }
 
-// TestWork checks how much is read, and that the counters say so.
+// TestWork checks how much is read, and that the counters agree.
 func TestWork(t *testing.T) {
 	const medium, large = smallMax + 1, mediumMax + 1
 	differing := func(size, at int) []byte {
@@ -381,7 +379,7 @@ func TestWork(t *testing.T) {
 	early, middle, late := differing(large, 0), differing(large, endSize), differing(large, large-1)
 	first, last := differing(medium, 0), differing(medium, medium-1)
 	ends := int64(2 * 2 * endSize)
-	type work struct{ opens, bytes, proven int64 } // files hashed or compared as a whole
+	type work struct{ opens, bytes, proven int64 } // proven: files hashed or compared as a whole
 	tests := []struct {
 		name     string
 		contents [][]byte
@@ -412,7 +410,7 @@ func TestWork(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var all Work // of HashAll
+			var all Work // with HashAll
 			if len(test.contents[0]) == len(test.contents[1]) {
 				for _, content := range test.contents {
 					all.add(Work{Opens: 1, BytesRead: int64(len(content)), FilesHashed: 1})
@@ -432,8 +430,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestHangingHasher checks that a stage ends soon after it is cancelled though a
-// file never answers, as on a mount that hangs.
+// TestHangingHasher checks that a stage ends soon after it is cancelled, even if a file
+// never answers, as on a hung mount.
 func TestHangingHasher(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "a", "b", "c")
@@ -447,7 +445,7 @@ func TestHangingHasher(t *testing.T) {
 	h := hasherFunc(func(ctx context.Context, f File) (Digest, Work, error) {
 		if f.Path == "./c" {
 			cancel()
-			<-release // it hears nothing of ctx
+			<-release // ignores ctx
 		}
 		return single(context.WithoutCancel(ctx), new(LocalHasher), f)
 	})
@@ -474,8 +472,7 @@ func (h hasherFunc) Hash(ctx context.Context, b Batch) []Signed {
 	return signed
 }
 
-// TestRampUp checks that all workers get to work where files are waited for, also
-// though there are few processors.
+// TestRampUp checks that all workers start when files are slow, even with few processors.
 func TestRampUp(t *testing.T) {
 	const workers = 32
 	copies := copiesOf(make([]File, 8*workers))
@@ -498,8 +495,8 @@ func TestRampUp(t *testing.T) {
 	}
 }
 
-// TestDeadHasher checks that a hasher of which nothing comes never looks like a
-// tree without duplicates.
+// TestDeadHasher checks that a hasher that returns nothing never looks like a tree
+// without duplicates.
 func TestDeadHasher(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "a", "b")
@@ -522,8 +519,8 @@ func TestDeadHasher(t *testing.T) {
 	}
 }
 
-// TestCancelledWhenDone cancels a scan when the last byte has been read: the report is
-// complete, and says so.
+// TestCancelledWhenDone cancels a scan after the last byte was read. The report must be
+// complete.
 func TestCancelledWhenDone(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "a", "b", "c")
@@ -546,7 +543,7 @@ func TestCancelledWhenDone(t *testing.T) {
 	}
 }
 
-// TestAlone holds that CPU time is known only of a scan that has the process to itself.
+// TestAlone checks that CPU time is known only for a scan that has the process to itself.
 func TestAlone(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(mediumMax), "a", "b")
@@ -560,8 +557,8 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// TestCancelled checks that a scan cancelled before it began knows nothing and
-// says so.
+// TestCancelled checks that a scan cancelled before it began reports nothing and is
+// incomplete.
 func TestCancelled(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "a", "b")
@@ -573,7 +570,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestReclaimableAllocated frees the most that is possible without the last copy.
+// TestReclaimableAllocated checks that the most possible is freed while one copy stays.
 func TestReclaimableAllocated(t *testing.T) {
 	copyOf := func(allocated int64, links uint32, names int) *Copy {
 		c := &Copy{File: File{Allocated: allocated, Links: links}}

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// run drives the hasher, whichever it is, with one goroutine a worker.
+// run starts the workers, one goroutine each, and waits until they have hashed all
+// copies.
 func (s *stage) run(ctx context.Context) {
 	var group errgroup.Group
 	claimed := make(chan struct{}) // closed when no copy is left
@@ -38,11 +39,11 @@ func (s *stage) run(ctx context.Context) {
 			group.Go(work)
 		}
 	}
-	group.Wait() // every error is a problem
+	group.Wait() // errors are in the problems
 }
 
-// claim appends to copies, which is empty, the next copy, or some of one class that are
-// read together. It appends none if none is left.
+// claim appends the next copy, or several of one class to read together, to the empty
+// slice copies. It appends nothing if no copy is left.
 func (s *stage) claim(copies []*Copy) Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +64,7 @@ func (s *stage) claim(copies []*Copy) Batch {
 		}
 	} else {
 		n := 1
-		if large && s.depth == StageWhole { // and all workers have their share
+		if large && s.depth == StageWhole { // leave enough for the other workers
 			n = max(1, min(s.classEnd-s.next, s.limit, s.waiting/s.workers))
 		}
 		b.Copies = append(b.Copies, s.copies[s.next:s.next+n]...)
@@ -75,13 +76,13 @@ func (s *stage) claim(copies []*Copy) Batch {
 	return b
 }
 
-// enter comes to a class, of which first is the first copy, and divides it into
-// batches: one if it is small enough, otherwise of about half as many files as may be
-// open, for workers to end at the same time. Their number is not for the workers to
-// decide, because it decides what is opened again.
+// enter starts the class at index first and divides it into batches: one if the class is
+// small enough. Otherwise each batch has about half as many files as may be open, so that
+// workers finish together. The number of batches must not depend on the workers, because
+// it decides which files are opened twice.
 //
-// A batch has copies from all over the class: where a directory was copied, the copies
-// have their inodes in the order of the originals.
+// A batch takes copies from all over the class: in a copied directory, the inodes come in
+// the same order as in the original.
 func (s *stage) enter(first int) {
 	s.classEnd = first + 1
 	for s.classEnd < len(s.copies) && s.copies[s.classEnd].Size == s.copies[first].Size && s.compareClasses(s.copies[s.classEnd], s.copies[first]) == 0 {
@@ -96,11 +97,10 @@ func (s *stage) enter(first int) {
 	s.peers = s.knownEnds(s.copies[first].Size)
 }
 
-// maxPeers bounds how many known ends a hasher compares each file with.
+// maxPeers is the most known ends a hasher compares each file with.
 const maxPeers = 256
 
-// knownEnds returns the ends that are known of files of a size: each once, and not more
-// than maxPeers.
+// knownEnds returns the distinct known ends of files of a size, at most maxPeers.
 func (s *stage) knownEnds(size int64) (ends []Ends) {
 	i, _ := slices.BinarySearchFunc(s.known, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.Size) })
 	for ; i < len(s.known) && s.known[i].Size == size && len(ends) < maxPeers; i++ {
@@ -110,10 +110,10 @@ func (s *stage) knownEnds(size int64) (ends []Ends) {
 	return slices.Compact(ends)
 }
 
-// rampUp yields how many workers to start, and then how many more, up to most: in
-// this process as many as there are processors, and twice as many as long as
-// these don't keep them busy, as on a network mount. What comes from the page
-// cache is read fastest by few. It ends when all is claimed.
+// rampUp yields how many workers to start, then how many to add, up to most. In this
+// process it starts one per processor, because few workers read the page cache fastest.
+// It doubles them while the processors are not busy, as on a network mount. It ends when
+// every copy is claimed.
 func rampUp(most int, mode Mode, claimed <-chan struct{}) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		processors := runtime.GOMAXPROCS(0)

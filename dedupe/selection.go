@@ -13,7 +13,8 @@ type Selection struct {
 	OneFileSystem bool // stay on the file system of each root
 }
 
-// Validate returns what is wrong with the selection, in words for its user.
+// Validate returns an error if there is nothing to scan or the filter is bad, worded for
+// the user.
 func (s *Selection) Validate() error {
 	if len(s.Roots) == 0 {
 		return errors.New("nothing to scan: name a directory or a file")
@@ -21,7 +22,7 @@ func (s *Selection) Validate() error {
 	return s.Filter.validate()
 }
 
-// selectionJSON is a Selection. Texts that JSON cannot hold are in base64.
+// selectionJSON is a Selection. Text that JSON cannot hold is in base64.
 type selectionJSON struct {
 	Roots         texts `json:"roots"`
 	MinSize       int64 `json:"min_size,omitempty"`
@@ -70,8 +71,8 @@ func (f *Frontier) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// text is a string of any bytes: in JSON a string if it is valid UTF-8, else an object
-// with the bytes in base64.
+// text is a string of any bytes. In JSON it is a string if it is valid UTF-8, else an
+// object with the bytes in base64.
 type text string
 
 type base64JSON struct {

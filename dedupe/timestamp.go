@@ -6,7 +6,7 @@ import (
 )
 
 // Timestamp is a point in time as file systems keep it. Seconds and nanoseconds are
-// apart, because nanoseconds alone end in 2262.
+// separate, because 64 bits of nanoseconds end in 2262.
 type Timestamp struct {
 	Sec  int64 // since 1970
 	Nsec int32 // 0 to 999,999,999

@@ -16,19 +16,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// entriesAtOnce is how many entries of a directory one goroutine looks at: few,
-// so that the round trips of a large directory run side by side.
+// entriesAtOnce is how many entries of a directory one goroutine handles. It is small, so
+// that the round trips for a large directory run in parallel.
 const entriesAtOnce = 16
 
-// Frontier is where a walk starts, or goes on: a root, or a directory below one. It
+// Frontier is where a walk starts or continues: a root, or a directory below one. It
 // survives JSON with any bytes in its names.
 type Frontier struct {
 	Root string // one of Selection.Roots
-	Dir  string // below the root; empty for the root itself
+	Dir  string // relative to the root; empty for the root itself
 
-	// Part and Of split one huge directory: of the entries of Dir, by a hash of their
-	// names, the walk takes the part with this number, from 0, of so many. Of 0 or 1
-	// takes all.
+	// Part and Of split one huge directory: a hash of its name puts each entry of Dir
+	// into one of Of parts, and the walk takes the part numbered Part, from 0. If Of is 0
+	// or 1, the walk takes all entries.
 	Part, Of int
 }
 
@@ -44,17 +44,17 @@ func (f Frontier) validate() error {
 	return nil
 }
 
-// Walk lists every directory below the frontiers, many at once, and returns the files
-// that it found. Without frontiers it starts at the roots. It follows no symbolic link
-// but a root that is one, and opens nothing but directories.
+// Walk lists every directory below the frontiers, many at once, and returns the files it
+// found. Without frontiers it starts at the roots. It opens only directories. It follows
+// a symbolic link only if a root is one.
 //
-// Any frontiers that together hold all that is below the roots lead to the same
-// inventory, once merged. A walk that comes to Engine.Budget lists what it has begun
-// to list, and returns the frontiers that are left. None of the files there is in the
-// inventory.
+// Any frontiers that together cover everything below the roots give the same inventory,
+// once merged. When a walk reaches Engine.Budget, it finishes the directories it has
+// started to list and returns the frontiers that are left. The inventory has none of the
+// files there.
 //
-// A root that does not exist, or is neither directory nor regular file, is an error,
-// and so are more files than Engine.MaxFiles; what can't be read below a root is a
+// A root that does not exist, or is neither a directory nor a regular file, is an error.
+// So are more files than Engine.MaxFiles. Anything below a root that cannot be read is a
 // problem in the inventory.
 func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) (Inventory, []Frontier, error) {
 	if err := eng.Abandoned.admit(); err != nil {
@@ -70,7 +70,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	}
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within}, ctx: walking, stop: stop, room: eng.roomForFiles()}
+	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, room: eng.roomForFiles()}
 	w.found.fileSystems = fileSystems(given)
 	w.skipped.Store(len(given) < len(sel.Roots))
 	w.roots = distinct(given)
@@ -95,13 +95,13 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	return w.found, w.left, nil
 }
 
-// start is where a walk begins, and the root that it is below.
+// start is where a walk begins, and the root above it.
 type start struct {
 	root *root
 	Frontier
 }
 
-// starts returns where to begin: at the frontiers, or without any at all roots.
+// starts returns where to begin: at the frontiers, or at all roots if there are none.
 func (w *walker) starts(frontiers []Frontier) (starts []start, err error) {
 	if frontiers == nil {
 		for i := range w.roots {
@@ -117,13 +117,14 @@ func (w *walker) starts(frontiers []Frontier) (starts []start, err error) {
 		case i >= 0:
 			starts = append(starts, start{&w.roots[i], f})
 		case !slices.Contains(w.sel.Roots, f.Root):
-			return nil, &RootError{f.Root, "is where a walk should go on, and none of its roots"}
+			return nil, &RootError{f.Root, "is the root of a frontier but not a root of the selection"}
 		} // else it is the same place as another root, which has its own frontiers
 	}
 	return starts, nil
 }
 
-// ErrTooManyFiles is that of a walk that found more files than Engine.MaxFiles.
+// ErrTooManyFiles is the error of a walk that finds more files than Engine.MaxFiles, or
+// more than memory holds.
 var ErrTooManyFiles = errors.New("too many files")
 
 type walker struct {
@@ -140,14 +141,14 @@ type walker struct {
 	mu        sync.Mutex
 	found     Inventory
 	left      []Frontier
-	room      int64 // bytes for what is found; 0 for any number
-	abandoned bool  // nobody waits for what is found now
+	room      int64 // bytes for what is found; 0 means no limit
+	abandoned bool  // the caller stopped waiting; drop further results
 
-	skipped atomic.Bool  // something was not looked at, because ctx had ended
-	running atomic.Int64 // functions that were spawned
+	skipped atomic.Bool  // ctx ended before everything was looked at
+	running atomic.Int64 // spawned functions
 }
 
-// over reports whether to stop, where something is left to be looked at.
+// over reports whether to stop although there is more to look at.
 func (w *walker) over() bool {
 	if w.ctx.Err() == nil {
 		return false
@@ -165,8 +166,8 @@ func (w *walker) run(starts []start) {
 	w.group.Wait()
 }
 
-// spawn runs f beside the caller if a worker is free, else now: no queue, no
-// deadlock, and at most Workers directories open at once.
+// spawn runs f in its own goroutine if a worker is free, else at once in this one. So
+// there is no queue and no deadlock, and at most Workers directories are open.
 func (w *walker) spawn(f func()) {
 	w.running.Add(1)
 	run := func() error {
@@ -179,7 +180,7 @@ func (w *walker) spawn(f func()) {
 	}
 }
 
-// calls is how many system calls the walk may be in.
+// calls returns the largest number of system calls the walk can be in at once.
 func (w *walker) calls() int { return min(int(w.running.Load()), w.eng.Workers) }
 
 func (w *walker) walk(from start) {
@@ -200,8 +201,8 @@ func (w *walker) walk(from start) {
 	}
 }
 
-// claimed reports whether a path below r is a root of its own: a file in both
-// is found once, by the innermost of them, however they are spelled or ordered.
+// claimed reports whether the path rel below r is itself a root. A file below both is
+// found once, by the innermost root, however the roots are spelled or ordered.
 func (w *walker) claimed(r *root, rel string) bool {
 	if len(w.roots) == 1 {
 		return false
@@ -217,15 +218,15 @@ func (w *walker) claimed(r *root, rel string) bool {
 type directory struct {
 	fd      int
 	path    string
-	looking sync.WaitGroup // those who use fd
-	moved   sync.Once      // out of where the scan is within
+	looking sync.WaitGroup // goroutines that use fd
+	moved   sync.Once      // to report once that it was moved out of Engine.Within
 
-	index  uint32 // of its record in the walker's table, if it has one
+	index  uint32 // of its record in the table, if known
 	known  bool
 	device uint64 // of that record
 }
 
-// directory lists a directory, then those within it.
+// directory lists a directory, then the directories in it.
 func (w *walker) directory(from start) {
 	if w.spent(from.Frontier) {
 		return
@@ -250,7 +251,7 @@ func (w *walker) directory(from start) {
 	}
 }
 
-// spent reports whether the budget is used up. Then the frontier is left.
+// spent reports whether the budget is used up. If so, it adds the frontier to those left.
 func (w *walker) spent(f Frontier) bool {
 	if w.eng.Budget == 0 {
 		return false
@@ -264,8 +265,8 @@ func (w *walker) spent(f Frontier) bool {
 	return true
 }
 
-// list adds the files of an open directory, closes it, and returns the names of
-// the directories in it that are to be entered.
+// list adds the files of an open directory, closes it, and returns the names of its
+// directories to enter.
 func (w *walker) list(from start, d *directory) (below []string) {
 	entries, _ := w.listings.Get().(*listing)
 	if entries == nil {
@@ -312,8 +313,8 @@ func (w *walker) list(from start, d *directory) (below []string) {
 	return below
 }
 
-// some returns the names of the next few files that are to be looked at, each with
-// a zero behind it, and adds the names of directories to below.
+// some returns the names of the next few files to look at, each followed by a zero byte,
+// and adds the names of directories to below.
 func (w *walker) some(from start, d *directory, entries *listing, below *[]string) (string, error) {
 	var space [entriesAtOnce * 64]byte
 	names := space[:0]
@@ -341,7 +342,7 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 	return string(names), nil
 }
 
-// wants tells whether an entry passes the globs and belongs to r.
+// wants reports whether an entry passes the globs and is not itself a root.
 func (w *walker) wants(from start, name []byte, kind uint8) bool {
 	f := &from.root.filter
 	if len(f.Exclude) == 0 && len(f.Include) == 0 && len(w.roots) == 1 {
@@ -354,8 +355,8 @@ func (w *walker) wants(from start, name []byte, kind uint8) bool {
 	return !f.excludes(path) && !w.claimed(from.root, path) && f.includes(path)
 }
 
-// kind is for file systems that don't tell it in their listings. What can't be
-// looked at counts as a file: look says why it can't.
+// kind returns the kind of an entry on file systems whose listings do not include it. If
+// lstat fails, the entry counts as a file, so that look reports the error.
 func (d *directory) kind(name string) uint8 {
 	var st unix.Stat_t
 	if d.lstat(name, &st) != nil {
@@ -367,11 +368,11 @@ func (d *directory) kind(name string) uint8 {
 	case unix.S_IFDIR:
 		return unix.DT_DIR
 	}
-	return unix.DT_FIFO // or what else is never opened
+	return unix.DT_FIFO // or another kind that is never opened
 }
 
-// isPseudo reports whether an entry is one of the mounts that are not entered. Lstat
-// does not mount what is mounted only once it is opened.
+// isPseudo reports whether an entry is one of the mounts not to enter. Lstat does not
+// trigger an automount; opening would.
 func (d *directory) isPseudo(name string, pseudo map[string]uint64) bool {
 	device, mounted := pseudo[name]
 	var st unix.Stat_t
@@ -382,8 +383,8 @@ func (d *directory) lstat(name string, st *unix.Stat_t) error {
 	return retry(func() error { return unix.Fstatat(d.fd, name, st, unix.AT_SYMLINK_NOFOLLOW) })
 }
 
-// holds reports whether d is still inside the directory that the scan is within. If it
-// was moved out, what was listed may have been added outside, and must not be told.
+// holds reports whether d is still inside Engine.Within. If it was moved out, entries may
+// have been added to it outside, and the report must not show them.
 func (w *walker) holds(d *directory) bool {
 	if w.at.holds(d.fd) {
 		return true
@@ -392,7 +393,7 @@ func (w *walker) holds(d *directory) bool {
 	return false
 }
 
-// look finds out the size and the inode of files in d.
+// look finds the sizes and inodes of files in d.
 func (w *walker) look(d *directory, names string) {
 	var b batch
 	var problems []*Problem
@@ -415,16 +416,15 @@ func (w *walker) look(d *directory, names string) {
 	w.add(d, &b)
 }
 
-// batch is a few files of a directory, whose paths are their names in it.
+// batch is a few files of a directory. Their paths are their names in it.
 type batch struct {
 	files       [entriesAtOnce]File
 	n           int
 	directories int64    // listed
-	own         []string // the names of files that must not be found
+	own         []string // names of ignored files
 }
 
-// add adds a file, unless it has become something else or a size that does not
-// count.
+// add adds a file, unless it has become something else or the filter excludes its size.
 func (b *batch) add(w *walker, name string, st *unix.Stat_t) {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG || !w.sel.Filter.hasSize(st.Size):
@@ -436,7 +436,7 @@ func (b *batch) add(w *walker, name string, st *unix.Stat_t) {
 	}
 }
 
-// add takes what was seen in a directory.
+// add records what was found in a directory.
 func (w *walker) add(d *directory, b *batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -481,8 +481,8 @@ func (w *walker) problem(p *Problem) {
 	}
 }
 
-// join is filepath.Join without its cleaning, which would cost more than the
-// rest of a path's way.
+// join is filepath.Join without the cleaning, which would take longer than everything
+// else done with a path.
 func join(dir, name string) string {
 	if name == "" {
 		return dir
@@ -490,7 +490,7 @@ func join(dir, name string) string {
 	return dir + separator(dir) + name
 }
 
-// separator is what is to be between a directory and a name in it.
+// separator returns what belongs between a directory and a name in it.
 func separator(dir string) string {
 	if dir == "" || dir[len(dir)-1] == '/' {
 		return ""

@@ -12,8 +12,8 @@ import (
 	"efsdedupe/fixtures"
 )
 
-// TestOverlap scans roots that overlap, in any order and spelling: each file is
-// found once, by the innermost root.
+// TestOverlap scans overlapping roots, in any order and spelling. Each file must be found
+// once, by the innermost root.
 func TestOverlap(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, random(10), "a/1", "a/b/2", "a/b/c/3", "d/4")
@@ -50,8 +50,8 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestManyEntries lists a directory that is read in many pieces, with more
-// directories in it than workers.
+// TestManyEntries lists a directory that takes many reads and has more subdirectories
+// than there are workers.
 func TestManyEntries(t *testing.T) {
 	dir := t.TempDir()
 	const n = 5*entriesAtOnce + 1
@@ -74,8 +74,7 @@ func TestManyEntries(t *testing.T) {
 	}
 }
 
-// TestDeep walks 3,900 bytes down, and names what lies deeper than a path can be
-// long.
+// TestDeep walks 3,900 bytes deep, and reports what lies deeper than a path can reach.
 func TestDeep(t *testing.T) {
 	t.Chdir(t.TempDir())
 	name := strings.Repeat("d", 99)
@@ -154,8 +153,8 @@ func BenchmarkWalk(b *testing.B) {
 	}
 }
 
-// BenchmarkScan scans the standard set in both modes; what starting the worker
-// processes costs is in it.
+// BenchmarkScan scans the standard set in both modes, including the start of worker
+// processes.
 func BenchmarkScan(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "efs")
 	if _, err := fixtures.Make(b.Context(), dir, fixtures.Spec{Files: 100, Size: 1 << 20}); err != nil {

@@ -16,20 +16,20 @@ type Bill struct {
 	Date     string // of the price book, see [Book]
 	Items    []Item // in a fixed order: Lambda, API, EFS, DynamoDB
 
-	// Total is the exact sum of the items' costs. Rounded, it can differ by a
-	// cent or two from the sum of the rounded items, and is the nearer one.
+	// Total is the exact sum of the items' costs. Rounded, it can differ by a cent or two
+	// from the sum of the rounded items, and is more accurate.
 	Total *big.Rat
 
-	// Reclaimable is what it costs to store the bytes that duplicates hold. It
-	// is a part of the storage item, not an addition to it.
+	// Reclaimable is the cost of storing the bytes that duplicates hold. It is part of
+	// the storage item, not an addition to it.
 	Reclaimable *big.Rat
 
-	// Warnings say in a sentence each what a reader of Total must know.
+	// Warnings are sentences that a reader of Total must know.
 	Warnings []string
 }
 
-// Item is one tier of one meter: Cost is Quantity times UnitPrice. What the free
-// tier gives is an item with a UnitPrice of 0.
+// Item is one tier of one meter: Cost is Quantity times UnitPrice. What the free tier
+// covers is an item with a UnitPrice of 0.
 type Item struct {
 	Meter     string // such as "lambda.duration.arm64"
 	Quantity  *big.Rat
@@ -37,12 +37,11 @@ type Item struct {
 	UnitPrice *big.Rat
 	Cost      *big.Rat
 	Source    string // of UnitPrice
-	Checked   string // month in which Source was consulted, as "2026-11"
+	Checked   string // month in which Source was last read, as "2026-11"
 }
 
-// Bill prices a month. It returns an error for a usage that is not valid, see
-// [Usage.Validate], and a *[PriceError] for meters that the usage needs and the book
-// does not have.
+// Bill prices a month. It returns an error for an invalid usage, see [Usage.Validate],
+// and a *[PriceError] for meters that the usage needs and the book lacks.
 func (b *Book) Bill(u Usage) (*Bill, error) {
 	if err := u.Validate(); err != nil {
 		return nil, err
@@ -66,7 +65,7 @@ func (b *Book) Bill(u Usage) (*Bill, error) {
 	}, nil
 }
 
-// tally is a bill in the making.
+// tally builds a bill.
 type tally struct {
 	book     *Book
 	freeTier bool
@@ -92,8 +91,8 @@ func (t *tally) warn(format string, args ...any) {
 	t.warnings = append(t.warnings, fmt.Sprintf(format, args...))
 }
 
-// items spreads a quantity over the tiers. The free tier comes first and does not
-// use up the others, as in the examples on the Lambda pricing page.
+// items spreads a quantity over the tiers. The free tier comes first and does not use up
+// the others, as in the examples on the Lambda pricing page.
 func (p price) items(quantity *big.Rat, freeTier bool) []Item {
 	tiers := p.tiers
 	if freeTier && p.free != nil {
@@ -136,9 +135,9 @@ const (
 	httpStep          = 512 * kib
 )
 
-// lambda charges the function. Calls on provisioned concurrency pay their own
-// rate for duration, which the free tier does not cover, and the common one for
-// requests and /tmp. Source: AWS Lambda pricing and its examples.
+// lambda charges the function. Calls on provisioned concurrency pay their own rate for
+// duration, which the free tier does not cover, and the normal rate for requests and
+// /tmp. Source: AWS Lambda pricing and its examples.
 func (t *tally) lambda(u Usage) {
 	l, p, s := u.Lambda, u.Lambda.Provisioned, u.Lambda.Streaming
 	if l == (Lambda{}) {
@@ -164,8 +163,8 @@ func gbSeconds(n, mb int64, d time.Duration) *big.Rat {
 	return ratio(1024*1000, n, mb, BilledDuration(d).Milliseconds())
 }
 
-// api charges API Gateway: a REST API counts calls, an HTTP API one request for
-// each 512 KB begun, and at least one. Source: Amazon API Gateway pricing.
+// api charges API Gateway: a REST API counts calls; an HTTP API counts one request per
+// started 512 KB, at least one. Source: Amazon API Gateway pricing.
 func (t *tally) api(u Usage) {
 	switch u.API {
 	case HTTP:
@@ -176,7 +175,7 @@ func (t *tally) api(u Usage) {
 	}
 }
 
-// Meters lists the meters of the bills, each once, in the order of the bills.
+// Meters returns the meters of the bills, each once, in the order of the bills.
 func Meters(bills ...*Bill) []string {
 	var names []string
 	for _, b := range bills {
@@ -189,7 +188,7 @@ func Meters(bills ...*Bill) []string {
 	return names
 }
 
-// Meter is what all tiers of a meter cost.
+// Meter returns what all tiers of a meter cost together.
 func (b *Bill) Meter(name string) *big.Rat {
 	t := new(big.Rat)
 	for _, item := range b.Items {
@@ -200,8 +199,9 @@ func (b *Bill) Meter(name string) *big.Rat {
 	return t
 }
 
-// Largest returns the meter that costs most and its share of the total in percent,
-// rounded, but 100 only if it is all. It returns nothing where nothing costs anything.
+// Largest returns the meter that costs the most and its share of the total in percent,
+// rounded, but 100 only if it is everything. If nothing costs anything, it returns "" and
+// 0.
 func (b *Bill) Largest() (meter string, percent int64) {
 	if b.Total.Sign() == 0 {
 		return "", 0
@@ -218,8 +218,8 @@ func (b *Bill) Largest() (meter string, percent int64) {
 	return meter, percent
 }
 
-// Above is how much more b costs than other, and as a share of other in percent.
-// Both are negative where b costs less; the share is 0 where other costs nothing.
+// Above returns how much more b costs than other, also in percent of other. Both are
+// negative if b costs less. The percentage is 0 if other costs nothing.
 func (b *Bill) Above(other *Bill) (more, percent *big.Rat) {
 	more, percent = new(big.Rat).Sub(b.Total, other.Total), new(big.Rat)
 	if other.Total.Sign() > 0 {
@@ -228,7 +228,7 @@ func (b *Bill) Above(other *Bill) (more, percent *big.Rat) {
 	return more, percent
 }
 
-// PerCall is what one of so many calls costs, storage aside. It is nil for no calls.
+// PerCall returns what one call costs, without storage. It is nil for no calls.
 func (b *Bill) PerCall(calls int64) *big.Rat {
 	if calls == 0 {
 		return nil

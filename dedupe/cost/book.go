@@ -31,13 +31,13 @@ type price struct {
 	unit    string
 	source  string
 	checked string   // month, as "2026-11"
-	free    *big.Rat // units a month that the free tier gives; nil: none
+	free    *big.Rat // monthly units in the free tier; nil if none
 	tiers   []tier
 }
 
-// tier is a stretch of a month's quantity with one unit price.
+// tier is a range of a month's quantity with one unit price.
 type tier struct {
-	size  *big.Rat // units; nil: no end
+	size  *big.Rat // units; nil means no end
 	price *big.Rat // per unit
 }
 
@@ -55,8 +55,8 @@ func Regions() []string {
 	return regions
 }
 
-// Prices is the price book of a region. An unknown region is an error that
-// lists the known ones.
+// Prices returns the price book of a region. For an unknown region its error lists the
+// known ones.
 func Prices(region string) (*Book, error) {
 	regions := Regions()
 	if !slices.Contains(regions, region) {
@@ -73,7 +73,7 @@ func Prices(region string) (*Book, error) {
 	return b, nil
 }
 
-// PriceError says which prices a usage needs that the book of a region does not have.
+// PriceError lists the prices that a usage needs and a region's book lacks.
 type PriceError struct {
 	Region string
 	Meters []string // such as "api.http"
@@ -95,8 +95,8 @@ func regionsWith(meter string) []string {
 	})
 }
 
-// bookJSON is the form of a price book file. Numbers are decimal strings, so
-// that none passes through a float.
+// bookJSON is a price book file. Numbers are decimal strings, so that none passes through
+// a float.
 type bookJSON struct {
 	Region   string            `json:"region"`
 	Currency string            `json:"currency"`
@@ -109,18 +109,17 @@ type priceJSON struct {
 	Unit    string     `json:"unit"`
 	Source  string     `json:"source"`  // a key of Sources
 	Checked string     `json:"checked"` // month, as "2026-11"
-	Free    string     `json:"free"`    // units a month in the free tier; absent: none
+	Free    string     `json:"free"`    // monthly units in the free tier; absent if none
 	Tiers   []tierJSON `json:"tiers"`
 }
 
 type tierJSON struct {
-	UpTo  string `json:"up_to"` // units since the start of the month; absent from the last tier
+	UpTo  string `json:"up_to"` // units since the start of the month; absent in the last tier
 	Price string `json:"price"` // per unit
 }
 
-// parseBook reads a price book file. It refuses whatever could hide a slip of
-// the editor: unknown fields, a meter given twice, a figure without a source or
-// a date.
+// parseBook reads a price book file. It rejects anything that could hide an editing
+// mistake: unknown fields, a repeated meter, a figure without a source or a date.
 func parseBook(data []byte) (*Book, error) {
 	var f bookJSON
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -172,8 +171,7 @@ func (e priceJSON) parse(sources map[string]string) (price, error) {
 	return p, nil
 }
 
-// parseTiers turns bounds into sizes. Bounds ascend, and only the last tier has
-// none.
+// parseTiers turns bounds into sizes. Bounds ascend, and only the last tier has none.
 func parseTiers(list []tierJSON) ([]tier, error) {
 	if len(list) == 0 {
 		return nil, errors.New("no tiers")
@@ -206,7 +204,7 @@ func parseTiers(list []tierJSON) ([]tier, error) {
 }
 
 // parseDecimal reads digits with at most one point among them. [big.Rat.SetString]
-// takes more: signs, fractions, exponents, hexadecimal.
+// accepts more: signs, fractions, exponents, hexadecimal.
 func parseDecimal(s string) (*big.Rat, error) {
 	whole, fraction, point := strings.Cut(s, ".")
 	if isDigits(whole) && (!point || isDigits(fraction)) {

@@ -7,50 +7,49 @@ import (
 	"math/big"
 )
 
-// million is how many parts a unit, and a share, is counted in: see [DynamoDB] and
-// [Index].
+// million is the number of parts in a unit or a share: see [DynamoDB] and [Index].
 const million = 1_000_000
 
-// DynamoDB is a table in on-demand capacity mode, of the class Standard, that calls
-// read and write. Units are in millionths, because the average call may take less
-// than one: not every call writes.
+// DynamoDB is a table in on-demand mode, of the class Standard, that calls read and
+// write. Units are in millionths, because the average call may take less than one: not
+// every call writes.
 type DynamoDB struct {
 	ReadUnits   int64 // per call, in millionths of a read request unit
 	WriteUnits  int64 // per call, in millionths of a write request unit
 	StoredBytes int64
 }
 
-// dynamoDB charges the units of all calls, and storage. The free tier leaves it
-// alone: DynamoDB's is of provisioned capacity, and of storage in all tables of the
-// account together.
+// dynamoDB charges the units of all calls, and storage. DynamoDB's free tier does not
+// apply: it covers provisioned capacity, and storage of all tables of the account
+// together.
 func (t *tally) dynamoDB(u Usage) {
 	t.charge("dynamodb.read", ratio(million, u.Calls, u.DynamoDB.ReadUnits))
 	t.charge("dynamodb.write", ratio(million, u.Calls, u.DynamoDB.WriteUnits))
 	t.charge("dynamodb.storage", ratio(gib, u.DynamoDB.StoredBytes))
 }
 
-// Items is the items of a table in which an index keeps what it knows of the files
-// that a call would read. The zero value is an index in no table.
+// Items describes the table items in which an index keeps what it knows of the files that
+// a call would read. The zero value is an index without a table.
 type Items struct {
 	LookUp  int64 // millionths of a read unit: all items, eventually consistent
-	Reread  int64 // millionths of a read unit: those that hold files, consistent, as before each write
-	Rewrite int64 // millionths of a write unit: those that hold files
-	Files   int64 // in an item that holds any: the average, weighted with what writing it takes, rounded up
+	Reread  int64 // millionths of a read unit: items with files, consistent, before each write
+	Rewrite int64 // millionths of a write unit: items with files
+	Files   int64 // average files in an item with files, weighted by the cost of writing it, rounded up
 	Bytes   int64 // stored
 }
 
 const (
-	readUnitBytes  = 4 * kib // a consistent read; an eventually consistent one is half a unit
+	readUnitBytes  = 4 * kib // for a consistent read; an eventually consistent one is half a unit
 	writeUnitBytes = 1 * kib
 	itemBytes      = 100 // stored with every item, for its place in the table
 
-	// MaxItemFiles is the most files that [Items] can have in an item. It bounds how
-	// long the fractions of [Items.AtChurn] are.
+	// MaxItemFiles is the most files that an item of [Items] can have. It bounds the
+	// length of the fractions in [Items.AtChurn].
 	MaxItemFiles = 1024
 )
 
-// ItemsOf counts items, each as its size in bytes, names of attributes included,
-// and how many files it holds. Every item is rounded up on its own, also in a batch.
+// ItemsOf adds up items. Each is its size in bytes, including attribute names, and the
+// number of files in it. DynamoDB rounds up each item on its own, even in a batch.
 // Source: Amazon DynamoDB Developer Guide, on-demand capacity mode, and item sizes.
 func ItemsOf(items iter.Seq2[int64, int64]) Items {
 	var all Items
@@ -84,14 +83,14 @@ func (i Items) validate() error {
 	return errors.Join(c...)
 }
 
-// AtChurn is what a call takes when that many files in a million have changed since
-// the call before, each independently of the others. It looks all items up, and
-// rewrites those that hold a changed file: of an item of k files this is expected
-// in 1−(1−churn)^k of the calls. As that grows ever slower with k, taking all items
-// for as full as the average one is never too little.
+// AtChurn returns what a call takes when churn files in a million have changed since the
+// previous call, each independently. The call looks up all items, and rewrites those with
+// a changed file: an item of k files in an expected 1−(1−churn)^k of the calls. That
+// grows ever more slowly with k, so using the average k for all items never gives too
+// little.
 //
-// That an index writes what it uses again every week, so that it does not expire,
-// is left out.
+// It leaves out that an index rewrites entries in use every week, so that they do not
+// expire.
 func (i Items) AtChurn(churn int64) DynamoDB {
 	k := big.NewInt(i.Files)
 	all := new(big.Int).Exp(big.NewInt(million), k, nil)
@@ -101,14 +100,14 @@ func (i Items) AtChurn(churn int64) DynamoDB {
 	return DynamoDB{ReadUnits: i.LookUp + part(i.Reread), WriteUnits: part(i.Rewrite), StoredBytes: i.Bytes}
 }
 
-// filling is what writing all items for the first time takes: each is looked up,
-// and read before it is written, when it is not there.
+// filling returns what writing all items for the first time takes: each is looked up,
+// found missing, and read again before it is written.
 func (i Items) filling() DynamoDB {
 	return DynamoDB{ReadUnits: i.LookUp + i.Reread, WriteUnits: i.Rewrite}
 }
 
-// ceil is the least integer that is not below r, which is not negative; at most that
-// of 64 bits.
+// ceil returns the least integer not below r, which must not be negative. It returns at
+// most the largest 64-bit integer.
 func ceil(r *big.Rat) int64 {
 	q, rest := new(big.Int).QuoRem(r.Num(), r.Denom(), new(big.Int))
 	if rest.Sign() > 0 {

@@ -8,12 +8,12 @@ import (
 const (
 	monthSeconds = int64(Month / time.Second)
 
-	// includedGiB is how much must be stored to have 1 MiBps with it. AWS says
-	// 50 KiB/s per GiB, and bills as if 20 of those were 1 MiB/s.
+	// includedGiB is how much stored data brings 1 MiBps. AWS says 50 KiB/s per GiB, and
+	// bills as if 20 of those were 1 MiB/s.
 	includedGiB = 20
 
-	// clientMiBps is what one client, here one Lambda environment, can move.
-	// Source: Amazon EFS User Guide, quotas.
+	// clientMiBps is what one client, here one Lambda environment, can move. Source:
+	// Amazon EFS User Guide, quotas.
 	clientMiBps = 500
 )
 
@@ -43,8 +43,8 @@ func (t *tally) efs(u Usage) {
 	}
 }
 
-// storageMeter is the meter of what e stores. IA has two prices: the lower one
-// goes with elastic throughput.
+// storageMeter returns the meter of stored bytes. IA has two prices: the lower one
+// applies with elastic throughput.
 func storageMeter(e EFS) string {
 	meter := "efs.storage." + string(e.StorageClass)
 	if e.StorageClass == IA && e.Throughput != Elastic {
@@ -53,8 +53,8 @@ func storageMeter(e EFS) string {
 	return meter
 }
 
-// reclaimable is what storage costs with the duplicates, less what it costs
-// without them. Storage that costs nothing needs no price, and has none here.
+// reclaimable is what storage costs with the duplicates, minus what it costs without
+// them. Storage that costs nothing has no price, and needs none.
 func (t *tally) reclaimable(e EFS) *big.Rat {
 	p := t.book.prices[storageMeter(e)]
 	with := total(p.items(ratio(gib, e.StoredBytes), false))
@@ -62,9 +62,9 @@ func (t *tally) reclaimable(e EFS) *big.Rat {
 	return with.Sub(with, without)
 }
 
-// neededMiBps is the rate at which the calls of u, spread evenly over the month,
-// use metered throughput: a third of what they read, and all else in full.
-// Source: Amazon EFS User Guide, throughput modes and the metric MeteredIOBytes.
+// neededMiBps is the average rate of metered throughput over the month: a third of what
+// the calls read, and all else in full. Source: Amazon EFS User Guide, throughput modes
+// and the metric MeteredIOBytes.
 func neededMiBps(u Usage) *big.Rat {
 	const month = mib * monthSeconds
 	return sum(
@@ -73,9 +73,9 @@ func neededMiBps(u Usage) *big.Rat {
 		u.metadata(month))
 }
 
-// includedMiBps is the throughput that comes with storage: the baseline of
-// Bursting, and what Provisioned does not bill. IA and Archive bring none.
-// Source: Amazon EFS User Guide, throughput modes.
+// includedMiBps is the throughput that comes with storage: the baseline of Bursting, and
+// what Provisioned does not bill. IA and Archive bring none. Source: Amazon EFS User
+// Guide, throughput modes.
 func includedMiBps(class StorageClass, stored int64) *big.Rat {
 	if class.cold() {
 		return new(big.Rat)
@@ -83,7 +83,7 @@ func includedMiBps(class StorageClass, stored int64) *big.Rat {
 	return ratio(includedGiB*gib, stored)
 }
 
-// provisioned charges the rate that exceeds the one included with storage.
+// provisioned charges the rate above what storage includes.
 func (t *tally) provisioned(e EFS, needed *big.Rat) {
 	rate := needed
 	if e.ProvisionedMiBps > 0 {
@@ -105,7 +105,7 @@ func (t *tally) provisioned(e EFS, needed *big.Rat) {
 	}
 }
 
-// bursting charges nothing, and says so if the baseline cannot carry the calls.
+// bursting charges nothing, and warns if the baseline cannot carry the calls.
 func (t *tally) bursting(e EFS, needed *big.Rat) {
 	baseline := includedMiBps(e.StorageClass, e.StoredBytes)
 	if needed.Cmp(baseline) > 0 {
@@ -113,8 +113,8 @@ func (t *tally) bursting(e EFS, needed *big.Rat) {
 	}
 }
 
-// checkClient warns of a duration in which one environment cannot move what a
-// call is said to move: then Lambda costs more than the bill says.
+// checkClient warns if one environment cannot move a call's bytes within its duration:
+// then Lambda costs more than the bill says.
 func (t *tally) checkClient(u Usage) {
 	ms := BilledDuration(u.Lambda.Duration).Milliseconds()
 	if ms == 0 {

@@ -7,22 +7,21 @@ import (
 	"sort"
 )
 
-// Index is an index of digests, which calls ask before they read. With one, what
-// [EFS] says of a call is what it takes when the index knows nothing: of reads,
-// accesses and the operations that open and close files, a call is spared the known
-// share. The zero value is no index.
+// Index is an index of digests, which calls ask before they read. [EFS] then says what a
+// call takes with an empty index; the index saves the known share of its reads, its
+// accesses, and the operations that open and close files. The zero value is no index.
 type Index struct {
-	Known          int64 // of a million files, those that did not change since the call before
-	OpenOperations int64 // of [EFS.MetadataOperations], those that open and close files
+	Known          int64 // files in a million that did not change since the previous call
+	OpenOperations int64 // how many of [EFS.MetadataOperations] open and close files
 }
 
-// unknown is n of each call of a month, in units of den, less what an index spares.
+// unknown is n for each call of the month, in units of den, minus what an index saves.
 func (u Usage) unknown(den int64, n int64) *big.Rat {
 	all := ratio(den, u.Calls, n)
 	return all.Mul(all, ratio(million, million-u.Index.Known))
 }
 
-// metadata is the bytes of all metadata operations of a month, in units of den.
+// metadata is the bytes of all metadata operations of the month, in units of den.
 func (u Usage) metadata(den int64) *big.Rat {
 	operations := sum(
 		ratio(den, u.Calls, u.EFS.MetadataOperations-u.Index.OpenOperations),
@@ -30,16 +29,16 @@ func (u Usage) metadata(den int64) *big.Rat {
 	return operations.Mul(operations, ratio(1, metadataBytes))
 }
 
-// Choice is calls that can have an index, or read all that they need.
+// Choice is calls that can use an index or read everything.
 type Choice struct {
-	All            Usage // each call reads all: there is no index, and no table
+	All            Usage // without an index and without a table
 	OpenOperations int64 // see [Index]
-	Items          Items // of the table that the index is in; zero where it costs nothing
+	Items          Items // of the index's table; zero if the index costs nothing
 }
 
-// AtChurn is the usage with the index when that many files in a million change
-// between two calls. The duration of a call is the same as without: what the index
-// spares of that, or adds to it, is not known.
+// AtChurn returns the usage with the index when churn files in a million change between
+// two calls. It keeps the duration of the calls without an index, because how the index
+// changes that is not known.
 func (c Choice) AtChurn(churn int64) Usage {
 	u := c.All
 	u.Index = Index{Known: million - churn, OpenOperations: c.OpenOperations}
@@ -48,16 +47,16 @@ func (c Choice) AtChurn(churn int64) Usage {
 }
 
 // Unindexed is what a call takes when its index of digests is empty. Items are those of
-// the DynamoDB table that holds the index; zero if a file does.
+// the DynamoDB table with the index, or zero if the index is in a file.
 type Unindexed struct {
 	ReadBytes          int64 // as EFS meters them
 	AccessBytes        int64 // as EFS meters them
 	MetadataOperations int64
-	OpenOperations     int64 // of MetadataOperations: open and close
+	OpenOperations     int64 // how many of MetadataOperations open and close files
 	Items              Items
 }
 
-// NewUnindexed adds what a scan with an index took to what the index saved.
+// NewUnindexed adds what an indexed scan took and what the index saved.
 func NewUnindexed(s Scan, m Reads, items Items) *Unindexed {
 	opens := 2 * (s.Opens + s.OpensSpared)
 	return &Unindexed{
@@ -95,26 +94,26 @@ func (p *Projection) Weigh(book *Book, churn int64) {
 	p.Weighed = &w
 }
 
-// Weighed is what a [Choice] comes to at one churn.
+// Weighed compares both sides of a [Choice] at one churn.
 type Weighed struct {
 	Choice
-	Churn int64 // files of a million that change between two calls
+	Churn int64 // files in a million that change between two calls
 
 	AllBill   *Bill
 	IndexBill *Bill
 
-	// BreakEven is the churn, in files of a million, below which a month with the
-	// index costs less than one without: 0 if it never does, a million if it does
-	// unless all files change.
+	// BreakEven is the churn, in files per million, below which a month with the index
+	// costs less than one without. It is 0 if the index never costs less, and a million
+	// if it costs less unless all files change.
 	BreakEven int64
 
-	// Repaid is after how many calls, at the churn that was asked for, the index has
-	// spared more than its first filling cost. It is 0 where that costs nothing, and
-	// where nothing is spared: at [Weighed.BreakEven] and above.
+	// Repaid is the number of calls, at the given churn, after which the index has saved
+	// more than its first filling cost. It is 0 if filling costs nothing, or if nothing
+	// is saved, which is at [Weighed.BreakEven] and above.
 	Repaid int64
 }
 
-// Weigh prices both usages at a churn, in files of a million.
+// Weigh prices both usages at a churn, in files per million.
 func (b *Book) Weigh(c Choice, churn int64) (w Weighed, err error) {
 	w.Choice, w.Churn = c, churn
 	if err := c.Items.validate(); err != nil {

@@ -11,15 +11,15 @@ const (
 	gib = 1 << 30
 )
 
-// Cents prints an amount of money with two decimals, rounded half away from
-// zero: 146484.375 is "146484.38".
+// Cents formats an amount of money with two decimals, rounded half away from zero:
+// 146484.375 is "146484.38".
 func Cents(amount *big.Rat) string {
 	return fixed(amount, 2)
 }
 
-// Decimal prints r as the shortest decimal that is exact, or, where that has
-// more than digits decimals, rounded half away from zero to that many: 643 is
-// "643" and 1/3 to 4 digits "0.3333". A negative digits counts as 0.
+// Decimal formats r as the shortest exact decimal. If that has more than digits decimals,
+// it rounds half away from zero: 643 is "643", and 1/3 with 4 digits is "0.3333".
+// Negative digits count as 0.
 func Decimal(r *big.Rat, digits int) string {
 	s := fixed(r, max(digits, 0))
 	if strings.Contains(s, ".") {
@@ -28,7 +28,7 @@ func Decimal(r *big.Rat, digits int) string {
 	return s
 }
 
-// fixed prints r with n decimals. What rounds to zero has no sign.
+// fixed formats r with n decimals. If the result is zero, it has no sign.
 func fixed(r *big.Rat, n int) string {
 	s := r.FloatString(n)
 	if strings.Trim(s, "-0.") == "" {
@@ -37,7 +37,7 @@ func fixed(r *big.Rat, n int) string {
 	return s
 }
 
-// ratio is the product of the factors over den, exactly.
+// ratio is the exact product of the factors divided by den.
 func ratio(den int64, factors ...int64) *big.Rat {
 	product := big.NewInt(1)
 	for _, f := range factors {
@@ -54,7 +54,7 @@ func sum(terms ...*big.Rat) *big.Rat {
 	return total
 }
 
-// excess is how far a exceeds b: a − b, or 0.
+// excess is a − b, or 0 if that is negative.
 func excess(a, b *big.Rat) *big.Rat {
 	if a.Cmp(b) <= 0 {
 		return new(big.Rat)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Projection is the bill of a month of calls, and the usage behind it. If the usage has
+// Projection is the bill for a month of calls, and the usage behind it. If the usage has
 // no price, Bill is nil and Err says why.
 type Projection struct {
 	Usage   Usage

@@ -11,13 +11,13 @@ import (
 // Month is the month of a [Usage]: 30 days, 720 hours.
 const Month = 30 * 24 * time.Hour
 
-// Usage is what one month is made of. The zero value of any part means that
-// there is none of it: a Usage with only EFS set is a bill for EFS alone.
+// Usage is everything in one month. Each part may be left zero: a Usage with only EFS set
+// gives a bill for EFS alone.
 type Usage struct {
 	Calls        int64 // a month
 	Lambda       Lambda
 	API          API
-	RequestBytes int64 // of one call, as API Gateway meters it; at most 10 MB
+	RequestBytes int64 // per call, as API Gateway meters it; at most 10 MB
 	EFS          EFS
 	Index        Index
 	DynamoDB     DynamoDB
@@ -28,33 +28,33 @@ type Usage struct {
 type Lambda struct {
 	Arch        Arch
 	MemoryMB    int64         // 128 to 10,240
-	Duration    time.Duration // of one call with its share of INIT, above 0 and at most 15 minutes
-	EphemeralMB int64         // size of /tmp, 512 to 10,240; 0 means the 512 that cost nothing
+	Duration    time.Duration // per call, including its share of INIT; above 0, at most 15 minutes
+	EphemeralMB int64         // size of /tmp, 512 to 10,240; 0 means 512, which costs nothing
 	Provisioned ProvisionedConcurrency
 	Streaming   Streaming
 }
 
-// ProvisionedConcurrency is environments that are kept ready. They are paid for
-// as long as they are kept, and the calls that run on them cost less a second.
+// ProvisionedConcurrency is environments kept ready. They cost money while they are kept,
+// and calls on them cost less per second.
 type ProvisionedConcurrency struct {
 	Environments int64
-	Kept         time.Duration // in the month, each period rounded up to 5 minutes; 0 means all of [Month]
+	Kept         time.Duration // per month, each period rounded up to 5 minutes; 0 means all of [Month]
 	Calls        int64         // how many of [Usage.Calls] run on them
-	Duration     time.Duration // of one such call; 0 means [Lambda.Duration]
+	Duration     time.Duration // per such call; 0 means [Lambda.Duration]
 }
 
-// Streaming is responses that are streamed.
+// Streaming is streamed responses.
 type Streaming struct {
 	Calls         int64 // how many of [Usage.Calls] stream their response
-	ResponseBytes int64 // of one such response; the first 6 MB are free
+	ResponseBytes int64 // per such response; the first 6 MB are free
 }
 
-// EFS is the file system that calls read, and what it keeps. The bytes of a call
-// are metered bytes, see [MeteredRead], whatever the throughput mode: where reads
-// count a third, the bill divides them.
+// EFS is the file system that calls read, and what it stores. The bytes of a call are
+// metered bytes, see [MeteredRead], in every throughput mode; where reads count a third,
+// the bill divides them.
 type EFS struct {
 	Throughput       Throughput
-	ProvisionedMiBps int64 // with [Provisioned]; 0 means the average rate that the calls need
+	ProvisionedMiBps int64 // with [Provisioned]; 0 means the average rate the calls need
 
 	ReadBytes          int64 // per call
 	WriteBytes         int64 // per call
@@ -63,7 +63,7 @@ type EFS struct {
 
 	StorageClass     StorageClass
 	StoredBytes      int64
-	ReclaimableBytes int64 // of StoredBytes, what duplicates hold
+	ReclaimableBytes int64 // of StoredBytes, those held by duplicates
 }
 
 // Arch is the instruction set of a function.
@@ -90,9 +90,9 @@ type Throughput string
 
 // The throughput modes of EFS.
 const (
-	Elastic     Throughput = "elastic"     // pays for bytes moved
-	Provisioned Throughput = "provisioned" // pays for a rate, moved or not
-	Bursting    Throughput = "bursting"    // pays for storage only, which sets the rate
+	Elastic     Throughput = "elastic"     // charges for bytes moved
+	Provisioned Throughput = "provisioned" // charges for a rate, used or not
+	Bursting    Throughput = "bursting"    // charges only for storage, which sets the rate
 )
 
 // StorageClass is where a file system keeps its bytes.
@@ -108,16 +108,16 @@ const (
 	NoStorage StorageClass = "none"    // leaves storage out of the bill
 )
 
-// cold reports whether reads of the class are charged as access too.
+// cold reports whether reads of the class are also charged as access.
 func (c StorageClass) cold() bool {
 	return c == IA || c == OneZoneIA || c == Archive
 }
 
-// maxUnits is a thousand million units, in millionths: no call takes as many.
+// maxUnits is a thousand million units, in millionths: more than any call takes.
 const maxUnits = 1e9 * million
 
-// Validate returns one error for each figure that is out of range, joined; each
-// names the figure and what is allowed.
+// Validate returns one joined error for every figure out of range. Each names the figure
+// and the allowed range.
 func (u Usage) Validate() error {
 	var c checks
 	c.within("calls a month", u.Calls, 0, math.MaxInt64)

@@ -14,17 +14,17 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// version is the format's. Raise it when the bytes of a block change, and when a
-// dedupe.Hasher comes to sign files with other ends of a file.
+// version is the version of the format. Raise it when the bytes of a block change, or
+// when dedupe.Hasher starts to sign other parts of a file.
 const version = 3
 
-// Key is the name of a block: a digest of where its directory is, and of the part
-// of the directory. It does not tell which; the block does.
+// Key names a block. It is a digest of the directory's place and of the part, so it does
+// not reveal either; the block does.
 type Key [16]byte
 
-// block is some of the entries of one directory, or all of them. The entries of a
-// directory with many files are in 2^level blocks, by inode; its first block then
-// has none, but tells the level.
+// block is some or all entries of one directory. A directory with many files has its
+// entries in 2^level blocks, by inode. Its first block then has no entries and only says
+// the level.
 type block struct {
 	place
 	level   int
@@ -32,9 +32,9 @@ type block struct {
 	entries []entry // by inode
 }
 
-// place is a directory: of which file system, and where in it, from its top.
+// place is a directory: its file system, and its path from the top of that.
 type place struct {
-	fileSystem string // empty: not known, nothing is remembered
+	fileSystem string // empty: unknown, so nothing is remembered
 	path       string
 }
 
@@ -46,18 +46,18 @@ func dayOf(t time.Time) day { return day(t.Unix() / (24 * 60 * 60)) }
 func (d day) time() time.Time { return time.Unix(int64(d)*24*60*60, 0).UTC() }
 
 const (
-	// Entries and blocks expire that no scan has asked for in so many days.
+	// expireAfter is how many days without use entries and blocks last.
 	expireAfter day = 90
 
-	// refreshAfter is after how many days one that is used is written again, so
-	// that it does not expire: seldom, because writing costs.
+	// refreshAfter is how many days pass before an entry in use is written again, so that
+	// it does not expire. Writing costs, so that is seldom.
 	refreshAfter day = 7
 
-	// partEntries is how many entries a part has when a directory is split. 128 of
-	// the common kind are some 7 KiB: one read unit of DynamoDB.
+	// partEntries is how many entries a part has when a directory is split. 128 common
+	// entries are about 7 KiB: one read unit of DynamoDB.
 	partEntries = 128
 
-	// maxEntries bounds a block that inodes come to and go from: some 100 KiB.
+	// maxEntries bounds a block as inodes come and go: about 100 KiB.
 	maxEntries = 1024
 
 	maxLevel = 24
@@ -66,18 +66,18 @@ const (
 	maxDay = math.MaxInt32
 )
 
-// levelFor is into how many parts, as a power of two, so many files are split.
+// levelFor returns the number of parts for a number of files, as a power of two.
 func levelFor(files int) int {
 	return min(bits.Len(uint(max(files-1, 0)/partEntries)), maxLevel)
 }
 
-// part is that of an inode. The numbers of some file systems differ in their last
-// bits only, of others everywhere: so they are mixed, by Fibonacci hashing.
+// part returns the part of an inode. On some file systems inode numbers differ only in
+// their last bits, so Fibonacci hashing mixes them.
 func part(inode uint64, level int) int {
 	return int(inode * 0x9E3779B97F4A7C15 >> 1 >> (63 - level))
 }
 
-// key is that of a part of the directory.
+// key returns the key of a part of the directory.
 func (p place) key(level, part int) Key {
 	b := binary.AppendUvarint(nil, uint64(len(p.fileSystem)))
 	b = append(b, p.fileSystem...)
@@ -99,11 +99,11 @@ func stateOf(f dedupe.File) state { return state{f.Size, f.ModTime, f.ChangeTime
 type entry struct {
 	inode uint64
 	state
-	seen day // when a scan asked for it, to the week
+	seen day // the day a scan last asked for it; updated weekly
 	knowledge
 }
 
-// knowledge is what was found out of a file by reading it; zero is not known.
+// knowledge is what reading a file revealed; zero means unknown.
 type knowledge struct {
 	ends   dedupe.Ends
 	digest dedupe.Digest
@@ -113,7 +113,7 @@ func (k *knowledge) whole() bool { return k.digest != dedupe.Digest{} }
 
 func byInode(a, b entry) int { return cmp.Compare(a.inode, b.inode) }
 
-// find returns what is known of a file as it is.
+// find returns what is known of a file in its present state.
 func (d *directory) find(f dedupe.File) *entry {
 	entries := d.known[part(f.Inode, d.knownLevel)]
 	i, found := slices.BinarySearchFunc(entries, f.Inode, func(e entry, inode uint64) int {
@@ -125,10 +125,10 @@ func (d *directory) find(f dedupe.File) *entry {
 	return &entries[i]
 }
 
-// merge returns the block with the entries and the level of a change, which are by
-// inode, too. What is of one inode becomes one, as far as it is of the same state;
-// what has not been asked for in long is not kept. Its entries are in room, if there
-// is enough.
+// merge returns the block with the entries and the level of a change, whose entries are
+// also sorted by inode. Two entries of one inode become one; if their states differ, the
+// newer replaces the older. Expired entries are dropped. The result uses room if it is
+// large enough.
 func (b block) merge(change block, today day, room []entry) block {
 	old := b.entries
 	if change.level != b.level {
@@ -156,8 +156,8 @@ func (b block) merge(change block, today day, room []entry) block {
 		add(e)
 	}
 	if len(kept) > maxEntries {
-		// Of entries used on one day, those of the latest changes stay: the others are
-		// likely of files that are gone.
+		// Of entries last used on one day, keep those with the latest changes: the others
+		// probably belong to deleted files.
 		slices.SortFunc(kept, func(a, b entry) int {
 			return cmp.Or(cmp.Compare(b.seen, a.seen), b.changeTime.Compare(a.changeTime))
 		})
@@ -167,7 +167,7 @@ func (b block) merge(change block, today day, room []entry) block {
 	return block{place: change.place, level: change.level, written: today, entries: kept}
 }
 
-// over returns an entry with what an older one adds to it.
+// over returns the entry, completed by an older one in the same state.
 func (e entry) over(old entry) entry {
 	if old.state != e.state {
 		return e
@@ -181,15 +181,15 @@ func (e entry) over(old entry) entry {
 	return e
 }
 
-// sumSize is that of the checksum: a BLAKE3 digest of what follows it, cut.
+// sumSize is the length of the checksum: a truncated BLAKE3 digest of the bytes after it.
 const sumSize = 16
 
-// append returns the block in bytes; nil if there is nothing in it.
+// append returns the block in bytes, or nil if it is empty.
 //
-// A block begins with the version and the checksum. Then come its key, its day, its
-// level, its file system, its path and the number of its entries; numbers are
-// varints, but for inodes and nanoseconds, which are large everywhere. An mtime is
-// how far the ctime is ahead of it, in seconds and in nanoseconds.
+// A block begins with the version and the checksum. Then come its key, day, level, file
+// system, path and number of entries. Numbers are varints, except inodes and nanoseconds,
+// which are large everywhere. An mtime is stored as how far the ctime is ahead of it, in
+// seconds and in nanoseconds.
 func (b block) append(key Key) []byte {
 	if len(b.entries) == 0 && b.level == 0 {
 		return nil
@@ -209,7 +209,7 @@ func (b block) append(key Key) []byte {
 	return seal(out)
 }
 
-// seal puts version and checksum into the room before what they are for.
+// seal fills in the version and the checksum, for which data has room at the front.
 func seal(data []byte) []byte {
 	sum := blake3.Sum256(data[1+sumSize:])
 	data[0] = version
@@ -217,8 +217,8 @@ func seal(data []byte) []byte {
 	return data
 }
 
-// minEntry and maxEntry bound how many bytes an entry takes: an inode, nanoseconds, six
-// varints, ends and a digest; the shortest has neither ends nor digest.
+// minEntry and maxEntry bound the bytes of an entry: an inode, nanoseconds, six varints,
+// ends and a digest. The shortest has neither ends nor digest.
 const (
 	minEntry = 8 + 4 + 6
 	maxEntry = 8 + 4 + 6*binary.MaxVarintLen64 + 8 + len(dedupe.Digest{})
@@ -254,11 +254,10 @@ func (e *entry) append(out []byte) []byte {
 	return out
 }
 
-// parseBlock reads a block back. ok is false for bytes that are none, or that of
-// another key.
+// parseBlock decodes a block. ok is false if data is no valid block, or has another key.
 func parseBlock(key Key, data []byte) (b block, ok bool) { return parseBlockInto(key, data, nil) }
 
-// parseBlockInto is parseBlock with the room of earlier entries for these.
+// parseBlockInto is parseBlock that reuses room for the entries.
 func parseBlockInto(key Key, data []byte, room []entry) (b block, ok bool) {
 	if len(data) < 1+sumSize || data[0] != version {
 		return block{}, false
@@ -303,10 +302,10 @@ func (r *reader) entry() (e entry) {
 	return e
 }
 
-// encoded is entries, one after another, in bytes that are known to be right.
+// encoded is consecutive entries in bytes that need no checking.
 type encoded []byte
 
-// appendTo appends the entries, in their order.
+// appendTo appends the entries in order.
 func (b encoded) appendTo(all []entry) []entry {
 	for r := (reader{b, true}); len(r.left) > 0; {
 		all = append(all, r.entry())
@@ -314,7 +313,7 @@ func (b encoded) appendTo(all []entry) []entry {
 	return all
 }
 
-// reader takes values off bytes; ok becomes false when they are too short.
+// reader takes values off bytes. ok becomes false when there are too few.
 type reader struct {
 	left []byte
 	ok   bool
@@ -352,7 +351,7 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-// atMost is uvarint for a number that is wrong above a limit: then it is 0.
+// atMost reads a uvarint. If it is above the limit, ok becomes false and the result is 0.
 func (r *reader) atMost(limit uint64) uint64 {
 	v := r.uvarint()
 	if v > limit {

@@ -1,39 +1,37 @@
-// Package index remembers the digests of files between scans, so that a scan
-// reads nothing but what changed since the one before.
+// Package index remembers the digests of files between scans, so that a scan reads only
+// what has changed since the one before.
 //
-// [Scan.Recall] notes what is known in the copies that a walk found, and
-// [Scan.Remember] takes what reading the others gave. An entry answers
-// for one inode of one file system, as long as size, mtime and ctime are, to the
-// nanosecond, what they were. The number of a device is no part of that: it
-// differs from machine to machine and from one mount to the next.
+// [Scan.Recall] fills in what is known of the copies that a walk found. [Scan.Remember]
+// stores what reading the others revealed. An entry answers for one inode of one file
+// system, as long as its size, mtime and ctime stay the same to the nanosecond. Device
+// numbers play no part: they differ between machines and between mounts.
 //
-//	index.go   what is asked and remembered during a scan
-//	block.go   entries in bytes: the blocks that a store keeps
-//	locate.go  which file system a directory is on, and where in it
-//	shown_*.go what an EFS-like mount shows
-//	log.go     the store in one local file
-//	size.go    how large the blocks are, which is what a store charges for
-//	maintain.go    what an index has, what of it is wrong, what can go
+//	index.go    recalling and remembering during a scan
+//	block.go    entries in bytes: the blocks that a store keeps
+//	locate.go   which file system a directory is on, and where in it
+//	shown_*.go  which directory an EFS-like mount shows
+//	log.go      the store in one local file
+//	size.go     the sizes of blocks, which a store charges for
+//	maintain.go statistics, verifying and pruning
 //
 // # Every defect is a miss
 //
-// A block carries its format's version and a checksum over its key and content.
-// What is truncated, corrupt, of another version or can't be read in time is not
-// there, and its files are read. Nothing here fails a scan.
+// A block carries the version of its format and a checksum over its key and content. A
+// block that is truncated, corrupt, of another version or too slow to arrive counts as
+// missing, and the scan reads its files. Nothing here fails a scan.
 //
 // # Trust
 //
-// An entry proves something only where an inode keeps its number and a clock alone
-// sets its ctime. The index is used on file system types that keep these promises,
-// and on no other; see package mount and README.md. A file whose ctime was not set
-// by a clock, or whose device is not that of its directory, is read all the same; see
-// directory.vouchesFor.
+// An entry proves something only if inodes keep their numbers and only a clock sets
+// ctime. The index is used on file system types that keep these promises and on no
+// others; see package mount and README.md. A scan always reads a file whose ctime no
+// clock set, or whose device differs from its directory's; see directory.vouchesFor.
 //
 // # Racy times
 //
-// A file that is written twice within one tick of its file system's clock has the
-// same ctime after both. So, as in git's index, a file that was read while its ctime
-// was not yet older than a tick is not remembered; see settled.
+// A file written twice within one tick of its file system's clock has the same ctime
+// after both writes. So, as in git's index, a file is not remembered if its ctime was
+// less than a tick old when it was read; see settled.
 package index
 
 import (
@@ -51,33 +49,32 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// Store keeps blocks of bytes under keys. It may lose any, at any time, and may
-// return what was never stored: blocks are checked by their reader.
+// Store keeps blocks of bytes under keys. It may lose any block at any time, and may
+// return bytes that were never stored: the reader checks them.
 //
-// Its methods may be called from many goroutines.
+// Its methods must be safe for concurrent use.
 type Store interface {
-	// Get returns those of the blocks that are there, and what reading them is
-	// charged. With an error it returns what it has by then.
+	// Get returns the blocks that exist, and what reading them cost. With an error it
+	// returns the blocks it has so far.
 	Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error)
 
-	// Update replaces blocks by what change makes of them: old is nil where there
-	// is none, and a block that becomes nil is removed. It is called from many
-	// goroutines. Of two updates of one block at the same time, one may be lost.
+	// Update replaces each block by the result of change. old is nil if there is no
+	// block; a nil result removes the block. It calls change from many goroutines. Of two
+	// concurrent updates of one block, one may be lost.
 	Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) (Units, error)
 
-	// All calls yield with every block, in no order, until yield returns false.
+	// All calls yield with every block, in any order, until yield returns false.
 	All(ctx context.Context, yield func(key Key, block []byte) bool) error
 
-	// Files returns the files of this machine that the store is in. No scan should find
-	// them.
+	// Files returns the local files that hold the store, so that no scan finds them.
 	Files() []os.FileInfo
 
-	// Close ends the use of the store.
+	// Close releases the store.
 	Close() error
 }
 
-// Units is what a store charges, in the capacity units of DynamoDB. A store that
-// charges nothing has none.
+// Units is what a store charges, in DynamoDB's capacity units. It is zero for a store
+// that charges nothing.
 type Units struct {
 	Read, Write float64
 }
@@ -87,79 +84,78 @@ func (u *Units) add(v Units) {
 	u.Write += v.Write
 }
 
-// Index is digests in a store. One serves any number of scans, also at once.
+// Index keeps digests in a store. One index serves any number of scans, even at once.
 type Index struct {
 	Store Store
 
-	// FileSystem, if it is set, identifies the file system that is scanned, of several the
-	// first, in place of what its mount says: for EFS behind a tunnel on the loopback
+	// FileSystem, if set, identifies the scanned file system instead of its mount; if
+	// there are several, the first. It is for EFS behind a tunnel on the loopback
 	// address, as in Lambda functions and with the mount helper's TLS.
 	FileSystem string
 
-	// Now is the clock that times of files are compared with.
+	// Now is the clock to compare file times with.
 	Now func() time.Time
 
-	// KeepBytes is how many bytes of blocks to keep in memory for further scans.
+	// KeepBytes is how many bytes of blocks to keep in memory for later scans.
 	KeepBytes int
 
 	mu     sync.Mutex
 	kept   map[Key][]byte
 	size   int
-	failed error     // the store's latest
-	rests  time.Time // until when it is left alone for that
+	failed error     // the store's latest error
+	rests  time.Time // scans do not use the failed store before this time
 }
 
-// New returns the index in a store. Its file systems are identified by their
-// mounts.
+// New returns the index in a store. Mounts identify its file systems.
 func New(store Store) *Index { return &Index{Store: store, Now: time.Now} }
 
-// Scan is one scan's use of an index: Recall and Remember are made for
-// dedupe.Engine, see Attach.
+// Scan is one scan's use of an index. Attach connects Recall and Remember to a
+// dedupe.Engine.
 type Scan struct {
 	index *Index
 	where *locator
 	today day
 
-	// recalled tells that where is set and no longer changes: a scan that ends while a
-	// mount hangs leaves Recall behind.
+	// recalled means that where is set and no longer changes. A scan that ends while a
+	// mount hangs leaves Recall running.
 	recalled atomic.Bool
 
 	dirs   map[string]*directory // by their path as in a File
 	all    []*directory          // those that have a place, each once
-	places map[place]int         // where they are in all
+	places map[place]int         // their indexes in all
 
-	last    *directory // that directory returned
+	last    *directory // result of the latest call of directory
 	lastDir string
 
 	scratch sync.Pool // *scratch
 
 	mu      sync.Mutex
-	fresh   int          // entries that are not yet in the store
-	dirty   []*directory // which have them
-	due     time.Time    // of the next flush
+	fresh   int          // number of entries not yet in the store
+	dirty   []*directory // the directories that have such entries
+	due     time.Time    // when to flush next
 	units   Units
-	err     error         // the store's first; it is left alone from then on
-	writing chan struct{} // holds one while there is a flush
+	err     error         // the store's first; the scan stops using the store then
+	writing chan struct{} // holds one value during a flush
 }
 
-// directory is what is known of the files in a directory. Its maps are by part: they
-// have those that hold candidates, however many parts its first block speaks of.
+// directory is what is known of the files in a directory. Its maps, by part, hold only
+// parts with candidates, however many parts its first block claims.
 type directory struct {
 	location
-	candidates int             // files that may be asked for
-	level      int             // of the blocks that are written
-	stale      bool            // its first block has to be written again, or it expires
-	moves      bool            // what is known has to be written to the blocks of that level
+	candidates int             // number of files that may be looked up
+	level      int             // of the blocks to write
+	stale      bool            // its first block must be written again, or it expires
+	moves      bool            // known entries must be written to blocks of the new level
 	knownLevel int             // of known
-	known      map[int][]entry // those of a part by inode
-	fresh      map[int]encoded // entries that are not yet in the store; nil if there are none
+	known      map[int][]entry // by part, each sorted by inode
+	fresh      map[int]encoded // entries not yet in the store; nil if there are none
 	wanted     bool            // to be looked up
 
-	first int32         // bytes of its first block, as it was last read or written; 0 if it was not there
-	parts map[int]int32 // bytes of those of its parts, if it is split
+	first int32         // bytes of its first block when last read or written; 0 if there was none
+	parts map[int]int32 // the same for its parts, if it is split
 }
 
-// recall is a getter of blocks that are kept in memory, which may be old.
+// recall is a getter of the blocks kept in memory, which may be outdated.
 func (x *Index) recall(_ context.Context, keys []Key) map[Key][]byte {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -172,7 +168,7 @@ func (x *Index) recall(_ context.Context, keys []Key) map[Key][]byte {
 	return blocks
 }
 
-// update is Store.Update, and keeps what it wrote.
+// update is Store.Update that also keeps what it wrote.
 func (x *Index) update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) (Units, error) {
 	return x.Store.Update(ctx, keys, func(key Key, old []byte) []byte {
 		b := change(key, old)
@@ -181,8 +177,8 @@ func (x *Index) update(ctx context.Context, keys []Key, change func(key Key, old
 	})
 }
 
-// keep keeps a block in memory. When there is no room for it, all others go: what
-// is still asked for comes back with the next scan.
+// keep keeps a block in memory. If there is no room, it first drops all others: the next
+// scan brings back what is still needed.
 func (x *Index) keep(key Key, b []byte) {
 	if x.KeepBytes == 0 {
 		return
@@ -196,8 +192,8 @@ func (x *Index) keep(key Key, b []byte) {
 	x.kept[key] = b
 }
 
-// Attach begins the use of the index by a scan, and has the engine of that scan recall
-// and remember. Call Flush when the scan has ended.
+// Attach starts a scan's use of the index: it sets the engine's Recall and Remember. Call
+// Flush when the scan has ended.
 func (x *Index) Attach(sel dedupe.Selection, eng *dedupe.Engine) *Scan {
 	s := x.begin()
 	within := eng.Within
@@ -211,7 +207,7 @@ func (x *Index) Attach(sel dedupe.Selection, eng *dedupe.Engine) *Scan {
 	return s
 }
 
-// scan is begin for whoever calls Recall.
+// scan is begin for callers that call Recall themselves.
 func (x *Index) scan(roots []string, within *os.File) *Scan {
 	s := x.begin()
 	s.locate(roots, within)
@@ -219,7 +215,7 @@ func (x *Index) scan(roots []string, within *os.File) *Scan {
 	return s
 }
 
-// locate looks at the roots. It may hang where a mount does.
+// locate looks at the roots. It hangs if a mount does.
 func (s *Scan) locate(roots []string, within *os.File) {
 	s.where = newLocator(roots, within, s.index.FileSystem)
 }
@@ -236,20 +232,20 @@ func (x *Index) begin() *Scan {
 	}
 }
 
-// Describe has the report of this scan tell whether the index was used, and if it was
-// not used for all of it, why. Call it after Flush, with what Flush returned.
+// Describe sets the report's Index: whether the index was used and, if not for
+// everything, why. Call it after Flush, with the reason Flush returned.
 func (s *Scan) Describe(r *dedupe.Report, why string) {
 	r.Index = &dedupe.IndexUse{Used: s.recalled.Load() && s.where.located && (!s.failed() || r.Stats.FilesKnown > 0), Why: why}
 }
 
-// fail takes note of an error of the store.
+// fail records an error of the store.
 func (x *Index) fail(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.failed, x.rests = err, x.Now().Add(rest)
 }
 
-// failure is the error for which the store is left alone; nil if it is not.
+// failure returns the error for which scans avoid the store, or nil.
 func (x *Index) failure(now time.Time) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -259,9 +255,8 @@ func (x *Index) failure(now time.Time) error {
 	return nil
 }
 
-// Recall notes in the copies of an inventory what is known of them. It looks all up at
-// once: these are few reads of the store, and none of what is kept in memory and known
-// there.
+// Recall fills in what is known of the copies of an inventory. It looks everything up at
+// once, in a few reads of the store, and reads nothing that memory already answers.
 func (s *Scan) Recall(ctx context.Context, found *dedupe.Inventory) {
 	s.recall(ctx, found.Copies())
 }
@@ -297,7 +292,7 @@ func (s *Scan) recall(ctx context.Context, copies iter.Seq[*dedupe.Copy]) {
 	}
 }
 
-// names yields the file of each name of each copy.
+// names yields a file for each name of each copy.
 func names(copies iter.Seq[*dedupe.Copy]) iter.Seq[dedupe.File] {
 	return func(yield func(dedupe.File) bool) {
 		for c := range copies {
@@ -315,7 +310,7 @@ func names(copies iter.Seq[*dedupe.Copy]) iter.Seq[dedupe.File] {
 	}
 }
 
-// Remember takes what was found out of files whose reading began then.
+// Remember stores what reading the files revealed. Reading began at begun.
 func (s *Scan) Remember(ctx context.Context, begun time.Time, signed []dedupe.Signed) {
 	for i := range signed {
 		if a := &signed[i]; a.Problem == nil {
@@ -339,7 +334,8 @@ func (s *Scan) at(where location) *directory {
 	return d
 }
 
-// directory returns the directory of a file. Most often it is that of the file before.
+// directory returns the directory of a file. It is usually the same as for the file
+// before.
 func (s *Scan) directory(f dedupe.File) *directory {
 	dir := dirOf(f.Path)
 	if s.last != nil && s.lastDir == dir {
@@ -354,10 +350,10 @@ func (s *Scan) directory(f dedupe.File) *directory {
 	return d
 }
 
-// getter returns those of the blocks that it has.
+// getter returns the blocks that it has.
 type getter func(ctx context.Context, keys []Key) map[Key][]byte
 
-// fetch is the getter of the store's blocks. It keeps them.
+// fetch gets blocks from the store and keeps them.
 func (s *Scan) fetch(ctx context.Context, keys []Key) map[Key][]byte {
 	if s.failed() {
 		return nil
@@ -366,7 +362,7 @@ func (s *Scan) fetch(ctx context.Context, keys []Key) map[Key][]byte {
 	defer cancel()
 	blocks, units, err := s.index.Store.Get(waiting, keys)
 	if ctx.Err() != nil {
-		err = nil // nobody waits any more
+		err = nil // the scan has ended, so the store is not to blame
 	}
 	s.charge(units, err)
 	if err != nil {
@@ -378,8 +374,8 @@ func (s *Scan) fetch(ctx context.Context, keys []Key) map[Key][]byte {
 	return blocks
 }
 
-// look reads the blocks of the directories that are wanted: the first of each,
-// then, of those that are split, the parts that hold candidates.
+// look reads the blocks of the wanted directories: the first block of each, then, for
+// directories that are split, the parts with candidates.
 func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get getter) {
 	blocks := make(map[Key]piece)
 	for _, d := range s.all {
@@ -411,7 +407,7 @@ func (s *Scan) look(ctx context.Context, candidates iter.Seq[dedupe.File], get g
 	}
 }
 
-// piece is what a block is of a directory.
+// piece is the part of a directory that a block holds.
 type piece struct {
 	*directory
 	level, part int
@@ -429,7 +425,7 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 			continue
 		}
 		switch {
-		case d.level == 0: // the first block tells the level
+		case d.level == 0: // the first block says the level
 			d.directory.level, d.knownLevel = b.level, b.level
 		case b.level != d.level:
 			continue
@@ -440,7 +436,7 @@ func (s *Scan) read(ctx context.Context, of map[Key]piece, get getter) {
 	}
 }
 
-// knows returns the directory of a file, or nil if nothing is remembered of it.
+// knows returns the directory of a file, or nil if the index cannot answer for the file.
 func (s *Scan) knows(f dedupe.File) *directory {
 	if d := s.dirs[dirOf(f.Path)]; d != nil && d.vouchesFor(f) {
 		return d
@@ -456,8 +452,8 @@ func (d *directory) vouchesFor(f dedupe.File) bool {
 	case f.Device != d.device: // a file mounted over another
 		return false
 	case f.ChangeTime.IsWholeSecond() && !d.wholeSeconds:
-		// No kernel set it, but the tool that filled the image; it may give all files of
-		// all builds one ctime.
+		// Not a kernel but the tool that filled the image set this ctime. The tool may
+		// use the same ctime for all files of all builds.
 		return false
 	}
 	return true
@@ -477,7 +473,7 @@ func (s *Scan) remembered(ctx context.Context, d *directory, f dedupe.File) know
 	return e.knowledge
 }
 
-// learn remembers what was found out of a file in d that was read from begun on.
+// learn remembers what reading a file in d revealed. Reading began at begun.
 func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, k knowledge, begun time.Time) {
 	if d != nil && settled(f, begun, d.remote) {
 		s.remember(ctx, d, &entry{inode: f.Inode, state: stateOf(f), seen: s.today, knowledge: k}, begun)
@@ -485,20 +481,20 @@ func (s *Scan) learn(ctx context.Context, d *directory, f dedupe.File, k knowled
 }
 
 const (
-	// fineTick is more than a tick of any kernel's clock; coarseTick is more than that
-	// of file systems and servers which keep whole seconds. A ctime without a fraction
-	// of a second is taken to be from one of them.
+	// fineTick is longer than a tick of any kernel's clock. coarseTick is longer than a
+	// tick of file systems and servers that keep whole seconds; a ctime without a
+	// fraction of a second may come from one of those.
 	fineTick   = 100 * time.Millisecond
 	coarseTick = 2 * time.Second
 
-	// clockSkew is how far the clock here may be ahead of the clock that stamps the
+	// clockSkew is how far this machine's clock may be ahead of the clock that stamps the
 	// files of a network file system.
 	clockSkew = time.Minute
 )
 
-// settled reports whether a file whose reading began then cannot have been written to
-// since without a new ctime: whether its ctime was older than a tick. Its mtime says
-// nothing more: any program can set it, also to the future.
+// settled reports whether any write after reading began must have changed the ctime: that
+// is, whether the ctime was older than a tick. The mtime does not help, because any
+// program can set it, even to the future.
 func settled(f dedupe.File, begun time.Time, remote bool) bool {
 	tick := fineTick
 	if f.ChangeTime.IsWholeSecond() {
@@ -511,26 +507,25 @@ func settled(f dedupe.File, begun time.Time, remote bool) bool {
 }
 
 const (
-	// flushEntries and flushEvery bound what a scan that is killed has read for
-	// nothing, and how much waits in memory.
+	// flushEntries and flushEvery bound how much work a killed scan loses, and how much
+	// waits in memory.
 	flushEntries = 1 << 18
 	flushEvery   = 5 * time.Second
 
-	// flushShare keeps flushes to a tenth of the time: each rewrites blocks that
+	// flushShare limits flushes to a tenth of the time, because each rewrites blocks that
 	// earlier ones wrote.
 	flushShare = 10
 
-	// patience is how long a scan waits for the store. What has not come by then is
-	// a miss.
+	// patience is how long a scan waits for the store. Anything later is a miss.
 	patience = 10 * time.Second
 
-	// rest is how long a store that failed is left alone by further scans: each would
-	// wait for it again.
+	// rest is how long further scans avoid a store that failed. Otherwise each would wait
+	// for it again.
 	rest = time.Minute
 )
 
-// patienceOf is patience, but no more than a quarter of what a scan has left: in the
-// rest it can read what is not known.
+// patienceOf returns patience, but at most a quarter of the scan's remaining time. In the
+// other three quarters the scan can read the files itself.
 func patienceOf(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return min(patience, time.Until(deadline)/4)
@@ -538,8 +533,8 @@ func patienceOf(ctx context.Context) time.Duration {
 	return patience
 }
 
-// remember puts an entry among those that the next flush writes, and begins that
-// flush when it is due. It waits where entries come faster than they are written.
+// remember queues an entry for the next flush, and starts the flush when it is due. It
+// blocks when entries come faster than they are written.
 func (s *Scan) remember(ctx context.Context, d *directory, e *entry, now time.Time) {
 	var room [maxEntry]byte
 	b := e.append(room[:0])
@@ -578,10 +573,10 @@ func (s *Scan) remember(ctx context.Context, d *directory, e *entry, now time.Ti
 	}()
 }
 
-// Flush writes what is not yet in the store. Call it when the scan has ended; its
-// error is the first that the store had, if it had any: then files were read that
-// it may know, or what was read may not be in it. It is a *PlaceError if there are
-// directories that the index keeps out of.
+// Flush writes everything that is not yet in the store. Call it when the scan has ended.
+// It returns the store's first error: then the scan may have read files that the store
+// knows, or the store may lack what the scan read. It returns a *PlaceError if the index
+// could not be used for some directory.
 func (s *Scan) Flush(ctx context.Context) error {
 	select {
 	case s.writing <- struct{}{}:
@@ -596,7 +591,7 @@ func (s *Scan) Flush(ctx context.Context) error {
 	return cmp.Or(s.failure(), s.where.err)
 }
 
-// flush is one of a time.
+// flush writes the queued entries. Only one flush runs at a time.
 func (s *Scan) flush(ctx context.Context) {
 	changes := s.take()
 	if len(changes) == 0 || s.failed() {
@@ -618,7 +613,7 @@ func (s *Scan) flush(ctx context.Context) {
 	s.due = end.Add(max(flushEvery, flushShare*end.Sub(start)))
 }
 
-// change is what is to be made of a block: what the block has, and these entries.
+// change is what to do to a block: merge these entries into it.
 type change struct {
 	block
 	of    piece
@@ -628,11 +623,11 @@ type change struct {
 // scratch is room for the entries of one change.
 type scratch struct {
 	old, unsorted, fresh, merged []entry
-	order                        []int32 // of unsorted in fresh
+	order                        []int32 // indexes into unsorted, in the order of fresh
 }
 
-// sort has fresh be the entries by inode; of one inode, the latest comes last. Entries
-// are large: what is sorted is where they are.
+// sort sets fresh to the entries sorted by inode. Among entries of one inode the latest
+// comes last. Entries are large, so it sorts indexes.
 func (r *scratch) sort(entries encoded) {
 	r.unsorted = entries.appendTo(r.unsorted[:0])
 	r.order = r.order[:0]
@@ -666,7 +661,7 @@ func (s *Scan) change(c change, key Key, old []byte) []byte {
 	return out
 }
 
-// take returns what is to be written, a change for each key, and begins anew.
+// take returns the changes to write, by key, and clears the queue.
 func (s *Scan) take() map[Key]change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -690,7 +685,7 @@ func (s *Scan) take() map[Key]change {
 	return changes
 }
 
-// move has what is known written again, before what is fresh, which may be newer.
+// move queues the known entries again, before the fresh ones, which may be newer.
 func (d *directory) move() {
 	moved := make(map[int]encoded)
 	for _, known := range d.known {
@@ -704,15 +699,14 @@ func (d *directory) move() {
 	}
 }
 
-// Units is what the store has charged for this scan so far.
+// Units returns what the store has charged for this scan so far.
 func (s *Scan) Units() Units {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.units
 }
 
-// charge takes note of what an operation of the store was charged, and of its
-// error.
+// charge records what an operation of the store cost, and its error.
 func (s *Scan) charge(u Units, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -728,7 +722,7 @@ func (s *Scan) failure() error {
 	return s.err
 }
 
-// dirOf is the directory of a path, as a part of it.
+// dirOf returns the directory of a path, with the slash at its end.
 func dirOf(path string) string {
 	return path[:strings.LastIndexByte(path, '/')+1]
 }

@@ -15,17 +15,17 @@ import (
 // locator finds the location of a directory from its path in a scan.
 type locator struct {
 	roots      []string          // as they begin the paths of files
-	real       []string          // the same without links, absolute
+	real       []string          // the same roots, absolute and without links
 	confined   bool              // all paths are relative to one directory
 	within     string            // the absolute path of that directory
-	fileSystem string            // the identity that the user gives; empty if mounts tell it
-	given      uint64            // the device that has that identity, the first one met; 0 before
-	devices    map[string]uint64 // of the file systems met, by identity
+	fileSystem string            // the identity that the user gave; empty if mounts identify file systems
+	given      uint64            // the device with that identity, the first one met; 0 before
+	devices    map[string]uint64 // by the identity of the file system
 	mounts     *mount.Table
-	current    bool              // mounts was read since the walk
-	shown      map[uint64]string // what EFS-like mounts show, by device; empty for other FUSE mounts
+	current    bool              // mounts was read after the walk
+	shown      map[uint64]string // by device, the directory an EFS-like mount shows; empty for other FUSE mounts
 	located    bool              // some directory has a place
-	err        error             // the first that kept a directory's place from being known
+	err        error             // why the first directory without a place has none
 }
 
 func newLocator(roots []string, within *os.File, fileSystem string) *locator {
@@ -40,8 +40,8 @@ func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 		l.try(within.Name(), l.within)
 		return l
 	}
-	// In order, for the identity that the user gives to go to the same one however the
-	// roots are ordered.
+	// Sorted, so that the user's identity goes to the same file system whatever the order
+	// of the roots.
 	for _, root := range slices.Sorted(slices.Values(roots)) {
 		root = mount.CleanPath(root)
 		if real, err := mount.RealPath(root); err == nil {
@@ -52,8 +52,8 @@ func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 	return l
 }
 
-// placeOf returns the path of an open directory, where it is now. It fails where that
-// path leads to another: one is mounted over it, or it was removed.
+// placeOf returns the current path of an open directory. It fails if the path leads
+// elsewhere, because something is mounted over it or it was removed.
 func placeOf(dir *os.File) (string, error) {
 	path, err := pathOf(dir)
 	if err != nil {
@@ -69,17 +69,16 @@ func placeOf(dir *os.File) (string, error) {
 	return path, nil
 }
 
-// location is where a directory is, and how far the attributes of its files can be
-// trusted.
+// location is where a directory is, and how far to trust the attributes of its files.
 type location struct {
 	place
-	device       uint64 // of the directory: a file on another is not of its file system
+	device       uint64 // of the directory; a file on another device is on another file system
 	remote       bool   // another machine's clock stamps its files
-	wholeSeconds bool   // a ctime without a fraction of a second is believed
+	wholeSeconds bool   // trust a ctime without a fraction of a second
 }
 
-// of returns the location of a directory. One that is unknown, or not to be trusted,
-// has no place.
+// of returns the location of a directory. It has no place if it is unknown or not
+// trusted.
 func (l *locator) of(dir string) location {
 	real, err := l.resolve(dir)
 	if err != nil {
@@ -89,10 +88,10 @@ func (l *locator) of(dir string) location {
 	return l.try(dir, real)
 }
 
-// ofFile is of, for the directory of a file. If the file is not on the device of the
-// mount at that path, something was mounted since the mounts were read, as NFS does when
-// a scan enters another export, or one mount hides another: then the mounts are read
-// again, once, and the kernel is asked.
+// ofFile returns the location of a file's directory. If the file is not on the device of
+// the mount at that path, something was mounted since the mounts were read: NFS does so
+// when a scan enters another export, or one mount may hide another. Then ofFile reads the
+// mounts again, once, and asks the kernel.
 func (l *locator) ofFile(dir string, f dedupe.File) location {
 	real, err := l.resolve(dir)
 	if err != nil {
@@ -109,8 +108,8 @@ func (l *locator) ofFile(dir string, f dedupe.File) location {
 	return l.try(dir, real)
 }
 
-// try returns the location of a directory on the mount that the kernel names, or else
-// on the one at its path. Path is what it is called, real the same without links.
+// try returns the location of a directory on the mount that the kernel names, or else on
+// the mount at its path. real is path without links.
 func (l *locator) try(path, real string) location {
 	m, device, err := l.mounts.Exactly(real)
 	if err != nil {
@@ -119,8 +118,7 @@ func (l *locator) try(path, real string) location {
 	return l.settle(path, real, m, device, err)
 }
 
-// settle returns the location of a directory on a mount, or takes note of why it has
-// none.
+// settle returns the location of a directory on a mount, or records why it has none.
 func (l *locator) settle(path, real string, m *mount.Mount, device uint64, err error) location {
 	var at location
 	if err == nil {
@@ -140,8 +138,8 @@ func (l *locator) refuse(path string, err error) {
 	}
 }
 
-// PlaceError is the error of a directory that the index is not used for: its files
-// are read, and nothing is stored.
+// PlaceError says why the index is not used for a directory: its files are read, and
+// nothing about them is stored.
 type PlaceError struct {
 	Path string
 	Err  error
@@ -174,8 +172,8 @@ func (l *locator) on(m *mount.Mount, device uint64, dir string) (location, error
 	return location{place{id, m.Inside(dir)}, device, m.Kind == mount.NFS4, !m.IsImage()}, nil
 }
 
-// behind returns the location of a directory on this project's EFS-like mount: that
-// of the directory which it shows there. The mount passes inode numbers and times
+// behind returns the location of a directory on this project's EFS-like mount: the
+// location of the directory that it shows. The mount passes inode numbers and times
 // through, unless another file system is mounted inside the directory it shows.
 func (l *locator) behind(m *mount.Mount, device uint64, dir string) (location, error) {
 	shown, asked := l.shown[device]
@@ -186,7 +184,7 @@ func (l *locator) behind(m *mount.Mount, device uint64, dir string) (location, e
 	if shown == "" {
 		return location{}, &mount.TypeError{Kind: m.Kind}
 	}
-	l.shown[device] = "" // a mount that says it shows itself is none of ours
+	l.shown[device] = "" // a mount that claims to show itself is not ours
 	defer func() { l.shown[device] = shown }()
 	top, err := l.locate(shown)
 	if err != nil {
@@ -203,8 +201,8 @@ func (l *locator) behind(m *mount.Mount, device uint64, dir string) (location, e
 
 var errNested = errors.New("the EFS-like mount shows another file system there, and changes its inode numbers")
 
-// resolve returns the real path of a directory. Below a root no link is followed,
-// so that only the root's has to be looked up.
+// resolve returns the real path of a directory. The walk follows no link below a root, so
+// only the root needs resolving.
 func (l *locator) resolve(dir string) (string, error) {
 	if l.confined {
 		if l.within == "" {
@@ -212,7 +210,7 @@ func (l *locator) resolve(dir string) (string, error) {
 		}
 		return filepath.Join(l.within, dir), nil
 	}
-	longest := -1 // a root in another may be a link
+	longest := -1 // a root inside another may be a link
 	for i, root := range l.roots {
 		if strings.HasPrefix(dir, root) && (longest < 0 || len(root) > len(l.roots[longest])) {
 			longest = i
@@ -224,9 +222,10 @@ func (l *locator) resolve(dir string) (string, error) {
 	return filepath.Join(l.real[longest], dir[len(l.roots[longest]):]), nil
 }
 
-// identify returns what tells the mount's file system from all others, on any machine
-// that mounts it: what the user gave, the server and its export, or the identity that a
-// local one keeps with its content. Two file systems never have the one that was given.
+// identify returns what distinguishes the mount's file system from all others, on any
+// machine that mounts it: the user's identity, the server and its export, or the identity
+// that a local file system stores with its content. At most one file system gets the
+// user's.
 func (l *locator) identify(m *mount.Mount) (string, error) {
 	if m.IsTrusted() && l.fileSystem != "" && (l.given == 0 || l.given == m.Device) {
 		l.given = m.Device
@@ -244,10 +243,10 @@ func (l *locator) identify(m *mount.Mount) (string, error) {
 }
 
 // errTwin is the error of a copy of a file system that is mounted beside the original:
-// they have one identity, but not the same files.
+// both have the same identity but different files.
 var errTwin = errors.New("another file system of this scan has the same identity, as copies of disks and images do")
 
-// RemoteError is that of an index in a file on a network file system.
+// RemoteError is the error of an index in a file on a network file system.
 type RemoteError struct {
 	Path, Kind string
 }
@@ -257,10 +256,10 @@ func (e *RemoteError) Error() string {
 		"choose a file on this machine's own disk, or share a dynamodb://TABLE", e.Path, e.Kind)
 }
 
-// local returns the path of a file without links, whether it exists or not, or an error
-// if it is on a network file system.
+// local returns the path of a file without links, whether the file exists or not. A path
+// on a network file system is an error.
 func local(path string) (string, error) {
-	for range 40 { // as many links as Linux follows
+	for range 40 { // Linux follows as many links
 		target, err := os.Readlink(path)
 		if err != nil {
 			break

@@ -21,15 +21,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Log is a Store in one local file. Blocks are appended; the last block of a key
-// counts. Readers take no lock: bytes in the file never change, and a block at its end
-// is either whole or not there. Writers lock the file for the milliseconds that they
-// append. When most of the file is out of date, a new file with the rest replaces it.
+// Log is a Store in one local file. It appends blocks; the last block of a key counts.
+// Readers take no lock: bytes in the file never change, and a block at its end is either
+// whole or missing. Writers lock the file for the few milliseconds that appending takes.
+// When most of the file is out of date, a new file with the rest replaces it.
 //
-// It is not bbolt or another B-tree, because a cache must survive damage. There a
-// flipped byte can make an endless tree, a shortened file a bus error that no program
-// survives, and readers of one process lock out writers of another. Nothing is synced:
-// checksums find what a power failure spoils.
+// It is not bbolt or another B-tree, because a cache must survive damage. In a B-tree a
+// flipped byte can make an endless tree, a shortened file causes a bus error that no
+// program survives, and readers in one process lock out writers in another. Nothing is
+// synced: checksums find what a power failure spoils.
 type Log struct {
 	path string
 
@@ -48,27 +48,27 @@ type stored struct {
 	size   uint32
 }
 
-// A file begins with magic, which has the number of its format. Records follow: a
-// header and its block. A header is the size of the block, its key, and a CRC-32C over
-// both. Size 0 removes the block of that key.
+// A file begins with magic, which includes the number of the format. Then come records: a
+// header, then a block. A header is the size of the block, its key, and a CRC-32C of
+// both. A record of size 0 removes the block of its key.
 const (
 	magic      = "dedupe index 1\n\x00"
 	headerSize = int64(4 + len(Key{}) + 4)
 
-	// slack is how many bytes may be out of date before a new file is worth it.
+	// slack is how many bytes must be out of date before compacting pays off.
 	slack = 1 << 20
 
-	// maxBlock is more than any block has, see maxEntries. A header that speaks of more
-	// is damage.
+	// maxBlock is more than any block can have, see maxEntries. A header with a larger
+	// size is damaged.
 	maxBlock = 1 << 20
 
-	// blocksAtOnce is how many blocks are written at once, typically 8 KiB each.
+	// blocksAtOnce is how many blocks to write at once, typically 8 KiB each.
 	blocksAtOnce = 64
 )
 
 // OpenLog opens the store in a file, and creates the file if it is missing. A file on a
 // network file system is a *RemoteError. A file that is not an index is an error, and
-// stays as it is.
+// OpenLog does not change it.
 func OpenLog(path string) (*Log, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, fmt.Errorf("can't create the directory of the index: %w; choose another file", err)
@@ -88,7 +88,7 @@ func OpenLog(path string) (*Log, error) {
 	return l, nil
 }
 
-// open opens the file that the path names now.
+// open opens the file that the path now names.
 func (l *Log) open() error {
 	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -106,7 +106,7 @@ func (l *Log) open() error {
 	return nil
 }
 
-// load reads the headers of what was appended since the last load.
+// load reads the headers appended since the last load.
 func (l *Log) load() error {
 	st, err := l.file.Stat()
 	if err != nil {
@@ -115,7 +115,7 @@ func (l *Log) load() error {
 	if st.Size() < l.end {
 		l.forget() // somebody shortened it
 	}
-	var window [4096]byte // often has the next header, too
+	var window [4096]byte // often includes the next header
 	var from, n int64
 	for {
 		if l.end < from || l.end+headerSize > from+n {
@@ -128,7 +128,7 @@ func (l *Log) load() error {
 		b := window[l.end-from : n]
 		if l.end == 0 {
 			if !bytes.HasPrefix(b, []byte(magic)) {
-				return l.checkDamaged(b, st.Size()) // if it is: Update starts over
+				return l.checkDamaged(b, st.Size()) // if it is, Update starts over
 			}
 			l.end = int64(len(magic))
 			continue
@@ -141,15 +141,15 @@ func (l *Log) load() error {
 	}
 }
 
-// searched is how many bytes of a file with a lost head are searched for records. One
-// begins in them, because blocks are smaller.
+// searched is how many bytes of a file with a lost head to search for records. A record
+// begins within them, because blocks are smaller.
 const searched = 1 << 20
 
-// checkDamaged returns an error for a file that does not begin with magic, unless it is
-// an index all the same: empty, of another version, or damaged. Such a file is written
-// over, so it must not be anything else. Its head may be lost, or torn between what was
-// written and zeros; then nothing but zeros follows, or records do, up to the end of
-// the file. Disk images begin with zeros, too, and letters may begin with any words.
+// checkDamaged returns an error if a file that does not begin with magic is not an index
+// either. An index may be empty, of another version, or damaged. Update overwrites such a
+// file, so it must be nothing else. Its head may be lost, or be partly written and partly
+// zeros; then only zeros follow, or records up to the end of the file. Disk images also
+// begin with zeros, and text may begin with any words.
 func (l *Log) checkDamaged(b []byte, size int64) error {
 	head := b[:min(len(b), len(magic))]
 	if size <= int64(len(head)) && isTorn(head) || isOtherVersion(head) {
@@ -168,7 +168,7 @@ func (l *Log) checkDamaged(b []byte, size int64) error {
 		return nil
 	}
 	if _, _, ok := parseHeader(window[len(magic):]); ok {
-		return nil // a record follows the head, whatever became of the rest
+		return nil // a record follows the head, whatever happened to the rest
 	}
 	if torn && l.recordsAfter(window, size) {
 		return nil
@@ -177,9 +177,9 @@ func (l *Log) checkDamaged(b []byte, size int64) error {
 }
 
 // recordsAfter reports whether records begin somewhere in the window, which is the start
-// of the file, and follow each other up to the end of the file.
+// of the file, and continue to the end of the file.
 func (l *Log) recordsAfter(window []byte, size int64) bool {
-	leads := make(map[int64]bool) // offsets that were tried, and lead to no end
+	leads := make(map[int64]bool) // offsets tried that did not lead to the end
 	for at := int64(len(magic)); at+headerSize <= int64(len(window)); at++ {
 		for next, more := l.after(at, window); more && !leads[next]; next, more = l.after(next, window) {
 			if next == size {
@@ -203,7 +203,7 @@ func (l *Log) after(at int64, window []byte) (int64, bool) {
 	return at + headerSize + int64(n), ok
 }
 
-// isTorn reports whether each byte of a head is that of magic, or zero.
+// isTorn reports whether each byte of a head is either that of magic or zero.
 func isTorn(head []byte) bool {
 	for i, c := range head {
 		if c != 0 && c != magic[i] {
@@ -213,14 +213,14 @@ func isTorn(head []byte) bool {
 	return true
 }
 
-// isOtherVersion reports whether a head is magic with another number. No text has a
-// zero in it.
+// isOtherVersion reports whether a head is magic with another number. Text contains no
+// zero byte.
 func isOtherVersion(head []byte) bool {
 	const number = len("dedupe index ")
 	return len(head) == len(magic) && string(head[:number]) == magic[:number] && string(head[number+1:]) == magic[number+1:]
 }
 
-// add notes the record at the end of the valid bytes.
+// add records the block at the end of the valid bytes.
 func (l *Log) add(key Key, size uint32) {
 	l.live -= l.at[key].record()
 	delete(l.at, key)
@@ -231,7 +231,7 @@ func (l *Log) add(key Key, size uint32) {
 	l.end += headerSize + int64(size)
 }
 
-// record is the size of a block with its header, in bytes.
+// record returns the size of a block with its header, in bytes.
 func (s stored) record() int64 {
 	if s.size == 0 {
 		return 0
@@ -275,7 +275,7 @@ func (l *Log) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error
 	return blocks, Units{}, nil
 }
 
-// inOrder returns the keys that have a block, in the order of the blocks in the file.
+// inOrder returns the keys that have a block, in file order.
 func (l *Log) inOrder(keys iter.Seq[Key]) []Key {
 	var there []Key
 	for key := range keys {
@@ -287,7 +287,7 @@ func (l *Log) inOrder(keys iter.Seq[Key]) []Key {
 	return there
 }
 
-// read returns the block of a key, or nil if there is none or it can't be read.
+// read returns the block of a key, or nil if there is none or it cannot be read.
 func (l *Log) read(key Key) []byte {
 	s := l.at[key]
 	if s.size == 0 {
@@ -300,8 +300,8 @@ func (l *Log) read(key Key) []byte {
 	return b
 }
 
-// Update implements Store. No update of another process is lost. For some of the blocks
-// that it writes, it checks another one and removes it if it has expired; in time it
+// Update implements Store. It loses no update of another process. For some of the blocks
+// that it writes, it checks another block and removes it if it has expired; in time it
 // checks them all.
 func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old []byte) []byte) (Units, error) {
 	l.mu.Lock()
@@ -324,8 +324,8 @@ func (l *Log) Update(ctx context.Context, keys []Key, change func(key Key, old [
 	return Units{}, nil
 }
 
-// append changes blocks in the locked file, as many at once as there are processors,
-// and holds only a few in memory.
+// append changes blocks in the locked file. It uses all processors and holds only a few
+// blocks in memory.
 func (l *Log) append(keys []Key, change func(key Key, old []byte) []byte) error {
 	processors := runtime.GOMAXPROCS(0)
 	for some := range slices.Chunk(keys, blocksAtOnce) {
@@ -369,8 +369,8 @@ func (l *Log) write(keys []Key, blocks [][]byte, changed []bool) error {
 	return nil
 }
 
-// expired checks n blocks and returns the keys of those that have expired. Go ranges
-// over a map from a random place, so in time it checks them all.
+// expired checks n blocks and returns the keys of those that have expired. Go ranges over
+// a map from a random start, so in time it checks them all.
 func (l *Log) expired(n int) (keys []Key) {
 	today := dayOf(time.Now())
 	for key := range l.at {
@@ -384,7 +384,7 @@ func (l *Log) expired(n int) (keys []Key) {
 	return keys
 }
 
-// compact replaces the locked file by one with only the blocks that count.
+// compact replaces the locked file by one with only the current blocks.
 func (l *Log) compact() error {
 	file, err := createBeside(l.path)
 	if err != nil {
@@ -412,11 +412,11 @@ func (l *Log) compact() error {
 	return nil
 }
 
-// newSuffix ends the name of the file that is to replace an index.
+// newSuffix ends the name of the file that will replace an index.
 const newSuffix = ".new"
 
-// createBeside creates the file that is to replace an index. What a killed process left
-// there is replaced; somebody else's file is an error.
+// createBeside creates the file that will replace an index. It replaces a file left by a
+// killed process; somebody else's file is an error.
 func createBeside(path string) (*os.File, error) {
 	path += newSuffix
 	create := func() (*os.File, error) {
@@ -441,7 +441,7 @@ func createBeside(path string) (*os.File, error) {
 	return create()
 }
 
-// begin turns the file into an empty index.
+// begin makes the file an empty index.
 func (l *Log) begin() error {
 	l.forget()
 	if err := l.file.Truncate(0); err != nil {
@@ -456,10 +456,11 @@ func (l *Log) begin() error {
 
 func (l *Log) forget() { l.end, l.live, l.at = 0, 0, make(map[Key]stored) }
 
-// lockPoll is how long to wait between attempts to get a lock that another process has.
+// lockPoll is how long to wait between attempts to lock a file that another process has
+// locked.
 const lockPoll = 5 * time.Millisecond
 
-// lock locks the file that the path names, and loads what others wrote to it.
+// lock locks the file that the path names, and loads what others appended.
 func (l *Log) lock(ctx context.Context) (unlock func(), err error) {
 	for {
 		for err = unix.EWOULDBLOCK; err == unix.EWOULDBLOCK; {
@@ -482,7 +483,7 @@ func (l *Log) lock(ctx context.Context) (unlock func(), err error) {
 		}
 	}
 	locked := l.file
-	unlock = func() { unix.Flock(int(locked.Fd()), unix.LOCK_UN) } // fails if compact closed it, which unlocks, too
+	unlock = func() { unix.Flock(int(locked.Fd()), unix.LOCK_UN) } // fails if compact closed it, which also unlocks it
 	if err = l.load(); err == nil && l.end == 0 {
 		err = l.begin()
 	}
@@ -495,7 +496,7 @@ func (l *Log) lock(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
-// isCurrent reports whether the open file is the one that the path names.
+// isCurrent reports whether the path still names the open file.
 func (l *Log) isCurrent() bool {
 	mine, err := l.file.Stat()
 	if err != nil {

@@ -20,17 +20,17 @@ import (
 	"efsdedupe/dedupe/mount"
 )
 
-// Stats is what an index has.
+// Stats describes an index.
 type Stats struct {
 	Entries     int64
 	Blocks      int64
 	Bytes       int64     // of the blocks
-	Damaged     int64     // blocks that can't be read, or are of another version
+	Damaged     int64     // blocks that are unreadable or of another version
 	FileSystems []string  // in the order in which they were met
-	Oldest      time.Time // the day on which the entry was asked for that waits longest; zero without entries
+	Oldest      time.Time // the day on which the least recently used entry was last asked for; zero without entries
 }
 
-// Stats reads all of the index.
+// Stats reads the whole index.
 func (x *Index) Stats(ctx context.Context) (Stats, error) {
 	var s Stats
 	seen := make(map[string]bool)
@@ -57,9 +57,10 @@ func (x *Index) Stats(ctx context.Context) (Stats, error) {
 	return s, err
 }
 
-// Prune removes what no scan has asked for in so many days, what is damaged, and,
-// below the roots, which are directories, the entries of files that are gone or
-// changed. What can't be listed keeps its entries. It returns how many it removed.
+// Prune removes entries that no scan has asked for in the given number of days, and
+// damaged blocks. Below the roots, which must be directories, it also removes entries of
+// files that are gone or changed. A directory that cannot be listed keeps its entries. It
+// returns how many entries it removed.
 func (x *Index) Prune(ctx context.Context, roots []string, days int) (removed int64, err error) {
 	there, err := x.list(ctx, roots)
 	if err != nil {
@@ -68,7 +69,7 @@ func (x *Index) Prune(ctx context.Context, roots []string, days int) (removed in
 	oldest := dayOf(x.Now()) - day(days)
 	cut := make(map[Key]block)
 	err = x.Store.All(ctx, func(key Key, data []byte) bool {
-		b, _ := parseBlock(key, data) // none that is damaged
+		b, _ := parseBlock(key, data) // damaged blocks are left out
 		kept := b
 		kept.entries = nil
 		for _, e := range b.entries {
@@ -94,12 +95,12 @@ func (x *Index) Prune(ctx context.Context, roots []string, days int) (removed in
 	return removed, err
 }
 
-// listing is the regular files of directories, by inode; nil of a directory that
-// can't be listed.
+// listing is the regular files of directories, by inode. A directory that cannot be
+// listed has nil.
 type listing map[place]map[uint64]state
 
-// of returns the files of a directory: none if one above it was listed, but not
-// itself. known is false if that is not known.
+// of returns the files of a directory. If a directory above it was listed but not the
+// directory itself, it has none. known is false if the listing does not say.
 func (l listing) of(p place) (files map[uint64]state, known bool) {
 	for q := p; ; q.path = filepath.Dir(q.path) {
 		if files, listed := l[q]; listed {
@@ -114,7 +115,7 @@ func (l listing) of(p place) (files map[uint64]state, known bool) {
 	}
 }
 
-// has reports whether an entry may still be asked for.
+// has reports whether a scan may still ask for an entry.
 func (l listing) has(p place, e entry) bool {
 	files, known := l.of(p)
 	now, there := files[e.inode]
@@ -166,8 +167,8 @@ func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
 	return l, cmp.Or(err, where.err)
 }
 
-// listDirectory returns the regular files in a directory, nil if it can't be
-// listed, and the directories in it.
+// listDirectory returns the regular files in a directory, or nil if it cannot be listed,
+// and the directories in it.
 func listDirectory(dir string) (files map[uint64]state, below []string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -192,26 +193,26 @@ func timestamp(t unix.Timespec) dedupe.Timestamp {
 	return dedupe.Timestamp{Sec: int64(t.Sec), Nsec: int32(t.Nsec)}
 }
 
-// Checked is what Verify found out.
+// Checked is the result of Verify.
 type Checked struct {
 	Known  int64 // files that the index answers for
-	Read   int64 // of them, those that were read again: at least one
+	Read   int64 // those that were read again: at least one
 	Wrong  []dedupe.File
 	Unread []*dedupe.Problem // files that could not be read, or changed meanwhile
 
-	// Refused is why the index answers for nothing in some directories, the first one
-	// of them; nil if there are none.
+	// Refused is why the index does not answer for some directory, the first one; nil if
+	// there is none.
 	Refused error
 
 	Interrupted bool // the context ended before all of the sample was read
 }
 
-// WrongShare is the share of the known files that may be wrong: as many or fewer are,
-// with a confidence of 95%. It is 1 if none was read.
+// WrongShare is an upper bound on the share of known files that are wrong, with 95%
+// confidence. It is 1 if none was read.
 //
-// A sample of n files without a wrong one is seen with a probability of (1-p)^n where
-// a share of p is wrong; this is the p for which that is 5%. With wrong ones it is the
-// upper bound of Clopper and Pearson, as the root of a binomial sum.
+// If a share p is wrong, a sample of n files has no wrong one with a probability of
+// (1-p)^n; the bound is the p for which that is 5%. With wrong files in the sample, it is
+// the upper bound of Clopper and Pearson, as the root of a binomial sum.
 func (c Checked) WrongShare() float64 {
 	if c.Read == c.Known {
 		return float64(len(c.Wrong)) / float64(max(c.Known, 1))
@@ -228,8 +229,7 @@ func (c Checked) WrongShare() float64 {
 	return high
 }
 
-// atMost is the probability of k or fewer wrong files among n, if a share of p is
-// wrong.
+// atMost is the probability of at most k wrong files among n, if a share p is wrong.
 func atMost(k int, n int64, p float64) float64 {
 	sum, logChoose := 0.0, 0.0
 	for i := range k + 1 {
@@ -241,9 +241,9 @@ func atMost(k int, n int64, p float64) float64 {
 	return sum
 }
 
-// Verify reads a share of the files again that a scan of the selection would find in
-// the index, at least one, and names those whose digests are not what the index says.
-// When ctx is cancelled it returns what it found by then.
+// Verify reads again a share of the files that a scan of the selection would find in the
+// index, at least one, and returns those whose digests differ from the index. When ctx is
+// cancelled, it returns what it has found so far.
 func (x *Index) Verify(ctx context.Context, sel dedupe.Selection, eng dedupe.Engine, share float64) (Checked, error) {
 	found, _, err := dedupe.Walk(ctx, sel, nil, eng)
 	if err != nil {
@@ -254,9 +254,9 @@ func (x *Index) Verify(ctx context.Context, sel dedupe.Selection, eng dedupe.Eng
 	s.Recall(ctx, &found)
 	known := s.knownOf(found.Copies())
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
-	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: found.Interrupted || ctx.Err() != nil} // then Recall may not have looked up all
+	c := Checked{Known: int64(len(known)), Refused: s.where.err, Interrupted: found.Interrupted || ctx.Err() != nil} // Recall may not have looked up everything
 	wanted := max(1, int64(math.Ceil(share*float64(len(known)))))
-	for c.Read < wanted && len(known) > 0 && ctx.Err() == nil { // others for those that can't be read
+	for c.Read < wanted && len(known) > 0 && ctx.Err() == nil { // replaces files that cannot be read by others
 		n := min(int(wanted-c.Read), len(known))
 		check(ctx, h, known[:n], eng.Workers, &c)
 		known = known[n:]
@@ -267,7 +267,7 @@ func (x *Index) Verify(ctx context.Context, sel dedupe.Selection, eng dedupe.Eng
 	return c, nil
 }
 
-// check reads files again, and adds to c what it finds.
+// check reads files again and adds the result to c.
 func check(ctx context.Context, h dedupe.Hasher, known []dedupe.Copy, workers int, c *Checked) {
 	var mu sync.Mutex
 	var group errgroup.Group
@@ -294,7 +294,7 @@ func check(ctx context.Context, h dedupe.Hasher, known []dedupe.Copy, workers in
 	group.Wait()
 }
 
-// knownOf returns those of the copies that the index answers for, under each name.
+// knownOf returns the copies that the index answers for, under each name.
 func (s *Scan) knownOf(copies iter.Seq[*dedupe.Copy]) (known []dedupe.Copy) {
 	for f := range names(copies) {
 		if d := s.knows(f); d != nil {
@@ -311,7 +311,7 @@ func verify(ctx context.Context, h dedupe.Hasher, c dedupe.Copy) (right bool, _ 
 	known := c.Known
 	is := dedupe.Signed{Ends: known.Ends}
 	b := dedupe.Batch{Copies: []*dedupe.Copy{{File: c.File}}, Want: dedupe.StageEnds}
-	if known.Ends != 0 { // given as what another file has, so that all is read, but of large files
+	if known.Ends != 0 { // pass them as a peer's, so that the hasher reads the whole file unless it is large
 		b.Peers = []dedupe.Ends{known.Ends}
 		is = h.Hash(ctx, b)[0]
 	}

@@ -9,5 +9,5 @@ func pathOf(*os.File) (string, error) {
 	return "", errors.New("the paths of open directories are not known on this system")
 }
 
-// shownBy returns nothing: the EFS-like mount needs Linux.
+// shownBy returns "": the EFS-like mount needs Linux.
 func shownBy(uint64) string { return "" }

@@ -16,11 +16,10 @@ func pathOf(dir *os.File) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
 }
 
-// shownBy returns the directory that this project's EFS-like mount shows on a device;
-// empty if that is no such mount. What a mount says of itself in the mount table any
-// FUSE program can say, so the program is asked: it listens on a socket that is named
-// after the device. Only root and this user are believed, who could as well write to
-// the index.
+// shownBy returns the directory that this project's EFS-like mount shows on a device, or
+// "" if there is no such mount. Any FUSE program can claim anything in the mount table,
+// so shownBy asks the program, on a socket named after the device. It believes only root
+// and this user, who could as well write to the index.
 func shownBy(device uint64) string {
 	const patience = time.Second
 	c, err := net.DialTimeout("unix", fmt.Sprintf("@dedupe-efs-%d:%d", unix.Major(device), unix.Minor(device)), patience)
@@ -44,7 +43,7 @@ func shownBy(device uint64) string {
 	return dir
 }
 
-// peer returns the user of the program at the other end.
+// peer returns the user that runs the program at the other end.
 func peer(c *net.UnixConn) (uid uint32, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -3,16 +3,16 @@ package index
 import "iter"
 
 const (
-	// headSize and entrySize are the least that a block has beside the names of its
-	// file system and its directory, and an entry with the digest of a whole file.
+	// headSize is the fewest bytes of a block besides its file system and its path;
+	// entrySize is the fewest bytes of an entry with a digest.
 	headSize  = 40
 	entrySize = 56
 
-	// usualSize is an entry's whose mtime and ctime differ.
+	// usualSize is the size of an entry whose mtime and ctime differ.
 	usualSize = 64
 )
 
-// resize takes note of how many bytes the block has now.
+// resize records the present size of the block in bytes.
 func (p piece) resize(bytes int) {
 	switch {
 	case p.level == 0:
@@ -24,10 +24,9 @@ func (p piece) resize(bytes int) {
 	}
 }
 
-// Blocks calls yield with the bytes of each block that scans like this one ask the
-// store for, and with how many of the files that may have to be read it holds. Call
-// it after Flush. What is not in the store yet, because it was written too lately,
-// is counted as if it were.
+// Blocks calls yield for each block that a scan like this one asks the store for, with
+// its bytes and the number of candidate files in it. Call it after Flush. It counts files
+// not yet in the store, because they changed too recently, as if they were.
 func (s *Scan) Blocks() iter.Seq2[int64, int64] {
 	return func(yield func(bytes, files int64) bool) {
 		for _, d := range s.all {
@@ -38,8 +37,8 @@ func (s *Scan) Blocks() iter.Seq2[int64, int64] {
 	}
 }
 
-// blocks yields the blocks of a directory. Its parts are taken to hold the same
-// number of files each: inodes are spread evenly over them.
+// blocks yields the blocks of a directory. It assumes that all parts hold the same number
+// of files, because inodes spread evenly over them.
 func (d *directory) blocks(yield func(bytes, files int64) bool) bool {
 	files := int64(d.candidates)
 	if d.level == 0 {
@@ -67,7 +66,7 @@ func (d *directory) blocks(yield func(bytes, files int64) bool) bool {
 	return true
 }
 
-// expected is the size of a block when all its files are known.
+// expected returns the size of a block once all its files are known.
 func (d *directory) expected(size int32, files int64) int64 {
 	head := headSize + int64(len(d.fileSystem)+len(d.path))
 	if size == 0 {

@@ -1,8 +1,8 @@
-// Package mount tells which file system a directory is on, and what identifies it on
-// every machine that mounts it.
+// Package mount says which file system a directory is on, and what identifies that file
+// system on every machine that mounts it.
 //
 //	mount.go         mounts and their identities
-//	mount_linux.go   the mount table of Linux, and what its file systems say of themselves
+//	mount_linux.go   the mount table of Linux, and what its file systems say about themselves
 //	mount_darwin.go  the same on macOS
 package mount
 
@@ -20,12 +20,12 @@ import (
 
 // Mount is a mounted file system, or a part of one.
 type Mount struct {
-	Point  string // the directory where it is mounted
-	Root   string // the directory of the file system that is seen there
-	Kind   string // its type as the mount table has it, such as ext4 or fuse.sshfs
+	Point  string // where it is mounted
+	Root   string // the directory of the file system that appears there
+	Kind   string // its type in the mount table, such as ext4 or fuse.sshfs
 	Source string // such as /dev/sda1 or fs-01234567.efs.us-east-1.amazonaws.com:/
-	Device uint64 // of its files, but for btrfs, where each subvolume has its own
-	id     string // what Identity returned
+	Device uint64 // of its files, except on btrfs, where each subvolume has its own
+	id     string // result of Identity
 	asked  string // the directory to ask for the identity, if it is not Point
 }
 
@@ -35,19 +35,18 @@ type FileSystem struct {
 	Identity string // the same on every machine that mounts it; empty if it has none
 }
 
-// NFS4 is the kind of an NFS mount of version 4.0 and later.
+// NFS4 is the kind of an NFS mount, version 4.0 and later.
 const NFS4 = "nfs4"
 
-// Inside returns the path in the file system of a directory below the mount point.
+// Inside returns the path of a directory within the file system.
 func (m *Mount) Inside(dir string) string {
 	return filepath.Join(m.Root, "/", strings.TrimPrefix(dir, m.Point))
 }
 
-// IsTrusted reports whether a file of the mount is unchanged if its inode number, size,
-// mtime and ctime are. On these types an inode keeps its number, only the kernel's
-// clock, or that of the NFS server, sets its ctime, and the file system has an
-// identity. The page of package index says for each type why it is here, and why
-// others are not.
+// IsTrusted reports whether the same inode number, size, mtime and ctime prove that a
+// file of the mount is unchanged. On these types an inode keeps its number, only the
+// kernel's or the NFS server's clock sets ctime, and the file system has an identity. The
+// README of package index says for each type why it is here, and why others are not.
 func (m *Mount) IsTrusted() bool {
 	switch m.Kind {
 	case "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "apfs", NFS4:
@@ -58,7 +57,7 @@ func (m *Mount) IsTrusted() bool {
 
 // TypeError is the error of a file system type that is not trusted.
 type TypeError struct {
-	Kind string // as the mount table has it, such as fuse.sshfs
+	Kind string // as in the mount table, such as fuse.sshfs
 }
 
 func (e *TypeError) Error() string {
@@ -76,33 +75,32 @@ func (m *Mount) IsRemote() bool {
 	}, m.family())
 }
 
-// IsImage reports whether the file system is in a file that is attached as a device:
-// another image may be attached there next. The source of a mount may have any name, so
-// the number of the device counts, too.
-// Source: Linux, Documentation/admin-guide/devices.txt: 7 are loop devices, 43 network
-// block devices.
+// IsImage reports whether the file system is in a file attached as a device, where
+// another image may be attached next. A mount's source may have any name, so IsImage also
+// looks at the device number. Source: Linux, Documentation/admin-guide/devices.txt: 7 are
+// loop devices, 43 network block devices.
 func (m *Mount) IsImage() bool {
 	const loop, nbd = 7, 43
 	major := unix.Major(m.Device)
 	return strings.HasPrefix(m.Source, "/dev/loop") || strings.HasPrefix(m.Source, "/dev/nbd") || major == loop || major == nbd
 }
 
-// family is the kind without what comes after a dot.
+// family is the kind up to the first dot.
 func (m *Mount) family() string {
 	family, _, _ := strings.Cut(m.Kind, ".")
 	return family
 }
 
-// ErrHidden is the error of a directory that cannot be found by its path: it was
-// removed, or another one is mounted over it.
+// ErrHidden is the error of a directory that its path does not lead to: it was removed,
+// or another one is mounted over it.
 var ErrHidden = errors.New("the directory is gone, or another is mounted over it")
 
 // ErrNameless is the error of a file system without an identity of its own, such as a
-// tmpfs before Linux 6.6: the next one mounted there could be taken for it.
+// tmpfs before Linux 6.6: the next one mounted there could be mistaken for it.
 var ErrNameless = errors.New("its file system has no identity of its own on this system")
 
-// TunnelError is the error of an NFS mount from the machine's own address: through a
-// tunnel, which may lead to any file system.
+// TunnelError is the error of an NFS mount from the machine's own address. It goes
+// through a tunnel, which may lead to any file system.
 type TunnelError struct {
 	Point, Source string
 }
@@ -111,8 +109,8 @@ func (e *TunnelError) Error() string {
 	return fmt.Sprintf("%s is mounted from %s, a tunnel that does not tell the file system: give its identity", e.Point, e.Source)
 }
 
-// Identity returns what tells the file system from all others, on any machine that
-// mounts it: the server and its export for NFS, and for a local one what it keeps with
+// Identity returns what distinguishes the file system from all others, on any machine
+// that mounts it: for NFS the server and its export, for a local one what it stores with
 // its content, such as ext4's UUID as the kernel shortens it. Its error may be a
 // *TypeError, a *TunnelError or ErrNameless.
 func (m *Mount) Identity() (id string, err error) {
@@ -149,8 +147,8 @@ func (m *Mount) localIdentity() (string, error) {
 	return m.Kind + ":" + id, nil
 }
 
-// RealPath returns the absolute path of a file or directory, without links, as Of needs
-// it. It goes where the kernel goes: link/.. is the parent of what the link points to.
+// RealPath returns the absolute path of a file or directory without links, as Of needs
+// it. It follows the kernel: link/.. is the parent of what the link points to.
 func RealPath(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()
@@ -162,12 +160,12 @@ func RealPath(path string) (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
-// CleanPath is filepath.Clean for a path that exists, but keeps "link/..", which Clean
+// CleanPath is filepath.Clean for a path that exists. It keeps "link/..", which Clean
 // drops although it leads elsewhere, and "./" at the beginning.
 func CleanPath(path string) string {
 	clean := filepath.Clean(path)
 	if strings.HasPrefix(path, "./") && clean != "." && !strings.HasPrefix(clean, "..") {
-		clean = "./" + clean // it keeps a name such as -rf from being an option
+		clean = "./" + clean // so that a name such as -rf is not taken for an option
 	}
 	if !hasInnerParent(path) {
 		return clean
@@ -206,10 +204,11 @@ func hasInnerParent(path string) bool {
 	return false
 }
 
-// IsPseudo reports whether the files of the mount are no stored content but a view of
-// the kernel, or of devices. To read or even open them may change the machine: reading
-// /sys/class/zram-control/hot_add creates a device, opening a directory of autofs mounts
-// one. devtmpfs is not among them, because /dev/shm is below it and holds real files.
+// IsPseudo reports whether the mount's files are not stored content but a view of the
+// kernel or of devices. Reading or even opening them may change the machine: reading
+// /sys/class/zram-control/hot_add creates a device, and opening a directory of autofs
+// mounts one. devtmpfs is not included, because /dev/shm is below it and holds real
+// files.
 func (m *Mount) IsPseudo() bool {
 	switch m.Kind {
 	case "autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset", "debugfs", "devfs", "devpts",
@@ -221,7 +220,7 @@ func (m *Mount) IsPseudo() bool {
 	return false
 }
 
-// Of returns the mount that a directory is on, by its absolute path, which has no
+// Of returns the mount that a directory is on. Its path must be absolute and without
 // links.
 func Of(dir string) (*Mount, error) {
 	m, _, err := Read().Of(dir)

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Table asks the system each time.
+// Table holds nothing: it asks the system each time.
 type Table struct{}
 
 // Read returns the mounts of this machine.
@@ -33,18 +33,17 @@ func (*Table) Of(dir string) (*Mount, uint64, error) {
 	}, device, nil
 }
 
-// Exactly is Of.
+// Exactly is the same as Of here.
 func (all *Table) Exactly(dir string) (*Mount, uint64, error) { return all.Of(dir) }
 
-// Pseudo is empty: what is mounted in /dev, the only place, is not entered, because its
-// files are devices.
+// Pseudo returns nothing. macOS mounts pseudo file systems only in /dev, whose files are
+// devices, and the walk opens no devices.
 func (*Table) Pseudo(string) map[string]map[string]uint64 { return nil }
 
-// Covers is false: only directories are mounted over here.
+// Covers returns false: macOS mounts only over directories.
 func (*Table) Covers(string) bool { return false }
 
-// fsid returns the identity of a file system, or an empty string. That of APFS is the
-// number of its device.
+// fsid returns the identity of a file system, or "". For APFS it is the device number.
 func fsid(m *Mount) (string, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(m.Point, &st); err != nil {

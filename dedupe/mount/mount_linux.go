@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Table is what is mounted where.
+// Table says what is mounted where.
 type Table struct {
 	byID map[uint64]*Mount
 	at   map[string]*Mount // by mount point
-	in   map[string]bool   // the directories that mount points are in
+	in   map[string]bool   // the directories that contain mount points
 	err  error
 }
 
-// Read reads the mounts of this process. If it cannot, Of returns why.
+// Read reads the mounts of this process. If it fails, Of returns the error.
 func Read() *Table {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	all := Parse(string(data))
@@ -33,7 +33,7 @@ func Read() *Table {
 func Parse(data string) *Table {
 	all := &Table{byID: make(map[uint64]*Mount), at: make(map[string]*Mount), in: make(map[string]bool)}
 	for line := range strings.Lines(data) {
-		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ") // the kernel escapes blanks, but not what Unicode calls space
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ") // the kernel escapes blanks, but not other Unicode spaces
 		if len(fields) < 10 {
 			continue
 		}
@@ -51,13 +51,13 @@ func Parse(data string) *Table {
 		}
 		m := &Mount{Point: unescape(fields[4]), Root: unescape(fields[3]), Kind: fields[optional+1], Source: unescape(fields[optional+2]), Device: unix.Mkdev(major, minor)}
 		all.byID[id] = m
-		all.at[m.Point] = m // the last one hides those before
+		all.at[m.Point] = m // the last one hides earlier ones
 		all.in[filepath.Dir(m.Point)] = true
 	}
 	return all
 }
 
-// unescape replaces \ooo by the byte of that octal number.
+// unescape replaces each octal \ooo by its byte.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -73,9 +73,9 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// Of returns the mount that a directory is on, by its absolute path, which has no
-// links, and the device that its files have then. If theirs is another, the mount is
-// hidden by another one, which Exactly finds.
+// Of returns the mount that a directory is on, and the device its files should have. The
+// path must be absolute and without links. If the files have another device, another
+// mount hides this one, and Exactly finds it.
 func (all *Table) Of(dir string) (*Mount, uint64, error) {
 	for at := dir; ; at = filepath.Dir(at) {
 		m := all.at[at]
@@ -90,10 +90,10 @@ func (all *Table) Of(dir string) (*Mount, uint64, error) {
 	}
 }
 
-// Exactly is Of, but asks the kernel which mount it is. Linux can tell since 5.8;
-// before, and where the table does not have that mount, it is ErrHidden. A subvolume of
-// btrfs has a device, inode numbers and an identity of its own, so it is a mount of its
-// own here.
+// Exactly is like Of, but asks the kernel which mount it is. Linux can answer since 5.8;
+// before that, or if the table lacks that mount, the error is ErrHidden. A btrfs
+// subvolume has its own device, inode numbers and identity, so Exactly returns it as a
+// mount of its own.
 func (all *Table) Exactly(dir string) (*Mount, uint64, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err != nil {
@@ -112,7 +112,7 @@ func (all *Table) Exactly(dir string) (*Mount, uint64, error) {
 	return &subvolume, device, nil
 }
 
-// holds reports whether a path is below the mount point.
+// holds reports whether a path is at or below the mount point.
 func (m *Mount) holds(path string) bool {
 	return path == m.Point || strings.HasPrefix(path, strings.TrimSuffix(m.Point, "/")+"/")
 }
@@ -120,9 +120,9 @@ func (m *Mount) holds(path string) bool {
 // Covers reports whether something is mounted over a name in a directory.
 func (all *Table) Covers(dir string) bool { return all.in[dir] }
 
-// Pseudo returns the pseudo file systems that are mounted below a directory: the device
-// of each by its name, and that by the directory below dir which holds it, "" for dir
-// itself. A file that has another device is not on it: a later mount hides it.
+// Pseudo returns the pseudo file systems mounted below a directory. It maps the directory
+// below dir that holds the mount point, "" for dir itself, to the device of each mount by
+// its name. A file with another device is not on that mount: a later mount hides it.
 func (all *Table) Pseudo(dir string) map[string]map[string]uint64 {
 	below := make(map[string]map[string]uint64)
 	prefix := strings.TrimSuffix(dir, "/") + "/"
@@ -141,9 +141,9 @@ func (all *Table) Pseudo(dir string) map[string]map[string]uint64 {
 	return below
 }
 
-// fsid returns the identity that a local file system keeps with its content, or an
-// empty string. XFS gives statfs only the number of its device, which the next image
-// in the same loop device has, too; so it is asked for its UUID.
+// fsid returns the identity that a local file system stores with its content, or "". XFS
+// gives statfs only its device number, which the next image in the same loop device also
+// gets, so fsid asks XFS for its UUID.
 func fsid(m *Mount) (string, error) {
 	if m.Kind == "xfs" {
 		return xfsUUID(m.Point)
@@ -158,8 +158,8 @@ func fsid(m *Mount) (string, error) {
 	return fmt.Sprintf("%08x%08x", uint32(st.Fsid.Val[1]), uint32(st.Fsid.Val[0])), nil
 }
 
-// xfsUUID returns the UUID of the XFS file system that a directory is on.
-// Source: XFS_IOC_FSGEOMETRY_V1 and struct xfs_fsop_geom_v1 in xfs_fs.h of Linux.
+// xfsUUID returns the UUID of the XFS file system that a directory is on. Source:
+// XFS_IOC_FSGEOMETRY_V1 and struct xfs_fsop_geom_v1 in xfs_fs.h of Linux.
 func xfsUUID(dir string) (string, error) {
 	const getGeometry, uuidAt, uuidSize = 0x80705864, 64, 16
 	d, err := os.Open(dir)

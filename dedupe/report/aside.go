@@ -9,17 +9,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// aside keeps files that come before the size of their group, as a sorted report has
-// them: in memory while they are few, and then in a temporary file.
+// aside holds the files of a group whose size comes after them, as in JSON with sorted
+// keys: in memory while they are few, then in a temporary file.
 type aside struct {
 	memory bytes.Buffer
-	file   io.ReadWriteSeeker // nil: all is in memory
+	file   io.ReadWriteSeeker // nil while everything is in memory
 }
 
-// asideRoom is how many bytes are kept in memory.
+// asideRoom is how many bytes to keep in memory.
 const asideRoom = 4 << 20
 
-// setAside copies the array that comes next.
+// setAside copies the next array.
 func (r *reader) setAside() (*aside, error) {
 	a := new(aside)
 	a.memory.WriteByte('[')
@@ -47,11 +47,11 @@ func (r *reader) setAside() (*aside, error) {
 func (a *aside) spill(create func() (io.ReadWriteSeeker, error)) (err error) {
 	if a.file == nil {
 		if a.file, err = create(); err != nil {
-			return fmt.Errorf("can't set files aside, whose group tells its size after them: %w", err)
+			return fmt.Errorf("can't set files aside that come before the size of their group: %w", err)
 		}
 	}
 	if _, err := a.memory.WriteTo(a.file); err != nil {
-		return fmt.Errorf("can't set files aside, whose group tells its size after them: %w", err)
+		return fmt.Errorf("can't set files aside that come before the size of their group: %w", err)
 	}
 	return nil
 }

@@ -13,10 +13,10 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// projectionJSON is a cost.Projection. Each amount is there twice, as a number and, for
-// programs that add amounts up, as the same decimal in a string, which no parser rounds.
+// projectionJSON is a cost.Projection. It has each amount twice: as a number, and as the
+// same decimal in a string that no parser rounds, for programs that add amounts up.
 type projectionJSON struct {
-	Schema             string      `json:"schema,omitempty"` // of a document of its own
+	Schema             string      `json:"schema,omitempty"` // only in a document of its own
 	Calls              int64       `json:"calls"`
 	Region             string      `json:"region"`
 	Currency           string      `json:"currency"`
@@ -31,7 +31,8 @@ type projectionJSON struct {
 	Index              *indexJSON  `json:"index,omitempty"`
 }
 
-// indexJSON is a cost.Unindexed and, if a churn was asked for, what it comes to.
+// indexJSON is a cost.Unindexed and, if a churn was asked for, the comparison at that
+// churn.
 type indexJSON struct {
 	ReadBytes          int64        `json:"metered_read_bytes"`
 	AccessBytes        int64        `json:"metered_access_bytes"`
@@ -57,8 +58,8 @@ type weighedJSON struct {
 	Repaid    int64          `json:"calls_to_repay"`
 }
 
-// millionths is a number that is counted in millionths. Up to a thousand million it
-// is written and read without loss.
+// millionths is a number counted in millionths. Up to a thousand million it is written
+// and read without loss.
 type millionths int64
 
 func (m millionths) MarshalJSON() ([]byte, error) { return json.Marshal(float64(m) / 1e6) }
@@ -135,7 +136,7 @@ func indexOf(p *cost.Projection) *indexJSON {
 	return doc
 }
 
-// index is the cost.Unindexed that x was made of.
+// index turns x back into a cost.Unindexed.
 func (x *indexJSON) index() *cost.Unindexed {
 	if x == nil {
 		return nil
@@ -154,7 +155,7 @@ func (x *indexJSON) index() *cost.Unindexed {
 
 func cents(amount *big.Rat) json.Number { return json.Number(cost.Cents(amount)) }
 
-// usageJSON is a cost.Usage, flat: what each call uses, and what is stored.
+// usageJSON is a flat cost.Usage: what each call uses, and what is stored.
 type usageJSON struct {
 	Arch               cost.Arch         `json:"arch"`
 	MemoryMB           int64             `json:"memory_mb"`
@@ -183,7 +184,7 @@ func usageOf(u cost.Usage) usageJSON {
 	return usageJSON{
 		Arch:               u.Lambda.Arch,
 		MemoryMB:           u.Lambda.MemoryMB,
-		DurationMS:         float64(u.Lambda.Duration) / 1e6, // exact: what is billed is rounded up
+		DurationMS:         float64(u.Lambda.Duration) / 1e6, // exact: AWS rounds the billed duration up
 		EphemeralMB:        u.Lambda.EphemeralMB,
 		Provisioned:        u.Lambda.Provisioned.Environments,
 		API:                u.API,
@@ -205,7 +206,7 @@ func usageOf(u cost.Usage) usageJSON {
 	}
 }
 
-// usage is the cost.Usage that u was made of.
+// usage turns u back into a cost.Usage.
 func (u usageJSON) usage(calls int64) cost.Usage {
 	return cost.OnProvisioned(cost.Usage{
 		Calls: calls,
@@ -234,7 +235,8 @@ func (u usageJSON) usage(calls int64) cost.Usage {
 	})
 }
 
-// readBill sets the bill to what the fields say, and the fields to what is written of it.
+// readBill sets the bill from the fields, or the fields from the bill, whichever is
+// missing.
 func (d *document) readBill() (err error) {
 	switch {
 	case d.bill != nil:
@@ -250,7 +252,7 @@ func (d *document) readBill() (err error) {
 	return err
 }
 
-// projection is the cost.Projection that doc was made of, its amounts in cents.
+// projection turns doc back into a cost.Projection, with amounts in cents.
 func (doc *projectionJSON) projection() (*cost.Projection, error) {
 	if doc.Usage == (usageJSON{}) {
 		return nil, errors.New("the projection has no usage")
@@ -280,7 +282,7 @@ func (doc *projectionJSON) projection() (*cost.Projection, error) {
 	return p, err
 }
 
-// weighed is the cost.Weighed that w was made of.
+// weighed turns w back into a cost.Weighed.
 func (w *weighedJSON) weighed(x *cost.Unindexed) (*cost.Weighed, error) {
 	all, err := w.All.projection()
 	if err != nil {
@@ -300,19 +302,19 @@ func (w *weighedJSON) weighed(x *cost.Unindexed) (*cost.Weighed, error) {
 	}, nil
 }
 
-// amounts reads numbers exactly, and keeps the first error.
+// amounts reads numbers exactly and keeps the first error.
 type amounts struct{ err error }
 
 func (a *amounts) read(name string, n json.Number) *big.Rat {
 	_, exponent, hasExponent := strings.Cut(strings.ToLower(string(n)), "e")
 	size, err := strconv.Atoi(exponent)
-	if err != nil && hasExponent || size < -400 || size > 400 || len(n) > 1000 { // nothing costs so much, and it would take too much memory
+	if err != nil && hasExponent || size < -400 || size > 400 || len(n) > 1000 { // nothing costs that much, and it would take too much memory
 		a.err = fmt.Errorf("%s is %.20s: no bill has such a number", name, n)
 		return new(big.Rat)
 	}
 	r, ok := new(big.Rat).SetString(string(n))
 	if !ok && a.err == nil {
-		a.err = fmt.Errorf("%s is %.20q, and no number", name, string(n))
+		a.err = fmt.Errorf("%s is %.20q, not a number", name, string(n))
 	}
 	return r
 }

@@ -12,7 +12,7 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// writeBillLine writes a bill in one line, for a report that may not be complete.
+// writeBillLine writes a bill in one line. The report may be incomplete.
 func writeBillLine(w io.Writer, p *cost.Projection, complete bool, s Style) {
 	if p.Err != nil {
 		fmt.Fprintf(w, "No bill: %v.\n", p.Err)
@@ -29,7 +29,7 @@ func writeBillLine(w io.Writer, p *cost.Projection, complete bool, s Style) {
 	fmt.Fprintf(w, "%s a month: %s%s%s (--bill for details)\n", callCount(p.Usage.Calls), s.Strong(price(p.Bill)), most, partial)
 }
 
-// callCount writes a number of calls, millions as 50M.
+// callCount formats a number of calls, with millions as 50M.
 func callCount(n int64) string {
 	const million, tenth = 1_000_000, 100_000
 	if n >= million && n%tenth == 0 {
@@ -38,7 +38,7 @@ func callCount(n int64) string {
 	return Count(n, "call", "calls")
 }
 
-// price writes the total of a bill, without cents where they don't matter.
+// price formats the total of a bill, without cents where they don't matter.
 func price(b *cost.Bill) string {
 	amount := money(b.Total)
 	if b.Total.Cmp(big.NewRat(100, 1)) >= 0 {
@@ -50,7 +50,7 @@ func price(b *cost.Bill) string {
 	return amount + " " + b.Currency
 }
 
-// meterName is what a meter counts, in words.
+// meterName says in words what a meter counts.
 func meterName(meter string) string {
 	for _, m := range []struct{ prefix, name string }{
 		{"lambda.duration", "Lambda compute time"},
@@ -73,8 +73,8 @@ func meterName(meter string) string {
 	return meter
 }
 
-// writeBill writes a bill, or that with an index beside that without, and what is to
-// be known of it.
+// writeBill writes the bill, or the bills with and without an index side by side, and the
+// warnings.
 func writeBill(w io.Writer, p *cost.Projection, s Style) error {
 	u, b := p.Usage, p.Bill
 	if p.Err != nil {
@@ -96,7 +96,7 @@ func writeBill(w io.Writer, p *cost.Projection, s Style) error {
 	return nil
 }
 
-// writeItems writes the items of a bill as a table, and which of them is most.
+// writeItems writes the items of a bill as a table, and names the most expensive.
 func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	b := p.Bill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -119,7 +119,7 @@ func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	return nil
 }
 
-// basis says what each call was taken to be.
+// basis says what the bill assumes about each call.
 func basis(u cost.Usage) string {
 	parts := []string{fmt.Sprintf("each %s at %s MB, %s", elapsed(u.Lambda.Duration), humanize.Comma(u.Lambda.MemoryMB), u.Lambda.Arch)}
 	if u.API == cost.HTTP || u.API == cost.REST {
@@ -132,12 +132,12 @@ func basis(u cost.Usage) string {
 	return strings.Join(parts, ", ")
 }
 
-// pad sets a cell flush left in a table whose cells are flush right.
+// pad aligns a cell left in a table that aligns cells right.
 func pad(cell string) string { return fmt.Sprintf("  %-32s", cell) }
 
 func money(amount *big.Rat) string { return commas(cost.Cents(amount)) }
 
-// commas sets thousands apart in a decimal number.
+// commas separates the thousands of a decimal number.
 func commas(decimal string) string {
 	whole, fraction, hasFraction := strings.Cut(decimal, ".")
 	if n, ok := new(big.Int).SetString(whole, 10); ok {

@@ -12,14 +12,14 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Comparison is a scan, as it was saved, and what such scans cost.
+// Comparison is a saved scan, and what such scans cost.
 type Comparison struct {
 	Saved
 	cost.Projection
 }
 
-// WriteComparison writes what several scans took and cost as a table, a column
-// each, and says whether they found the same.
+// WriteComparison writes what several scans took and cost as a table with one column
+// each, and says whether they found the same groups.
 func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	b := bufio.NewWriter(w)
 	s := NewStyle(colour)
@@ -64,7 +64,7 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	return b.Flush()
 }
 
-// compare says in two sentences how a scan differs from the first one.
+// compare says in two sentences how a scan differs from the first.
 func compare(w io.Writer, first, c Comparison, s Style) {
 	switch {
 	case first.Groups == "" || c.Groups == "":

@@ -10,9 +10,9 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// csvWriter writes a row for each file of a group. Groups are numbered from 1;
-// the fields mean what they mean in JSON. A path with a carriage return is there
-// in base64 too: many readers of CSV, encoding/csv among them, drop it before a
+// csvWriter writes a row for each file of a group. Groups are numbered from 1; the fields
+// mean the same as in JSON. A path with a carriage return is also there in base64,
+// because many CSV readers, encoding/csv among them, drop a carriage return before a
 // newline.
 type csvWriter struct {
 	w     *csv.Writer
@@ -61,7 +61,8 @@ func (c *csvWriter) file(f file) error {
 	return c.w.Write(c.cells)
 }
 
-// unixCell is a moment in seconds since 1970 where RFC 3339 can't write it.
+// unixCell returns the seconds since 1970 of a moment that RFC 3339 cannot express, else
+// "".
 func (m moment) unixCell() string {
 	if m.fits() {
 		return ""
@@ -69,7 +70,7 @@ func (m moment) unixCell() string {
 	return string(m.appendUnix(nil))
 }
 
-// cellOf is a count that may be unknown.
+// cellOf formats a count that may be unknown.
 func cellOf(n int64) string {
 	if n < 0 {
 		return ""

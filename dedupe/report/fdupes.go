@@ -6,8 +6,8 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// fdupesWriter writes the paths of each group, a line each and as they are, and
-// an empty line after the group. Like fdupes, it gives one path an inode.
+// fdupesWriter writes the raw paths of each group, one per line, and an empty line after
+// the group. Like fdupes, it writes one path per inode.
 type fdupesWriter struct{ b *bufio.Writer }
 
 func (w *fdupesWriter) file(f file) error {

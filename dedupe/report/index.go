@@ -10,7 +10,7 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// writeWeighed writes both bills as a table, and at which churn they are the same.
+// writeWeighed writes both bills as a table, and the churn at which they are equal.
 func writeWeighed(w io.Writer, p *cost.Projection, s Style) error {
 	all, index := p.Weighed.AllBill, p.Weighed.IndexBill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -28,7 +28,7 @@ func writeWeighed(w io.Writer, p *cost.Projection, s Style) error {
 	return nil
 }
 
-// breakEven says at which churn the bills are the same.
+// breakEven says at which churn the bills are equal.
 func breakEven(churn int64) string {
 	switch churn {
 	case 0:
@@ -39,7 +39,7 @@ func breakEven(churn int64) string {
 	return fmt.Sprintf("The index pays while less than %s of the files change between two calls", Percent(churn))
 }
 
-// repaid says what becomes of the first filling at the churn.
+// repaid says when the first filling pays for itself at the churn.
 func repaid(w *cost.Weighed) string {
 	switch {
 	case w.BreakEven == 0:
@@ -52,5 +52,5 @@ func repaid(w *cost.Weighed) string {
 	return "; at " + Percent(w.Churn) + " its first filling is paid for after " + Count(w.Repaid, "call", "calls")
 }
 
-// Percent writes a share, in millionths, such as files of a million, as a percentage.
+// Percent formats a share in millionths, such as files per million, as a percentage.
 func Percent(millionths int64) string { return humanize.Ftoa(float64(millionths)/1e4) + "%" }

@@ -12,23 +12,23 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// The names of the JSON documents' formats, in their field "schema". They are
-// described in report.schema.json, and tests hold them to it. A report of version 1 is
-// one of version 2 without the fields that came later.
+// The formats of the JSON documents, named in their field "schema". report.schema.json
+// describes them, and tests check every document against it. A version 1 report is a
+// version 2 report without the fields added later.
 const (
 	reportSchema     = "dedupe.report/v2"
 	reportSchemaV1   = "dedupe.report/v1"
 	projectionSchema = "dedupe.projection/v1"
 )
 
-// document is a report but for its groups, its problems and what was skipped.
+// document is a report without its groups, its problems and what was skipped.
 type document struct {
 	head
 	tail
-	bill *cost.Projection // what Projection or NoBill says
+	bill *cost.Projection // the projection from Projection or NoBill
 }
 
-// head is what is written before the groups. A field that is nil is not known yet.
+// head is what is written before the groups. A nil field is not known yet.
 type head struct {
 	Schema      string         `json:"schema"`
 	Tool        *Tool          `json:"tool,omitempty"`
@@ -45,14 +45,14 @@ type head struct {
 	Stats       *statsJSON     `json:"stats"`
 }
 
-// known reports whether all fields are there that every report has.
+// known reports whether all mandatory fields are known.
 func (h *head) known() bool {
 	return h.Roots != nil && h.Mode != "" && h.Workers > 0 && h.Complete != nil && h.Stats != nil
 }
 
 // tail is what is written after the groups.
 type tail struct {
-	ProblemsLeftOut    int             `json:"problems_left_out,omitempty"` // of a page
+	ProblemsLeftOut    int             `json:"problems_left_out,omitempty"` // on a page
 	Sizes              []sizeJSON      `json:"sizes,omitzero"`
 	Folders            []folderJSON    `json:"folders,omitzero"`
 	FoldersApproximate bool            `json:"folders_approximate,omitempty"`
@@ -103,18 +103,18 @@ type statsJSON struct {
 	DuplicateFiles   int64    `json:"duplicate_files"`
 	ReclaimableBytes int64    `json:"reclaimable_bytes"`
 	ElapsedMS        float64  `json:"elapsed_ms"`
-	CPUMS            *float64 `json:"cpu_ms"` // nil if it is not known
+	CPUMS            *float64 `json:"cpu_ms"` // nil if unknown
 	PeakMemoryBytes  int64    `json:"peak_memory_bytes"`
 	WorkerProcesses  int64    `json:"worker_processes"`
 
 	NFS json.RawMessage `json:"nfs"` // null until a scan counts NFS operations
 }
 
-// sizeJSON is the duplicates of a class of sizes, which ends before twice its beginning.
+// sizeJSON counts the duplicates of one size class. A class ends before twice its start.
 type sizeJSON struct {
 	Min         int64 `json:"min_bytes"`
 	Max         int64 `json:"max_bytes"`
-	Count       int64 `json:"count"` // copies, the first of each group included
+	Count       int64 `json:"count"` // copies, including the first of each group
 	Bytes       int64 `json:"bytes"`
 	Reclaimable int64 `json:"reclaimable_bytes"`
 }
@@ -125,8 +125,8 @@ type folderJSON struct {
 	Reclaimable int64 `json:"reclaimable_bytes"`
 }
 
-// pathJSON is a path in text. One that is not UTF-8 is there twice: to be read,
-// with a replacement character for what is not text, and in full.
+// pathJSON is a path in text. A path that is not UTF-8 is there twice: readable, with
+// replacement characters for bytes that are not text, and in full.
 type pathJSON struct {
 	Path       string `json:"path"`
 	PathBase64 []byte `json:"path_base64,omitempty"`
@@ -143,7 +143,7 @@ type skippedJSON struct {
 	Rule string `json:"rule"`
 }
 
-// documentOf is all of a report but what handlers are told of one by one.
+// documentOf returns everything in a report except what handlers receive one by one.
 func documentOf(r dedupe.Report, p *cost.Projection, o Options) document {
 	stats := statsOf(r.Stats)
 	d := document{bill: p}
@@ -220,10 +220,10 @@ func (s statsJSON) stats() dedupe.Stats {
 	}
 }
 
-// Milliseconds keeps three decimals: nothing here is measured finer.
+// Milliseconds keeps three decimals; nothing here is measured more finely.
 func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 
-// CPUMilliseconds is the CPU time of a scan as JSON has it: nil if it is not known.
+// CPUMilliseconds returns the CPU time of a scan for JSON: nil if it is unknown.
 func CPUMilliseconds(s dedupe.Stats) *float64 {
 	if s.CPUUnknown {
 		return nil
@@ -247,7 +247,7 @@ func pathOf(path string) pathJSON {
 	return pathJSON{path, []byte(path)}
 }
 
-// textsOf returns strings of any bytes as text, and in full if one is not UTF-8.
+// textsOf returns strings of any bytes as text, and also in full if one is not UTF-8.
 func textsOf(all []string) (texts []string, full [][]byte) {
 	texts = make([]string, 0, len(all))
 	lossy := false
@@ -262,7 +262,7 @@ func textsOf(all []string) (texts []string, full [][]byte) {
 	return texts, full
 }
 
-// appendGroup appends the beginning of a group, up to its files.
+// appendGroup appends the start of a group, up to its files.
 func appendGroup(b []byte, g group) []byte {
 	b = append(b, `{"size":`...)
 	b = strconv.AppendInt(b, g.size, 10)
@@ -295,8 +295,8 @@ func appendEndGroup(b []byte, g group) []byte {
 	return append(b, '}')
 }
 
-// appendFile appends a file. It is written by hand, in half the time that encoding/json
-// takes and without allocations: nearly all of a large report is files.
+// appendFile appends a file. Almost all of a large report is files, so this does not use
+// encoding/json: it takes half the time and does not allocate.
 func appendFile(b []byte, f file) []byte {
 	b = append(b, `{"path":`...)
 	if plain(f.path) {
@@ -327,8 +327,8 @@ func appendFile(b []byte, f file) []byte {
 	return append(b, '}')
 }
 
-// appendMoment appends a time as RFC 3339. A year that RFC 3339 can't write is there as
-// the nearest one that it can, and in full as seconds since 1970.
+// appendMoment appends a time as RFC 3339. If RFC 3339 cannot express the year, it
+// appends the nearest time that RFC 3339 can, and the exact seconds since 1970.
 func appendMoment(b []byte, name string, m moment) []byte {
 	b = append(append(append(b, `,"`...), name...), `":"`...)
 	b = append(m.appendRFC3339(b), '"')
@@ -340,11 +340,11 @@ func appendMoment(b []byte, name string, m moment) []byte {
 }
 
 const (
-	firstSecond = -62167219200 // of the year 0
-	lastSecond  = 253402300799 // of the year 9999
+	firstSecond = -62167219200 // of year 0
+	lastSecond  = 253402300799 // of year 9999
 )
 
-// fits reports whether RFC 3339 can write the moment.
+// fits reports whether RFC 3339 can express the moment.
 func (m moment) fits() bool { return firstSecond <= m.seconds && m.seconds <= lastSecond }
 
 func (m moment) appendRFC3339(b []byte) []byte {
@@ -378,7 +378,7 @@ func (m moment) appendUnix(b []byte) []byte {
 	return append(b, decimals...)
 }
 
-// plain tells whether a string is in JSON as it is.
+// plain reports whether JSON needs no escapes for a string.
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -388,9 +388,9 @@ func plain(s string) bool {
 	return true
 }
 
-// appendText appends a string of any bytes as JSON, with a replacement character for
-// what is not text.
+// appendText appends a string of any bytes as JSON, with replacement characters for bytes
+// that are not text.
 func appendText(b []byte, s string) []byte {
-	text, _ := marshal(s) // a string has no error
+	text, _ := marshal(s) // a string causes no error
 	return append(b, text...)
 }

@@ -18,31 +18,31 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Page is a part of a report's groups, in JSON. The totals are those of all groups.
+// Page selects part of a report's groups, as JSON. The totals cover all groups.
 type Page struct {
-	After    Cursor // where the page before ended
-	Limit    int    // groups at most; 0: any number
-	MaxBytes int    // of the JSON at most, as a string inside other JSON; 0: any number
-	Tool     Tool   // that made the report
+	After    Cursor // where the previous page ended
+	Limit    int    // most groups; 0 means no limit
+	MaxBytes int    // most bytes of JSON, as a string inside other JSON; 0 means no limit
+	Tool     Tool   // the program that made the report
 }
 
-// Cursor is a place in the groups and their files, whose order is the same in every
+// Cursor is a position in the groups and their files. Their order is the same in every
 // report of the same files. The zero Cursor is before all groups.
 type Cursor struct {
 	reclaimable uint64
 	digest      dedupe.Digest
-	path        string // the last file of a group that goes on, at most maxCursorPath bytes; empty after a group
-	skip        int    // files after path that are on earlier pages, too: their paths begin with it
+	path        string // the last file on the page, if the group continues; at most maxCursorPath bytes; empty after a whole group
+	skip        int    // files after path that earlier pages also have, because their paths begin with it
 	set         bool
 }
 
-// maxCursorPath keeps cursors short enough for a request, however long a path is.
+// maxCursorPath keeps a cursor short enough for a request, however long the path.
 const maxCursorPath = 4096
 
-// errCursor refuses what no answer gave as next.
-var errCursor = errors.New("next is not one that an answer gave: send it as it was, or leave it out for the first page")
+// errCursor rejects a next that no answer contained.
+var errCursor = errors.New("next is not from an answer: send it unchanged, or leave it out for the first page")
 
-// ParseCursor reads what String returns; "" is the zero Cursor.
+// ParseCursor parses the result of String. "" is the zero Cursor.
 func ParseCursor(s string) (Cursor, error) {
 	if s == "" {
 		return Cursor{}, nil
@@ -95,7 +95,7 @@ func after(g dedupe.Group, n int) Cursor {
 	return c
 }
 
-// firstAfter returns the number of the first file whose path is greater.
+// firstAfter returns the index of the first file whose path is greater.
 func firstAfter(files []dedupe.File, path string) int {
 	return sort.Search(len(files), func(i int) bool { return files[i].Path > path })
 }
@@ -105,9 +105,9 @@ func (c Cursor) before(g dedupe.Group) bool {
 	return !c.set || cmp.Or(cmp.Compare(c.reclaimable, uint64(g.Reclaimable)), bytes.Compare(g.Digest[:], c.digest[:])) > 0
 }
 
-// rest returns the groups that are not on earlier pages, and how many files of each are.
-// A group that an earlier page began comes first, even if it has changed since and now
-// belongs elsewhere.
+// rest returns the groups that are not entirely on earlier pages, and how many files of
+// each are. A group that an earlier page began comes first, even if it has changed since
+// and now belongs elsewhere.
 func (c Cursor) rest(groups []dedupe.Group) iter.Seq2[dedupe.Group, int] {
 	return func(yield func(dedupe.Group, int) bool) {
 		begun := func(g dedupe.Group) bool { return c.path != "" && g.Digest == c.digest }
@@ -125,8 +125,8 @@ func (c Cursor) rest(groups []dedupe.Group) iter.Seq2[dedupe.Group, int] {
 	}
 }
 
-// pageJSON is a report as a page has it. Groups and problems are most of it: they are
-// encoded once, and stay empty here.
+// pageJSON is a page of a report. Groups and problems make up most of it. They are
+// encoded only once, so these fields stay empty.
 type pageJSON struct {
 	head
 	Groups   []struct{}    `json:"groups"`
@@ -139,15 +139,15 @@ type pageJSON struct {
 	problems []byte
 }
 
-// WritePage writes the report as JSON with the groups and problems that fit the page,
-// and where the next one begins. It divides a group only if the group alone is larger
-// than a page. Its error is that of w, or says that nothing fits.
+// WritePage writes the report as JSON, with the groups and problems that fit on the page,
+// and where the next page begins. It splits a group only if the group alone is larger
+// than a page. Its error comes from w, or says that nothing fits.
 func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) error {
 	if page.Limit < 0 || page.MaxBytes < 0 {
 		return fmt.Errorf("a page of %d groups and %d bytes: neither can be negative", page.Limit, page.MaxBytes)
 	}
 	page.Limit, page.MaxBytes = cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
-	// The summaries by size and by folder are on the page if they leave half of it.
+	// Include the summaries by size and by folder if they leave half of the page.
 	doc := pageOf(r, p, page.Tool)
 	summarized := doc
 	summarized.summarize(r)
@@ -160,8 +160,8 @@ func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) erro
 	return doc.write(w)
 }
 
-// write writes the page, with the groups and problems where they belong. Inside JSON, a
-// text has no quotes, so that the seam cannot be in a path.
+// write writes the page, with the groups and problems where they belong. Quotes inside
+// JSON strings are escaped, so the seam cannot occur in a path.
 func (doc *pageJSON) write(w io.Writer) error {
 	frame, err := marshal(doc)
 	if err != nil {
@@ -233,13 +233,13 @@ func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
 	return nil
 }
 
-// fewestFiles is how many files of a group a page has at least where the group begins:
-// with fewer it would be no group.
+// fewestFiles is the fewest files with which a group begins on a page. With fewer it
+// would not be a group.
 const fewestFiles = 2
 
-// add appends a group without the files of earlier pages, if it fits the room. A group
-// that may be divided is cut where the room ends. It returns how many files are on the
-// page, and how many bytes it has encoded.
+// add appends a group if it fits, without the files on earlier pages. With divide it cuts
+// the group where the room ends. It returns how many files are on the page, and how many
+// bytes it has encoded.
 func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int) {
 	out := groupOf(g)
 	out.before = int64(from)
@@ -274,7 +274,7 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 	return files, size
 }
 
-// What a page says besides groups and problems, in bytes at most.
+// The most bytes that a page adds to groups and problems.
 const (
 	pageMarks   = 200 // next, without a path; problems_left_out; the end of the line
 	groupMarks  = 100 // the end of a group, files_before and files_left_out
@@ -285,7 +285,7 @@ func tooSmall(page Page, room, need int) error {
 	return fmt.Errorf("a page of %d bytes is too small for this report: it needs %d", page.MaxBytes, page.MaxBytes-room+need)
 }
 
-// pageOf is a page without groups and problems.
+// pageOf returns a page without groups and problems.
 func pageOf(r dedupe.Report, p *cost.Projection, tool Tool) pageJSON {
 	d := documentOf(r, p, Options{Tool: tool})
 	doc := pageJSON{head: d.head, tail: d.tail, Groups: []struct{}{}, Problems: []struct{}{}}
@@ -295,7 +295,7 @@ func pageOf(r dedupe.Report, p *cost.Projection, tool Tool) pageJSON {
 	return doc
 }
 
-// summarize sets the summaries by size and by folder, which are those of all groups.
+// summarize fills in the summaries by size and by folder, which cover all groups.
 func (doc *pageJSON) summarize(r dedupe.Report) {
 	t := newTotals()
 	for _, g := range r.Groups {
@@ -311,8 +311,9 @@ func appendElement(array, element []byte) []byte {
 	return append(array, element...)
 }
 
-// quotedSize returns how many bytes JSON takes as a string inside other JSON, which is
-// how Lambda sends it: quotes and backslashes are escaped. It has nothing else to escape.
+// quotedSize returns how many bytes of JSON take as a string inside other JSON, which is
+// how Lambda sends them: with quotes and backslashes escaped. Nothing else in them needs
+// escaping.
 func quotedSize(text []byte) int {
 	return len(text) + bytes.Count(text, []byte{'"'}) + bytes.Count(text, []byte{'\\'})
 }

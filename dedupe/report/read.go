@@ -21,15 +21,15 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// readOptions say what a handler needs of the stream.
+// readOptions say what a handler needs from the stream.
 type readOptions struct {
-	ordered     bool // group is called with all of a group but files_left_out
-	projections bool // a projection on its own is read, too: as a document with no groups
+	ordered     bool // call group with everything known but files_left_out
+	projections bool // also read a projection on its own, as a document without groups
 	spill       func() (io.ReadWriteSeeker, error)
 }
 
-// read gives a JSON report to a handler. It takes the fields of every object in any
-// order, and leaves out those that it does not know.
+// read streams a JSON report to a handler. It accepts the fields of every object in any
+// order, and ignores unknown ones.
 func read(in io.Reader, h handler, o readOptions) error {
 	b := bufio.NewReaderSize(in, 64<<10)
 	if start, _ := b.Peek(3); string(start) == "\xef\xbb\xbf" { // a byte order mark
@@ -58,8 +58,8 @@ type reader struct {
 	decoder
 	h     handler
 	o     readOptions
-	raw   map[string]json.RawMessage // the fields of the document that were read
-	begun bool                       // the handler was told so
+	raw   map[string]json.RawMessage // the document's fields so far
+	begun bool                       // the handler's begin was called
 }
 
 func (r *reader) report() error {
@@ -123,7 +123,7 @@ func (r *reader) keep(name string) error {
 	return nil
 }
 
-// checkSchema returns an error for what is not a report.
+// checkSchema returns an error if the input is not a report.
 func (r *reader) checkSchema() error {
 	switch schema := r.schema(); {
 	case schema == reportSchema || schema == reportSchemaV1 || schema == projectionSchema && r.o.projections:
@@ -136,11 +136,11 @@ func (r *reader) checkSchema() error {
 }
 
 func (r *reader) schema() (schema string) {
-	json.Unmarshal(r.raw["schema"], &schema) // what is no string is no schema
+	json.Unmarshal(r.raw["schema"], &schema) // if it is not a string, it is not a schema
 	return schema
 }
 
-// document decodes the fields that were read.
+// document decodes the fields read so far.
 func (r *reader) document() (*document, error) {
 	var all bytes.Buffer
 	all.WriteByte('{')
@@ -174,7 +174,7 @@ func unmarshal(data []byte, into any) error {
 	return nil
 }
 
-// run reads an array of which the handler is told element by element.
+// run reads an array and calls element for each element.
 func (r *reader) run(element func() error) error {
 	if !r.begun {
 		r.begun = true
@@ -189,7 +189,7 @@ func (r *reader) run(element func() error) error {
 	return r.elements(element)
 }
 
-// group reads a group. Where its files come too early, they are set aside.
+// group reads a group. It sets files aside that come before the group's size.
 func (r *reader) group() error {
 	g := group{allocated: -1}
 	var given [4]bool // size, digest and both kinds of reclaimable bytes
@@ -245,7 +245,7 @@ func (r *reader) group() error {
 	return r.h.endGroup(g)
 }
 
-// files reads the files of a group, which begins with them.
+// files begins a group and reads its files.
 func (r *reader) files(d decoder, g group) error {
 	if g.size > 0 && g.copies == 0 {
 		g.copies = g.reclaimable/g.size + 1
@@ -340,7 +340,7 @@ func (d *decoder) file() (f file, err error) {
 // paths is a path as text, and in full if it is not UTF-8.
 type paths struct{ text, bytes string }
 
-// read reads a member of a path, and skips what is none.
+// read reads a member of an object if it is part of a path, and skips any other.
 func (p *paths) read(d *decoder, name []byte) (err error) {
 	switch string(name) {
 	case "path":
@@ -368,8 +368,7 @@ func (p paths) full() string {
 	return p.text
 }
 
-// members reads an object. The function reads the value of each member, and must not
-// keep the name.
+// members reads an object. value reads the value of each member, and must not keep name.
 func (d *decoder) members(what string, value func(name []byte) error) error {
 	if err := d.enter('{', what); err != nil {
 		return err
@@ -446,7 +445,7 @@ func (d *decoder) truth() (bool, error) {
 	}
 }
 
-// count reads an integer that is not negative.
+// count reads a nonnegative integer.
 func (d *decoder) count() (int64, error) {
 	n, err := d.unsigned()
 	if err == nil && n > 1<<63-1 {
@@ -479,7 +478,7 @@ func (d *decoder) digest() (digest dedupe.Digest, err error) {
 	return dedupe.Digest(b), nil
 }
 
-// rfc3339 reads a time, unless it was read more exactly before.
+// rfc3339 reads a time, unless a more exact one was already read.
 func (d *decoder) rfc3339(m *moment) error {
 	text, err := d.text()
 	if err != nil {
@@ -514,7 +513,7 @@ func (d *decoder) unix(m *moment) error {
 	return nil
 }
 
-// wrong is the error of the value that was just read.
+// wrong returns an error for the value just read.
 func (d *decoder) wrong(want string) error {
 	at := string(d.StackPointer())
 	if at == "" {
@@ -523,7 +522,7 @@ func (d *decoder) wrong(want string) error {
 	return fmt.Errorf("not a JSON report: %s is not %s", at, want)
 }
 
-// malformed says in words what is wrong with JSON. Errors of reading stay as they are.
+// malformed says in words what is wrong with JSON. It does not change errors of reading.
 func malformed(err error) error {
 	var syntax *jsontext.SyntacticError
 	switch {

@@ -1,15 +1,15 @@
-// Package report writes a scan's report and its bill, for people and for programs,
-// and reads reports back. It only formats: package cost does the arithmetic.
+// Package report writes a scan's report and its bill, for people and for programs, and
+// reads reports back. It only formats: package cost does the arithmetic.
 //
-// A report is a stream: a header, then groups with their files, then problems. Every
+// A report is a stream: a header, then groups with their files, then problems. Each
 // format is a handler of that stream, which comes from a [dedupe.Report] or from JSON, so
-// no format needs a report in memory. README.md is for readers of reports.
+// no format needs the report in memory. README.md is for readers of reports.
 //
 //	report.go      the formats
 //	stream.go      the stream, and the stream of a dedupe.Report
 //	read.go        the stream of a JSON report
 //	aside.go       files that come before the size of their group
-//	saved.go       what dedupe cost needs of a JSON report
+//	saved.go       what dedupe cost needs from a JSON report
 //	json.go        the fields of the JSON format; report.schema.json describes them
 //	write.go       the stream as JSON
 //	bill.go        bills in JSON, written and read
@@ -44,11 +44,11 @@ const (
 	Fdupes Format = "fdupes"
 )
 
-// TellsProblems reports whether a report in this format says which files were
-// not read. Where it doesn't, they must be told elsewhere.
+// TellsProblems reports whether this format includes the problems. If not, report them
+// elsewhere.
 func (f Format) TellsProblems() bool { return f == Text || f == JSON }
 
-// DefaultTop is how many groups and folders the text names unless [Options] say
+// DefaultTop is how many groups and folders the text lists unless [Options] says
 // otherwise.
 const DefaultTop = 10
 
@@ -56,21 +56,22 @@ const DefaultTop = 10
 type Options struct {
 	// Of the text format.
 	Colour  bool
-	Top     int  // how many groups and folders to name; 0: DefaultTop
-	Summary bool // name no groups and no folders
-	All     bool // name all groups with all files, all folders and all problems
+	Top     int  // how many groups and folders to list; 0 means DefaultTop
+	Summary bool // list no groups and no folders
+	All     bool // list all groups with all files, all folders and all problems
 	Bill    bool // write the whole bill, not one line
 
-	// Of the JSON format, for a report that was not read from JSON.
-	Tool Tool   // that made the scan
-	Dir  string // where relative roots start; empty leaves absolute paths out
+	// For the JSON format, of a report that was not read from JSON.
+	Tool Tool   // the program that ran the scan
+	Dir  string // the base of relative roots; if empty, leave out absolute paths
 
 	// Spill returns an empty temporary file. [Convert] needs one only for a group that is
-	// too large for memory and has its files before its size. nil keeps it in memory.
+	// too large for memory and whose files come before its size. If nil, such a group
+	// stays in memory.
 	Spill func() (io.ReadWriteSeeker, error)
 }
 
-// Write writes a report. Text and JSON contain the projection, unless it is nil.
+// Write writes a report. Text and JSON include the projection, unless it is nil.
 func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options) error {
 	h, err := handlerFor(w, f, o)
 	if err != nil {
@@ -80,9 +81,9 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options
 }
 
 // Convert reads a JSON report of any version and writes it in another format, or as JSON
-// of this version. It holds no more in memory than the text shows. It returns in words why
-// the report is not complete, and nothing if it is. Its error is of the reader, of the
-// writer, or says why the input is not a report.
+// of this version. It holds no more in memory than the text shows. It returns why the
+// report is incomplete, in words, or "" if it is complete. Its error comes from the
+// reader or the writer, or says why the input is not a report.
 func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string, err error) {
 	h, err := handlerFor(w, f, o)
 	if err != nil {
@@ -93,7 +94,7 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 	return told.incomplete, err
 }
 
-// told is a handler that remembers why the report is not complete.
+// told is a handler that remembers why the report is incomplete.
 type told struct {
 	handler
 	incomplete string
@@ -133,13 +134,13 @@ func WriteProjection(w io.Writer, f Format, p *cost.Projection, colour bool) err
 	return fmt.Errorf("a bill can't be written as %s: choose text or json", f)
 }
 
-// ProblemLine is a problem as one line of text.
+// ProblemLine formats a problem as one line of text.
 func ProblemLine(p *dedupe.Problem) string {
 	return fmt.Sprintf("%s %s: %v", p.Op, Printable(p.Path), p.Err)
 }
 
-// Printable returns a path as it is, or quoted if it holds what would not print,
-// what a terminal might obey, a quote, or space at its ends.
+// Printable returns a path as it is. It quotes a path with unprintable characters,
+// characters a terminal might obey, quotes, or spaces at its ends.
 func Printable(path string) string {
 	if quoted := strconv.Quote(path); quoted != `"`+path+`"` || strings.TrimSpace(path) != path {
 		return quoted
@@ -147,7 +148,7 @@ func Printable(path string) string {
 	return path
 }
 
-// Took is what a scan took, as far as a bill depends on it.
+// Took returns the parts of a report that a bill depends on.
 func Took(r dedupe.Report) cost.Scan {
 	s := r.Stats
 	return cost.Scan{
@@ -167,11 +168,11 @@ func Took(r dedupe.Report) cost.Scan {
 type Tool struct {
 	Name     string `json:"name"`
 	Version  string `json:"version"`            // of its module
-	Revision string `json:"revision"`           // it was built from, or unknown
+	Revision string `json:"revision"`           // that it was built from, or unknown
 	Modified bool   `json:"modified,omitempty"` // the checkout had changes
 }
 
-// ThisTool is the running program, as go build recorded it, under a name.
+// ThisTool describes the running program, as go build recorded it, under a name.
 func ThisTool(name string) Tool {
 	tool := Tool{Name: name, Version: "(devel)", Revision: "unknown"}
 	build, ok := debug.ReadBuildInfo()

@@ -7,8 +7,8 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Request asks for a projection, in JSON: what a projection's document says, and
-// what a call reads, in bytes and opens, instead of as EFS meters it.
+// Request asks for a projection, in JSON. It has the fields of a projection's document,
+// and can give what a call reads in bytes and opens instead of in EFS meters.
 type Request struct {
 	Calls     int64     `json:"calls"`
 	Region    string    `json:"region"`
@@ -17,7 +17,7 @@ type Request struct {
 	Usage     usageJSON `json:"usage"`
 }
 
-// NewRequest returns a request with what it asks for unless it says otherwise.
+// NewRequest returns a request with the default values.
 func NewRequest() Request {
 	u := cost.DefaultUsage()
 	u.Lambda.Duration = time.Second
@@ -25,13 +25,13 @@ func NewRequest() Request {
 	return Request{Calls: u.Calls, Region: cost.DefaultRegion, Usage: usageOf(u)}
 }
 
-// Cost is the usage that the request asks about.
+// Cost returns the usage that the request asks about.
 func (q Request) Cost() (cost.Usage, error) {
 	u := q.Usage.usage(q.Calls)
 	if q.BytesRead == 0 && q.Opens == 0 {
 		return u, nil
 	}
-	// ByHand replaces these, so nobody else finds them negative.
+	// ByHand replaces these, so nothing else notices negative values.
 	if min(u.EFS.ReadBytes, u.EFS.AccessBytes, u.EFS.MetadataOperations) < 0 {
 		return u, errors.New("metered_read_bytes, metered_access_bytes and metadata_operations cannot be negative")
 	}

@@ -12,17 +12,17 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Saved is what a JSON report, or a projection on its own, says of a scan: all
-// but the files.
+// Saved is what a JSON report, or a projection on its own, says about a scan, except the
+// files.
 type Saved struct {
 	Mode     dedupe.Mode // empty in a projection
 	Workers  int
 	Complete bool // true in a projection
 	Stats    dedupe.Stats
-	Groups   string // the same for the same groups of files; empty in a projection
+	Groups   string // equal if two reports have the same groups of files; empty in a projection
 	Usage    cost.Usage
-	Region   string          // whose prices the projection was made with
-	Index    *cost.Unindexed // nil: the scan had none
+	Region   string          // whose prices the projection used
+	Index    *cost.Unindexed // nil if the scan had none
 }
 
 // Read reads back a JSON report or projection.
@@ -34,7 +34,7 @@ func Read(in io.Reader) (Saved, error) {
 	return s.saved, nil
 }
 
-// saver makes a Saved of the stream.
+// saver turns the stream into a Saved.
 type saver struct {
 	groups hash.Hash
 	saved  Saved

@@ -8,41 +8,41 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// handler receives a report as a stream. begin comes first and end last; between them
-// come groups, problems and what was skipped, each kind in one run.
+// handler receives a report as a stream. begin comes first and end last. Between them
+// come groups, problems and skipped entries, each kind in one run.
 type handler interface {
-	begin(d *document) error // what is known before the first group; perhaps nothing
+	begin(d *document) error // what is known before the first group, perhaps nothing
 	group(g group) error
-	file(f file) error      // of the last group
-	endGroup(g group) error // all of the group is known
+	file(f file) error      // of the current group
+	endGroup(g group) error // with everything known about the group
 	problem(p *dedupe.Problem) error
 	skip(s dedupe.Skipped) error
-	end(d *document) error // all but groups, problems and what was skipped
+	end(d *document) error // everything but groups, problems and skipped entries
 }
 
-// group is all of a duplicate group but its files.
+// group is a duplicate group without its files.
 type group struct {
 	size        int64
 	digest      dedupe.Digest
 	reclaimable int64
-	allocated   int64 // that can be reclaimed; unknown if negative
-	copies      int64 // unknown if 0
-	before      int64 // files that earlier pages have
-	leftOut     int64 // files that later pages have
+	allocated   int64 // reclaimable on the file system; negative if unknown
+	copies      int64 // 0 if unknown
+	before      int64 // files on earlier pages
+	leftOut     int64 // files on later pages
 }
 
 // file is a file of a group.
 type file struct {
 	path         string
-	device       uint64 // 0 if it is unknown
+	device       uint64 // 0 if unknown
 	inode        uint64
-	mtime, ctime moment // ctime is the zero moment if it is unknown
-	links        int64  // 0 if it is unknown, and then allocated is, too
+	mtime, ctime moment // ctime is the zero moment if unknown
+	links        int64  // 0 if unknown; then allocated is unknown, too
 	allocated    int64
 	hardLink     bool // to the inode of an earlier file of the group
 }
 
-// moment is a point in time, of any year.
+// moment is a point in time, in any year.
 type moment struct {
 	seconds     int64 // since 1970
 	nanoseconds int64 // 0 to 999,999,999
@@ -52,8 +52,8 @@ func momentOf(t dedupe.Timestamp) moment {
 	return moment{t.Sec, int64(t.Nsec)}
 }
 
-// countsApart reports whether the number of copies does not follow from the bytes that
-// can be reclaimed: some of the copies have names elsewhere.
+// countsApart reports whether the number of copies does not follow from the reclaimable
+// bytes, because some copies have names elsewhere.
 func (g *group) countsApart() bool {
 	return g.size > 0 && g.copies > 0 && g.copies != g.reclaimable/g.size+1
 }
@@ -79,7 +79,7 @@ func fileOf(f dedupe.File, hardLink bool) file {
 	}
 }
 
-// stream gives a report to a handler.
+// stream streams a report to a handler.
 func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
 	d := documentOf(r, p, o)
 	if err := h.begin(&document{head: d.head}); err != nil {
@@ -117,7 +117,7 @@ func streamGroup(g dedupe.Group, h handler) error {
 	return h.endGroup(out)
 }
 
-// reasonOf is why a report is not complete.
+// reasonOf says why a report is incomplete.
 func reasonOf(r dedupe.Report) string {
 	switch {
 	case r.Complete:
@@ -128,7 +128,7 @@ func reasonOf(r dedupe.Report) string {
 	return cmp.Or(r.Reason, dedupe.ReasonProblems)
 }
 
-// selectionOf is what the scan of a report was asked for.
+// selectionOf returns what the scan of a report was asked for.
 func selectionOf(r dedupe.Report, dir string) *selectionJSON {
 	s := &selectionJSON{
 		Roots:   make([]rootJSON, len(r.Roots)),
@@ -150,7 +150,7 @@ func selectionOf(r dedupe.Report, dir string) *selectionJSON {
 	return s
 }
 
-// absolute returns the absolute path of a root, or nothing if no directory is known.
+// absolute returns the absolute path of a root, or "" if dir is empty.
 func absolute(root, dir string) string {
 	switch {
 	case dir == "":

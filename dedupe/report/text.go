@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	// filesShown is how many files of a group the text names, and problemsShown is how
-	// many problems. It says how many it leaves out.
+	// filesShown is how many files of a group the text lists, problemsShown how many
+	// problems. It says how many it leaves out.
 	filesShown    = 10
 	problemsShown = 20
 
 	// linksKept is how many inodes of a group the text remembers, to say which file a
-	// hard link goes to.
+	// hard link points to.
 	linksKept = 100_000
 )
 
-// Style is how the parts of a text stand out, on a terminal.
+// Style highlights parts of a text on a terminal.
 type Style struct {
 	Strong, Faint, Bad func(a ...any) string
 }
 
-// NewStyle returns a style, which without colour changes nothing.
+// NewStyle returns a style. Without colour it changes nothing.
 func NewStyle(colour bool) Style {
 	paint := func(attributes ...color.Attribute) func(a ...any) string {
 		c := color.New(attributes...)
@@ -50,17 +50,17 @@ type textWriter struct {
 	b        *bufio.Writer
 	s        Style
 	o        Options
-	top      int // groups and folders to name
+	top      int // groups and folders to list
 	totals   *totals
-	kept     []textGroup // the top groups so far, those with the most to reclaim first
-	this     textGroup   // the one that is being read
+	kept     []textGroup // the top groups so far, most reclaimable first
+	this     textGroup   // the group being read
 	groups   int
 	problems []*dedupe.Problem
-	unshown  int64 // problems that are not kept
+	unshown  int64 // problems not kept
 	skipped  int64
 }
 
-// textGroup is a group and the files of it that are shown.
+// textGroup is a group, with the files of it to show.
 type textGroup struct {
 	group
 	shown []textFile
@@ -71,7 +71,7 @@ type textGroup struct {
 type textFile struct {
 	path     string
 	hardLink bool
-	linkTo   string // the first path of the inode, if it is known
+	linkTo   string // the first path of the inode, if known
 }
 
 // inode identifies the inode of a file in a report.
@@ -108,7 +108,7 @@ func (t *textWriter) file(f file) error {
 	switch {
 	case f.hardLink:
 		line.linkTo = t.this.first[key]
-	case taken: // inodes of two devices that a JSON report does not tell apart
+	case taken: // inodes of two devices that a JSON report does not distinguish
 		t.this.first[key] = ""
 	case f.links != 1 && len(t.this.first) < linksKept:
 		t.this.first[key] = f.path
@@ -136,8 +136,8 @@ func (t *textWriter) endGroup(g group) error {
 	return nil
 }
 
-// keep keeps a group if it is among the top ones. Groups that have as much to reclaim
-// stay in their order.
+// keep keeps a group if it is among the top ones. Groups with equal reclaimable bytes
+// keep their order.
 func (t *textWriter) keep(g textGroup) {
 	at := len(t.kept)
 	for at > 0 && t.kept[at-1].reclaimable < g.reclaimable {
@@ -215,15 +215,15 @@ func (t *textWriter) fileLine(f textFile) error {
 	return err
 }
 
-// more says how many files are not named.
+// more says how many files are not listed.
 func (t *textWriter) more(n int64) {
 	if n > 0 {
 		fmt.Fprintf(t.b, "  %s\n", t.s.Faint("and ", humanize.Comma(n), " more; --all names all"))
 	}
 }
 
-// shownGroup writes a group that was kept. Naming one file takes no more room than
-// saying that it is left out.
+// shownGroup writes a group that was kept. Listing one more file takes no more space than
+// saying that one is left out.
 func (t *textWriter) shownGroup(g textGroup) {
 	t.heading(g.group)
 	all := g.files + g.leftOut
@@ -282,7 +282,7 @@ func (t *textWriter) tellProblems(leftOut int64) {
 	fmt.Fprintln(t.b)
 }
 
-// incomplete says why a report is not complete. It returns nothing if it is.
+// incomplete says why a report is incomplete, or "".
 func (d *document) incomplete() string {
 	if d.Complete == nil || *d.Complete {
 		return ""
@@ -346,7 +346,7 @@ func writeStats(w io.Writer, d *document, s Style) {
 
 func size(bytes int64) string { return humanize.IBytes(uint64(bytes)) }
 
-// Count writes a number of things, which are called one or many.
+// Count formats a number of things, with the singular or the plural.
 func Count(n int64, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -354,7 +354,7 @@ func Count(n int64, one, many string) string {
 	return humanize.Comma(n) + " " + many
 }
 
-// elapsed keeps three digits or so of a duration.
+// elapsed keeps about three digits of a duration.
 func elapsed(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:

@@ -11,17 +11,17 @@ import (
 
 // totals counts duplicates by size and by folder, in bounded memory.
 type totals struct {
-	sizes [64]sizeJSON // by the number of bits of the size
+	sizes [64]sizeJSON // by the number of bits in the size
 
 	folders map[string]*folder
 	room    int   // bytes that folders may still take
-	least   int64 // no folder that was forgotten has more reclaimable bytes than this
+	least   int64 // no forgotten folder has more reclaimable bytes
 
-	last    string // folder of the last file, which is that of the next one, too, as a rule
+	last    string // folder of the last file; usually the next file's, too
 	current *folder
 	size    int64 // of the files of this group
 	copies  int64 // of this group so far
-	left    int64 // bytes of this group that can be reclaimed, less those that folders have
+	left    int64 // reclaimable bytes of this group not yet assigned to a folder
 }
 
 type folder struct {
@@ -31,10 +31,10 @@ type folder struct {
 }
 
 const (
-	foldersRoom = 12 << 20 // bytes, for some hundred thousand folders
-	folderCost  = 160      // bytes that a folder takes besides its path, about
+	foldersRoom = 12 << 20 // bytes, for a few hundred thousand folders
+	folderCost  = 160      // approximate bytes that a folder takes besides its path
 
-	// foldersKept is how many folders a JSON report names.
+	// foldersKept is how many folders a JSON report lists.
 	foldersKept = 100
 )
 
@@ -44,8 +44,8 @@ func newTotals() *totals {
 
 func (t *totals) group(g group) { t.size, t.copies, t.left = g.size, 0, g.reclaimable }
 
-// file counts a copy. The bytes of all copies but the first can be reclaimed, or of fewer
-// if some have names elsewhere.
+// file counts a copy. The bytes of all copies but the first are reclaimable, or fewer if
+// some copies have names elsewhere.
 func (t *totals) file(f file) {
 	if f.hardLink {
 		return
@@ -59,7 +59,7 @@ func (t *totals) file(f file) {
 	}
 }
 
-// folderOf is the folder of a path, as the path spells it.
+// folderOf returns the folder of a path, spelled as in the path.
 func folderOf(path string) string {
 	switch slash := strings.LastIndexByte(path, '/'); slash {
 	case -1:
@@ -116,7 +116,7 @@ func (t *totals) forget() {
 	}
 }
 
-// sorted returns the folders, those with the most to reclaim first.
+// sorted returns the folders, most reclaimable first.
 func (t *totals) sorted() []*folder {
 	all := make([]*folder, 0, len(t.folders))
 	for _, in := range t.folders {
@@ -128,7 +128,7 @@ func (t *totals) sorted() []*folder {
 	return all
 }
 
-// top returns at most n folders with the most to reclaim, as they are in JSON.
+// top returns the n folders with the most to reclaim, for JSON.
 func (t *totals) top(n int) []folderJSON {
 	all := t.sorted()
 	out := make([]folderJSON, 0, min(n, len(all)))
@@ -138,7 +138,7 @@ func (t *totals) top(n int) []folderJSON {
 	return out
 }
 
-// histogram returns the classes of sizes that have files.
+// histogram returns the size classes that have files.
 func (t *totals) histogram() []sizeJSON {
 	out := []sizeJSON{}
 	for i, class := range t.sizes {

@@ -14,9 +14,9 @@ import (
 // jsonWriter writes the stream as JSON, on one line.
 type jsonWriter struct {
 	b       *bufio.Writer
-	line    []byte          // what is written next
+	line    []byte          // to be written next
 	written map[string]bool // fields of the report
-	array   string          // the field that is being written, one element after the other
+	array   string          // the array being written
 	totals  *totals
 	files   int // of this group
 }
@@ -135,7 +135,7 @@ func (w *jsonWriter) value(array string, v any) error {
 	return err
 }
 
-// end writes all that is left.
+// end writes everything that is left.
 func (w *jsonWriter) end(d *document) error {
 	w.endArray()
 	for _, array := range []string{"groups", "problems"} {
@@ -157,7 +157,7 @@ func (d *tail) setTotals(t *totals, folders int) {
 	d.Sizes, d.Folders, d.FoldersApproximate = t.histogram(), t.top(folders), t.least > 0
 }
 
-// marshal is json.Marshal, but leaves < > and & as they are.
+// marshal is json.Marshal without escaping <, > and &.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	if err := encode(&b, v); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // A web page can make its visitor's browser send requests to a server on the visitor's
-// machine, which is not authorized in any way. What follows tells such requests apart.
+// machine, which has no authorization. This file recognizes such requests.
 
 // checkPage refuses requests that a browser sends for a page of another site. The Host
 // header reveals a page whose domain name resolves to this machine; other pages are
@@ -39,7 +39,7 @@ func (s *service) checkPage(r *http.Request) error {
 }
 
 // checkForm refuses bodies that a page can send to another site without asking first, if
-// a browser sends them. Clients that are no browsers may name any type.
+// a browser sends them. Other clients may name any type.
 func (s *service) checkForm(r *http.Request) error {
 	if s.Listen == "" || len(r.Header.Values("Origin")) == 0 && len(r.Header.Values("Sec-Fetch-Site")) == 0 {
 		return nil
@@ -56,7 +56,7 @@ type host struct {
 	port string // empty if there is none
 }
 
-// parseHost parses a Host header or its like. It fails if that has more in it.
+// parseHost parses a host with an optional port. It fails if the text contains more.
 func parseHost(text string) (host, bool) {
 	u, err := url.Parse("http://" + text)
 	if err != nil || u.Host != text || u.Hostname() == "" {
