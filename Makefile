@@ -15,9 +15,12 @@ help: ## list the targets
 
 build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap ## build all programs for this machine
 
+# See cmd/internal/cli/start.go.
+ENTRY := $(if $(filter linux/amd64 linux/arm64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E start_dedupe)
+
 # Phony, because go build itself knows what is up to date.
 build/dedupe build/experiment:
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags "-s -w" -o $@ ./cmd/$(@F)
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags "-s -w $(ENTRY)" -o $@ ./cmd/$(@F)
 
 fixtures: build/dedupe ## create the standard set; DIR=build/efs
 	build/dedupe fixtures $(DIR)

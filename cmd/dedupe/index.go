@@ -208,7 +208,6 @@ index, or no known file can be read; 2 bad use, or an index that can't be read;
 			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, sel, eng, float64(sample)/1e6) })
 		},
 	}
-	cli.AnswerByExitCode(cmd)
 	f := cmd.Flags()
 	f.Var(&sample, "sample", "the share of the known files to read")
 	f.IntVar(&eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))

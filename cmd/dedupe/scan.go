@@ -76,9 +76,6 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")
-			if c.failOnDuplicates {
-				cli.AnswerByExitCode(cmd)
-			}
 			if !cmd.Flags().Changed("workers") {
 				c.eng.Workers = c.eng.FittingWorkers()
 			}

@@ -7,7 +7,9 @@
 //	values.go  flags that are sizes, counts or choices
 //	output.go  where a report goes
 //	pending.go a file that nobody sees until it is whole
-//	*_linux.go, *_other.go what only Linux can do
+//	start*     was standard output closed? asked before the Go runtime starts
+//
+// Files named *_linux.go hold what only Linux can do.
 package cli
 
 import (
@@ -83,30 +85,22 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 		completeValues(root)
 	}
 	root.SetArgs(args)
-	closed := isClosed(out.file)
-	cmd, err := root.ExecuteC()
-	return s.Exit(root.Name(), out.settle(cmd, err, closed))
+	_, err := root.ExecuteC()
+	return s.Exit(root.Name(), out.settle(err))
 }
 
 // settle returns the error of a command, or that its output was lost.
-func (s *stream) settle(cmd *cobra.Command, err error, closed bool) error {
+func (s *stream) settle(err error) error {
 	var code ExitCode
 	switch lost := s.failed(); {
 	case err != nil && !errors.Is(err, lost) && (!errors.As(err, &code) || code == ExitInterrupted):
 	case lost != nil:
 		return fmt.Errorf("can't write to standard output: %w", lost)
-	case closed && s.used && cmd.Annotations[exitCodeKey] == "":
+	case stdoutWasClosed() && s.used:
 		return errors.New("can't write to standard output: it is closed")
 	}
 	return err
 }
-
-// exitCodeKey is the annotation of a command whose exit code is an answer.
-const exitCodeKey = "exit-code"
-
-// AnswerByExitCode lets a command succeed that has nowhere to write to, because its exit
-// code is an answer.
-func AnswerByExitCode(cmd *cobra.Command) { cmd.Annotations = map[string]string{exitCodeKey: "answer"} }
 
 // interruptible makes SIGINT, SIGTERM and SIGHUP cancel the context of a command. A second
 // signal ends the program at once, but not another SIGHUP: a terminal that closes sends

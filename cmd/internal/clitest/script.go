@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,7 +38,7 @@ func Run(m *testing.M, programs map[string]string, ready func(dir string)) int {
 	}
 	defer os.RemoveAll(dir)
 	for name, of := range programs {
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), of)
+		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", linkFlags(name), "-o", filepath.Join(dir, name), of)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
@@ -46,6 +47,15 @@ func Run(m *testing.M, programs map[string]string, ready func(dir string)) int {
 	}
 	ready(dir)
 	return m.Run()
+}
+
+// linkFlags returns the linker flags that the Makefile has for a program.
+func linkFlags(program string) string {
+	commands := program == "dedupe" || program == "experiment" // those that use package cli
+	if commands && runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64") {
+		return "-E start_dedupe"
+	}
+	return ""
 }
 
 // Scripts runs the scripts in testdata/script with the programs in the directory
