@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"efsdedupe/dedupe/report"
 )
 
 // writeMarkdown writes the tables, the verdict and the notes for README.md.
@@ -47,7 +49,7 @@ func markdownRow(b io.Writer, cells []string) {
 // escape keeps text from being taken for Markdown.
 func escape(text string) string {
 	var b strings.Builder
-	for _, r := range printable(text) {
+	for _, r := range report.Printable(text) {
 		if strings.ContainsRune("\\`*_{}[]<>#|~", r) {
 			b.WriteByte('\\')
 		}

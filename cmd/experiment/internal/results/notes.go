@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"efsdedupe/dedupe/report"
 )
 
 // about says what a call of the workload does.
@@ -39,9 +41,9 @@ func (w *workload) digests() string {
 	}
 	var parts []string
 	for _, name := range names {
-		parts = append(parts, fmt.Sprintf("%s in %s", printable(name), printable(list(modes[name]))))
+		parts = append(parts, fmt.Sprintf("%s in %s", report.Printable(name), report.Printable(list(modes[name]))))
 	}
-	return printable(w.name) + ": digests differ, and the work with them: " + strings.Join(parts, "; ")
+	return report.Printable(w.name) + ": digests differ, and the work with them: " + strings.Join(parts, "; ")
 }
 
 // costs says what the costs are of.
@@ -50,7 +52,7 @@ func (r *results) costs() string {
 		return "No costs."
 	}
 	return fmt.Sprintf("Costs are those of a month of %s calls in %s on %s, behind an HTTP API, in %s, prices of %s.",
-		humanize.Comma(r.Setup.Calls), printable(r.Setup.Region), printable(r.Setup.Arch), r.prices.book.Currency, r.prices.book.Date)
+		humanize.Comma(r.Setup.Calls), report.Printable(r.Setup.Region), report.Printable(r.Setup.Arch), r.prices.book.Currency, r.prices.book.Date)
 }
 
 const notBoxed = "NOT IN A BOX: nothing limited CPU and memory or measured them; memory sizes are only priced"
@@ -69,14 +71,14 @@ func (r *results) notes() []string {
 		r.mount(),
 		fmt.Sprintf("Rows are of warm calls, unless marked; cold is INIT and the first call. %s, interleaved. "+
 			"p50 and p95 are nearest-rank, ± the spread from the least to the most. "+
-			"A failed call is billed, and counted, like any other.", plural(r.Setup.Runs, "run")),
+			"A failed call is billed, and counted, like any other.", report.Count(int64(r.Setup.Runs), "run", "runs")),
 		"Costs are of the median call: its billed time (INIT and duration, rounded up to 1 ms) and what EFS meters of its reads. " +
 			"Storage and data transfer are left out.",
 		fmt.Sprintf("The knee is the smallest size from which no larger one takes off %.0f%% of the time for each doubling of memory; "+
 			"the best buy is the fastest size that costs at most %.0f%% more than the cheapest.", 100*kneeGain, 100*sameBill),
 	}
 	for _, why := range r.prices.unpriced {
-		notes = append(notes, "There are rows without costs: "+printable(why)+".")
+		notes = append(notes, "There are rows without costs: "+report.Printable(why)+".")
 	}
 	if slices.Contains(r.modes(), "product") {
 		notes = append(notes, "The mode product is the scan as the product does it: it reads and hashes less than the others, which hash all files whole.")
@@ -94,13 +96,13 @@ func (r *results) notes() []string {
 
 func (r *results) machine() string {
 	m := r.Machine
-	text := fmt.Sprintf("Measured %s on %s, %s, %s, %s", r.Started.UTC().Format("2006-01-02 15:04 UTC"), printable(m.CPU),
-		plural(m.Cores, "core"), humanize.IBytes(uint64(max(m.MemoryMB, 0))<<20), printable(m.Kernel))
+	text := fmt.Sprintf("Measured %s on %s, %s, %s, %s", r.Started.UTC().Format("2006-01-02 15:04 UTC"), report.Printable(m.CPU),
+		report.Count(int64(m.Cores), "core", "cores"), humanize.IBytes(uint64(max(m.MemoryMB, 0))<<20), report.Printable(m.Kernel))
 	if m.Cgroup != "" {
-		text += ", cgroup " + printable(m.Cgroup)
+		text += ", cgroup " + report.Printable(m.Cgroup)
 	}
 	if r.Version != "" {
-		text += ", by " + printable(r.Version)
+		text += ", by " + report.Printable(r.Version)
 	}
 	text += "."
 	if m.GOARCH == "amd64" && r.Setup.Arch == "arm64" || m.GOARCH == "arm64" && r.Setup.Arch == "x86_64" {
@@ -120,11 +122,4 @@ func (r *results) mount() string {
 		text += fmt.Sprintf("; %s instances a run", humanize.Comma(int64(s.Instances)))
 	}
 	return text + "."
-}
-
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return humanize.Comma(int64(n)) + " " + one + "s"
 }

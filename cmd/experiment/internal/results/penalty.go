@@ -101,16 +101,16 @@ func crowd(p *row, s Setup) string {
 // moved says how much goroutines' bill changes, and what most of it is for.
 func moved(share float64, b *bill) string {
 	most, part := b.largest()
-	of := fmt.Sprintf("%s%% of which is %s", percent(part), most)
+	of := fmt.Sprintf("%s%% of which is %s", roundedPercent(part), most)
 	switch {
 	case math.Abs(share) < 0.0005:
 		return "that moves less than 0.1% of the bill, " + of
 	case share >= 1:
 		return fmt.Sprintf("that makes the bill %s as high, %s", times(1+share), of)
 	case share > 0:
-		return fmt.Sprintf("that adds %s%% to the bill, %s", percent(share), of)
+		return fmt.Sprintf("that adds %s%% to the bill, %s", roundedPercent(share), of)
 	default:
-		return fmt.Sprintf("that takes %s%% off the bill, %s", percent(-share), of)
+		return fmt.Sprintf("that takes %s%% off the bill, %s", roundedPercent(-share), of)
 	}
 }
 
@@ -128,9 +128,9 @@ func (b *bill) largest() (string, float64) {
 	return name, quotient(most, b.total)
 }
 
-// percent prints a share of at most 1 in percent: below 10 with one decimal, and
+// roundedPercent prints a share of at most 1 in percent: below 10 with one decimal, and
 // what is not all as 99 at most.
-func percent(share float64) string {
+func roundedPercent(share float64) string {
 	switch p := share * 100; {
 	case p < 9.95:
 		return fmt.Sprintf("%.1f", p)

@@ -185,7 +185,7 @@ func TestNumbersInWords(t *testing.T) {
 		}
 	}
 	for x, want := range map[float64]string{0.0004: "0.0", 0.004: "0.4", 0.0994: "9.9", 0.0996: "10", 0.985: "98", 0.996: "99", 0.9999: "99", 1: "100"} {
-		if got := percent(x); got != want {
+		if got := roundedPercent(x); got != want {
 			t.Errorf("%v is %s%%, want %s", x, got, want)
 		}
 	}
