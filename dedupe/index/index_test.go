@@ -522,7 +522,7 @@ func TestVerify(t *testing.T) {
 }
 
 // TestVerifyInterrupted checks that files not read in time are neither wrong nor
-// problems, and that an interruption is no error.
+// problems, and that an interruption is not an error.
 func TestVerifyInterrupted(t *testing.T) {
 	root := tree(t)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
