@@ -60,7 +60,7 @@ func TestWeigh(t *testing.T) {
 			"efs.read                                    146,484.38                  1,464.84",
 			"dynamodb.write                                    0.00                    138.68",
 			"The index pays while less than 99.8392% of the files change between two calls; at 1% its first filling is paid for after 1 call.",
-			"Both columns take the duration of this scan",
+			"Both columns use the duration of this scan",
 		}},
 		{"all changes", inTable, 1_000_000, cost.Elastic, []string{
 			"of the files change between two calls; at 100% it does not.",
@@ -89,7 +89,7 @@ func TestWeigh(t *testing.T) {
 				t.Errorf("every call reads all: %+v", all)
 			}
 			text := string(write(t, Text, sample{report: r, projection: &p}, false))
-			for _, want := range append(test.want, "The index spared 60 opens and 60 MiB.") {
+			for _, want := range append(test.want, "The index saved 60 opens and 60 MiB.") {
 				if !strings.Contains(text, want) {
 					t.Errorf("no %q in:\n%s", want, text)
 				}

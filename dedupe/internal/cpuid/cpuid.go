@@ -16,7 +16,7 @@ const (
 	SSE4           // SSE4.1
 )
 
-// CPUInfo is what is known of the processor.
+// CPUInfo describes the processor.
 type CPUInfo struct{}
 
 // CPU is the processor that this runs on.
