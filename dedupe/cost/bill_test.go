@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestExamples holds the package to bills that others worked out.
+// TestExamples compares with bills that others worked out.
 func TestExamples(t *testing.T) {
 	const (
 		lambdaPage = "AWS Lambda pricing page, " // its own examples
@@ -39,7 +39,7 @@ func TestExamples(t *testing.T) {
 		[]string{"lambda.duration.x86_64 0.83", "lambda.provisioned_duration.x86_64 0.73",
 			"lambda.provisioned_concurrency.x86_64 18.00", "lambda.requests 0.40", "total 19.96"},
 	}, {
-		// The page adds rounded items and says 39.04; exactly it is 39.045895.
+		// The page adds rounded items and says 39.04; the exact sum is 39.045895.
 		lambdaPage + "response streaming",
 		Usage{Calls: 3 * million, FreeTier: true, Lambda: Lambda{Arch: X86, MemoryMB: 1536, Duration: 500 * time.Millisecond,
 			Streaming: Streaming{Calls: million, ResponseBytes: 7 * mib}}},
@@ -82,8 +82,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// The payer of a real bill reconciled it with the meters and found 9.4769 for
-// what AWS billed as 9.4655. It was paid at the prices of ap-northeast-1.
+// Somebody compared a real bill with the meters: they give 9.4769, AWS charged 9.4655.
+// The prices are those of ap-northeast-1.
 func TestReconciledBill(t *testing.T) {
 	bill := mustBill(t, prices(t, "ap-northeast-1"), Usage{Calls: 1,
 		EFS: EFS{Throughput: Elastic, ReadBytes: 250_793_018_040, WriteBytes: 2_057_315_052}})
@@ -92,8 +92,8 @@ func TestReconciledBill(t *testing.T) {
 	}
 }
 
-// TestHeadline is the month that the tool is made for: 50 million calls of 100
-// files of 1 MiB each, with 3 metadata operations a file.
+// TestHeadline is the month that the tool was made for: 50 million calls of 100 files of
+// 1 MiB each, with 3 metadata operations per file.
 func TestHeadline(t *testing.T) {
 	usage := Usage{
 		Calls:  50 * million,
@@ -225,7 +225,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// A quantity at the bound of a tier stays in it; one more opens the next.
+// A quantity at the bound of a tier stays in it; one more starts the next.
 func TestTierBoundaries(t *testing.T) {
 	book := prices(t, "us-east-1")
 	tests := []struct {
@@ -281,8 +281,8 @@ func TestUnknownMeter(t *testing.T) {
 	}
 }
 
-// FuzzBill checks what holds for every bill: each item multiplies out, the total
-// is their sum, and one call more never costs less.
+// FuzzBill checks what holds for every bill: each item multiplies out, the total is their
+// sum, and one more call never costs less.
 func FuzzBill(f *testing.F) {
 	f.Add(int64(50*million), uint16(1641), uint32(1000), uint16(0), uint8(0b1001), int64(100*mib), int64(0), int64(300), int64(gib), uint16(7), uint32(10_000), int64(500_000))
 	f.Add(int64(300*million), uint16(0), uint32(0), uint16(9000), uint8(0xff), int64(1), int64(1), int64(1), int64(1), uint16(0), uint32(million), int64(1))
@@ -352,7 +352,7 @@ func pick[T any](n uint8, choices ...T) T {
 	return choices[int(n)%len(choices)]
 }
 
-// lines is a bill as "meter cost" lines, without what is free.
+// lines returns the priced items of a bill as "meter cost" lines.
 func lines(bill *Bill) []string {
 	var lines []string
 	for _, i := range bill.Items {

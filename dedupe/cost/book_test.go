@@ -14,8 +14,7 @@ func TestRegions(t *testing.T) {
 	}
 }
 
-// TestBooks reads every embedded book, which also holds it to the strictness of
-// the parser.
+// TestBooks reads every embedded book, and so runs the parser's strict checks on each.
 func TestBooks(t *testing.T) {
 	for _, region := range Regions() {
 		book := prices(t, region)
@@ -37,7 +36,7 @@ func TestBooks(t *testing.T) {
 	}
 }
 
-// A reader of the bill sees that nobody checked a price for the region.
+// The bill must show that nobody checked a price for the region.
 func TestUncheckedSource(t *testing.T) {
 	bill := mustBill(t, prices(t, "eu-west-1"), Usage{Calls: 1, Lambda: Lambda{Arch: ARM, MemoryMB: 128, Duration: 1}})
 	if got := bill.Items[0].Source; !strings.Contains(got, "not checked for this one") {
@@ -54,7 +53,7 @@ func TestUnknownRegion(t *testing.T) {
 	}
 }
 
-// book is a price book with one meter, which has the given fields.
+// book is a price book with one meter that has the given fields.
 func book(fields string) string {
 	return `{"region": "r", "currency": "USD", "sources": {"s": "a page"}, "prices": [{` + fields + `}]}`
 }
@@ -99,7 +98,7 @@ func TestParseBookErrors(t *testing.T) {
 	}
 }
 
-// FuzzParseBook checks that what the parser lets through is usable.
+// FuzzParseBook checks that any book that the parser accepts is usable.
 func FuzzParseBook(f *testing.F) {
 	f.Add([]byte(book(goodMeter + `"free": "3", "tiers": [{"up_to": "10", "price": "2"}, {"price": "1.5"}]`)))
 	for _, region := range Regions() {

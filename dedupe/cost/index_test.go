@@ -21,8 +21,8 @@ func items(pairs ...[2]int64) iter.Seq2[int64, int64] {
 	}
 }
 
-// TestItemsOf is by hand: a read unit is 4 KiB, or 8 KiB where it may be old; a
-// write unit is 1 KiB; each item has 100 bytes more to be stored.
+// TestItemsOf has results worked out by hand: a read unit is 4 KiB, or 8 KiB if
+// eventually consistent; a write unit is 1 KiB; storage adds 100 bytes per item.
 func TestItemsOf(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -33,7 +33,7 @@ func TestItemsOf(t *testing.T) {
 		{"a byte", items([2]int64{1, 1}), Items{LookUp: 500_000, Reread: 1 * million, Rewrite: 1 * million, Files: 1, Bytes: 101}},
 		{"4 KiB", items([2]int64{4096, 60}), Items{LookUp: 500_000, Reread: 1 * million, Rewrite: 4 * million, Files: 60, Bytes: 4196}},
 		{"a byte more", items([2]int64{4097, 60}), Items{LookUp: 1 * million, Reread: 2 * million, Rewrite: 5 * million, Files: 60, Bytes: 4197}},
-		// 6,700 bytes are 2 read units, or 1, and 7 write units.
+		// 6,700 bytes are 2 read units if consistent, else 1, and 7 write units.
 		{"100 files", items([2]int64{6700, 100}), Items{LookUp: 1 * million, Reread: 2 * million, Rewrite: 7 * million, Files: 100, Bytes: 6800}},
 		// Its first item is looked up and never rewritten; 1 × 10 and 3 × 40 are 130/4.
 		{"split", items([2]int64{80, 0}, [2]int64{1000, 10}, [2]int64{2500, 40}),
@@ -72,8 +72,8 @@ func TestItemsAtChurn(t *testing.T) {
 	}
 }
 
-// Taking all items for as full as the average one is never less than each for
-// itself, which is computed here with floats.
+// Using the average for all items must never give less than treating each on its own,
+// which this computes with floats.
 func TestItemsAtChurnIsNotTooLittle(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
@@ -93,8 +93,8 @@ func TestItemsAtChurnIsNotTooLittle(t *testing.T) {
 	}
 }
 
-// choice is the standard set: 100 files of 1 MiB in one directory, whose digests
-// are one item.
+// choice is the standard set: 100 files of 1 MiB in one directory, whose digests are one
+// item.
 func choice() Choice {
 	return Choice{
 		All: Usage{Calls: 50 * million, Lambda: Lambda{Arch: ARM, MemoryMB: 1769, Duration: 300 * time.Millisecond}, API: HTTP,
@@ -109,9 +109,9 @@ func TestWeigh(t *testing.T) {
 	both := []string{"lambda.duration.arm64 345.51", "lambda.requests 10.00", "api.http 50.00"}
 	all := append(both[:3:3], "efs.read 146484.38", "efs.metadata 1722.34", "total 148612.22")
 
-	// Of the metadata, 101 operations are left and 2 of 200: 50M × 103 × 4 KiB.
-	// Of a table, 50M × 2.267936 read units at 0.125 and 4.437774 write units at
-	// 0.625 a million.
+	// Of the metadata, 101 operations remain and 2 of 200: 50M × 103 × 4 KiB. For the
+	// table, 50M × 2.267936 read units at 0.125 and 4.437774 write units at 0.625 per
+	// million.
 	w, err := book.Weigh(choice(), 10_000)
 	if err != nil {
 		t.Fatal(err)
@@ -124,13 +124,13 @@ func TestWeigh(t *testing.T) {
 	if diff := cmp.Diff(want, lines(w.IndexBill)); diff != "" {
 		t.Errorf("with the index (-want +got):\n%s", diff)
 	}
-	// Where nearly all changes, a month of the table is 50M × (3 × 0.125 + 7 × 0.625)
-	// a million = 237.50 and its item of 6,800 bytes; what is spared of EFS is 1% of
-	// 146,484.375 + 50M × 200 × 4 KiB × 0.03 = 147,628.78: they meet at 99.839124%.
+	// If nearly everything changes, a month of the table is 50M × (3 × 0.125 + 7 × 0.625)
+	// per million = 237.50 plus its item of 6,800 bytes. The index saves 1% of
+	// 146,484.375 + 50M × 200 × 4 KiB × 0.03 = 147,628.78. They meet at 99.839124%.
 	if w.BreakEven != 998_392 {
 		t.Errorf("break-even at %d", w.BreakEven)
 	}
-	// It costs 3 × 0.125 + 7 × 0.625 millionths, a thousandth of what a call spares.
+	// Filling costs 3 × 0.125 + 7 × 0.625 millionths, a thousandth of what a call saves.
 	if w.Repaid != 1 {
 		t.Errorf("repaid after %d calls", w.Repaid)
 	}
@@ -154,9 +154,10 @@ func TestWeighExtremes(t *testing.T) {
 		{"all changes", choice(), million, 998_392, 0},
 		{"reads cost nothing", change(func(c *Choice) { c.All.EFS.Throughput = Bursting }), 0, 0, 0},
 		{"no calls", change(func(c *Choice) { c.All.Calls = 0 }), 0, 0, 0},
-		// A read of 32 KiB and two operations are 40 KiB × 0.03 a GiB = 1.1444 millionths;
-		// to look up is half of 0.125, to rewrite 0.75, to fill both together 0.8125. So
-		// (1−c) × 1.1444 = 0.0625 + 0.75 c, and at c = 0.5 a call spares 0.1347.
+		// A read of 32 KiB and two operations are 40 KiB × 0.03 per GiB = 1.1444
+		// millionths. Looking up is half of 0.125, rewriting 0.75, filling both together
+		// 0.8125. So (1−c) × 1.1444 = 0.0625 + 0.75 c, and at c = 0.5 a call saves
+		// 0.1347.
 		{"one small file", change(func(c *Choice) {
 			c.All.EFS.ReadBytes, c.All.EFS.MetadataOperations, c.OpenOperations = 32*kib, 4, 2
 			c.Items = ItemsOf(items([2]int64{200, 1}))
@@ -180,7 +181,7 @@ no price for "dynamodb.storage" in eu-west-1 (known in: us-east-1)` {
 	}
 }
 
-// On both sides of the break-even, the bills are as it says.
+// On both sides of the break-even point the bills must compare as it says.
 func TestBreakEven(t *testing.T) {
 	book := prices(t, "us-east-1")
 	random := rand.New(rand.NewPCG(3, 4))
@@ -213,7 +214,7 @@ func TestBreakEven(t *testing.T) {
 	}
 }
 
-// At every churn, what is spared and what is left make up the whole.
+// At every churn, the saved part and the rest must add up to the whole.
 func TestIndexSparesReads(t *testing.T) {
 	book := prices(t, "us-east-1")
 	for _, class := range []StorageClass{Standard, IA, Archive} {

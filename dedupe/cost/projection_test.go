@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// reads are files that a call reads, each in one go, and what EFS counts of it
-// by hand: whole MiB, then at least 32 KiB in steps of 1 KiB; access in steps of
-// 128 KiB.
+// reads are files that a call reads, each in one go, and what EFS meters for them, worked
+// out by hand: whole MiB, then at least 32 KiB in steps of 1 KiB; access in steps of 128
+// KiB.
 var reads = []struct {
 	name         string
 	files        []int64 // bytes read of each
@@ -34,12 +34,13 @@ func TestMeasured(t *testing.T) {
 	for _, test := range reads {
 		t.Run(test.name, func(t *testing.T) {
 			var m Reads
-			m.Add(0, 0) // found, not read
+			m.Add(0, 0) // found, but not read
 			for _, n := range test.files {
 				m.Add(n, 0)
 			}
 			checkMeters(t, test.read, test.access, func(class StorageClass) Usage {
-				// What the usage said before is what flags left there.
+				// Values already in the usage must be replaced; flags may have left them
+				// there.
 				stale := Usage{EFS: EFS{StorageClass: class, ReadBytes: 1, AccessBytes: 1, MetadataOperations: 1}}
 				return Measured(stale, Scan{}, m)
 			})
@@ -73,7 +74,7 @@ func TestMeasuredLambda(t *testing.T) {
 		{time.Nanosecond, 0, 0, time.Millisecond, 1769},
 		{time.Second, 1769 * mib, 0, time.Second, 1769},
 		{time.Second + 1, 1769*mib + 1, 0, 1001 * time.Millisecond, 1770},
-		{time.Hour, 20000 * mib, 0, time.Hour, 10240}, // too long for Lambda, which its price says
+		{time.Hour, 20000 * mib, 0, time.Hour, 10240}, // too long for Lambda; pricing it gives the error
 		{time.Second, 5000 * mib, 128, time.Second, 128},
 	} {
 		u := Usage{Lambda: Lambda{MemoryMB: test.chosen}}
@@ -112,7 +113,7 @@ func TestByHand(t *testing.T) {
 		})
 	}
 
-	// By hand is measured, where what is measured is even.
+	// ByHand and Measured must agree if all files have the same size.
 	for _, test := range reads {
 		n := int64(len(test.files))
 		if n == 0 || slices.Min(test.files) != slices.Max(test.files) {
@@ -125,8 +126,8 @@ func TestByHand(t *testing.T) {
 	}
 }
 
-// checkMeters holds what is read and accessed to be the same in every class: the
-// bill knows which classes charge for access.
+// checkMeters checks that reads and accesses are the same in every class: the bill knows
+// which classes charge for access.
 func checkMeters(t *testing.T, read, access int64, usage func(StorageClass) Usage) {
 	t.Helper()
 	for _, class := range []StorageClass{"", Standard, NoStorage, IA, Archive} {
@@ -149,7 +150,7 @@ func TestProject(t *testing.T) {
 	}
 }
 
-// TestExplain holds that the advice goes by what is missing, not by words.
+// TestExplain checks that the advice depends on what is missing, not on words.
 func TestExplain(t *testing.T) {
 	missing := func(meters ...string) error { return &PriceError{Region: "mars", Meters: meters} }
 	for _, test := range []struct {
@@ -195,7 +196,7 @@ func TestWarn(t *testing.T) {
 			t.Errorf("%+v: told as %q", test.took, p.Warnings())
 		}
 		p.Bill = nil
-		p.Warn(test.took) // nothing to add to
+		p.Warn(test.took) // there is no bill to add to
 	}
 }
 

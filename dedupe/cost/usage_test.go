@@ -61,7 +61,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// The largest figures that are allowed neither overflow nor panic.
+// The largest allowed figures must neither overflow nor panic.
 func TestExtremes(t *testing.T) {
 	const most = math.MaxInt64
 	bill := mustBill(t, prices(t, "us-east-1"), Usage{

@@ -21,7 +21,7 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// write makes files with the same content, and returns it.
+// write makes files with the same content.
 func write(t testing.TB, content []byte, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
@@ -42,7 +42,7 @@ func random(n int) []byte {
 	return b
 }
 
-// later is a clock for which all that was just written has long been there.
+// later is a clock for which every file is old.
 func later() time.Time { return time.Now().Add(time.Hour) }
 
 // open opens the index in a file, with a clock that trusts all files.
@@ -58,7 +58,7 @@ func open(t testing.TB, path string) *Index {
 	return x
 }
 
-// job is all that a scan wants.
+// job is a selection and an engine for one scan.
 type job struct {
 	dedupe.Selection
 	dedupe.Engine
@@ -80,8 +80,8 @@ func copiesOf(files ...dedupe.File) (copies []*dedupe.Copy) {
 	return copies
 }
 
-// scan scans with an index, nil for none, and returns what is the same however
-// much the index knows.
+// scan scans with an index, or without one if nil, and returns the results that do not
+// depend on what the index knows, and the work.
 func scan(t testing.TB, x *Index, opts job) (groups []string, work dedupe.Work) {
 	t.Helper()
 	if x != nil {
@@ -114,8 +114,8 @@ func groupsOf(r dedupe.Report) (groups []string) {
 	return groups
 }
 
-// same scans with the index and without, and checks that they find the same and
-// how much the one with the index read.
+// same scans with and without the index. It checks that both find the same, and how much
+// the scan with the index read.
 func same(t *testing.T, x *Index, opts job, opens, known int64) {
 	t.Helper()
 	want, _ := scan(t, nil, opts)
@@ -128,8 +128,8 @@ func same(t *testing.T, x *Index, opts job, opens, known int64) {
 	}
 }
 
-// tree makes four pairs of files, one of each extent of which ends are read, and one
-// file whose ends are like no other's.
+// tree makes four pairs of files, one pair for each way of reading ends, and one file
+// with unique ends.
 func tree(t *testing.T) (root string) {
 	root = filepath.Join(t.TempDir(), "root")
 	for i, size := range []int{10, 5000, 2 << 20, 2<<20 + 1} {
@@ -159,7 +159,7 @@ func TestScan(t *testing.T) {
 	same(t, x, options("."), 0, 8)
 	same(t, x, options("a0", "below/b0", filepath.Join(link, "below", "b0")), 0, 2)
 
-	// Within a directory that paths can't leave.
+	// Within a directory that paths cannot leave.
 	dir, err := os.Open(root)
 	if err != nil {
 		t.Fatal(err)
@@ -169,13 +169,13 @@ func TestScan(t *testing.T) {
 	within.Within = dir
 	same(t, x, within, 0, 8)
 
-	// One file that changes is read, it alone.
+	// If one file changes, only that one is read.
 	write(t, random(5000), "a1")
 	same(t, x, opts, 1, 7)
 	same(t, x, opts, 0, 8)
 }
 
-// TestReplaced holds what tools trip over that go by size and mtime.
+// TestReplaced has the changes that fool tools that trust size and mtime.
 func TestReplaced(t *testing.T) {
 	root := tree(t)
 	opts := options(root)
@@ -202,7 +202,8 @@ func TestReplaced(t *testing.T) {
 	}
 	same(t, x, opts, 1, 7)
 
-	// A restore: all is as it was but for the inodes and what no one can set.
+	// A restored tree: everything is the same except the inodes and the times that nobody
+	// can set.
 	restored := root + ".restored"
 	if err := os.CopyFS(restored, os.DirFS(root)); err != nil {
 		t.Fatal(err)
@@ -217,8 +218,8 @@ func TestReplaced(t *testing.T) {
 	same(t, x, opts, 0, 8)
 }
 
-// TestRacy reads a file at moments around its last change, and then as it is after
-// a further one in the same tick, which shows in none of its times.
+// TestRacy reads a file at moments around its last change, and again after another change
+// in the same tick, which none of its times shows.
 func TestRacy(t *testing.T) {
 	dir := t.TempDir()
 	const fraction = 5e8
@@ -252,7 +253,7 @@ func TestRacy(t *testing.T) {
 			ask := func(content byte) (digest dedupe.Digest, known bool) {
 				s := x.scan([]string{dir}, nil)
 				copies := copiesOf(f)
-				s.recall(t.Context(), slices.Values(copies)) // makes the directory
+				s.recall(t.Context(), slices.Values(copies)) // creates the directory
 				for _, d := range s.dirs {
 					d.device, d.remote, d.wholeSeconds = f.Device, test.remote, true
 				}
@@ -276,7 +277,7 @@ func TestRacy(t *testing.T) {
 	}
 }
 
-// TestSplit has a directory grow through the levels at which it is split.
+// TestSplit grows a directory through the levels at which it is split.
 func TestSplit(t *testing.T) {
 	root := t.TempDir()
 	x := open(t, filepath.Join(t.TempDir(), "index"))
@@ -299,7 +300,7 @@ func TestSplit(t *testing.T) {
 	if err != nil || s.Entries < 1001 || s.Blocks < 9 || s.Damaged != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	// Expiry: the first block is written again in time, the entries too.
+	// Before they expire, the first block and the entries are written again.
 	x.Now = func() time.Time { return later().AddDate(0, 0, 60) }
 	same(t, x, options(root), 0, 1001)
 	x.Now = func() time.Time { return later().AddDate(0, 0, 120) }
@@ -310,7 +311,7 @@ func TestSplit(t *testing.T) {
 	same(t, x, options(root), 0, 1001)
 }
 
-// TestResume interrupts a scan: what it read is not read again.
+// TestResume interrupts a scan. The next scan must not read again what it read.
 func TestResume(t *testing.T) {
 	root := t.TempDir()
 	for i := range 100 {
@@ -360,8 +361,8 @@ func (f flaky) Update(ctx context.Context, keys []Key, change func(Key, []byte) 
 	return f.Store.Update(ctx, keys, change)
 }
 
-// TestStoreFails is that a store that fails makes misses, is told of, and is
-// asked no more.
+// TestStoreFails checks that a failing store causes misses and an error, and is not used
+// again.
 func TestStoreFails(t *testing.T) {
 	root := tree(t)
 	gone := errors.New("the table is gone")
@@ -394,7 +395,7 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// counted counts the blocks that are asked for.
+// counted counts the requested blocks.
 type counted struct {
 	Store
 	asked *int
@@ -405,8 +406,8 @@ func (c counted) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, er
 	return c.Store.Get(ctx, keys)
 }
 
-// TestKeep is that an index which keeps what it read asks the store only for what
-// it lacks, and sees what others wrote.
+// TestKeep checks that an index that keeps blocks in memory asks the store only for
+// missing ones, and sees what others wrote.
 func TestKeep(t *testing.T) {
 	root := tree(t)
 	path := filepath.Join(t.TempDir(), "index")
@@ -432,11 +433,10 @@ func TestKeep(t *testing.T) {
 	if asked != 1 {
 		t.Errorf("%d blocks asked for, want that of the one directory", asked)
 	}
-	x.KeepBytes = 1 // too little for anything: still right
+	x.KeepBytes = 1 // too little for anything, but still correct
 	same(t, x, options(root), 0, 8)
 
-	// What is not kept is asked for once, and what is kept is known though the store
-	// fails.
+	// Blocks not kept are requested once; kept ones are known even if the store fails.
 	x = open(t, filepath.Join(t.TempDir(), "index"))
 	asked, x.Store, x.KeepBytes = 0, counted{x.Store, &asked}, 1<<20
 	if scan(t, x, options(root)); asked != 2 {
@@ -490,8 +490,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestVerify has files change without a trace, as through a shared map, by the
-// index's own entries being made wrong.
+// TestVerify simulates files that change without a trace, as through a shared map, by
+// making the index's entries wrong.
 func TestVerify(t *testing.T) {
 	root := tree(t)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
@@ -521,8 +521,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestVerifyInterrupted holds that what was not read for want of time is neither wrong
-// nor a problem, and that an interruption is no error.
+// TestVerifyInterrupted checks that files not read in time are neither wrong nor
+// problems, and that an interruption is not an error.
 func TestVerifyInterrupted(t *testing.T) {
 	root := tree(t)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
@@ -540,7 +540,7 @@ func TestVerifyInterrupted(t *testing.T) {
 	}
 }
 
-// TestVerifyUnreadable is that other files are read for those that can't be read.
+// TestVerifyUnreadable checks that other files are read in place of unreadable ones.
 func TestVerifyUnreadable(t *testing.T) {
 	root := t.TempDir()
 	for i := range 20 {
@@ -568,8 +568,8 @@ func TestVerifyUnreadable(t *testing.T) {
 	}
 }
 
-// TestReused is that a directory whose files are replaced many times in one day is known
-// all the same.
+// TestReused checks that a directory whose files are replaced many times in one day is
+// still known.
 func TestReused(t *testing.T) {
 	today := dayOf(time.Now())
 	var all []entry
@@ -615,8 +615,7 @@ func spoil(t *testing.T, x *Index, paths []string) {
 	}
 }
 
-// TestBlock holds that a block comes back as it was, and that what is damaged
-// does not come back at all.
+// TestBlock checks that blocks survive encoding, and that damaged ones are rejected.
 func TestBlock(t *testing.T) {
 	p := place{"ext4:1", "/some/where"}
 	b := block{place: p, level: 3, written: 20000, entries: []entry{
@@ -647,9 +646,9 @@ func TestBlock(t *testing.T) {
 	}
 }
 
-// TestMaliciousBlock has a store, which other machines can write to, hold blocks with
-// right checksums that speak of more than there can be. They are no blocks, or take no
-// more memory than the files that are scanned.
+// TestMaliciousBlock uses a store with malicious blocks, because other machines can write
+// to a shared one: their checksums are right, but they claim impossible numbers. They
+// must be rejected, or take no more memory than the scanned files do.
 func TestMaliciousBlock(t *testing.T) {
 	p := place{"nfs:fs-1.efs:/", "/"}
 	key := p.key(0, 0)
@@ -706,7 +705,7 @@ func TestMaliciousBlock(t *testing.T) {
 	}
 }
 
-// TestWrongShare holds the confidence of samples to published bounds.
+// TestWrongShare compares the confidence of samples with published bounds.
 func TestWrongShare(t *testing.T) {
 	for _, test := range []struct {
 		read, wrong int
@@ -730,7 +729,7 @@ func TestWrongShare(t *testing.T) {
 	}
 }
 
-// FuzzBlock holds the parser, behind the checksum, to end well on any bytes.
+// FuzzBlock checks that the parser, behind the checksum, survives any bytes.
 func FuzzBlock(f *testing.F) {
 	p := place{"nfs:fs-1.efs:/", "/"}
 	f.Add(block{place: p, entries: []entry{{inode: 1, knowledge: knowledge{ends: 1}}}}.append(p.key(0, 0))[1+sumSize:])
@@ -750,8 +749,8 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
-// TestRest is that a store which failed is left alone by the scans of a minute, each
-// of which is told of it, and asked again after that.
+// TestRest checks that scans avoid a failed store for a minute and each report its error,
+// and that it is used again after that.
 func TestRest(t *testing.T) {
 	root := tree(t)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
@@ -781,8 +780,8 @@ func TestRest(t *testing.T) {
 	same(t, x, options(root), 0, 8)
 }
 
-// TestPatience is that the store has no more of a scan's time than a quarter, and
-// that what it does not answer by then is read.
+// TestPatience checks that the store gets at most a quarter of a scan's time, and that
+// the scan reads whatever the store has not answered by then.
 func TestPatience(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -814,8 +813,8 @@ func (s silent) Get(ctx context.Context, _ []Key) (map[Key][]byte, Units, error)
 	return nil, Units{}, context.DeadlineExceeded
 }
 
-// TestFlushEnds is that Flush waits for a flush that is under way only as long as it
-// may.
+// TestFlushEnds checks that Flush waits for a running flush only as long as its context
+// allows.
 func TestFlushEnds(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	use := x.scan(options(tree(t)).Roots, nil)

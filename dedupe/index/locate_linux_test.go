@@ -16,7 +16,7 @@ import (
 	"efsdedupe/fixtures/efs"
 )
 
-// efsMount shows a directory as if it were on EFS.
+// efsMount mounts a directory as if it were on EFS.
 func efsMount(t *testing.T, src string) (dst string, mounted *efs.FileSystem) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -39,8 +39,8 @@ func efsMount(t *testing.T, src string) (dst string, mounted *efs.FileSystem) {
 	return dst, mounted
 }
 
-// TestEFSMount counts, where EFS does, what scans with an index do: an unchanged
-// tree is neither opened nor read, of one with a changed file that one alone is.
+// TestEFSMount counts, where EFS does, what scans with an index do: they neither open nor
+// read an unchanged tree, and read only the changed file of another.
 func TestEFSMount(t *testing.T) {
 	src := tree(t)
 	dst, mounted := efsMount(t, src)
@@ -77,19 +77,18 @@ func TestEFSMount(t *testing.T) {
 	}
 }
 
-// TestHidden finds the mount of a directory where another mount hides the one at its
-// path.
+// TestHidden finds the mount of a directory if another mount hides the one at its path.
 func TestHidden(t *testing.T) {
 	top := t.TempDir()
 	mounted(t, filepath.Join(top, "a", "b"))
-	mounted(t, filepath.Join(top, "a")) // over the one before
+	mounted(t, filepath.Join(top, "a")) // over the previous one
 	root := filepath.Join(top, "a", "b")
 	write(t, []byte("same"), filepath.Join(root, "1"), filepath.Join(root, "2"))
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 2, 0)
 	same(t, x, options(root), 0, 2)
 
-	// What is mounted when the scan has begun is known all the same.
+	// Mounts that appear during a scan are found, too.
 	opts := options(top)
 	use := x.Attach(opts.Selection, &opts.Engine)
 	mounted(t, filepath.Join(top, "late"))
@@ -118,8 +117,8 @@ func mounted(t *testing.T, dir string) {
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// TestMountedFile mounts files over others. One of another file system is read in
-// every scan, whatever its directory is on.
+// TestMountedFile mounts files over others. A file from another file system must be read
+// in every scan, whatever its directory is on.
 func TestMountedFile(t *testing.T) {
 	root, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "tmpfs")
 	mounted(t, elsewhere)
@@ -136,8 +135,9 @@ func TestMountedFile(t *testing.T) {
 	same(t, x, options(root), 1, 3)
 }
 
-// TestTunnel is that a mount which does not tell its file system is read, and that the
-// user is told, unless he identifies it; and that one identity is not given to two.
+// TestTunnel checks that files on a mount that does not reveal its file system are read,
+// that the user is told unless he identifies it, and that two file systems do not get the
+// same identity.
 func TestTunnel(t *testing.T) {
 	root, second := tree(t), filepath.Join(t.TempDir(), "second")
 	mounted(t, second)
@@ -183,8 +183,8 @@ func TestTunnel(t *testing.T) {
 	}
 }
 
-// TestWithin is that a directory which a scan is confined to has the place where it
-// is, whatever it is called by, and none where another is mounted over it.
+// TestWithin checks that a scan's confining directory gets its real place, whatever its
+// name, and none if another directory is mounted over it.
 func TestWithin(t *testing.T) {
 	top := t.TempDir()
 	root := filepath.Join(top, "root")
@@ -203,7 +203,7 @@ func TestWithin(t *testing.T) {
 	if err := os.Rename(root, filepath.Join(top, "moved")); err != nil {
 		t.Fatal(err)
 	}
-	same(t, x, within, 2, 0) // now of another place, which is remembered, too
+	same(t, x, within, 2, 0) // now in another place, which is also remembered
 	same(t, x, within, 0, 2)
 	same(t, x, options(filepath.Join(top, "moved")), 0, 2)
 

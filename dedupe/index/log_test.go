@@ -24,8 +24,8 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// TestDamage flips every byte of an index, cuts it at every length and puts bytes
-// at its end: the scan finds what it finds without one, and the next one knows all
+// TestDamage flips every byte of an index, cuts it at every length and appends bytes. The
+// scan must find the same as without an index, and the next one must know everything
 // again.
 func TestDamage(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
@@ -71,8 +71,8 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestHead opens files whose head is not that of an index. What is an index with a
-// lost head is started over; everything else is refused, and stays as it is.
+// TestHead opens files whose head is not that of an index. An index with a lost head must
+// start over; any other file must be refused and not changed.
 func TestHead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
 	root := t.TempDir()
@@ -147,8 +147,8 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// TestBeside is that an index is replaced where its links lead, and that a file of
-// somebody else's which has the name of the replacement stays.
+// TestBeside checks that an index is replaced where its links lead, and that somebody
+// else's file with the name of the replacement is not touched.
 func TestBeside(t *testing.T) {
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
@@ -192,7 +192,8 @@ func TestBeside(t *testing.T) {
 	}
 }
 
-// TestHuge has a file speak of more than it can have: that takes no time and no memory.
+// TestHuge has a file that claims more than it can contain. That must take no time and no
+// memory.
 func TestHuge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
 	sized := func(size uint32) []byte {
@@ -209,7 +210,7 @@ func TestHuge(t *testing.T) {
 		t.Fatalf("%v, a block of %d bytes", err, l.at[keyOf(1)].size)
 	}
 	l.Close()
-	// Records of no size after a lost head, and no end of them.
+	// Records of size 0 after a lost head, without end.
 	write(t, append(append(make([]byte, 17), bytes.Repeat(sized(0), 40_000)...), 'x'), path)
 	if l, err := OpenLog(path); err == nil {
 		l.Close()
@@ -222,12 +223,12 @@ func keyOf(n uint64) (key Key) {
 	return key
 }
 
-// number is a block that means a number, and is as long as it is told.
+// number is a block of the given size that encodes a number.
 func number(key Key, n uint64, size int) []byte {
 	return block{place: place{"test", strings.Repeat("x", size)}, written: dayOf(time.Now()), entries: []entry{{inode: n}}}.append(key)
 }
 
-// numberOf returns 0 for what is no number.
+// numberOf returns the number in a block, or 0 if there is none.
 func numberOf(key Key, data []byte) uint64 {
 	if b, ok := parseBlock(key, data); ok {
 		return b.entries[0].inode
@@ -235,12 +236,12 @@ func numberOf(key Key, data []byte) uint64 {
 	return 0
 }
 
-// TestTwoAtOnce has several users of one file, as many processes have: none of
-// their updates is lost, though the file is replaced under them many times.
+// TestTwoAtOnce has several users of one file, as processes would. No update may be lost,
+// though the file is replaced many times.
 func TestTwoAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
 	const users, rounds = 4, 30
-	const size = 1 << 15 // for the file to be replaced
+	const size = 1 << 15 // so that the file is replaced
 	keys := make([]Key, 20)
 	for i := range keys {
 		keys[i] = keyOf(uint64(i))
@@ -282,8 +283,8 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
-// TestLocked is that a scan does not wait for a process that keeps the file
-// locked: it goes on without writing, and without an error of its own.
+// TestLocked checks that a scan does not wait for a process that keeps the file locked:
+// it continues without writing, and without an error of its own.
 func TestLocked(t *testing.T) {
 	root := tree(t)
 	path := filepath.Join(t.TempDir(), "index")
@@ -306,8 +307,8 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// TestKilled kills processes that write, at any moment, and finds in the file all
-// that they said was written, and nothing that is no block of theirs.
+// TestKilled kills writing processes at random moments. The file must have everything
+// that they reported as written, and nothing else.
 func TestKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
 	written := make(map[uint64]uint64) // by key, at least
@@ -350,17 +351,17 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestKilledChild is the process that TestKilled kills. It says what it wrote.
+// TestKilledChild is the process that TestKilled kills. It prints what it wrote.
 func TestKilledChild(t *testing.T) {
 	path := os.Getenv("INDEX_TEST_CHILD")
 	if path == "" {
-		return // it is no test of its own
+		return // not a test by itself
 	}
 	l, err := OpenLog(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const size = 1 << 16 // for it to be killed while it replaces the file, too
+	const size = 1 << 16 // so that it is also killed while it replaces the file
 	for i := uint64(0); ; i++ {
 		k := i % 16
 		var n uint64
@@ -375,7 +376,7 @@ func TestKilledChild(t *testing.T) {
 	}
 }
 
-// TestKilledScan kills scans: what they wrote until then is not read again.
+// TestKilledScan kills scans. What they wrote before must not be read again.
 func TestKilledScan(t *testing.T) {
 	root := t.TempDir()
 	for i := range 300 {
@@ -410,12 +411,12 @@ func TestKilledScan(t *testing.T) {
 	}
 }
 
-// TestKilledScanChild is the process that TestKilledScan kills. Its clock runs so
-// fast that it writes soon, and when it has read some more it waits for that.
+// TestKilledScanChild is the process that TestKilledScan kills. Its clock runs so fast
+// that it writes soon; after reading some more it waits to be killed.
 func TestKilledScanChild(t *testing.T) {
 	root := os.Getenv("INDEX_TEST_ROOT")
 	if root == "" {
-		return // it is no test of its own
+		return // not a test by itself
 	}
 	x := open(t, os.Getenv("INDEX_TEST_CHILD"))
 	var asked atomic.Int64
@@ -431,8 +432,8 @@ func TestKilledScanChild(t *testing.T) {
 	scan(t, x, opts)
 }
 
-// TestSize is that an entry takes at most 100 bytes of the file, when many
-// directories come in an order that has each of them written many times.
+// TestSize checks that an entry takes at most 100 bytes of the file, even if many
+// directories come in an order that rewrites each many times.
 func TestSize(t *testing.T) {
 	const directories, each = 1000, 100
 	path := filepath.Join(t.TempDir(), "index")
@@ -483,7 +484,7 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// TestExpire is that a file does not grow without bound though nobody prunes it.
+// TestExpire checks that a file does not grow without bound if nobody prunes it.
 func TestExpire(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
 	root := t.TempDir()

@@ -10,8 +10,8 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// TestSpared is that what an index spares is what a scan without it reads, but for
-// what has changed.
+// TestSpared checks that an index saves exactly what a scan without it reads, except for
+// changed files.
 func TestSpared(t *testing.T) {
 	root := tree(t)
 	_, all := scan(t, nil, options(root))
@@ -29,8 +29,8 @@ func TestSpared(t *testing.T) {
 	check(1)
 }
 
-// blocks are the bytes of a scan's blocks and the files in them, from the least,
-// and those that its index has.
+// blocks returns the bytes of a scan's blocks and the files in them, sorted, and the
+// bytes of the blocks in its index.
 func blocks(t *testing.T, x *Index, opts job) (got, want []int64, files int64) {
 	t.Helper()
 	use := x.Attach(opts.Selection, &opts.Engine)
@@ -56,9 +56,9 @@ func blocks(t *testing.T, x *Index, opts job) (got, want []int64, files int64) {
 	return got, want, files
 }
 
-// TestBlocks holds the sizes of blocks to those in the store, of a directory that
-// is split in the end: when they are written, and when they are only read. Parts
-// that hold less than the average count as the average.
+// TestBlocks compares block sizes with those in the store, for a directory that splits as
+// it grows: when they are written, and when they are only read. Parts smaller than the
+// average count as the average.
 func TestBlocks(t *testing.T) {
 	root := t.TempDir()
 	x := open(t, filepath.Join(t.TempDir(), "index"))
@@ -80,7 +80,7 @@ func TestBlocks(t *testing.T) {
 			t.Errorf("blocks of %d bytes with %d files, want %d", got, files, want)
 		}
 	}
-	few := options(root) // the parts that hold none of these are not asked for
+	few := options(root) // the parts without these are not requested
 	few.Filter.Include = []string{"f90?"}
 	if got, _, files := blocks(t, x, few); len(got) < 2 || len(got) > 9 || files < 10 {
 		t.Errorf("blocks of %d bytes with %d files", got, files)
@@ -94,7 +94,7 @@ func sum(sizes []int64) (n float64) {
 	return n
 }
 
-// TestBlocksToCome is that blocks which are not there yet count as if they were.
+// TestBlocksToCome checks that blocks that do not exist yet count as if they did.
 func TestBlocksToCome(t *testing.T) {
 	root := t.TempDir()
 	for i := range 300 {
@@ -113,7 +113,7 @@ func TestBlocksToCome(t *testing.T) {
 	}
 }
 
-// TestBlocksStop is that who has seen enough gets no more.
+// TestBlocksStop checks that iteration stops when the caller has seen enough.
 func TestBlocksStop(t *testing.T) {
 	root := tree(t)
 	use := open(t, filepath.Join(t.TempDir(), "index")).scan([]string{root}, nil)

@@ -19,8 +19,8 @@ import (
 	"efsdedupe/fixtures/efs"
 )
 
-// workplace is a folder for one case of TestTrust, with the directory src, which has two
-// equal files a and b and another one, c, of the same size; and the mount point m.
+// workplace is a folder for one case of TestTrust. It has a directory src with two equal
+// files a and b and another file c of the same size, and a mount point m.
 type workplace struct {
 	*testing.T
 	dir string
@@ -40,7 +40,7 @@ func newWorkplace(t *testing.T) workplace {
 
 func (w workplace) path(name string) string { return filepath.Join(w.dir, name) }
 
-// fill writes the files a, b and c to a directory, each of one letter.
+// fill writes the files a, b and c to a directory, each of one repeated letter.
 func (w workplace) fill(dir, letters string) {
 	w.Helper()
 	for i, name := range []string{"a", "b", "c"} {
@@ -48,7 +48,8 @@ func (w workplace) fill(dir, letters string) {
 	}
 }
 
-// run runs a program of the machine in the folder; it skips where there is none.
+// run runs a program in the folder. It skips the test if the machine does not have the
+// program.
 func (w workplace) run(name string, args ...string) {
 	w.Helper()
 	if _, err := exec.LookPath(name); err != nil {
@@ -62,7 +63,7 @@ func (w workplace) run(name string, args ...string) {
 	}
 }
 
-// mount mounts at m, until the test ends or unmount is called.
+// mount mounts at m until the test ends or unmount is called.
 func (w workplace) mount(args ...string) {
 	w.Helper()
 	w.run("mount", append(args, "m")...)
@@ -80,7 +81,7 @@ func (w workplace) image(kind, size string, options ...string) {
 	w.fill("m", "AAC")
 }
 
-// sshfs mounts src through an SFTP server that runs here, without a network.
+// sshfs mounts src through a local SFTP server, without a network.
 func (w workplace) sshfs(options ...string) {
 	w.Helper()
 	const server = "/usr/lib/openssh/sftp-server"
@@ -94,7 +95,7 @@ func (w workplace) sshfs(options ...string) {
 	w.Cleanup(w.unmount)
 }
 
-// again gives a file other content, and the mtime that it had.
+// again changes the content of a file and restores its mtime.
 func (w workplace) again(file string, letter byte) {
 	w.Helper()
 	st, err := os.Stat(w.path(file))
@@ -107,9 +108,9 @@ func (w workplace) again(file string, letter byte) {
 	}
 }
 
-// TestTrust scans real mounts twice. On types that the index trusts the second scan
-// opens nothing. On others it reads everything, stores nothing and says why. Each of
-// these is then changed in the way for which it is not trusted.
+// TestTrust scans real mounts twice. On types that the index trusts, the second scan must
+// open nothing. On others it must read everything, store nothing and say why; then each
+// is changed in the way for which it is not trusted.
 func TestTrust(t *testing.T) {
 	for name, test := range map[string]struct {
 		mount   func(w workplace)
@@ -157,7 +158,8 @@ func TestTrust(t *testing.T) {
 			w.ext4("v2")
 		}},
 		"overlay": {mount: func(w workplace) {
-			// Two file systems whose files have the same inode numbers, in one directory.
+			// Two file systems in one directory, with files that have the same inode
+			// numbers.
 			for i, layer := range []string{"l1", "l2", "top"} {
 				w.run("mkdir", layer)
 				w.run("mount", "-t", "tmpfs", "t", layer)
@@ -171,7 +173,7 @@ func TestTrust(t *testing.T) {
 		"sshfs mounted again": {mount: func(w workplace) {
 			w.run("touch", "-d", "2026-01-01", "src/a", "src/b", "src/c")
 			w.sshfs()
-			w.run("stat", "m/a", "m/b", "m/c") // numbers them in this order
+			w.run("stat", "m/a", "m/b", "m/c") // assigns inode numbers in this order
 		}, change: func(w workplace) {
 			w.unmount()
 			w.sshfs()
@@ -216,8 +218,8 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestTwins scans a file system and a copy of it, which has the same identity: entries of
-// one do not answer for the other.
+// TestTwins scans a file system and a copy of it with the same identity. Entries of one
+// must not answer for the other.
 func TestTwins(t *testing.T) {
 	w := newWorkplace(t)
 	w.image("ext4", "20M")
@@ -245,8 +247,8 @@ func TestTwins(t *testing.T) {
 	}
 }
 
-// TestShowsItself is that a program which says that its mount shows itself is not
-// followed for ever.
+// TestShowsItself checks that a program that claims that its mount shows itself causes no
+// endless loop.
 func TestShowsItself(t *testing.T) {
 	w := newWorkplace(t)
 	w.run("bindfs", "src", "m")
@@ -276,7 +278,7 @@ func TestShowsItself(t *testing.T) {
 	checkTrust(t, open(t, filepath.Join(t.TempDir(), "index")), options(w.path("m")), false, false)
 }
 
-// TestSamePlace scans a directory under two paths: what is known answers for both.
+// TestSamePlace scans a directory under two paths. Entries must answer for both.
 func TestSamePlace(t *testing.T) {
 	w := newWorkplace(t)
 	w.mount("--bind", "src")
@@ -290,8 +292,8 @@ func TestSamePlace(t *testing.T) {
 	}
 }
 
-// TestCovered is that files which are mounted into the directory that an EFS-like mount
-// shows are read in every scan: on the mount, all files have one device.
+// TestCovered checks that files mounted into the directory that an EFS-like mount shows
+// are read in every scan, because on the mount all files have one device.
 func TestCovered(t *testing.T) {
 	w := newWorkplace(t)
 	mounted(t, w.path("other"))
@@ -357,7 +359,7 @@ func (w workplace) bindfs(options string) {
 	w.Cleanup(w.unmount)
 }
 
-// squashfs mounts an image whose times are all the same, as reproducible builds have.
+// squashfs mounts an image whose times are all the same, as in reproducible builds.
 func (w workplace) squashfs(dir string) {
 	w.Helper()
 	w.run("mksquashfs", dir, "img", "-quiet", "-no-progress", "-noappend", "-all-root")
@@ -371,8 +373,8 @@ func (w workplace) erofs(dir string) {
 	w.mount("-o", "loop,ro", "-t", "erofs", "img")
 }
 
-// ext4 mounts a file system that was never mounted before: its ctimes are from the
-// clock of no kernel.
+// ext4 mounts a file system that was never mounted before, so no kernel's clock set its
+// ctimes.
 func (w workplace) ext4(dir string) {
 	w.Helper()
 	w.run("rm", "-f", "img")
@@ -392,15 +394,15 @@ func (w workplace) efsOf(src, dst string) {
 	w.Cleanup(func() { mounted.Close() })
 }
 
-// fresh has the client of the EFS-like mount forget its attributes.
+// fresh makes the client of the EFS-like mount drop its cached attributes.
 func (w workplace) fresh() {
 	w.Helper()
 	w.unmount()
 	w.efs()
 }
 
-// TestShownBy is that only the program which serves an EFS-like mount is believed, and
-// only as long as it does.
+// TestShownBy checks that only the program that serves an EFS-like mount is believed, and
+// only while it does.
 func TestShownBy(t *testing.T) {
 	w := newWorkplace(t)
 	mounted, err := efs.Mount(w.path("src"), w.path("m"), efs.Options{})
@@ -416,7 +418,7 @@ func TestShownBy(t *testing.T) {
 	if got := shownBy(device); err != nil || got != real {
 		t.Errorf("it shows %q, want %q (%v)", got, real, err)
 	}
-	// What its path means here is not what it shows.
+	// Its path here no longer means the directory it shows.
 	w.run("mv", "src", "other")
 	w.fill("src", "AAC")
 	if got := shownBy(device); got != "" {

@@ -1,4 +1,4 @@
-// Package memory finds out how much memory this process may use, and how much it used.
+// Package memory reports how much memory this process may use, and how much it used.
 //
 //	memory.go        the limit, and how the Go runtime keeps to it
 //	cgroup_linux.go  limits of cgroups, v1 and v2
@@ -32,9 +32,9 @@ func Limit(getenv func(string) string) int64 {
 	return least
 }
 
-// Respect has the garbage collector keep the Go heap below a limit from [Limit], unless
-// GOMEMLIMIT says where to keep it. An eighth is left for what the collector does not
-// manage: the program itself, threads and the kernel.
+// Respect makes the garbage collector keep the Go heap below a limit from [Limit], unless
+// GOMEMLIMIT is set. It leaves an eighth for what the collector does not manage: the
+// program itself, threads and the kernel.
 func Respect(limit int64, getenv func(string) string) {
 	if limit > 0 && getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit - limit/8)

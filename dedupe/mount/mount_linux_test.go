@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestOddNames reads the mount table where names have what Unicode calls space: the
-// kernel escapes blanks only, so a name must not be taken for other fields.
+// TestOddNames reads a mount table whose names contain Unicode spaces. The kernel escapes
+// only blanks, so such a space must not separate fields.
 func TestOddNames(t *testing.T) {
 	const name = "/p/x\rrw\r-\rnfs4\rserver:\r"
 	all := Parse("35 22 0:45 / " + name + " rw - fuse.sshfs host:/x rw\n36 22 0:46 / /p/\u00a0x\u0085 rw - tmpfs t rw\n")
@@ -18,8 +18,7 @@ func TestOddNames(t *testing.T) {
 	}
 }
 
-// TestMountinfo holds how file systems are identified, by lines as Linux writes
-// them.
+// TestMountinfo checks how file systems are identified, from lines that Linux wrote.
 func TestMountinfo(t *testing.T) {
 	all := Parse(strings.Join([]string{
 		`22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw`,

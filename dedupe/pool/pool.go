@@ -93,7 +93,7 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		// Where the system has too few processes or threads left, a worker dies at its
+		// If the system has too few processes or threads left, a worker dies at its
 		// first call, whatever that is.
 		if births++; stillborn && births <= maxStillborn && p.takeBack() {
 			continue
@@ -107,10 +107,10 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 	}
 }
 
-// maxStillborn is how many new workers may die of a call before it takes the blame.
+// maxStillborn is how many new workers may die on a call before the call is to blame.
 const maxStillborn = 3
 
-// takeBack keeps a worker that is gone from being replaced, if another runs.
+// takeBack decides not to replace a worker that is gone, if another one runs.
 func (p *Pool) takeBack() bool {
 	if p.running.Load() == 0 {
 		return false

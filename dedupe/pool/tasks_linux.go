@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TasksLeft returns how many more threads and processes the system lets this user and
-// this container have; math.MaxInt if nothing limits them. Others may take some meanwhile.
+// TasksLeft returns how many more threads and processes this user and this container may
+// start, or math.MaxInt if there is no limit. Other processes may take some meanwhile.
 func TasksLeft() int { return min(userTasksLeft(), containerTasksLeft()) }
 
-// userTasksLeft is what RLIMIT_NPROC leaves, which root is exempt from. To count what
-// there is takes a look at every process, so it is done only where the limit is low.
+// userTasksLeft returns what RLIMIT_NPROC leaves; root is exempt. Counting takes a look
+// at every process, so it is done only if the limit is low.
 func userTasksLeft() int {
 	const low = 8192
 	var limit unix.Rlimit
@@ -31,8 +31,8 @@ func userTasksLeft() int {
 	return max(left, 0)
 }
 
-// threadsOf returns the threads of a process by its /proc/PID/status, if it is the
-// user's.
+// threadsOf returns the threads of a process from its /proc/PID/status, or 0 if it is
+// not the user's.
 func threadsOf(path string, uid int) (threads int) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -53,8 +53,8 @@ func threadsOf(path string, uid int) (threads int) {
 	return 0
 }
 
-// containerTasksLeft is what the pids controllers of all cgroups above leave, version 1
-// or 2.
+// containerTasksLeft returns what the pids controllers of all cgroups above leave, in
+// version 1 or 2.
 func containerTasksLeft() int {
 	left := math.MaxInt
 	groups, _ := os.ReadFile("/proc/self/cgroup")

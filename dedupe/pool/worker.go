@@ -32,8 +32,8 @@ type worker struct {
 }
 
 // Self returns a command that runs this program as a worker process. The caller
-// still has to give it a Role. What the worker writes to standard error is dropped: it
-// can only be the dump of a crash, and the pool tells of that.
+// still has to give it a Role. The worker's standard error is dropped: it can only be the
+// dump of a crash, and the pool reports that.
 func Self() *exec.Cmd {
 	path, err := os.Executable()
 	if err != nil {
@@ -107,8 +107,8 @@ func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
 }
 
-// crashed reports whether a worker's exit error is that of a Go program that crashed, as
-// one does that gets no thread. Nobody killed it.
+// crashed reports whether a worker exited because the Go program crashed, as it does if
+// it gets no thread. Nobody killed it.
 func crashed(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.Exited() && exit.ExitCode() == 2

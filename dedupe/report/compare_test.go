@@ -9,8 +9,8 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// TestUnknownCPU reads a scan back whose CPU time is not known, and compares it: no
-// figure is made up.
+// TestUnknownCPU reads back and compares a scan whose CPU time is unknown. No figure may
+// be made up.
 func TestUnknownCPU(t *testing.T) {
 	saved := func(s dedupe.Stats) Comparison {
 		t.Helper()

@@ -28,7 +28,7 @@ func TestFdupes(t *testing.T) {
 		"one":                   "1",
 		"a/b/c/one":             "1",
 		"a/-one":                "1",
-		"alone":                 "2", // the same size, and no duplicate
+		"alone":                 "2", // the same size, but no duplicate
 		"empty":                 "",
 		"a/void":                "",
 		"a/ spaces ":            "names",
@@ -41,7 +41,7 @@ func TestFdupes(t *testing.T) {
 		"a/b/same head":         large + "y",
 		"linked":                "linked",
 		"a/copy of linked":      "linked",
-		"a/linked to itself":    "links only", // one inode, and so no duplicate
+		"a/linked to itself":    "links only", // one inode, so no duplicate
 		"a/b/c/d/e/f/g/nothing": "nothing like it",
 	} {
 		path = filepath.Join(dir, path)
@@ -79,15 +79,15 @@ func TestFdupes(t *testing.T) {
 		t.Errorf("groups (-fdupes +dedupe):\n%s", diff)
 	}
 
-	// It ends an answer as fdupes does: with an empty line, and none if there is
-	// no group.
+	// The output ends as with fdupes: with an empty line, or nothing if there is no
+	// group.
 	if !bytes.HasSuffix(theirs, []byte("\n\n")) || !bytes.HasSuffix(ours, []byte("\n\n")) {
 		t.Errorf("fdupes ends in %q, dedupe in %q", theirs[len(theirs)-2:], ours[len(ours)-2:])
 	}
 }
 
-// fdupesGroups returns the groups, sorted, and the files of each. Of a file with
-// hard links it names the inode: which of its names is printed is free.
+// fdupesGroups returns the groups, sorted, and the files of each. It names a file with
+// hard links by its inode, because any of its names may be printed.
 func fdupesGroups(t *testing.T, output []byte) []string {
 	t.Helper()
 	var groups []string

@@ -24,7 +24,7 @@ func writeWeighed(w io.Writer, p *cost.Projection, s Style) error {
 		return err
 	}
 	fmt.Fprintf(w, "\n%s%s.\n", s.Strong(breakEven(p.Weighed.BreakEven)), repaid(p.Weighed))
-	fmt.Fprintln(w, "Both columns take the duration of this scan; what the index spares of it, or adds to it, is left out.")
+	fmt.Fprintln(w, "Both columns use the duration of this scan; how the index changes it is left out.")
 	return nil
 }
 

@@ -44,8 +44,8 @@ func TestUnindexed(t *testing.T) {
 	}
 }
 
-// TestWeigh is that the bills are those of the choice, whatever of it the scan read
-// and was charged, and that it says what to make of them.
+// TestWeigh checks that the bills match the choice, whatever the scan itself read and was
+// charged, and that the text explains them.
 func TestWeigh(t *testing.T) {
 	book := prices(t, "us-east-1")
 	for _, test := range []struct {
@@ -60,7 +60,7 @@ func TestWeigh(t *testing.T) {
 			"efs.read                                    146,484.38                  1,464.84",
 			"dynamodb.write                                    0.00                    138.68",
 			"The index pays while less than 99.8392% of the files change between two calls; at 1% its first filling is paid for after 1 call.",
-			"Both columns take the duration of this scan",
+			"Both columns use the duration of this scan",
 		}},
 		{"all changes", inTable, 1_000_000, cost.Elastic, []string{
 			"of the files change between two calls; at 100% it does not.",
@@ -89,7 +89,7 @@ func TestWeigh(t *testing.T) {
 				t.Errorf("every call reads all: %+v", all)
 			}
 			text := string(write(t, Text, sample{report: r, projection: &p}, false))
-			for _, want := range append(test.want, "The index spared 60 opens and 60 MiB.") {
+			for _, want := range append(test.want, "The index saved 60 opens and 60 MiB.") {
 				if !strings.Contains(text, want) {
 					t.Errorf("no %q in:\n%s", want, text)
 				}
@@ -102,7 +102,7 @@ func TestWeigh(t *testing.T) {
 	}
 }
 
-// TestWeighFails is that what can't be priced has no bill at all.
+// TestWeighFails checks that a usage without a price has no bill at all.
 func TestWeighFails(t *testing.T) {
 	book := prices(t, "us-east-1")
 	for name, spoil := range map[string]func(*cost.Unindexed){
@@ -118,11 +118,11 @@ func TestWeighFails(t *testing.T) {
 			t.Errorf("%s: %+v", name, p)
 		}
 		p.Weigh(book, 10_000)
-		p.Warn(cost.Scan{PeakMemory: 1 << 40}) // nothing to add to
+		p.Warn(cost.Scan{PeakMemory: 1 << 40}) // there is no bill to add to
 	}
 }
 
-// TestWarnWeighed is that all bills have the warning.
+// TestWarnWeighed checks that all bills have the warning.
 func TestWarnWeighed(t *testing.T) {
 	p := weighed()
 	p.Warn(cost.Scan{PeakMemory: 1 << 40})

@@ -23,8 +23,7 @@ type fileJSON struct {
 	HardLink  bool      `json:"hard_link,omitempty"`
 }
 
-// FuzzAppendFile holds appendFile to what encoding/json writes, and the reader to what
-// it wrote.
+// FuzzAppendFile compares appendFile with encoding/json, and reads the result back.
 func FuzzAppendFile(f *testing.F) {
 	for _, path := range []string{"a/b", "", "a \"quoted\" \\ name", "\x00\n\x7f", "über/\u2028", "\xff\xfe", "<&>", strings.Repeat("long/", 800)} {
 		f.Add(path, uint64(1<<63), int64(1_700_000_000_123_456_789), int64(2), true)
@@ -60,7 +59,7 @@ func FuzzAppendFile(f *testing.F) {
 	})
 }
 
-// FuzzMoment holds that times of any year come back as they were.
+// FuzzMoment checks that times of any year survive writing and reading.
 func FuzzMoment(f *testing.F) {
 	for _, seconds := range []int64{0, -1, lastSecond, lastSecond + 1, firstSecond, firstSecond - 1, math.MaxInt64, math.MinInt64 + 1} {
 		f.Add(seconds, int64(0))

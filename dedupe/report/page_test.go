@@ -18,11 +18,11 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// many is a report of 20 groups of 2 to 21 files, in the order that reports have.
+// many is a report of 20 groups with 2 to 21 files, in report order.
 func many() dedupe.Report {
 	r := dedupe.Report{Roots: []string{"."}, Mode: dedupe.Goroutines, Workers: 1}
 	for n := 21; n >= 2; n-- {
-		g := dedupe.Group{Size: 10, Reclaimable: int64(10 * (n/2 - 1))} // two groups of each
+		g := dedupe.Group{Size: 10, Reclaimable: int64(10 * (n/2 - 1))} // two groups for each value
 		g.Digest[0] = byte(200 - n)
 		for i := range n {
 			g.Files = append(g.Files, dedupe.File{Path: fmt.Sprintf("group-%d/file-%d", n, i), Inode: uint64(100*n + i)})
@@ -32,7 +32,7 @@ func many() dedupe.Report {
 	return r
 }
 
-// aPage is what the tests read of a page.
+// aPage is the part of a page that the tests read.
 type aPage struct {
 	Groups          []aGroup
 	Problems        []problemJSON
@@ -60,7 +60,7 @@ func page(t testing.TB, p Page) []byte {
 	return b.Bytes()
 }
 
-// TestPages turns all pages, of several sizes, and puts the report together again.
+// TestPages reads all pages, for several sizes, and reassembles the report.
 func TestPages(t *testing.T) {
 	var whole aPage
 	if err := json.Unmarshal(page(t, Page{Limit: math.MaxInt, MaxBytes: 1 << 30}), &whole); err != nil {
@@ -98,8 +98,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestLargeGroup checks that a group larger than a page is there, cut, and that
-// the page says so.
+// TestLargeGroup checks that a group larger than a page is cut, and that the page says
+// so.
 func TestLargeGroup(t *testing.T) {
 	doc := page(t, Page{Limit: 1, MaxBytes: 3000})
 	var part aPage
@@ -112,7 +112,7 @@ func TestLargeGroup(t *testing.T) {
 	}
 }
 
-// withProblems is many, of which 40 files could not be read.
+// withProblems is many with 40 unreadable files.
 func withProblems() dedupe.Report {
 	r := many()
 	for i := range 40 {
@@ -121,8 +121,8 @@ func withProblems() dedupe.Report {
 	return r
 }
 
-// TestAnyPage asks for pages of every size, and of limits of all kinds. Each is refused
-// in words, or fits, holds to the schema and leaves nothing out without saying so.
+// TestAnyPage requests pages of every size with all kinds of limits. Each must be refused
+// in words, or fit, match the schema and say what it leaves out.
 func TestAnyPage(t *testing.T) {
 	schema := compile(t)
 	for name, r := range map[string]dedupe.Report{"groups": many(), "problems": withProblems(), "nothing": nothing()} {
@@ -168,8 +168,8 @@ func TestAnyPage(t *testing.T) {
 	}
 }
 
-// turn turns all pages of a report and returns the groups, put together again, and how
-// many pages there were. Between two pages, change may change the report.
+// turn reads all pages of a report. It returns the reassembled groups and the number of
+// pages. change may change the report between two pages.
 func turn(t *testing.T, r dedupe.Report, p Page, change func(*dedupe.Report)) (whole []aGroup, pages int) {
 	t.Helper()
 	for {
@@ -203,8 +203,8 @@ func turn(t *testing.T, r dedupe.Report, p Page, change func(*dedupe.Report)) (w
 	}
 }
 
-// TestPagesWithinGroups checks that pages divide a group that is larger than a page and
-// leave no file out, whatever the paths are and even if the group grows meanwhile.
+// TestPagesWithinGroups checks that pages split a group larger than a page without losing
+// a file, whatever the paths, even if the group grows meanwhile.
 func TestPagesWithinGroups(t *testing.T) {
 	deep := strings.Repeat("deep/", 1000) // longer than a cursor may be
 	for name, path := range map[string]func(i int) string{
@@ -233,7 +233,8 @@ func TestPagesWithinGroups(t *testing.T) {
 	}
 }
 
-// TestPagesLoseNoFile removes the file where a page ended: the next page goes on after it.
+// TestPagesLoseNoFile removes the file at which a page ended. The next page must continue
+// after it.
 func TestPagesLoseNoFile(t *testing.T) {
 	r := many()
 	files := r.Groups[0].Files

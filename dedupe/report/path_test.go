@@ -21,8 +21,7 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// FuzzPath holds every format to it that any path, of any bytes, can be had
-// back from what is written.
+// FuzzPath checks that any path, of any bytes, can be recovered from every format.
 func FuzzPath(f *testing.F) {
 	for _, path := range nastyPaths {
 		f.Add([]byte(path))
@@ -55,7 +54,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// encodedPath is a path in a JSON report, as one who reads it would declare it.
+// encodedPath is a path in a JSON report, as a reader of reports would declare it.
 type encodedPath struct {
 	Path   string
 	Base64 *string `json:"path_base64"`
@@ -118,7 +117,7 @@ func decode(t *testing.T, s string) string {
 	return string(b)
 }
 
-// checkPrintable holds the text to be harmless, and to stand for one path only.
+// checkPrintable checks that the text of a path is harmless and stands for one path only.
 func checkPrintable(t *testing.T, path string) {
 	t.Helper()
 	text := Printable(path)
@@ -139,8 +138,8 @@ func checkPrintable(t *testing.T, path string) {
 	}
 }
 
-// All numbers are written in full. Those who read them as floats lose digits
-// past 2^53; we do not.
+// All numbers are written in full. Readers that use floats lose digits above 2^53; dedupe
+// does not.
 func TestNumbersAreExact(t *testing.T) {
 	g := newGroup(math.MaxInt64, math.MaxInt64)
 	g.Files = []dedupe.File{newFile("a", math.MaxInt64, math.MaxUint64), newFile("b", math.MaxInt64, 1<<53+1)}
@@ -175,8 +174,7 @@ func TestNumbersAreExact(t *testing.T) {
 	}
 }
 
-// TestCSV reads the report with encoding/csv and compares it with the report
-// itself.
+// TestCSV reads the output with encoding/csv and compares it with the report.
 func TestCSV(t *testing.T) {
 	s := samples()[0]
 	rows, err := csv.NewReader(bytes.NewReader(write(t, CSV, s, false))).ReadAll()
@@ -193,7 +191,7 @@ func TestCSV(t *testing.T) {
 			case "\xff\xfe":
 				text, encoded = "\uFFFD\uFFFD", "//4="
 			case "new\nline, tab\t and \r\n":
-				// encoding/csv drops the CR: hence the base64.
+				// encoding/csv drops the CR, so there is base64, too.
 				text, encoded = "new\nline, tab\t and \n", "bmV3CmxpbmUsIHRhYgkgYW5kIA0K"
 			}
 			links, allocated, reclaimable := "", "", ""

@@ -15,7 +15,7 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// lateTimes has times that RFC 3339 can't write.
+// lateTimes has times that RFC 3339 cannot express.
 const lateTimes = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines","workers":1,"complete":true,"problems":[],
 	"stats":{"files":2,"bytes":2,"directories":1},
 	"groups":[{"size":1,"digest":"0000000000000000000000000000000000000000000000000000000000000000","reclaimable_bytes":1,"files":[
@@ -31,8 +31,8 @@ func convert(t testing.TB, f Format, doc string, o Options) []byte {
 	return b.Bytes()
 }
 
-// TestConvert writes reports as JSON and converts that: the result is what is written of
-// the report itself, whatever the order of the keys, and after a byte order mark.
+// TestConvert writes reports as JSON and converts that. The result must be the same as
+// writing the report directly, for any order of keys, and after a byte order mark.
 func TestConvert(t *testing.T) {
 	for _, s := range samples() {
 		doc := string(write(t, JSON, s, false))
@@ -61,7 +61,7 @@ func TestConvert(t *testing.T) {
 	}
 }
 
-// lines leaves out what a JSON report can't tell: on which device an inode is, and
+// lines leaves out what a JSON report does not contain: the device of an inode, and
 // fractions of cents.
 func lines(f Format, text []byte) []string {
 	all := strings.Split(string(text), "\n")
@@ -95,8 +95,8 @@ func withUnknown(doc string) string {
 	return strings.NewReplacer(`{"schema"`, `{"later":{"groups":[{}]},"schema"`, `"size":`, `"later":[1,{}],"size":`, `"inode":`, `"later":null,"inode":`).Replace(doc)
 }
 
-// TestConvertV1 reads what version 1 wrote and holds its rewriting to the schema of
-// version 2, with all that version 1 said.
+// TestConvertV1 converts a version 1 report. The result must match the schema of version
+// 2 and keep everything from version 1.
 func TestConvertV1(t *testing.T) {
 	schema := compile(t)
 	files, err := filepath.Glob("testdata/v1/*.json")
@@ -126,7 +126,7 @@ func TestConvertV1(t *testing.T) {
 	}
 }
 
-// lacks names what of a value another one does not have.
+// lacks lists what one value has and another lacks.
 func lacks(was, is any, path string) string {
 	switch was := was.(type) {
 	case map[string]any:
@@ -154,7 +154,7 @@ func lacks(was, is any, path string) string {
 	return ""
 }
 
-// TestLateTimes holds that no time is lost.
+// TestLateTimes checks that no time is lost.
 func TestLateTimes(t *testing.T) {
 	again := string(convert(t, JSON, lateTimes, Options{}))
 	for _, want := range []string{
@@ -170,8 +170,8 @@ func TestLateTimes(t *testing.T) {
 	}
 }
 
-// TestSetAside has files come before the size of their group, more than memory takes:
-// they come out as if they came after it.
+// TestSetAside has files before the size of their group, more than fit in memory. The
+// result must be the same as with the size first.
 func TestSetAside(t *testing.T) {
 	g := newGroup(5, 5*99_999)
 	for i := range 100_000 {
@@ -230,8 +230,8 @@ func TestConvertErrors(t *testing.T) {
 	}
 }
 
-// FuzzConvert holds that what Convert reads it writes as JSON that it reads as the same,
-// and in every other format.
+// FuzzConvert checks that whatever Convert reads, it can write in every format, and as
+// JSON that it reads back as the same.
 func FuzzConvert(f *testing.F) {
 	for _, s := range samples() {
 		f.Add(write(f, JSON, s, false))

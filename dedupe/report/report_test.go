@@ -30,7 +30,7 @@ const mib = 1 << 20
 const modTime = 1795437296789000000
 
 func TestMain(m *testing.M) {
-	time.Local = time.FixedZone("elsewhere", -7*60*60) // what is written depends on no time zone
+	time.Local = time.FixedZone("elsewhere", -7*60*60) // output must not depend on the time zone
 	m.Run()
 }
 
@@ -41,12 +41,12 @@ type sample struct {
 	projection *cost.Projection
 }
 
-// options are those of a scan in /home that was asked for the whole bill.
+// options returns the options of a scan in /home that asked for the whole bill.
 func (s sample) options(colour bool) Options {
 	return Options{Colour: colour, Bill: true, Tool: Tool{Name: "dedupe", Version: "v2.0.0", Revision: "abc123", Modified: true}, Dir: "/home"}
 }
 
-// samples have between them every field that a report can have.
+// samples together have every field that a report can have.
 func samples() []sample {
 	return []sample{
 		{"everything", everything(), priced()},
@@ -74,8 +74,8 @@ func TestGolden(t *testing.T) {
 	golden(t, "projection-no-bill.text", writeProjection(t, Text, unpayable()))
 }
 
-// golden compares with testdata/name.golden. JSON is there indented, for those
-// who review it, and must be a line as it is written.
+// golden compares with testdata/name.golden. JSON is indented there for reviewers, but
+// must be one line as written.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	if strings.HasSuffix(name, ".json") {
@@ -104,8 +104,8 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// A name must not command the terminal that it is printed on. The golden files
-// hold that too, but -update would accept anything.
+// A file name must not control the terminal that it is printed on. The golden files check
+// that, too, but -update would accept anything.
 func TestTextIsHarmless(t *testing.T) {
 	for _, s := range samples() {
 		for _, r := range string(write(t, Text, s, false)) {
@@ -117,7 +117,7 @@ func TestTextIsHarmless(t *testing.T) {
 		if !bytes.Contains(coloured, []byte("\x1b[1m")) {
 			t.Errorf("%s: nothing is bold in colour", s.name)
 		}
-		// Of its own it uses bold, faint and bold red, and ends them.
+		// The text itself uses bold, faint and bold red, and ends them.
 		own := strings.NewReplacer("\x1b[1m", "", "\x1b[2m", "", "\x1b[31;1m", "", "\x1b[22m", "", "\x1b[0;22m", "")
 		if rest := own.Replace(string(coloured)); rest != string(write(t, Text, s, false)) {
 			t.Errorf("%s: colour changes more than colour: %q", s.name, rest)
@@ -125,7 +125,7 @@ func TestTextIsHarmless(t *testing.T) {
 	}
 }
 
-// A full disk or a closed pipe must not pass for a whole report.
+// A full disk or a closed pipe must not pass for a complete report.
 func TestWriteErrors(t *testing.T) {
 	for _, s := range samples() {
 		for _, f := range []Format{Text, JSON, CSV, Fdupes} {
@@ -147,7 +147,7 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
-// full is a disk with room for so many bytes.
+// full is a disk with room for that many bytes.
 type full struct{ room int }
 
 func (f *full) Write(b []byte) (int, error) {
@@ -161,7 +161,7 @@ func (f *full) Write(b []byte) (int, error) {
 
 func TestFormats(t *testing.T) {
 	for _, f := range []Format{Text, JSON, CSV, Fdupes} {
-		// Whoever asks must be told of the one problem that no text names.
+		// The one problem that no text lists must be reported.
 		r := dedupe.Report{Problems: []*dedupe.Problem{{Op: "open", Path: "secret", Err: fs.ErrPermission}}}
 		if told := bytes.Contains(write(t, f, sample{report: r}, false), []byte("secret")); told != f.TellsProblems() {
 			t.Errorf("%s tells problems: %v, says %v", f, told, f.TellsProblems())
@@ -181,9 +181,9 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// everything is a report that holds what is hard to write.
+// everything is a report with all that is hard to write.
 func everything() dedupe.Report {
-	// Twelve files, one more than the text names, and one of them a hard link.
+	// Twelve files, one more than the text lists, one of them a hard link.
 	cut := newGroup(mib, 10*mib)
 	for i := range 12 {
 		cut.Files = append(cut.Files, newFile(fmt.Sprintf("/efs/set/%02d", i), mib, uint64(100+i)))
@@ -196,15 +196,14 @@ func everything() dedupe.Report {
 	cut.Files[2].Allocated = 4096 // it is sparse
 	cut.ReclaimableAllocated = 10*mib - 4096
 
-	// Eleven files: naming the last takes no more room than saying that it is
-	// left out.
+	// Eleven files: listing the last takes no more space than saying that it is left out.
 	nasty := newGroup(3072, 30720)
 	for i, path := range nastyPaths {
 		nasty.Files = append(nasty.Files, newFile(path, 3072, uint64(200+i)))
 	}
 
-	// The first and the last are the same inode. The one between has its number
-	// on another device.
+	// The first and the last are the same inode. The one between has the same number on
+	// another device.
 	devices := newGroup(100, 100)
 	devices.Files = []dedupe.File{newFile("/a/\t1", 100, 7), newFile("/b/2", 100, 7), newFile("/c/\t3", 100, 7)}
 	devices.Files[1].Device = 2
@@ -276,8 +275,7 @@ func unpriced() dedupe.Report {
 	}
 }
 
-// priced has a bill of round figures rather than one of the price book: those
-// change.
+// priced has a bill of round figures, because the price book's figures change.
 func priced() *cost.Projection {
 	return &cost.Projection{
 		Usage: cost.Usage{
@@ -319,7 +317,7 @@ func indexed() dedupe.Report {
 	return r
 }
 
-// weighed has bills of round figures: with the index one has half the reads, and a
+// weighed has bills of round figures: the one with the index has half the reads, and a
 // table.
 func weighed() *cost.Projection {
 	p := priced()

@@ -35,7 +35,7 @@ func compile(t testing.TB) *jsonschema.Schema {
 	if err := c.AddResource(url, parse(t, schemaJSON(t))); err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Compile(url) // holds the schema itself to draft 2020-12, which it names
+	s, err := c.Compile(url) // also checks the schema itself against draft 2020-12, which it names
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func parse(t testing.TB, data []byte) any {
 	return doc
 }
 
-// documents are all kinds of JSON that the package writes, parsed.
+// documents returns every kind of JSON that the package writes, parsed.
 func documents(t testing.TB) map[string]any {
 	docs := map[string]any{"projection": parse(t, writeProjection(t, JSON, priced()))}
 	for _, s := range samples() {
@@ -99,7 +99,7 @@ func TestSchema(t *testing.T) {
 			}
 		})
 	}
-	// What nothing writes is in the schema by mistake, or missing from samples.
+	// A field that nothing writes is in the schema by mistake, or missing from samples.
 	eachObject(parse(t, schemaJSON(t)), "", func(o map[string]any, _ string) {
 		properties, _ := o["properties"].(map[string]any)
 		for field := range properties {
@@ -110,8 +110,8 @@ func TestSchema(t *testing.T) {
 	})
 }
 
-// TestREADME holds the page for readers of reports to name every field, except those of
-// bills below the first level, which the schema explains.
+// TestREADME checks that the page for readers of reports names every field, except those
+// of bills below the first level, which the schema explains.
 func TestREADME(t *testing.T) {
 	page, err := os.ReadFile("README.md")
 	if err != nil {
@@ -131,7 +131,7 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// optional are the fields that may be missing; all others are promised.
+// optional lists the fields that may be missing; all others are promised.
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
@@ -144,8 +144,8 @@ var optional = map[string]bool{
 	"known_share": true, "usage.open_operations": true, "dynamodb_read_units": true, "dynamodb_write_units": true, "dynamodb_stored_bytes": true,
 }
 
-// Every field of every object is left out, renamed and given another type: a
-// validator that lets one of those pass would let a broken report pass too.
+// Remove, rename and retype every field of every object: a validator that accepts one of
+// those would also accept a broken report.
 func TestSchemaRefuses(t *testing.T) {
 	schema := compile(t)
 	tried := 0
@@ -162,7 +162,7 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 	for name, doc := range documents(t) {
 		if strings.HasPrefix(name, "priced") {
-			continue // nothing in them that "projection" has not
+			continue // it has nothing that "projection" lacks
 		}
 		shapes := make(map[string]bool) // one object of each kind is enough
 		eachObject(doc, "", func(o map[string]any, path string) {
@@ -198,7 +198,7 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 }
 
-// A value of the right type can still be none.
+// A value of the right type can still be invalid.
 func TestSchemaRefusesValues(t *testing.T) {
 	schema := compile(t)
 	whole := string(write(t, JSON, samples()[0], false))

@@ -340,7 +340,7 @@ func writeStats(w io.Writer, d *document, s Style) {
 		fmt.Fprintln(w, "CPU time not known: another scan ran in the same process.")
 	}
 	if t.OpensSpared > 0 {
-		fmt.Fprintf(w, "The index spared %s and %s.\n", Count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
+		fmt.Fprintf(w, "The index saved %s and %s.\n", Count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
 	}
 }
 

@@ -20,7 +20,7 @@ func TestPrintable(t *testing.T) {
 		{"/a b/-c", "/a b/-c"},
 		{"日本語/é/€/😀", "日本語/é/€/😀"},
 		{"$(rm) `x` 'y' <&>|;*?", "$(rm) `x` 'y' <&>|;*?"},
-		{"\uFFFD", "\uFFFD"}, // a name can hold it; not to be confused with the next
+		{"\uFFFD", "\uFFFD"}, // a name can contain it; must differ from the next
 		{"\xff", `"\xff"`},
 		{"a\nb", `"a\nb"`},
 		{`a\nb`, `"a\\nb"`},
@@ -31,8 +31,8 @@ func TestPrintable(t *testing.T) {
 		{"\x1b]0;title\a", `"\x1b]0;title\a"`},
 		{"\u009b31m", `"\u009b31m"`}, // ESC [ in one rune
 		{"\x7f", `"\x7f"`},
-		{"a\u202eb", `"a\u202eb"`}, // what follows would be read from right to left
-		{"a\u200bb", `"a\u200bb"`}, // of no width
+		{"a\u202eb", `"a\u202eb"`}, // a terminal would show the rest from right to left
+		{"a\u200bb", `"a\u200bb"`}, // zero width
 		{"a\u00a0b", `"a\u00a0b"`},
 		{"a\u2028b", `"a\u2028b"`},
 	} {
@@ -91,7 +91,8 @@ func TestCountAndSize(t *testing.T) {
 	}
 }
 
-// The text names up to eleven files: one that is left out takes a line too.
+// The text lists up to eleven files, because saying that one is left out takes a line,
+// too.
 func TestFilesShown(t *testing.T) {
 	for files, want := range map[int]struct{ named, more int }{2: {2, 0}, 10: {10, 0}, 11: {11, 0}, 12: {10, 2}, 2010: {10, 2000}} {
 		g := newGroup(1, 1)
@@ -109,8 +110,8 @@ func TestFilesShown(t *testing.T) {
 	}
 }
 
-// TestTop has groups in any order: the text names those with the most to reclaim, and
-// counts the rest.
+// TestTop has groups in any order. The text must list those with the most to reclaim, and
+// count the rest.
 func TestTop(t *testing.T) {
 	var r dedupe.Report
 	for _, reclaimable := range []int64{3, 9, 5, 7, 1, 9, 4, 8, 2, 6, 12, 11, 10} {
@@ -148,7 +149,7 @@ func TestTop(t *testing.T) {
 	}
 }
 
-// TestIncomplete holds that a partial report says why, also one that gives no reason.
+// TestIncomplete checks that a partial report says why, even one that gives no reason.
 func TestIncomplete(t *testing.T) {
 	for reason, want := range map[string]string{
 		dedupe.ReasonDeadline:    "Not complete: the scan ran out of time before it had read every file. There may be more",

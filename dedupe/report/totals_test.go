@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// TestTotals compares with counting in the simplest way. When there is too little room
-// for all folders, those with the most to reclaim are still there, and no figure is too
-// high.
+// TestTotals compares with the simplest way to count. If there is too little room for all
+// folders, those with the most to reclaim must be there, and no figure may be too high.
 func TestTotals(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	all, few := newTotals(), newTotals()

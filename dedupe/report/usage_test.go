@@ -17,7 +17,7 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// usages are such as the commands price, under the names of what is special.
+// usages are examples of what the commands price, by what is special about them.
 func usages() map[string]cost.Usage {
 	usual := cost.Usage{
 		Calls:  50_000_000,
@@ -53,7 +53,7 @@ func usages() map[string]cost.Usage {
 		// Rounded to the microsecond, it would be billed a millisecond less.
 		"a nanosecond more": with(func(u *cost.Usage) { u.Lambda.Duration += time.Nanosecond }),
 		"a nanosecond less": with(func(u *cost.Usage) { u.Lambda.Duration = 15*time.Minute - time.Nanosecond }),
-		// 2^53 + 1 is the first number that a float can't hold.
+		// 2^53 + 1 is the first number that a float cannot hold.
 		"large": with(func(u *cost.Usage) {
 			u.Calls, u.EFS.ReadBytes, u.EFS.StoredBytes, u.EFS.ReclaimableBytes = math.MaxInt64, 1<<53+1, math.MaxInt64, math.MaxInt64-1
 		}),
@@ -82,8 +82,8 @@ func readUsage(r io.Reader) (cost.Usage, string, error) {
 	return saved.Usage, saved.Region, err
 }
 
-// readBack reads what was written of a usage, in both documents, and holds it
-// and its bill to the original. It returns false where there is no price for it.
+// readBack reads a written usage back, from both documents, and compares it and its bill
+// with the original. It returns false if the usage has no price.
 func readBack(t *testing.T, region string, u cost.Usage) bool {
 	t.Helper()
 	p := cost.Project(prices(t, region), u)
@@ -121,9 +121,9 @@ func prices(t testing.TB, region string) *cost.Book {
 	return book
 }
 
-// randomUsage returns any usage that is valid and that JSON has fields for.
+// randomUsage returns any valid usage that JSON has fields for.
 func randomUsage(r *rand.Rand) cost.Usage {
-	// Of any magnitude: most of those that are uniform are very large.
+	// Of any magnitude: most uniform numbers are very large.
 	number := func(most int64) int64 { return min(r.Int64()>>r.IntN(63), most) }
 	u := cost.Usage{
 		Calls: number(math.MaxInt64),
@@ -216,7 +216,7 @@ func TestReadErrors(t *testing.T) {
 		})
 	}
 
-	// An error of the reader's own must not pass for the end of the report.
+	// An error of the reader must not pass for the end of the report.
 	if _, _, err := readUsage(io.MultiReader(strings.NewReader(good), broken{})); err == nil {
 		t.Error("read from a broken file")
 	}
@@ -226,8 +226,8 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, dedupe.ErrChanged }
 
-// FuzzRead holds Read to this: it returns an error, or a usage that
-// can be priced and written and then is read as the same.
+// FuzzRead checks that Read returns an error, or a usage that can be priced, written and
+// read back unchanged.
 func FuzzRead(f *testing.F) {
 	for _, s := range samples() {
 		f.Add(write(f, JSON, s, false))

@@ -30,13 +30,13 @@ type client struct {
 }
 
 const (
-	// attemptTime is how long one attempt may take, dialTime how long of that to
-	// wait for a connection: where no route leads to DynamoDB, nobody refuses one.
+	// attemptTime limits one attempt, dialTime the part of it spent on connecting.
+	// Without a route to DynamoDB nobody refuses a connection.
 	attemptTime = 3 * time.Second
 	dialTime    = time.Second
 
-	// idleTime is how long a connection is kept. A frozen environment of Lambda is
-	// not told when the other end closes one.
+	// idleTime is how long to keep an idle connection. A frozen Lambda environment does
+	// not notice when the other end closes one.
 	idleTime = 30 * time.Second
 )
 
@@ -69,8 +69,8 @@ func newClient(getenv func(string) string) (client, error) {
 	}, nil
 }
 
-// apiError is an error that DynamoDB answers with. Its methods are those that the
-// SDK's retryer knows throttling by.
+// apiError is an error in an answer from DynamoDB. The SDK's retryer recognizes
+// throttling by its methods.
 type apiError struct {
 	status        int
 	code, message string
@@ -80,7 +80,7 @@ func (e *apiError) Error() string       { return strings.TrimSuffix(e.code+": "+
 func (e *apiError) ErrorCode() string   { return e.code }
 func (e *apiError) HTTPStatusCode() int { return e.status }
 
-// call does an operation, and again if it makes sense.
+// call performs an operation, and retries it if that makes sense.
 func (c *client) call(ctx context.Context, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -97,7 +97,8 @@ func (c *client) call(ctx context.Context, operation string, in, out any) error 
 	}
 }
 
-// isTimeout reports whether an attempt took too long, and not all of them.
+// isTimeout reports whether one attempt took too long, but there is still time for
+// others.
 func isTimeout(ctx context.Context, err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
 }
@@ -116,7 +117,7 @@ func (c *client) wait(ctx context.Context, attempt int, err error) error {
 	}
 }
 
-// untilDone repeats a step until nothing is left undone.
+// untilDone repeats a step until nothing is left to do.
 func (c *client) untilDone(ctx context.Context, step func() (left int, err error)) error {
 	for attempt := 1; ; attempt++ {
 		left, err := step()
@@ -169,13 +170,13 @@ func errorOf(status int, answer []byte) error {
 		Type    string `json:"__type"` // com.amazonaws.dynamodb.v20120810#ResourceNotFoundException
 		Message string `json:"message"`
 	}
-	json.Unmarshal(answer, &doc) // what is no JSON is a gateway's
+	json.Unmarshal(answer, &doc) // an answer that is not JSON comes from a gateway
 	_, code, found := strings.Cut(doc.Type, "#")
 	if !found {
 		code = cmp.Or(doc.Type, http.StatusText(status))
 	}
-	// What follows the first line is, of a signature that does not match, the request
-	// as it should have been signed, with the token of the session.
+	// For a signature that does not match, the lines after the first contain the request
+	// as it should have been signed, with the session token.
 	message, _, _ := strings.Cut(doc.Message, "\n")
 	return &apiError{status, code, message}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 )
 
-// credentialsFrom returns the credentials of the environment: those that it has
-// itself, as in Lambda and after aws configure export-credentials, or those of the
-// role of a container (ECS, EKS Pod Identity) or of a machine (EC2).
+// credentialsFrom returns the credentials in the environment, as in Lambda and after aws
+// configure export-credentials, or else those of the role of a container (ECS, EKS Pod
+// Identity) or a machine (EC2).
 func credentialsFrom(getenv func(string) string) (aws.CredentialsProvider, error) {
 	if id := getenv("AWS_ACCESS_KEY_ID"); id != "" {
 		return credentials.NewStaticCredentialsProvider(id, getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")), nil

@@ -1,20 +1,19 @@
-// Package dynamodb keeps an index in a table of Amazon DynamoDB, which many
-// machines and Lambda functions share.
+// Package dynamodb keeps an index in an Amazon DynamoDB table that many machines and
+// Lambda functions share.
 //
-// An item is a block: its key, the table's partition key, is 16 bytes that are
-// spread evenly; its other attributes are the block and when it expires. A
-// directory of up to 128 files is one item of some 8 KB, so that a scan of it costs
-// one read unit.
+// An item is a block. Its key, the table's partition key, is 16 evenly distributed bytes;
+// its other attributes are the block and when it expires. A directory of up to 128 files
+// is one item of about 8 KB, so looking it up costs one read unit.
 //
-// Of the AWS SDK this uses what is the same for every service: credentials, signing
-// and retries. The four operations of DynamoDB that it needs are JSON over HTTP, and
-// written here: the SDK's own client, with its tables of shapes and endpoints,
-// makes every start of the program 1.4 ms longer, 60%, that of each worker process
-// too, whether there is an index or not.
+// From the AWS SDK this uses only what is the same for every service: credentials,
+// signing and retries. The four DynamoDB operations are JSON over HTTP, and written here.
+// The SDK's own client, with its tables of shapes and endpoints, would make every start
+// of the program 1.4 ms (60%) slower, even without an index, and every start of a worker
+// process, too.
 //
 //	table.go        the store
-//	client.go       one operation: signed, sent, repeated
-//	credentials.go  whose operations they are
+//	client.go       one operation: signed, sent, retried
+//	credentials.go  where credentials come from
 package dynamodb
 
 import (
@@ -34,19 +33,19 @@ import (
 	"efsdedupe/dedupe/index"
 )
 
-// Table is an index.Store in a DynamoDB table whose partition key is "key", of type
-// binary. Set its TTL attribute to "expires". Reads are eventually consistent, but
-// for those of Update. Two updates of a block at the same time may lose one.
+// Table is an index.Store in a DynamoDB table with the binary partition key "key". Set
+// its TTL attribute to "expires". Reads are eventually consistent, except in Update. Of
+// two concurrent updates of one block, one may be lost.
 type Table struct {
 	client
 	name string
 	now  func() time.Time
 }
 
-// Open returns the store in a table. Region, endpoint and credentials are those of
-// the environment: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL,
-// AWS_ACCESS_KEY_ID and the like, or the role of the container or the machine.
-// Nothing is sent yet.
+// Open returns the store in a table. Region, endpoint and credentials come from the
+// environment: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL,
+// AWS_ACCESS_KEY_ID and so on, or the role of the container or machine. Open sends
+// nothing.
 func Open(name string) (*Table, error) {
 	if !isName(name) {
 		return nil, fmt.Errorf("%q is no name of a table: that has 3 to 255 letters, digits, dots, dashes and underscores", name)
@@ -58,7 +57,7 @@ func Open(name string) (*Table, error) {
 	return &Table{client, name, time.Now}, nil
 }
 
-// isName reports whether a table can have a name. Source: Amazon DynamoDB, naming
+// isName reports whether a table can have this name. Source: Amazon DynamoDB, naming
 // rules.
 func isName(name string) bool {
 	odd := func(r rune) bool {
@@ -67,11 +66,10 @@ func isName(name string) bool {
 	return len(name) >= 3 && len(name) <= 255 && !strings.ContainsFunc(name, odd)
 }
 
-// Scheme begins the name of an index that is in a table.
+// Scheme begins the name of an index in a table.
 const Scheme = "dynamodb://"
 
-// OpenNamed opens the store of the index of that name: Scheme and the name of a table,
-// or a file.
+// OpenNamed opens the store with a name: Scheme and a table, or a file.
 func OpenNamed(name string) (index.Store, error) {
 	if table, ok := strings.CutPrefix(name, Scheme); ok {
 		return Open(table)
@@ -83,21 +81,21 @@ func OpenNamed(name string) (index.Store, error) {
 }
 
 // The limits of an operation. Source: Amazon DynamoDB, service quotas, and the API
-// reference of BatchGetItem and BatchWriteItem. 16 MB is not reached by 100 blocks,
-// of at most some 100 KB.
+// reference of BatchGetItem and BatchWriteItem. 100 blocks of at most about 100 KB stay
+// below the limit of 16 MB.
 const (
 	maxGets   = 100
 	maxWrites = 25
 
-	// atOnce is how many operations are under way.
+	// atOnce is how many operations run at once.
 	atOnce = 8
 
-	// keepFor is after how long DynamoDB removes a block that nobody wrote again. In
-	// use, blocks are written again every week.
+	// keepFor is how long after its last write DynamoDB removes a block. Blocks in use
+	// are written again every week.
 	keepFor = 90 * 24 * time.Hour
 )
 
-// value is an attribute, as DynamoDB writes it in JSON.
+// value is an attribute in DynamoDB's JSON.
 type value struct {
 	B []byte `json:"B,omitempty"`
 	N string `json:"N,omitempty"`
@@ -112,10 +110,10 @@ const (
 	expiresName = "expires"
 )
 
-// Items calls yield with the size of each block's item, as DynamoDB counts it, for
-// Blocks of an index.Scan: with the names of its attributes, and with when it
-// expires, a number of ten digits in 6 bytes. Source: Amazon DynamoDB Developer
-// Guide, item sizes and formats.
+// Items turns the Blocks of an index.Scan into items: it calls yield with the size of
+// each block's item as DynamoDB counts it. That includes the names of the attributes and
+// the expiry, a number of ten digits in 6 bytes. Source: Amazon DynamoDB Developer Guide,
+// item sizes and formats.
 func Items(blocks iter.Seq2[int64, int64]) iter.Seq2[int64, int64] {
 	const others = len(keyName+blockName+expiresName) + len(index.Key{}) + 6
 	return func(yield func(bytes, files int64) bool) {
@@ -129,7 +127,7 @@ func Items(blocks iter.Seq2[int64, int64]) iter.Seq2[int64, int64] {
 
 func itemOf(key index.Key) item { return item{keyName: {B: key[:]}} }
 
-// capacity is what operations are charged.
+// capacity is what operations cost.
 type capacity []struct {
 	CapacityUnits float64
 }
@@ -165,7 +163,7 @@ func (t *Table) get(ctx context.Context, keys []index.Key, consistent bool) (map
 	return blocks, units, err
 }
 
-// inBatches calls do with n keys at most, several at once.
+// inBatches calls do with at most n keys at a time, several calls at once.
 func (t *Table) inBatches(ctx context.Context, keys []index.Key, n int, do func(context.Context, []index.Key) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
@@ -232,7 +230,7 @@ func (t *Table) Update(ctx context.Context, keys []index.Key, change func(key in
 	return units, err
 }
 
-// write is one of a BatchWriteItem.
+// write is one write of a BatchWriteItem.
 type write struct {
 	PutRequest    *put     `json:",omitempty"`
 	DeleteRequest *removal `json:",omitempty"`
@@ -242,7 +240,7 @@ type put struct{ Item item }
 
 type removal struct{ Key item }
 
-// write returns what makes a block of an old one; ok is false if that is nothing.
+// write returns the write that replaces the old block; ok is false if nothing changes.
 func (t *Table) write(key index.Key, old, block []byte) (w write, ok bool) {
 	i := itemOf(key)
 	if block == nil {
@@ -302,7 +300,7 @@ func (t *Table) All(ctx context.Context, yield func(key index.Key, block []byte)
 	}
 }
 
-// Files implements index.Store: there are none.
+// Files implements index.Store. There are none.
 func (*Table) Files() []os.FileInfo { return nil }
 
 // Close implements index.Store.
@@ -311,5 +309,5 @@ func (t *Table) Close() error {
 	return nil
 }
 
-// errBusy is that of a table which leaves something undone, however often asked.
+// errBusy is the error of a table that leaves work undone however often it is asked.
 var errBusy = errors.New("it is asked for more than it can do: choose on-demand capacity, or more of it")

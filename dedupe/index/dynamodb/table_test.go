@@ -29,7 +29,7 @@ import (
 
 const tableName = "digests"
 
-// environment is one that leads to a server.
+// environment returns an environment that points to a server.
 func environment(endpoint string) func(string) string {
 	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
 	return func(name string) string { return env[name] }
@@ -46,7 +46,7 @@ func open(t *testing.T, endpoint string) *Table {
 	return table
 }
 
-// newTable returns a table that is there, and its server's URL.
+// newTable returns an existing table, and its server's URL.
 func newTable(t *testing.T) (*Table, string) {
 	t.Helper()
 	endpoint := aws.DynamoDBForTest(t, tableName)
@@ -61,8 +61,8 @@ func keys(n int) []index.Key {
 	return all
 }
 
-// TestTable stores, finds, changes and removes more blocks than one operation of
-// each kind takes, some as large as blocks get.
+// TestTable stores, finds, changes and removes more blocks than fit in one operation of
+// each kind, some as large as blocks get.
 func TestTable(t *testing.T) {
 	table, _ := newTable(t)
 	all := keys(250)
@@ -70,7 +70,7 @@ func TestTable(t *testing.T) {
 	for i, key := range all {
 		want[key] = []byte(strings.Repeat("x", 1+i*10))
 	}
-	want[all[7]] = make([]byte, 200<<10) // 16 MB, of a hundred of these, is not one answer
+	want[all[7]] = make([]byte, 200<<10) // a hundred of these exceed 16 MB, the most of one answer
 	store := func(blocks map[index.Key][]byte) index.Units {
 		t.Helper()
 		u, err := table.Update(t.Context(), all, func(key index.Key, _ []byte) []byte { return blocks[key] })
@@ -110,7 +110,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// tree makes 100 files in one directory, 50 of each of two contents.
+// tree makes 100 files in one directory, 50 each of two contents.
 func tree(t *testing.T) (root string) {
 	root = t.TempDir()
 	for i := range 100 {
@@ -145,8 +145,8 @@ func scan(t *testing.T, store index.Store, root string) (dedupe.Report, index.Un
 	return r, use.Units(), err
 }
 
-// TestScan is that a scan of 100 files costs one read unit, from any machine, and
-// that a change of one file costs to write its block.
+// TestScan checks that a scan of 100 files costs one read unit from any machine, and that
+// changing one file costs one write of its block.
 func TestScan(t *testing.T) {
 	table, endpoint := newTable(t)
 	root := tree(t)
@@ -167,8 +167,8 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// TestItems holds what the items of an index are said to be charged to what a table
-// charges: for looking all up, and for rewriting all.
+// TestItems compares the predicted cost of an index's items with what a table charges,
+// for looking up everything and for rewriting everything.
 func TestItems(t *testing.T) {
 	table, _ := newTable(t)
 	root := t.TempDir()
@@ -191,12 +191,12 @@ func TestItems(t *testing.T) {
 		items := cost.ItemsOf(Items(use.Blocks()))
 		got := use.Units()
 		want := index.Units{Read: float64(items.LookUp+rewritten*items.Reread) / 1e6, Write: float64(rewritten*items.Rewrite) / 1e6}
-		// Parts of a directory count as the average, if they hold less.
+		// Parts with fewer files than the average count as the average.
 		if got.Read > want.Read || got.Read < want.Read-2 || got.Write > want.Write || got.Write < want.Write-2 || want.Read < 9 {
 			t.Errorf("%s: charged %+v, want %+v", what, got, want)
 		}
 	}
-	touch := func(at time.Time) { // entries stay as large as they were
+	touch := func(at time.Time) { // entries keep their size
 		t.Helper()
 		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
@@ -218,8 +218,8 @@ func TestItems(t *testing.T) {
 	check("nothing changed since", 0)
 }
 
-// proxy is in front of a server, and does to each request what do does, which
-// reports whether it has answered.
+// proxy runs in front of a server and calls do for each request. do reports whether it
+// has answered the request itself.
 func proxy(t *testing.T, endpoint string, do func(w http.ResponseWriter, r *http.Request) bool) string {
 	t.Helper()
 	to, err := url.Parse(endpoint)
@@ -242,8 +242,8 @@ func refuse(w http.ResponseWriter, status int, code string) bool {
 	return true
 }
 
-// TestFailures is that whatever is wrong with a table makes misses, and an error
-// that names it, and is over soon.
+// TestFailures checks that whatever is wrong with a table only causes misses, and an
+// error that names the table, soon.
 func TestFailures(t *testing.T) {
 	_, endpoint := newTable(t)
 	root := tree(t)
@@ -285,7 +285,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestUnprocessed is that what a table leaves undone is asked for again.
+// TestUnprocessed checks that work a table leaves undone is requested again.
 func TestUnprocessed(t *testing.T) {
 	_, endpoint := newTable(t)
 	var refused atomic.Int64
@@ -312,8 +312,8 @@ func TestUnprocessed(t *testing.T) {
 	}
 }
 
-// cut does at most 20 of what a batch asks for and returns the rest, as DynamoDB
-// does when it is asked for more than it can.
+// cut does at most 20 items of a batch and returns the rest, as DynamoDB does when it is
+// overloaded.
 func cut(t *testing.T, endpoint string, w http.ResponseWriter, r *http.Request) bool {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -370,7 +370,7 @@ func marshal(t *testing.T, v any) []byte {
 	return b
 }
 
-// TestSlow is that a table which does not answer keeps nobody longer than asked.
+// TestSlow checks that a table that does not answer delays nobody beyond the deadline.
 func TestSlow(t *testing.T) {
 	released := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-released }))
@@ -383,7 +383,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// TestEnvironment holds where region, endpoint and credentials come from.
+// TestEnvironment checks where region, endpoint and credentials come from.
 func TestEnvironment(t *testing.T) {
 	role := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "token" {
@@ -422,8 +422,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestErrorIsOneLine is that nobody is told the request that a signature did not
-// match, which has the token of the session.
+// TestErrorIsOneLine checks that the error of a bad signature does not show the request,
+// which contains the session token.
 func TestErrorIsOneLine(t *testing.T) {
 	answer := `{"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "The request signature we calculated does not match.\n\nThe Canonical String for this request should have been\n'POST\n/\n\nx-amz-security-token:SECRET\n'"}`
 	if got, want := errorOf(400, []byte(answer)).Error(), "InvalidSignatureException: The request signature we calculated does not match."; got != want {

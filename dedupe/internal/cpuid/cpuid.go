@@ -1,8 +1,8 @@
 // Package cpuid tells github.com/zeebo/blake3 what the processor can do, and nothing
-// else. It replaces the module github.com/klauspost/cpuid/v2, see go.mod, which finds
-// out everything about the processor before main runs. In a virtual machine every
-// question traps: that took 0.3 ms of each start, a tenth of it, also of each of the
-// worker processes and of the Lambda function.
+// else. It replaces the module github.com/klauspost/cpuid/v2, see go.mod, which asks the
+// processor about everything before main runs. In a virtual machine every query traps.
+// That took 0.3 ms, a tenth of each start, of worker processes and the Lambda function,
+// too.
 package cpuid
 
 import "golang.org/x/sys/cpu"
@@ -16,7 +16,7 @@ const (
 	SSE4           // SSE4.1
 )
 
-// CPUInfo is what is known of the processor.
+// CPUInfo describes the processor.
 type CPUInfo struct{}
 
 // CPU is the processor that this runs on.
