@@ -12,8 +12,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/perf/benchmath"
-
-	"efsdedupe/dedupe/report"
 )
 
 // WriteComparison writes, for each row that two experiments have in common, what
@@ -38,7 +36,7 @@ func WriteComparison(w io.Writer, before, after Experiment, colour bool) error {
 
 // origin says when, and by what, an experiment was made.
 func (e *Experiment) origin() string {
-	return e.Started.UTC().Format("2006-01-02 15:04 UTC, ") + report.Printable(e.Version)
+	return e.Started.UTC().Format("2006-01-02 15:04 UTC, ") + quoteUnprintable(e.Version)
 }
 
 // differences names the fields in which two structs differ, as JSON calls them.
@@ -59,7 +57,7 @@ func shown(v any) string {
 	if d, ok := v.(milliseconds); ok {
 		return time.Duration(d).String()
 	}
-	return report.Printable(fmt.Sprint(v))
+	return quoteUnprintable(fmt.Sprint(v))
 }
 
 // writePairs writes a line for each row that both have, and names the others.
@@ -102,7 +100,7 @@ func writePairs(b io.Writer, before, after *results, s style) error {
 }
 
 func (r *row) name() string {
-	return fmt.Sprintf("%s %s %s", report.Printable(r.Workload), report.Printable(r.Mode), size(r.MemoryMB))
+	return fmt.Sprintf("%s %s %s", quoteUnprintable(r.Workload), quoteUnprintable(r.Mode), size(r.MemoryMB))
 }
 
 // pair is a line of the comparison: its cells, and what has changed in words. Only

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-
-	"efsdedupe/dedupe/report"
 )
 
 //go:embed page.html
@@ -78,7 +76,7 @@ func writeHTML(b io.Writer, r *results) error {
 
 func (w *workload) section(r *results) (section, error) {
 	s := section{
-		Name:     report.Printable(w.name),
+		Name:     quoteUnprintable(w.name),
 		About:    w.about(r.Setup),
 		Problems: w.problems(),
 		Verdict:  w.verdict(),
@@ -88,7 +86,7 @@ func (w *workload) section(r *results) (section, error) {
 	}
 	s.Heads, s.Units = heads()
 	for _, m := range w.modes {
-		k := key{r.class(m.name), report.Printable(m.name)}
+		k := key{r.class(m.name), quoteUnprintable(m.name)}
 		s.Legend = append(s.Legend, k)
 		s.Groups = append(s.Groups, tableGroup{k, m.tableRows(w.small())})
 		for _, row := range m.rows {
@@ -198,7 +196,7 @@ func (m *mode) bar(class string) bar {
 			most = max(most, r.basis().peakMemory)
 		}
 	}
-	label := strings.ReplaceAll(report.Printable(m.name), "-", " ") + "\n" + mib(most)
+	label := strings.ReplaceAll(quoteUnprintable(m.name), "-", " ") + "\n" + mib(most)
 	return bar{class, label, float64(most) / (1 << 20)}
 }
 

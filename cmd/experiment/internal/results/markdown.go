@@ -5,8 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"efsdedupe/dedupe/report"
 )
 
 // writeMarkdown writes the tables, the verdict and the notes for README.md.
@@ -49,7 +47,7 @@ func markdownRow(b io.Writer, cells []string) {
 // escape keeps text from being taken for Markdown.
 func escape(text string) string {
 	var b strings.Builder
-	for _, r := range report.Printable(text) {
+	for _, r := range quoteUnprintable(text) {
 		if strings.ContainsRune("\\`*_{}[]<>#|~", r) {
 			b.WriteByte('\\')
 		}

@@ -41,9 +41,9 @@ func (w *workload) digests() string {
 	}
 	var parts []string
 	for _, name := range names {
-		parts = append(parts, fmt.Sprintf("%s in %s", report.Printable(name), report.Printable(list(modes[name]))))
+		parts = append(parts, fmt.Sprintf("%s in %s", quoteUnprintable(name), quoteUnprintable(list(modes[name]))))
 	}
-	return report.Printable(w.name) + ": digests differ, and the work with them: " + strings.Join(parts, "; ")
+	return quoteUnprintable(w.name) + ": digests differ, and the work with them: " + strings.Join(parts, "; ")
 }
 
 // costs says what the costs are of.
@@ -52,7 +52,7 @@ func (r *results) costs() string {
 		return "No costs."
 	}
 	return fmt.Sprintf("Costs are those of a month of %s calls in %s on %s, behind an HTTP API, in %s, prices of %s.",
-		humanize.Comma(r.Setup.Calls), report.Printable(r.Setup.Region), report.Printable(r.Setup.Arch), r.prices.book.Currency, r.prices.book.Date)
+		humanize.Comma(r.Setup.Calls), quoteUnprintable(r.Setup.Region), quoteUnprintable(r.Setup.Arch), r.prices.book.Currency, r.prices.book.Date)
 }
 
 const notBoxed = "NOT IN A BOX: nothing limited CPU and memory or measured them; memory sizes are only priced"
@@ -78,7 +78,7 @@ func (r *results) notes() []string {
 			"the best buy is the fastest size that costs at most %.0f%% more than the cheapest.", 100*kneeGain, 100*sameBill),
 	}
 	for _, why := range r.prices.unpriced {
-		notes = append(notes, "There are rows without costs: "+report.Printable(why)+".")
+		notes = append(notes, "There are rows without costs: "+quoteUnprintable(why)+".")
 	}
 	if slices.Contains(r.modes(), "product") {
 		notes = append(notes, "The mode product is the scan as the product does it: it reads and hashes less than the others, which hash all files whole.")
@@ -96,13 +96,13 @@ func (r *results) notes() []string {
 
 func (r *results) machine() string {
 	m := r.Machine
-	text := fmt.Sprintf("Measured %s on %s, %s, %s, %s", r.Started.UTC().Format("2006-01-02 15:04 UTC"), report.Printable(m.CPU),
-		report.Count(int64(m.Cores), "core", "cores"), humanize.IBytes(uint64(max(m.MemoryMB, 0))<<20), report.Printable(m.Kernel))
+	text := fmt.Sprintf("Measured %s on %s, %s, %s, %s", r.Started.UTC().Format("2006-01-02 15:04 UTC"), quoteUnprintable(m.CPU),
+		report.Count(int64(m.Cores), "core", "cores"), humanize.IBytes(uint64(max(m.MemoryMB, 0))<<20), quoteUnprintable(m.Kernel))
 	if m.Cgroup != "" {
-		text += ", cgroup " + report.Printable(m.Cgroup)
+		text += ", cgroup " + quoteUnprintable(m.Cgroup)
 	}
 	if r.Version != "" {
-		text += ", by " + report.Printable(r.Version)
+		text += ", by " + quoteUnprintable(r.Version)
 	}
 	text += "."
 	if m.GOARCH == "amd64" && r.Setup.Arch == "arm64" || m.GOARCH == "arm64" && r.Setup.Arch == "x86_64" {

@@ -10,8 +10,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/guptarohit/asciigraph"
-
-	"efsdedupe/dedupe/report"
 )
 
 // mark is how the line of a mode looks in a plot.
@@ -51,7 +49,7 @@ func writePlot(b io.Writer, w *workload, modes []string, s style) {
 		lines = append(lines, line)
 		marks = append(marks, asciigraph.CreateCharSet(k.symbol))
 		colours = append(colours, k.colour)
-		legend = append(legend, paint(k.colour, k.symbol)+" "+report.Printable(m.name))
+		legend = append(legend, paint(k.colour, k.symbol)+" "+quoteUnprintable(m.name))
 	}
 	if len(lines) == 0 {
 		return
@@ -59,7 +57,7 @@ func writePlot(b io.Writer, w *workload, modes []string, s style) {
 	slices.Reverse(lines) // what is drawn last is on top
 	slices.Reverse(marks)
 	slices.Reverse(colours)
-	fmt.Fprintf(b, "%s  p50 of the billed time in ms against memory in MB, both logarithmic\n", s.Strong(report.Printable(w.name)))
+	fmt.Fprintf(b, "%s  p50 of the billed time in ms against memory in MB, both logarithmic\n", s.Strong(quoteUnprintable(w.name)))
 	fmt.Fprintln(b, asciigraph.PlotMany(lines,
 		asciigraph.Height(11), asciigraph.Width(80),
 		asciigraph.SeriesChars(marks...), asciigraph.SeriesColors(colours...),

@@ -10,8 +10,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"efsdedupe/dedupe/cost"
-
-	"efsdedupe/dedupe/report"
 )
 
 // none stands in a table for what was not measured or can't be priced.
@@ -64,7 +62,7 @@ func (r *row) runCells() []string {
 	if t.cost != nil {
 		usd = commas(cost.Decimal(t.cost, 6))
 	}
-	return []string{report.Printable(r.Mode), humanize.Comma(r.MemoryMB), humanize.Comma(int64(t.calls)), usd, ms(t.median), ms(t.slowest)}
+	return []string{quoteUnprintable(r.Mode), humanize.Comma(r.MemoryMB), humanize.Comma(int64(t.calls)), usd, ms(t.median), ms(t.slowest)}
 }
 
 func unless0[N int64 | float64 | time.Duration](n N, print func(N) string) string {
@@ -141,14 +139,14 @@ func (w *workload) problems() []string {
 			}
 			why := string(c.Outcome)
 			if c.Error != "" {
-				why += ": " + report.Printable(c.Error)
+				why += ": " + quoteUnprintable(c.Error)
 			}
 			if count[why]++; count[why] == 1 {
 				reasons = append(reasons, why)
 			}
 		}
 		for _, why := range reasons {
-			lines = append(lines, fmt.Sprintf("%s at %s, %d of %d calls: %s", report.Printable(r.Mode), size(r.MemoryMB), count[why], len(r.Calls), why))
+			lines = append(lines, fmt.Sprintf("%s at %s, %d of %d calls: %s", quoteUnprintable(r.Mode), size(r.MemoryMB), count[why], len(r.Calls), why))
 		}
 	}
 	return lines
@@ -159,7 +157,7 @@ func (w *workload) verdict() [][]string {
 	var lines [][]string
 	for _, m := range w.modes {
 		sound := slices.DeleteFunc(slices.Clone(m.rows), func(r *row) bool { return !r.sound() })
-		cells := []string{report.Printable(m.name), none, none, none}
+		cells := []string{quoteUnprintable(m.name), none, none, none}
 		if r := m.cheapest; r != nil {
 			cells[1] = fmt.Sprintf("%s, %s USD/1M", size(r.MemoryMB), money(r.bill.million, true))
 		}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 	"unicode/utf8"
 
 	"efsdedupe/dedupe/report"
@@ -26,7 +28,7 @@ func writeText(b io.Writer, r *results, s style) error {
 	}
 	fmt.Fprintf(b, "%s\n\n", s.Faint(r.costs()))
 	for _, w := range r.workloads {
-		fmt.Fprintf(b, "%s  %s\n", s.Strong(report.Printable(w.name)), s.Faint(w.about(r.Setup)))
+		fmt.Fprintf(b, "%s  %s\n", s.Strong(quoteUnprintable(w.name)), s.Faint(w.about(r.Setup)))
 		if err := writeTable(b, &w, s); err != nil {
 			return err
 		}
@@ -58,7 +60,7 @@ func writeText(b io.Writer, r *results, s style) error {
 func writeTable(b io.Writer, w *workload, s style) error {
 	width := len("mode")
 	for _, m := range w.modes {
-		width = max(width, utf8.RuneCountInString(report.Printable(m.name)))
+		width = max(width, utf8.RuneCountInString(quoteUnprintable(m.name)))
 	}
 	var text bytes.Buffer
 	table := tabwriter.NewWriter(&text, 0, 0, 1, ' ', tabwriter.AlignRight)
@@ -71,7 +73,7 @@ func writeTable(b io.Writer, w *workload, s style) error {
 	paint := []func(a ...any) string{s.Faint, s.Faint}
 	for _, m := range w.modes {
 		for i, r := range m.rows {
-			first := report.Printable(m.name)
+			first := quoteUnprintable(m.name)
 			if i > 0 {
 				first = ""
 			}
@@ -115,7 +117,7 @@ func writeRuns(b io.Writer, w *workload) error {
 
 // writeVerdict writes a line for each mode, and the penalty of processes.
 func writeVerdict(b io.Writer, w *workload, s style) error {
-	fmt.Fprintln(b, s.Strong(report.Printable(w.name)))
+	fmt.Fprintln(b, s.Strong(quoteUnprintable(w.name)))
 	table := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "  mode\tcheapest\tfastest\tknee")
 	for _, cells := range w.verdict() {
@@ -151,4 +153,13 @@ func wrap(text string, width int, indent string) string {
 		room -= n
 	}
 	return b.String()
+}
+
+// quoteUnprintable returns text as it is, or quoted if it holds what does not print or
+// what a terminal might obey. Unlike report.Printable, it leaves quotes in a sentence.
+func quoteUnprintable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(text) {
+		return strconv.Quote(text)
+	}
+	return text
 }
