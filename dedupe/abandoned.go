@@ -74,7 +74,7 @@ func (a *Abandoned) await(ctx context.Context, atOnce func() int, run func()) (f
 func one() int { return 1 }
 
 // OpenWithin opens a directory inside Within, by a path that cannot leave it. Its error is
-// that of ctx if the file system does not answer before ctx ends, and wraps
+// the cause that ended ctx if the file system does not answer before ctx ends, and wraps
 // os.ErrDeadlineExceeded if too many calls hung before.
 func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) {
 	a := e.Abandoned
@@ -91,7 +91,7 @@ func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) 
 	})
 	switch {
 	case !finished: // the garbage collector closes what is opened now
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, &Problem{Op: "open", Path: path, Err: err}
 	}
