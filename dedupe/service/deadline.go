@@ -25,12 +25,12 @@ type progress struct {
 	done  int64 // files that were read, or need not be
 }
 
-// add adds a step. Only the first of a stage of reading has files.
+// add adds a step.
 func (p *progress) add(e dedupe.Event) {
 	switch {
 	case e.Stage == dedupe.StageWalk:
 		p.found += e.Files
-	case e.Files == 0:
+	case e.Work != (dedupe.Work{}):
 		p.done++
 	}
 }
