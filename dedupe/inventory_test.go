@@ -52,8 +52,6 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func first(copies []Copy, _, _ int64) []Copy { return copies }
-
 // classesOf splits copies, which are sorted by size.
 func classesOf(copies []Copy) (classes [][]Copy) {
 	for len(copies) > 0 {
