@@ -75,7 +75,7 @@ func (a *Abandoned) await(ctx context.Context, atOnce func() int, run func()) (f
 func one() int { return 1 }
 
 // OpenWithin opens a directory inside Within, by a path that cannot leave it. If the file
-// system does not answer before ctx ends, it returns the error of ctx. If too many
+// system does not answer before ctx ends, it returns the cause that ended ctx. If too many
 // earlier calls hang, its error wraps os.ErrDeadlineExceeded.
 func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) {
 	a := e.Abandoned
@@ -92,7 +92,7 @@ func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) 
 	})
 	switch {
 	case !finished: // the garbage collector closes the file if it opens later
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, &Problem{Op: "open", Path: path, Err: err}
 	}

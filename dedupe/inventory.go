@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"cmp"
+	"context"
 	"iter"
 	"slices"
 	"strings"
@@ -41,13 +42,14 @@ func (v *Inventory) All() iter.Seq[File] {
 // inodes have. The largest come first. The first call forgets all other files, so that
 // they take no memory while copies are read. Every call yields the same pointers.
 func (v *Inventory) Copies() iter.Seq[*Copy] {
-	v.makeCopies(0)
+	v.makeCopies(context.Background(), 0)
 	return slices.Values(v.copies)
 }
 
 // makeCopies turns the table into copies and empties it. It returns false if that, or a
-// scan of the copies, would take more than room bytes. A room of 0 means no limit.
-func (v *Inventory) makeCopies(room int64) bool {
+// scan of the copies, would take more than room bytes. A room of 0 means no limit. Once ctx
+// has ended, nobody will read the copies: it counts the bytes, and makes none.
+func (v *Inventory) makeCopies(ctx context.Context, room int64) bool {
 	if v.copies != nil {
 		return true
 	}
@@ -59,6 +61,10 @@ func (v *Inventory) makeCopies(room int64) bool {
 	bytes, largest := v.table.countable(files)
 	files = slices.DeleteFunc(files, func(f sized) bool { return f.size > largest })
 	files, inodes := v.table.dropUnique(files)
+	if ctx.Err() != nil && inodes > 0 {
+		v.Interrupted = true
+		files, inodes = nil, 0
+	}
 	if room > 0 && v.table.copyBytes(files) > room {
 		return false
 	}

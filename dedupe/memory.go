@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"runtime/debug"
@@ -52,9 +53,9 @@ func (e *Engine) roomForFiles() int64 {
 
 // roomForGroups makes the copies of an inventory, and returns how many bytes remain for
 // groups. If the copies do not fit, fits is false.
-func (e *Engine) roomForGroups(v *Inventory) (bytes int64, fits bool) {
+func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, fits bool) {
 	room := e.roomForFiles()
-	if !v.makeCopies(room) {
+	if !v.makeCopies(ctx, room) {
 		return 0, false
 	}
 	if room == 0 {

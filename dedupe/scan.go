@@ -35,7 +35,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	room, fits := eng.roomForGroups(&found)
+	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
 	}
@@ -93,7 +93,7 @@ func reasonOf(ctx context.Context, r *Report) string {
 	switch {
 	case r.Complete:
 		return ""
-	case r.Interrupted && errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case r.Interrupted && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return ReasonDeadline
 	case r.Interrupted:
 		return ReasonInterrupted

@@ -613,3 +613,43 @@ func TestNamesElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadlineInWalk checks that a scan whose time ends while it walks tells what it found,
+// and does not begin to read: also where the copies would take more memory than there is.
+func TestDeadlineInWalk(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const files = 10_000
+	var paths []string
+	for i := range files {
+		paths = append(paths, fmt.Sprintf("%d/%0200d", i%10, i))
+	}
+	write(t, []byte("same"), paths...)
+	if err := os.Link(paths[0], "link"); err != nil {
+		t.Fatal(err)
+	}
+	scan := func(ctx context.Context, observe func(Event)) (Report, error) {
+		o := options{Roots: []string{"."}, Mode: Goroutines, Workers: 4, Observe: observe}
+		eng := o.engine()
+		eng.Memory = programMemory + 4*bufferMemory + 13<<19
+		return Scan(ctx, o.selection(), eng)
+	}
+	if _, err := scan(t.Context(), nil); !errors.Is(err, ErrTooManyFiles) {
+		t.Errorf("with enough time: %v", err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	found := int64(0)
+	r, err := scan(ctx, func(e Event) {
+		if e.Stage != StageWalk && e != (Event{Stage: e.Stage}) {
+			t.Errorf("has something to read: %+v", e)
+		}
+		if found += e.Files; found == files+1 {
+			cancel(context.DeadlineExceeded)
+		}
+	})
+	if err != nil || r.Complete || r.Reason != ReasonDeadline || len(r.Groups) != 0 || r.Stats.Opens != 0 {
+		t.Fatalf("%v, complete %v, %q, %d groups, %+v", err, r.Complete, r.Reason, len(r.Groups), r.Stats)
+	}
+	if r.Stats.Files != files+1 || r.Stats.Bytes != files*4 {
+		t.Errorf("%d files of %d bytes", r.Stats.Files, r.Stats.Bytes)
+	}
+}

@@ -6,12 +6,18 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-lambda-go/events"
 
 	"efsdedupe/fixtures"
 	"efsdedupe/fixtures/lambda/box"
@@ -30,13 +36,13 @@ func TestMain(m *testing.M) {
 }
 
 // startBox starts a bootstrap that serves root in a function of some memory.
-func startBox(t *testing.T, memoryMB int64, root string, env ...string) *runtimeapi.Function {
+func startBox(t *testing.T, memoryMB int64, root string, env ...string) (*runtimeapi.Function, *box.Box) {
 	t.Helper()
 	if err := box.Available(); err != nil {
 		t.Skip(err)
 	}
 	path := bootstrap(t)
-	group := fmt.Sprint("dedupe-test-", os.Getpid())
+	group := fmt.Sprintf("dedupe-test-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")) // boxes of other tests run beside it
 	b, err := box.New(group, box.Options{MemoryMB: memoryMB, Tmp: t.TempDir(), Visible: []string{root, filepath.Dir(path)}})
 	if err != nil {
 		t.Fatal(err)
@@ -59,25 +65,79 @@ func startBox(t *testing.T, memoryMB int64, root string, env ...string) *runtime
 		t.Fatal(err)
 	}
 	t.Cleanup(f.Close)
-	return f
+	return f, b
 }
 
-// TestBoxWarm calls the smallest function 1,500 times. The kernel must not kill it for
-// its memory.
+// TestBoxWarm calls the smallest function many times, in both modes. The kernel must not
+// kill it for its memory. With processes a call takes three times as long, because each
+// starts its workers, so there are fewer of them.
 func TestBoxWarm(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	if _, err := fixtures.Make(t.Context(), root, fixtures.Spec{Layout: fixtures.Tree, Files: 30, Size: 4 << 10, Seed: 1}); err != nil {
 		t.Fatal(err)
 	}
-	f := startBox(t, 128, root)
-	event := readEvent(t, "http-api-scan.json")
-	for i := range 1500 {
-		r, err := f.Invoke(t.Context(), event, 30*time.Second)
+	for mode, calls := range map[string]int{"goroutines": 1500, "processes": 300} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			f, b := startBox(t, 128, root)
+			watch := b.Watch()
+			event := scanEvent(t, mode)
+			for i := range calls {
+				r, err := f.Invoke(t.Context(), event, 30*time.Second)
+				if err != nil || r.ErrorType != "" {
+					t.Fatalf("call %d: %v %s %s", i+1, err, r.ErrorType, r.ErrorMessage)
+				}
+				if i > 0 && r.Init != 0 {
+					t.Fatalf("call %d found no warm environment", i+1)
+				}
+			}
+			peak, err := watch.Stop()
+			t.Logf("the peak of %d calls was %d MiB (%v)", calls, peak>>20, err)
+		})
+	}
+}
+
+// TestBoxDeadline scans more files than a small function can in time. It must answer
+// before API Gateway gives up, cold and warm.
+func TestBoxDeadline(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	makeMillion(t, root)
+	f, _ := startBox(t, 512, root)
+	for range 2 {
+		r, err := f.Invoke(t.Context(), scanEvent(t, "goroutines"), 29*time.Second)
 		if err != nil || r.ErrorType != "" {
-			t.Fatalf("call %d: %v %s %s", i+1, err, r.ErrorType, r.ErrorMessage)
+			t.Fatalf("%v %s %s", err, r.ErrorType, r.ErrorMessage)
 		}
-		if i > 0 && r.Init != 0 {
-			t.Fatalf("call %d found no warm environment", i+1)
+		var response events.APIGatewayV2HTTPResponse
+		var report struct {
+			Complete bool
+			Reason   string
+		}
+		if err := errors.Join(json.Unmarshal(r.Body, &response), json.Unmarshal([]byte(response.Body), &report)); err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode != 200 || report.Complete || report.Reason != "deadline" {
+			t.Errorf("%d %.1000s", response.StatusCode, response.Body)
+		}
+		t.Logf("answered %d bytes after %v", len(r.Body), r.Duration)
+	}
+}
+
+// scanEvent is the event of a scan in a mode.
+func scanEvent(t *testing.T, mode string) []byte {
+	return bytes.ReplaceAll(readEvent(t, "http-api-scan.json"), []byte("goroutines"), []byte(mode))
+}
+
+// makeMillion creates a directory with a million files of four bytes, of ten thousand
+// contents.
+func makeMillion(t *testing.T, root string) {
+	t.Helper()
+	if err := os.Mkdir(root, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1_000_000 {
+		if err := os.WriteFile(filepath.Join(root, fmt.Sprint(i)), fmt.Appendf(nil, "%04d", i%10_000), 0o666); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

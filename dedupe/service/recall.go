@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
@@ -33,10 +34,14 @@ func (s *service) recall(sel dedupe.Selection, eng *dedupe.Engine) (remember fun
 	}
 }
 
-// withFlushTime gives the index half of the time between the deadlines of scan and
-// request to save what was read, even if the caller has hung up.
+// withFlushTime gives the index half of the time between the end of the scan, or the
+// latest time for it, and the deadline of the request. In that time it saves what was
+// read, even if the caller has hung up.
 func withFlushTime(request, scan context.Context) (context.Context, context.CancelFunc) {
 	over, _ := scan.Deadline()
+	if scan.Err() != nil {
+		over = time.Now()
+	}
 	deadline, _ := request.Deadline()
 	return context.WithDeadline(context.WithoutCancel(request), over.Add(deadline.Sub(over)/2))
 }

@@ -60,7 +60,9 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	ctx, cancel := withAnswerTime(r.Context())
+	var reads cost.Reads
+	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
+	ctx, cancel := s.endInTime(r.Context(), &eng)
 	defer cancel()
 	within, tenant, err := s.within(ctx)
 	if err != nil {
@@ -72,8 +74,6 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	eng.Alone, leave = s.running.enter()
 	defer leave()
 
-	var reads cost.Reads
-	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
 	remember := s.recall(sel, &eng)
 	ctx, refused := s.limitReads(ctx, &eng)
 	found, err := dedupe.Scan(ctx, sel, eng)
@@ -169,13 +169,6 @@ func (a *attendance) enter() (alone func() bool, leave func()) {
 		a.present--
 	}
 	return alone, leave
-}
-
-// withAnswerTime ends a scan early enough to write the answer before the deadline.
-func withAnswerTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, _ := ctx.Deadline()
-	left := time.Until(deadline)
-	return context.WithDeadline(ctx, deadline.Add(-min(answerTime, left/2)))
 }
 
 // refusal turns an engine error into a problem for the caller. A missing path, a path

@@ -9,6 +9,7 @@
 //	service.go     configuration, routes, and what all routes share
 //	admission.go   which scans may run, and how long others wait
 //	scans.go       POST /v1/scans
+//	deadline.go    when a scan must end for its answer to be in time
 //	projections.go POST /v1/projections
 //	openapi.go     GET /v1/openapi.json
 //	request.go     bodies of requests
@@ -51,7 +52,7 @@ type Config struct {
 	Root        string // the directory to serve
 	TenantClaim string // the claim that names the caller's folder in Root; empty: callers share Root
 
-	MemoryMB    int64            // memory of the function, for the bill; 0: as much as a scan needs
+	MemoryMB    int64            // memory of the function, for the bill and for its share of a core; 0: as much as a scan needs, and a core
 	MaxWorkers  int              // per scan; 0: 200
 	MaxFiles    int64            // per scan; 0: a million
 	ScanMemory  int64            // bytes that a scan may use; 0: any number
@@ -80,9 +81,6 @@ const (
 
 	// defaultMaxWorkers is the bound that openapi.json has.
 	defaultMaxWorkers = 200
-
-	// answerTime is reserved for ending a scan and writing the answer.
-	answerTime = time.Second
 
 	// maxAnswer limits a scan's answer as a string inside the answer to an event, of which
 	// Lambda accepts 6 MiB. The rest is for its headers, and for base64 of a gzip body:
