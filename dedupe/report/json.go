@@ -232,7 +232,18 @@ func CPUMilliseconds(s dedupe.Stats) *float64 {
 	return &ms
 }
 
-func duration(ms float64) time.Duration { return time.Duration(math.Round(ms * 1e6)) }
+// duration rounds to nanoseconds, but away from zero where that would hide that a number
+// is beyond a limit in whole milliseconds.
+func duration(ms float64) time.Duration {
+	d := time.Duration(math.Round(ms * 1e6))
+	switch exact := float64(d) / 1e6; {
+	case ms > 0 && exact < ms:
+		d++
+	case ms < 0 && exact > ms:
+		d--
+	}
+	return d
+}
 
 func problemOf(p *dedupe.Problem) problemJSON {
 	return problemJSON{pathOf(p.Path), p.Op, p.Err.Error()}

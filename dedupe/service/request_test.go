@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,8 +211,8 @@ func TestHealthHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{}
 		hung := make(chan struct{})
-		calls := 0
-		s.probe.DoChan("", func() (any, error) { calls++; <-hung; return nil, nil })
+		var calls atomic.Int64
+		s.probe.DoChan("", func() (any, error) { calls.Add(1); <-hung; return nil, nil })
 		for range 3 {
 			start := time.Now()
 			err := s.health(httptest.NewRecorder(), httptest.NewRequest("GET", "/v1/healthz", nil))
@@ -221,8 +222,8 @@ func TestHealthHangs(t *testing.T) {
 			}
 		}
 		close(hung)
-		if calls != 1 {
-			t.Errorf("%d calls", calls)
+		if calls.Load() != 1 {
+			t.Errorf("%d calls", calls.Load())
 		}
 	})
 }
