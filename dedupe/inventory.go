@@ -65,7 +65,7 @@ func (v *Inventory) makeCopies(ctx context.Context, room int64) bool {
 		v.Interrupted = true
 		files, inodes = nil, 0
 	}
-	if room > 0 && v.table.copyBytes(files) > room {
+	if room > 0 && v.table.bytes()+v.table.copyBytes(files) > room {
 		return false
 	}
 	v.Bytes = bytes
@@ -133,10 +133,10 @@ func (t *table) bytes() int64 {
 		int64(len(t.names))*namesAtOnce + int64(len(t.directories))*int64(unsafe.Sizeof(directoryRecord{})) + t.pathBytes
 }
 
-// copyBytes returns how much memory it takes at most to make copies of the files. The
-// table shrinks meanwhile.
+// copyBytes returns how much memory it takes to make copies of the files, besides the
+// table.
 func (t *table) copyBytes(files []sized) int64 {
-	const each = int64(unsafe.Sizeof(sized{})+2*unsafe.Sizeof(&Copy{})) + copyMemory
+	const each = int64(unsafe.Sizeof(sized{})+unsafe.Sizeof(&Copy{})) + copyMemory
 	bytes := int64(len(files)) * each
 	for _, f := range files {
 		r := t.at(f.at)
@@ -240,46 +240,23 @@ func (t *table) sort(files []sized) {
 }
 
 // copies turns sorted files, which are names of the given number of inodes, into copies.
-// It goes through the table in order and frees it on the way.
+// They and their paths lie in memory in the order in which they will be read.
 func (t *table) copies(files []sized, inodes int) []*Copy {
-	made := make([]*Copy, t.files)
-	wanted := new(Copy)
-	for _, f := range files {
-		made[f.at] = wanted
-	}
-	var paths paths
-	for k := range t.records {
-		begin := k * recordsAtOnce
-		places := made[begin:min(begin+recordsAtOnce, t.files)]
-		room := make([]Copy, len(places)-count(places, nil))
-		for i := range places {
-			if places[i] != nil {
-				places[i], room = &room[0], room[1:]
-				places[i].File = t.file(uint32(begin+i), &paths)
-			}
-		}
-		t.records[k] = nil
-	}
+	room := make([]Copy, inodes)
 	copies := make([]*Copy, 0, inodes)
-	for _, f := range files {
-		c := made[f.at]
-		if last := len(copies) - 1; last >= 0 && copies[last].Size == c.Size && copies[last].inode() == c.inode() {
-			copies[last].OtherPaths = append(copies[last].OtherPaths, c.Path)
+	var paths paths
+	for i, f := range files {
+		file := t.file(f.at, &paths)
+		if i > 0 && t.isSame(f, files[i-1]) {
+			last := copies[len(copies)-1]
+			last.OtherPaths = append(last.OtherPaths, file.Path)
 			continue
 		}
+		c := &room[len(copies)]
+		c.File = file
 		copies = append(copies, c)
 	}
 	return copies
-}
-
-// count returns how many elements of all equal one.
-func count[T comparable](all []T, one T) (n int) {
-	for _, other := range all {
-		if other == one {
-			n++
-		}
-	}
-	return n
 }
 
 // dropUnique keeps the files of each size that at least two inodes have, and counts those
