@@ -141,8 +141,7 @@ func (c *scan) run(ctx context.Context) error {
 	c.adviseGlobs()
 	c.eng.Ignore = append(out.Own, cli.RegularFiles(c.Out, c.Err)...)
 
-	c.eng.Memory = memory.Limit(os.Getenv)
-	memory.Respect(c.eng.Memory, os.Getenv)
+	c.eng.Memory = memory.Respect(os.Getenv)
 	collectLater()
 	var reads cost.Reads
 	bar := newProgress(c.Err, c.quiet)

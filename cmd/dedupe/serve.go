@@ -65,9 +65,7 @@ func (c *serve) run(ctx context.Context) error {
 		defer x.Store.Close()
 		c.config.Index = x
 	}
-	limit := memory.Limit(os.Getenv)
-	memory.Respect(limit, os.Getenv)
-	c.config.ScanMemory = limit / int64(max(c.config.MaxScans, 1))
+	c.config.ScanMemory = memory.Respect(os.Getenv) / int64(max(c.config.MaxScans, 1))
 	handler, err := service.New(c.config)
 	if err != nil {
 		return err

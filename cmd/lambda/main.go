@@ -49,8 +49,7 @@ func run(getenv func(string) string, metrics, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	config.ScanMemory = memory.Limit(getenv) // the function answers one call at a time
-	memory.Respect(config.ScanMemory, getenv)
+	config.ScanMemory = memory.Respect(getenv) // the function answers one call at a time
 	config.Log, config.Metrics = log, metrics
 	handler, err := service.New(config)
 	if err != nil {

@@ -71,7 +71,7 @@ func TestCgroupLimit(t *testing.T) {
 
 func TestLimitOfLambda(t *testing.T) {
 	env := map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}
-	if got := Limit(func(name string) string { return env[name] }); got <= 0 || got > 128<<20 {
+	if got := limitOf(func(name string) string { return env[name] }); got <= 0 || got > 128<<20 {
 		t.Errorf("limit of %d bytes in a function of 128 MB", got)
 	}
 }

@@ -12,10 +12,22 @@ import (
 	"strconv"
 )
 
-// Limit returns how many bytes this process and its children may use, or 0 if there is
+// Respect returns how many bytes this process and its children may use, or 0 if there is
 // no limit. It is the least of GOMEMLIMIT, the memory of the Lambda function in
 // AWS_LAMBDA_FUNCTION_MEMORY_SIZE (MiB), and the limits of the process's cgroups.
-func Limit(getenv func(string) string) int64 {
+//
+// It makes the garbage collector keep the Go heap below the limit, unless GOMEMLIMIT is
+// set. It leaves an eighth for what the collector does not manage: the program itself,
+// threads and the kernel.
+func Respect(getenv func(string) string) int64 {
+	limit := limitOf(getenv)
+	if limit > 0 && getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit - limit/8)
+	}
+	return limit
+}
+
+func limitOf(getenv func(string) string) int64 {
 	least := int64(math.MaxInt64)
 	if mb, err := strconv.ParseInt(getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 32); err == nil && mb > 0 {
 		least = mb << 20
@@ -30,13 +42,4 @@ func Limit(getenv func(string) string) int64 {
 		return 0
 	}
 	return least
-}
-
-// Respect makes the garbage collector keep the Go heap below a limit from [Limit], unless
-// GOMEMLIMIT is set. It leaves an eighth for what the collector does not manage: the
-// program itself, threads and the kernel.
-func Respect(limit int64, getenv func(string) string) {
-	if limit > 0 && getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit - limit/8)
-	}
 }
