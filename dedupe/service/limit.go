@@ -11,15 +11,18 @@ import (
 // limitReads makes a scan refuse to read more than MaxBytes. It adds up what the scan
 // may read when the walk is over and the index was asked, so a refused scan has read
 // nothing. Call it after recall. Run the scan with the context; refused then returns
-// the problem for the caller, or nil.
+// the problem for the caller, or nil. Without MaxBytes it leaves the scan alone.
 func (s *service) limitReads(ctx context.Context, eng *dedupe.Engine) (limited context.Context, refused func() error) {
+	if s.MaxBytes == 0 {
+		return ctx, func() error { return nil }
+	}
 	limited, cancel := context.WithCancelCause(ctx)
 	recall := eng.Recall
 	eng.Recall = func(ctx context.Context, found *dedupe.Inventory) {
 		if recall != nil {
 			recall(ctx, found)
 		}
-		if unread := unreadBytes(found); s.MaxBytes > 0 && unread > s.MaxBytes {
+		if unread := unreadBytes(found); unread > s.MaxBytes {
 			cancel(refuse(http.StatusUnprocessableEntity,
 				"the scan would read up to %d bytes and the limit is %d: choose a smaller directory, or filters", unread, s.MaxBytes))
 		}

@@ -25,7 +25,7 @@ func decode(r *http.Request, into any) error {
 		return err
 	}
 	if err = checkValues(body); err == nil {
-		err = json.Unmarshal(body, into, json.RejectUnknownMembers(true), json.WithUnmarshalers(wholeNumbers))
+		err = json.Unmarshal(body, into, json.RejectUnknownMembers(true), json.WithUnmarshalers(wholeNumbers()))
 	}
 	if err != nil {
 		return refuse(http.StatusBadRequest, "the body is not the JSON object that /v1/openapi.json describes: %s", explain(err))
@@ -76,7 +76,9 @@ func checkValues(body []byte) error {
 }
 
 // wholeNumbers reads 64.0 and 6.4e1 as 64, which they are in JSON Schema.
-var wholeNumbers = json.JoinUnmarshalers(json.UnmarshalFromFunc(readWhole[int]), json.UnmarshalFromFunc(readWhole[int64]))
+func wholeNumbers() *json.Unmarshalers {
+	return json.JoinUnmarshalers(json.UnmarshalFromFunc(readWhole[int]), json.UnmarshalFromFunc(readWhole[int64]))
+}
 
 func readWhole[N int | int64](d *jsontext.Decoder, n *N) error {
 	value, err := d.ReadValue()
