@@ -29,6 +29,7 @@
 //	countable.go        the bytes of all files, each inode once
 //	maybeduplicated.go  keys added more than once
 //	read.go             copies → signed copies
+//	memory.go           what fits in a memory limit
 //	schedule.go         which worker reads which files together
 //	join.go             signed copies → classes and groups
 //	hasher.go           one file → its digest, and proof that it did not change

@@ -136,7 +136,7 @@ func (t *table) bytes() int64 {
 // copyBytes returns how much memory it takes to make copies of the files, besides the
 // table.
 func (t *table) copyBytes(files []sized) int64 {
-	const each = int64(unsafe.Sizeof(sized{})+unsafe.Sizeof(&Copy{})) + copyMemory
+	const each = copyMemory + int64(unsafe.Sizeof(sized{})+unsafe.Sizeof(&Copy{}))
 	bytes := int64(len(files)) * each
 	for _, f := range files {
 		r := t.at(f.at)

@@ -3,22 +3,24 @@ package dedupe
 import (
 	"context"
 	"fmt"
+	"math"
 	"os/exec"
 	"runtime/debug"
 	"strconv"
 	"unsafe"
 )
 
-// A scan with a memory limit plans ahead with these figures: measured, then rounded up.
+// A scan with a memory limit plans ahead with these figures, in bytes. Those that are
+// plain numbers were measured, then rounded up. None includes paths.
 const (
-	programMemory = 20 << 20                 // of this process: code, heap of the program, threads
-	processMemory = 12 << 20                 // of a worker process, buffers included
-	bufferMemory  = (1 + mostTogether) << 17 // of a worker in this process that reads large files
-	copyMemory    = 120                      // of a copy, beside its paths
-	knownMemory   = 48 + 3*8                 // of what is known of a copy, and of it in lists
-	indexMemory   = 120                      // of a copy, in an index
-	groupMemory   = 112                      // of a group, beside its files
-	fileMemory    = 88                       // of a file in a group, beside its path
+	programMemory = 20 << 20                        // this process: code, heap of the program, threads
+	processMemory = 12 << 20                        // a worker process, buffers included
+	bufferMemory  = (1 + mostTogether) * bufferSize // a worker in this process that reads large files
+	copyMemory    = int64(unsafe.Sizeof(Copy{}))
+	knownMemory   = int64(unsafe.Sizeof(Known{}) + 3*unsafe.Sizeof(&Copy{})) // what is known of a copy, and the copy in three lists
+	indexMemory   = 120                                                      // a copy in an index
+	groupMemory   = 112                                                      // a group without its files
+	fileMemory    = int64(unsafe.Sizeof(File{}))
 )
 
 // memory returns how much a group takes. Copies are not freed before the last group is made.
@@ -59,9 +61,9 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 		return 0, false
 	}
 	if room == 0 {
-		return 0, true
+		return math.MaxInt64, true
 	}
-	each := int64(copyMemory + knownMemory)
+	each := copyMemory + knownMemory
 	if e.Recall != nil {
 		each += indexMemory
 	}

@@ -39,10 +39,8 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
 	}
-	var used pool.Usage
-	own := eng.Hasher == nil
 	stop := func() pool.Usage { return pool.Usage{} }
-	if own {
+	if eng.Hasher == nil {
 		eng.Hasher, stop = eng.start(len(found.copies))
 	}
 	if recalled := found; eng.Recall != nil && !eng.Abandoned.await(ctx, one, func() { eng.Recall(ctx, &recalled) }) {
@@ -58,7 +56,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
 	for class := range Join(StageWhole, sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)) {
 		g := groupOf(slices.Collect(class))
-		if room -= g.memory(); room < 0 && eng.Memory > 0 {
+		if room -= g.memory(); room < 0 {
 			stop()
 			return Report{}, eng.outOfMemory(found.Files)
 		}
@@ -72,7 +70,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	r.Reason = reasonOf(ctx, &r)
 
 	r.Stats.PeakMemory = memory.Peak(os.Getpid(), eng.Mode != Processes)
-	used = stop()
+	used := stop()
 	r.Stats.CPU = used.CPU + cpuTime() - cpu
 	r.Stats.PeakMemory += used.PeakMemory
 	r.Stats.WorkerProcesses = used.Started
