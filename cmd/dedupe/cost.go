@@ -60,9 +60,9 @@ func costCommand(s cli.Std) *cobra.Command {
 		Use:   "cost [flags]",
 		Short: "Project what a month of calls costs",
 		Long: `Project what a month of calls costs: Lambda, API Gateway, and what EFS charges
-for reading and storing. Give the figures of a call by hand, or take those that
-a scan measured (--report); other flags then replace what they name. Several
-reports are compared side by side.
+for reading and storing. Give the figures of a call by hand, or take them from
+a report (--report) and change some with other flags. Several reports are
+compared side by side.
 
 EFS meters a file as reads of at most 1 MiB, each at least 32 KiB, and three
 metadata operations of 4 KiB for each open: look up, open and close.

@@ -118,8 +118,7 @@ func (b *measuring) clean(t *testing.T, group string, pids []int) {
 	})
 }
 
-// TestRunKilled checks that whatever of an experiment is killed, nothing of it
-// is left.
+// TestRunKilled kills one part of an experiment after the other. Nothing may be left.
 func TestRunKilled(t *testing.T) {
 	needBoxes(t)
 	victims := map[string]func(b *measuring){
@@ -144,8 +143,8 @@ func TestRunKilled(t *testing.T) {
 	}
 }
 
-// TestRunKilledAtOnce checks that what is left when all processes are killed at
-// once goes when the next experiment begins.
+// TestRunKilledAtOnce kills all processes at once. The next experiment must remove what
+// they leave.
 func TestRunKilledAtOnce(t *testing.T) {
 	needBoxes(t)
 	b := startRun(t)
@@ -161,8 +160,7 @@ func TestRunKilledAtOnce(t *testing.T) {
 	b.clean(t, group, pids)
 }
 
-// TestRunSurvives checks that what is killed in a box is a call that failed,
-// and the experiment goes on.
+// TestRunSurvives kills a process in a box. That call fails, and the experiment goes on.
 func TestRunSurvives(t *testing.T) {
 	needBoxes(t)
 	b := startRun(t)

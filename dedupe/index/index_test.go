@@ -68,6 +68,19 @@ func options(roots ...string) job {
 	return job{dedupe.Selection{Roots: roots}, dedupe.Engine{Mode: dedupe.Goroutines, Workers: 8}}
 }
 
+// inside confines a scan to a directory that paths cannot leave.
+func inside(t *testing.T, root string) job {
+	t.Helper()
+	dir, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	within := options(".")
+	within.Within = dir
+	return within
+}
+
 func timestampOf(t time.Time) dedupe.Timestamp {
 	return dedupe.Timestamp{Sec: t.Unix(), Nsec: int32(t.Nanosecond())}
 }
@@ -160,14 +173,7 @@ func TestScan(t *testing.T) {
 	same(t, x, options("a0", "below/b0", filepath.Join(link, "below", "b0")), 0, 2)
 
 	// Within a directory that paths cannot leave.
-	dir, err := os.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	within := options(".")
-	within.Within = dir
-	same(t, x, within, 0, 8)
+	same(t, x, inside(t, root), 0, 8)
 
 	// If one file changes, only that one is read.
 	write(t, random(5000), "a1")

@@ -192,13 +192,7 @@ func TestWithin(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 2, 0)
 
-	dir, err := os.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	within := options(".")
-	within.Within = dir
+	within := inside(t, root)
 	same(t, x, within, 0, 2)
 	if err := os.Rename(root, filepath.Join(top, "moved")); err != nil {
 		t.Fatal(err)

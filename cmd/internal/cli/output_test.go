@@ -55,8 +55,8 @@ func names(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestNamed is of file systems where no file is without a name: what was left behind is
-// removed, and what others use stays.
+// TestNamed covers file systems where every file needs a name. Files left behind are
+// removed; files in use stay.
 func TestNamed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "report")

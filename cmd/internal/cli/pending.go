@@ -12,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pending is a file that takes its place when it is whole. Until then it has no name, if
-// the file system allows that, so that nothing is left of it if the program is killed.
-// Elsewhere it has a temporary name and is locked: what a killed program left is not, and
-// the next one that writes there removes it.
+// pending is a file that takes its place once it is complete. Until then it has no name,
+// if the file system allows that, so a killed program leaves nothing behind. Elsewhere it
+// has a temporary name and a lock. If the program is killed, the lock is gone, and the
+// next program that writes there removes the file.
 //
-// Where only the file itself may be written, not its directory, its new content is
-// gathered elsewhere, and copied over the old one at the end.
+// If the user may write the file but not its directory, the new content is collected
+// elsewhere and copied over the old content at the end.
 type pending struct {
 	*os.File
 	name     string   // its temporary name; empty if it has none
-	existing *os.File // what it replaces; nil if there is nothing yet
-	copied   bool     // it is elsewhere, and to be copied
+	existing *os.File // the file it replaces; nil if there is none
+	copied   bool     // the content is elsewhere and must be copied
 	torn     bool     // copying failed: the old content is lost
 }
 
@@ -80,7 +80,7 @@ func (p *pending) commit(path string) error {
 	return errors.Join(err, p.discard())
 }
 
-// replaces reports whether the file that is to be replaced is the one at a path.
+// replaces reports whether the existing file is still the one at path.
 func (p *pending) replaces(path string) bool {
 	if p.existing == nil {
 		return false
@@ -121,8 +121,8 @@ func (p *pending) put(path string) error {
 	return err
 }
 
-// claim has create make a file with a temporary name beside a path, and locks it. It
-// removes those that were left behind.
+// claim calls create for a file with a temporary name next to path, and locks the file. It
+// removes files that killed programs left there.
 func (p *pending) claim(path string, create func(name string) (*os.File, error)) (*os.File, error) {
 	const most, longest = 100, 200 // names that are tried, bytes
 	base := filepath.Base(path)
@@ -144,7 +144,7 @@ func (p *pending) claim(path string, create func(name string) (*os.File, error))
 		case locked(f, name):
 			p.File, p.name = f, name
 		case f != p.File:
-			f.Close() // somebody took it for one that was left
+			f.Close() // another program took it for a file left behind
 		}
 	}
 	if p.name == "" {
@@ -182,7 +182,7 @@ func isAt(f *os.File, name string) bool {
 	return err == nil && err2 == nil && os.SameFile(mine, now)
 }
 
-// discard closes the file, and removes it if it has not taken its place.
+// discard closes the file, and removes it unless it has taken its place.
 func (p *pending) discard() error {
 	var errs []error
 	if p.name != "" {

@@ -51,7 +51,7 @@ func Run(m *testing.M, programs map[string]string, ready func(dir string)) int {
 
 // linkFlags returns the linker flags that the Makefile has for a program.
 func linkFlags(program string) string {
-	commands := program == "dedupe" || program == "experiment" // those that use package cli
+	commands := program == "dedupe" || program == "experiment" // they use package cli
 	if commands && runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64") {
 		return "-E start_dedupe"
 	}

@@ -1,5 +1,5 @@
-// Package docs checks what is written about the project: links, the size of the
-// README, and that every folder says what it is for. make lint runs it.
+// Package docs checks the documentation: links, the size of the README, and that every
+// folder has a README or a package comment. make lint runs it.
 package docs
 
 import (
