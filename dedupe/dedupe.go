@@ -44,7 +44,7 @@
 //	timestamp.go        times as file systems keep them
 //
 // Of this module the package imports only package pool, which knows nothing of files, and
-// packages memory and mount, which know nothing of scans.
+// packages limits and mount, which know nothing of scans.
 //
 // Paths are strings of any bytes. Whoever writes them out decides how to write bytes that
 // are not text.
@@ -198,7 +198,7 @@ type Stats struct {
 	Elapsed         time.Duration // from the start of the walk to the last digest
 	CPU             time.Duration // user and system, of this process and its workers
 	CPUUnknown      bool          // another scan ran in this process meanwhile, so CPU is 0; see Engine.Alone
-	PeakMemory      int64         // bytes, this process and its workers together; see memory.Peak
+	PeakMemory      int64         // bytes, this process and its workers together; see limits.PeakMemory
 	WorkerProcesses int64         // started, including replacements
 }
 

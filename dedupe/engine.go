@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -178,7 +179,7 @@ func (e *Engine) crowdedWorkers() int {
 	if e.Mode == Processes {
 		each = pool.Tasks
 	}
-	return min(e.Workers, max((pool.TasksLeft()-reservedTasks)/each, 1))
+	return min(e.Workers, max((limits.TasksLeft()-reservedTasks)/each, 1))
 }
 
 // reservedDescriptors covers stdio, the output file and the runtime, with room to spare.

@@ -14,9 +14,9 @@ func TestImports(t *testing.T) {
 	const module = "efsdedupe/"
 	const experiment = "cmd/experiment/internal/"
 	allowed := map[string][]string{ // what a package may import from this module
-		"dedupe":                     {"dedupe/memory", "dedupe/mount", "dedupe/pool"},
-		"dedupe/memory":              nil,
-		"dedupe/pool":                {"dedupe/memory"},
+		"dedupe":                     {"dedupe/limits", "dedupe/mount", "dedupe/pool"},
+		"dedupe/limits":              nil,
+		"dedupe/pool":                {"dedupe/limits"},
 		"dedupe/cost":                nil,
 		"dedupe/index":               {"dedupe", "dedupe/mount"},
 		"dedupe/mount":               nil,
@@ -33,9 +33,9 @@ func TestImports(t *testing.T) {
 		"cmd/internal/cli":           {"dedupe/report"},
 		"cmd/internal/docs":          nil,
 		"cmd/internal/clitest":       {"cmd/internal/cli"},
-		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/memory", "dedupe/mount",
+		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/limits", "dedupe/mount",
 			"dedupe/report", "dedupe/service", "fixtures"},
-		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/memory", "dedupe/service"},
+		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/limits", "dedupe/service"},
 		"cmd/experiment": {experiment + "contenders", experiment + "lab", experiment + "peers", experiment + "results", experiment + "task",
 			"cmd/internal/cli", "dedupe/cost", "dedupe/report", "fixtures/efs", "fixtures/lambda/runtimeapi"},
 		"cmd/experiment/bootstrap": {experiment + "task"},

@@ -39,7 +39,7 @@ func (e *Engine) affordable() int {
 
 // roomForFiles returns how many bytes the files found may take; 0 means no limit.
 //
-// In a process without workers, the soft limit set by package memory keeps the heap below
+// In a process without workers, the soft limit set by package limits keeps the heap below
 // the limit. With worker processes it would act too late, so the heap may grow to twice
 // the live data.
 func (e *Engine) roomForFiles() int64 {

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"efsdedupe/dedupe/memory"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -69,7 +69,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	r.Complete = !r.Interrupted && len(r.Problems) == 0
 	r.Reason = reasonOf(ctx, &r)
 
-	r.Stats.PeakMemory = memory.Peak(os.Getpid(), eng.Mode != Processes)
+	r.Stats.PeakMemory = limits.PeakMemory(os.Getpid(), eng.Mode != Processes)
 	used := stop()
 	r.Stats.CPU = used.CPU + cpuTime() - cpu
 	r.Stats.PeakMemory += used.PeakMemory

@@ -20,7 +20,7 @@ import (
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
-	"efsdedupe/dedupe/memory"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
 
@@ -141,7 +141,7 @@ func (c *scan) run(ctx context.Context) error {
 	c.adviseGlobs()
 	c.eng.Ignore = append(out.Own, cli.RegularFiles(c.Out, c.Err)...)
 
-	c.eng.Memory = memory.Respect(os.Getenv)
+	c.eng.Memory = limits.RespectMemory(os.Getenv)
 	collectLater()
 	var reads cost.Reads
 	bar := newProgress(c.Err, c.quiet)

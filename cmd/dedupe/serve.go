@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"efsdedupe/cmd/internal/cli"
-	"efsdedupe/dedupe/memory"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/service"
 )
 
@@ -65,7 +65,7 @@ func (c *serve) run(ctx context.Context) error {
 		defer x.Store.Close()
 		c.config.Index = x
 	}
-	c.config.ScanMemory = memory.Respect(os.Getenv) / int64(max(c.config.MaxScans, 1))
+	c.config.ScanMemory = limits.RespectMemory(os.Getenv) / int64(max(c.config.MaxScans, 1))
 	handler, err := service.New(c.config)
 	if err != nil {
 		return err

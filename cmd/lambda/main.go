@@ -19,7 +19,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/memory"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/service"
 )
 
@@ -49,7 +49,7 @@ func run(getenv func(string) string, metrics, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	config.ScanMemory = memory.Respect(getenv) // the function answers one call at a time
+	config.ScanMemory = limits.RespectMemory(getenv) // the function answers one call at a time
 	config.Log, config.Metrics = log, metrics
 	handler, err := service.New(config)
 	if err != nil {

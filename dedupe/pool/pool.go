@@ -13,7 +13,6 @@
 //	worker.go   one worker process, from both sides
 //	role.go     tells a process that it is a worker
 //	frame.go    the wire format
-//	tasks_*.go  how many processes the system allows
 package pool
 
 import (
@@ -26,7 +25,7 @@ import (
 	"syscall"
 	"time"
 
-	"efsdedupe/dedupe/memory"
+	"efsdedupe/dedupe/limits"
 )
 
 // Descriptors is the number of file descriptors that each worker takes in this
@@ -53,7 +52,7 @@ type Pool struct {
 type Usage struct {
 	Started    int64         // processes, including replacements
 	CPU        time.Duration // user and system
-	PeakMemory int64         // bytes, summed over the workers alive at Close; see memory.Peak
+	PeakMemory int64         // bytes, summed over the workers alive at Close; see limits.PeakMemory
 }
 
 // New returns a pool of at most size workers. The pool calls command for each one
@@ -192,7 +191,7 @@ func (p *Pool) Close() Usage {
 	var peak int64
 	idle := p.takeIdle()
 	for _, w := range idle {
-		peak += memory.Peak(w.cmd.Process.Pid, false)
+		peak += limits.PeakMemory(w.cmd.Process.Pid, false)
 	}
 	var stopped sync.WaitGroup
 	for _, w := range idle {

@@ -1,4 +1,4 @@
-package memory
+package limits
 
 import (
 	"os"
@@ -62,7 +62,7 @@ func TestCgroupLimit(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := cgroupLimit(root); got != test.want {
+			if got := cgroupMemory(root); got != test.want {
 				t.Errorf("limit of %d bytes, want %d", got, test.want)
 			}
 		})
@@ -71,7 +71,7 @@ func TestCgroupLimit(t *testing.T) {
 
 func TestLimitOfLambda(t *testing.T) {
 	env := map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}
-	if got := limitOf(func(name string) string { return env[name] }); got <= 0 || got > 128<<20 {
+	if got := memoryLimit(func(name string) string { return env[name] }); got <= 0 || got > 128<<20 {
 		t.Errorf("limit of %d bytes in a function of 128 MB", got)
 	}
 }

@@ -1,4 +1,4 @@
-package pool
+package limits
 
 import (
 	"bufio"
@@ -53,38 +53,14 @@ func threadsOf(path string, uid int) (threads int) {
 	return 0
 }
 
-// containerTasksLeft returns what the pids controllers of all cgroups above leave, in
-// version 1 or 2.
+// containerTasksLeft returns what the pids controllers of all cgroups above leave.
 func containerTasksLeft() int {
-	left := math.MaxInt
-	groups, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.Lines(string(groups)) {
-		_, line, _ = strings.Cut(strings.TrimSuffix(line, "\n"), ":")
-		controllers, dir, _ := strings.Cut(line, ":")
-		base := "/sys/fs/cgroup"
-		if controllers == "pids" {
-			base += "/pids"
-		} else if controllers != "" {
-			continue
-		}
-		for ; ; dir = filepath.Dir(dir) {
-			most, err := number(filepath.Join(base, dir, "pids.max"))
-			if now, err2 := number(filepath.Join(base, dir, "pids.current")); err == nil && err2 == nil {
-				left = min(left, max(most-now, 0))
-			}
-			if dir == "/" || dir == "." {
-				break
-			}
+	left := int64(math.MaxInt)
+	for dir := range cgroupDirs("/", "pids") {
+		most, err := number(filepath.Join(dir, "pids.max"))
+		if now, err2 := number(filepath.Join(dir, "pids.current")); err == nil && err2 == nil {
+			left = min(left, max(most-now, 0))
 		}
 	}
-	return left
-}
-
-// number reads a file with a number. "max", for no limit, is an error.
-func number(path string) (int, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(string(b)))
+	return int(left)
 }

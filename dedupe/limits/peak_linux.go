@@ -1,4 +1,4 @@
-package memory
+package limits
 
 import (
 	"bufio"
@@ -7,12 +7,12 @@ import (
 	"os"
 )
 
-// Peak returns the peak memory of a process in bytes, or 0 if unknown. Memory
+// PeakMemory returns the peak memory of a process in bytes, or 0 if unknown. Memory
 // that processes share, such as program code, is split among them, so results add up:
 // each is the current proportional set size (PSS) plus what the resident set has shrunk
 // since its peak. Set alone if no other process shares memory with this one. Then the
 // peak resident set is the answer, and the kernel need not walk all pages for the PSS.
-func Peak(pid int, alone bool) int64 {
+func PeakMemory(pid int, alone bool) int64 {
 	status := kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:", "VmRSS:")
 	peak, now := status[0], status[1]
 	if alone {

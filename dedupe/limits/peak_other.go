@@ -1,6 +1,6 @@
 //go:build !linux
 
-package memory
+package limits
 
 import (
 	"os"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peak returns the peak memory of a process in bytes, or 0 if unknown. This
+// PeakMemory returns the peak memory of a process in bytes, or 0 if unknown. This
 // system reports it for the calling process only.
-func Peak(pid int, _ bool) int64 {
+func PeakMemory(pid int, _ bool) int64 {
 	var used unix.Rusage
 	if pid != os.Getpid() || unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
 		return 0

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package memory
-
-func cgroupLimit(string) int64 { return 0 }
