@@ -57,8 +57,8 @@ func blocks(t *testing.T, x *Index, opts job) (got, want []int64, files int64) {
 }
 
 // TestBlocks compares block sizes with those in the store, for a directory that splits as
-// it grows: when they are written, and when they are only read. Parts smaller than the
-// average count as the average.
+// it grows: when they are written, and when they are only read. A part counts as at least
+// an eighth of the 1,000 files; how many it has depends on their inodes.
 func TestBlocks(t *testing.T) {
 	root := t.TempDir()
 	x := open(t, filepath.Join(t.TempDir(), "index"))
@@ -76,7 +76,11 @@ func TestBlocks(t *testing.T) {
 	}
 	for range 2 {
 		got, want, files := blocks(t, x, options(root))
-		if ratio := sum(got) / sum(want); ratio < 1 || ratio > 1.02 || len(got) != len(want) || len(got) != 2+8 || files < 1100 || files >= 1100+8 {
+		for i := 2; i < len(want); i++ {
+			want[i] = max(want[i], want[0]+entrySize*1000/8)
+		}
+		slices.Sort(want)
+		if !slices.Equal(got, want) || len(got) != 2+8 || files < 1100 || files >= 1100+8 {
 			t.Errorf("blocks of %d bytes with %d files, want %d", got, files, want)
 		}
 	}
@@ -94,7 +98,8 @@ func sum(sizes []int64) (n float64) {
 	return n
 }
 
-// TestBlocksToCome checks that blocks that do not exist yet count as if they did.
+// TestBlocksToCome checks that blocks that do not exist yet count about as much as if they
+// did. How files spread over the parts depends on their inodes.
 func TestBlocksToCome(t *testing.T) {
 	root := t.TempDir()
 	for i := range 300 {
@@ -108,7 +113,7 @@ func TestBlocksToCome(t *testing.T) {
 	if len(none) > 0 || len(expected) != len(there) || files < 300 {
 		t.Fatalf("blocks of %d bytes expected, with %d files, %d there", expected, files, there)
 	}
-	if ratio := sum(expected) / sum(there); ratio < 1 || ratio > 1.2 {
+	if ratio := sum(expected) / sum(there); ratio < 0.8 || ratio > 1.2 {
 		t.Errorf("%.2f times the bytes were expected: %d, are %d", ratio, expected, there)
 	}
 }
