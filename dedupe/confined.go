@@ -63,23 +63,23 @@ func (p confinedDir) openDirectory(path string) (fd int, err error) {
 }
 
 // lstat is lstat(2) of a path.
-func (p confinedDir) lstat(path string, st *unix.Stat_t) error {
+func (p confinedDir) lstat(path string) (status, error) {
 	dir, name := unix.AT_FDCWD, path
 	if p.within != nil {
 		if err := checkConfined(path); err != nil {
-			return err
+			return status{}, err
 		}
 		dir = int(p.within.Fd())
 		if i := strings.LastIndexByte(path, '/'); i >= 0 {
 			parent, err := p.openDirectory(path[:i])
 			if err != nil {
-				return err
+				return status{}, err
 			}
 			defer unix.Close(parent)
 			dir, name = parent, path[i+1:]
 		}
 	}
-	return retry(func() error { return unix.Fstatat(dir, name, st, unix.AT_SYMLINK_NOFOLLOW) })
+	return statAt(dir, name, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // checkConfined refuses paths that could leave the directory, and paths longer than the

@@ -133,9 +133,9 @@ func (e *Engine) now() time.Time {
 	return time.Now()
 }
 
-func (e *Engine) ignores(st *unix.Stat_t) bool {
+func (e *Engine) ignores(st *status) bool {
 	for _, f := range e.Ignore {
-		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.Ino && uint64(own.Dev) == uint64(st.Dev) {
+		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.inode && uint64(own.Dev) == st.device {
 			return true
 		}
 	}

@@ -213,15 +213,15 @@ func (o opened) close() { unix.Close(o.fd) }
 // by descriptor, which is cheaper than by path; ctime also shows that a file was removed
 // or replaced. Only if something changed does it look at the path, to say what.
 func (o opened) stayed(op string) error {
-	var now unix.Stat_t
-	if err := unix.Fstat(o.fd, &now); err != nil {
+	now, err := statOpen(o.fd)
+	if err != nil {
 		return problem("stat", o.Path, err)
 	}
 	why := o.unchanged(&now)
 	if why == nil {
 		return nil
 	}
-	if err := o.at.lstat(o.Path, &now); err != nil {
+	if now, err = o.at.lstat(o.Path); err != nil {
 		return problem("stat", o.Path, err)
 	}
 	if err := o.unchanged(&now); err != nil {
@@ -261,11 +261,11 @@ func (f File) ended(pos int64) error {
 }
 
 // unchanged compares a file with what the walk found.
-func (f File) unchanged(now *unix.Stat_t) error {
-	g := newFile(f.Path, now)
+func (f File) unchanged(now *status) error {
+	g := now.file(f.Path)
 	g.Links, g.Allocated = f.Links, f.Allocated
 	switch {
-	case now.Mode&unix.S_IFMT != unix.S_IFREG, f.Inode != g.Inode, f.Device != g.Device:
+	case !now.isFile(), f.Inode != g.Inode, f.Device != g.Device:
 		return fmt.Errorf("%w: replaced by another file", ErrChanged)
 	case f.Size != g.Size:
 		return fmt.Errorf("%w: size was %d bytes, is %d", ErrChanged, f.Size, g.Size)
@@ -277,38 +277,12 @@ func (f File) unchanged(now *unix.Stat_t) error {
 
 // Find describes the file at a path, as Walk would. Its error is a *Problem.
 func (h *LocalHasher) Find(path string) (File, error) {
-	var st unix.Stat_t
-	if err := (confinedDir{within: h.Within}).lstat(path, &st); err != nil {
+	st, err := confinedDir{within: h.Within}.lstat(path)
+	if err != nil {
 		return File{}, &Problem{Op: "stat", Path: path, Err: err}
 	}
-	return newFile(path, &st), nil
+	return st.file(path), nil
 }
-
-func newFile(path string, st *unix.Stat_t) File {
-	return File{
-		Path:       path,
-		Size:       st.Size,
-		Device:     uint64(st.Dev),
-		Inode:      st.Ino,
-		ModTime:    timestamp(st.Mtim),
-		ChangeTime: timestamp(st.Ctim),
-		Links:      uint32(st.Nlink),
-		Allocated:  allocated(st),
-	}
-}
-
-// allocated returns how many bytes a file occupies on its file system. FUSE programs may
-// return numbers that no real file system could hold; it ignores those, because sums must
-// not overflow.
-func allocated(st *unix.Stat_t) int64 {
-	const block, most = 512, 1 << 46 // POSIX leaves the unit open; Linux and macOS use 512
-	if st.Blocks < 0 || st.Blocks > most {
-		return st.Size
-	}
-	return st.Blocks * block
-}
-
-func timestamp(t unix.Timespec) Timestamp { return Timestamp{int64(t.Sec), int32(t.Nsec)} }
 
 // problem names the path and the failed operation. If the file vanished or became another
 // kind of file since the walk, the problem wraps ErrChanged.

@@ -21,6 +21,7 @@ type Inventory struct {
 	Interrupted bool // the context ended before the walk did
 
 	fileSystems map[string]mount.FileSystem // of the roots, by the path given; none within a directory
+	nfs         bool                        // some of it is on NFS
 
 	table  table
 	copies []*Copy // set by Copies, which empties the table
@@ -86,6 +87,7 @@ func (v *Inventory) Merge(other *Inventory) {
 	v.Problems = append(v.Problems, other.Problems...)
 	v.Skipped = append(v.Skipped, other.Skipped...)
 	v.Interrupted = v.Interrupted || other.Interrupted
+	v.nfs = v.nfs || other.nfs
 	indexes := make(map[uint32]uint32) // from the other table's directories to this one's
 	t := &other.table
 	var room paths

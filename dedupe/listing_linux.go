@@ -12,42 +12,76 @@ import (
 // allocation per entry.
 type listing struct {
 	fd     int
+	nfs    bool
 	unread []byte // part of buffer
 	buffer [32 << 10]byte
 }
 
-// open starts listing an open directory.
-func (l *listing) open(fd int) { l.fd, l.unread = fd, nil }
+// open starts listing an open directory. On NFS the server is asked again, for the names
+// and for the attributes of all files, a hundred in one message; what the client remembers
+// may be older than a change made elsewhere.
+func (l *listing) open(fd int, nfs bool) {
+	l.fd, l.nfs, l.unread = fd, nfs, nil
+	if nfs {
+		unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) // drops what the client remembers of the directory
+	}
+}
 
 // next returns an entry's name, valid until the next call, and its kind, one of
 // unix.DT_*. After the last entry it returns io.EOF.
 func (l *listing) next() (name []byte, kind uint8, err error) {
+	for {
+		if len(l.unread) == 0 {
+			if err := l.fill(); err != nil {
+				return nil, 0, err
+			}
+		}
+		name, kind, l.unread = entry(l.unread)
+		if string(name) != "." && string(name) != ".." {
+			return name, kind, nil
+		}
+	}
+}
+
+// fill reads more entries.
+func (l *listing) fill() error {
+	n := 0
+	err := retry(func() (err error) {
+		n, err = unix.Getdents(l.fd, l.buffer[:])
+		return err
+	})
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		return err
+	}
+	l.unread = l.buffer[:n]
+	if l.nfs {
+		l.use()
+	}
+	return nil
+}
+
+// use looks at a few of the entries just read. An NFS client asks for attributes with the
+// next entries only if somebody used those of the last: nine since Linux 6.1.
+func (l *listing) use() {
+	rest := l.unread
+	for n := 0; n < 9+2 && len(rest) > 0; n++ {
+		var name []byte
+		name, _, rest = entry(rest)
+		statAt(l.fd, string(name), unix.AT_SYMLINK_NOFOLLOW)
+	}
+}
+
+// entry returns the name and kind of the first of some entries, and the others.
+func entry(entries []byte) (name []byte, kind uint8, rest []byte) {
 	// struct linux_dirent64: inode and offset of eight bytes each, two bytes for the
 	// length of the entry, its kind, its name, and at least one zero byte.
 	const length, kindAt, nameAt = 16, 18, 19
-	for {
-		if len(l.unread) == 0 {
-			n := 0
-			err := retry(func() error {
-				n, err = unix.Getdents(l.fd, l.buffer[:])
-				return err
-			})
-			if err == nil && n == 0 {
-				err = io.EOF
-			}
-			if err != nil {
-				return nil, 0, err
-			}
-			l.unread = l.buffer[:n]
-		}
-		entry := l.unread[:binary.NativeEndian.Uint16(l.unread[length:])]
-		l.unread = l.unread[len(entry):]
-		name = entry[nameAt:]
-		name = name[:bytes.IndexByte(name, 0)]
-		if string(name) != "." && string(name) != ".." {
-			return name, entry[kindAt], nil
-		}
-	}
+	n := binary.NativeEndian.Uint16(entries[length:])
+	name = entries[nameAt:n]
+	return name[:bytes.IndexByte(name, 0)], entries[kindAt], entries[n:]
 }
 
 // close closes the directory.

@@ -16,7 +16,7 @@ type listing struct {
 }
 
 // open starts listing an open directory.
-func (l *listing) open(fd int) { l.dir, l.unread = os.NewFile(uintptr(fd), ""), nil }
+func (l *listing) open(fd int, _ bool) { l.dir, l.unread = os.NewFile(uintptr(fd), ""), nil }
 
 // next returns an entry's name, valid until the next call, and its kind, one of
 // unix.DT_*. After the last entry it returns io.EOF.

@@ -75,11 +75,11 @@ func testPool(t *testing.T, role string) *poolHasher {
 // asFound returns a file as Walk finds it.
 func asFound(t testing.TB, path string) File {
 	t.Helper()
-	var st unix.Stat_t
-	if err := (confinedDir{}).lstat(path, &st); err != nil {
+	st, err := confinedDir{}.lstat(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return newFile(path, &st)
+	return st.file(path)
 }
 
 // Both modes must return the same for every file, good or bad.

@@ -20,12 +20,18 @@ type root struct {
 	given string
 	path  string // as given, cleaned; empty for Engine.Within itself
 	real  string // the same for all names of one place: absolute and without links; within a directory, path
-	stat  unix.Stat_t
+	stat  status
 	err   *Problem // why looking at it failed
 
-	filter     Filter // with globs relative to the root
+	filter Filter // with globs relative to the root
+	location
+	pseudo map[string]map[string]uint64 // the mounts not to enter; see mount.Table.Pseudo
+}
+
+// location says where a root is.
+type location struct {
 	fileSystem mount.FileSystem
-	pseudo     map[string]map[string]uint64 // the mounts not to enter; see mount.Table.Pseudo
+	nfs        bool // it, or something mounted below it, is on NFS
 }
 
 // RootError is a root that cannot be scanned, because it does not exist or is neither a
@@ -39,7 +45,7 @@ func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 
 // resolve looks at the roots, in the order given, until ctx ends.
 func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
-	r := resolver{at: confinedDir{within: eng.Within}, mounts: mount.Read(), real: make(map[string]string), fileSystems: make(map[string]mount.FileSystem)}
+	r := resolver{at: confinedDir{within: eng.Within}, mounts: mount.Read(), real: make(map[string]string), located: make(map[string]location)}
 	if eng.Within != nil {
 		r.within, _ = pathOf(int(eng.Within.Fd())) // if this fails, no mounts are known
 	}
@@ -85,29 +91,30 @@ func setFilters(roots []root, f Filter) error {
 // resolver looks at roots. It looks at each directory once, because there may be very
 // many roots.
 type resolver struct {
-	at          confinedDir
-	within      string // the absolute path of at; empty if it is unknown
-	mounts      *mount.Table
-	real        map[string]string           // of directories that hold roots
-	fileSystems map[string]mount.FileSystem // by real path
+	at      confinedDir
+	within  string // the absolute path of at; empty if it is unknown
+	mounts  *mount.Table
+	real    map[string]string   // of directories that hold roots
+	located map[string]location // by real path
 }
 
 // look looks at a root. It follows a symbolic link, because the user named it.
 func (v *resolver) look(path string) (root, error) {
 	r := root{given: path, path: path}
-	err := r.stats(path, unix.AT_SYMLINK_NOFOLLOW)
-	link := r.stat.Mode&unix.S_IFMT == unix.S_IFLNK
+	var err error
+	r.stat, err = statAt(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW)
+	link := r.stat.isLink()
 	if err == nil && link {
-		err = r.stats(path, 0)
+		r.stat, err = statAt(unix.AT_FDCWD, path, 0)
 	}
 	if err == nil {
 		r.path = mount.CleanPath(path)
 		r.real, err = v.realPath(path, link)
 	}
 	switch {
-	case err == unix.ENOTDIR && v.isFile(strings.TrimRight(path, "/")):
+	case err == unix.ENOTDIR && isFile(strings.TrimRight(path, "/")):
 		return root{}, &RootError{path, "is a file, not a directory: remove the / at the end"}
-	case err == nil && link && r.isFile():
+	case err == nil && link && r.stat.isFile():
 		r.path = r.real // reading files follows no link
 	}
 	if r, err = r.check(path, err); err == nil && r.err == nil {
@@ -116,15 +123,10 @@ func (v *resolver) look(path string) (root, error) {
 	return r, err
 }
 
-func (r *root) stats(path string, flags int) error {
-	return retry(func() error { return unix.Fstatat(unix.AT_FDCWD, path, &r.stat, flags) })
-}
-
-func (r *root) isFile() bool { return r.stat.Mode&unix.S_IFMT == unix.S_IFREG }
-
-func (*resolver) isFile(path string) bool {
-	var r root
-	return r.stats(path, 0) == nil && r.isFile()
+// isFile reports whether a path leads to a file.
+func isFile(path string) bool {
+	st, err := statAt(unix.AT_FDCWD, path, 0)
+	return err == nil && st.isFile()
 }
 
 // realPath returns the real path of a root. It resolves a directory once, even if it
@@ -151,9 +153,12 @@ func (v *resolver) lookWithin(path string) (root, error) {
 	if path == "." {
 		r.path = ""
 	}
-	r, err := r.check(path, v.at.lstat(path, &r.stat))
-	if err == nil && v.within != "" {
-		r.pseudo = v.mounts.Pseudo(filepath.Join(v.within, r.path))
+	var err error
+	r.stat, err = v.at.lstat(path)
+	r.nfs = true // unless the mounts say otherwise
+	if r, err = r.check(path, err); err == nil && v.within != "" {
+		real := filepath.Join(v.within, r.path)
+		r.pseudo, r.nfs = v.mounts.Pseudo(real), v.mounts.HasNFS(real)
 	}
 	return r, err
 }
@@ -162,19 +167,20 @@ func (v *resolver) lookWithin(path string) (root, error) {
 // cannot find stays empty.
 func (v *resolver) locate(r *root) {
 	dir := r.real
-	if parent := filepath.Dir(r.real); r.isFile() && !v.mounts.Covers(parent) {
+	if parent := filepath.Dir(r.real); r.stat.isFile() && !v.mounts.Covers(parent) {
 		dir = parent
 	}
-	on, known := v.fileSystems[dir]
+	at, known := v.located[dir]
 	if !known {
 		if m, _, err := v.mounts.Of(dir); err == nil {
-			on.Type = m.Kind
-			on.Identity, _ = m.Identity()
+			at.fileSystem.Type = m.Kind
+			at.fileSystem.Identity, _ = m.Identity()
 		}
-		v.fileSystems[dir] = on
+		at.nfs = v.mounts.HasNFS(dir)
+		v.located[dir] = at
 	}
-	r.fileSystem = on
-	if !r.isFile() {
+	r.location = at
+	if !r.stat.isFile() {
 		r.pseudo = v.mounts.Pseudo(r.real)
 	}
 }
@@ -190,7 +196,6 @@ func fileSystems(roots []root) map[string]mount.FileSystem {
 
 // check decides whether a bad root is a user error or a problem for the report.
 func (r root) check(given string, err error) (root, error) {
-	kind := r.stat.Mode & unix.S_IFMT
 	switch {
 	case given == "":
 		return root{}, &RootError{given, "is an empty path; the current directory is \".\""}
@@ -198,7 +203,7 @@ func (r root) check(given string, err error) (root, error) {
 		return root{}, &RootError{given, "does not exist; name a directory or a file to scan"}
 	case err != nil:
 		r.real, r.err = r.path, &Problem{Op: "stat", Path: r.path, Err: cause(err)}
-	case kind != unix.S_IFDIR && kind != unix.S_IFREG:
+	case !r.stat.isDirectory() && !r.stat.isFile():
 		return root{}, &RootError{given, "is neither a directory nor a regular file; nothing else is ever opened"}
 	}
 	return r, nil

@@ -72,6 +72,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	defer stop()
 	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, room: eng.roomForFiles()}
 	w.found.fileSystems = fileSystems(given)
+	w.found.nfs = slices.ContainsFunc(given, func(r root) bool { return r.nfs })
 	w.skipped.Store(len(given) < len(sel.Roots))
 	w.roots = distinct(given)
 	if err := setFilters(w.roots, sel.Filter); err != nil {
@@ -188,7 +189,7 @@ func (w *walker) walk(from start) {
 	switch {
 	case r.err != nil:
 		w.problem(r.err)
-	case r.stat.Mode&unix.S_IFMT == unix.S_IFDIR:
+	case r.stat.isDirectory():
 		w.directory(from)
 	default:
 		name := filepath.Base(r.path)
@@ -272,14 +273,13 @@ func (w *walker) list(from start, d *directory) (below []string) {
 	if entries == nil {
 		entries = new(listing)
 	}
-	entries.open(d.fd)
+	entries.open(d.fd, from.root.nfs)
 	defer func() {
 		entries.close()
 		w.listings.Put(entries)
 	}()
 	if w.sel.OneFileSystem && from.Dir != "" {
-		var st unix.Stat_t
-		if err := unix.Fstat(d.fd, &st); err == nil && st.Dev != from.root.stat.Dev {
+		if st, err := statOpen(d.fd); err == nil && st.device != from.root.stat.device {
 			if from.Part == 0 {
 				w.skip(Skipped{d.path, "one_file_system"})
 			}
@@ -358,14 +358,11 @@ func (w *walker) wants(from start, name []byte, kind uint8) bool {
 // kind returns the kind of an entry on file systems whose listings do not include it. If
 // lstat fails, the entry counts as a file, so that look reports the error.
 func (d *directory) kind(name string) uint8 {
-	var st unix.Stat_t
-	if d.lstat(name, &st) != nil {
+	st, err := d.lstat(name)
+	switch {
+	case err != nil, st.isFile():
 		return unix.DT_REG
-	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return unix.DT_REG
-	case unix.S_IFDIR:
+	case st.isDirectory():
 		return unix.DT_DIR
 	}
 	return unix.DT_FIFO // or another kind that is never opened
@@ -375,12 +372,15 @@ func (d *directory) kind(name string) uint8 {
 // trigger an automount; opening would.
 func (d *directory) isPseudo(name string, pseudo map[string]uint64) bool {
 	device, mounted := pseudo[name]
-	var st unix.Stat_t
-	return mounted && (d.lstat(name, &st) != nil || uint64(st.Dev) == device)
+	if !mounted {
+		return false
+	}
+	st, err := d.lstat(name)
+	return err != nil || st.device == device
 }
 
-func (d *directory) lstat(name string, st *unix.Stat_t) error {
-	return retry(func() error { return unix.Fstatat(d.fd, name, st, unix.AT_SYMLINK_NOFOLLOW) })
+func (d *directory) lstat(name string) (status, error) {
+	return statAt(d.fd, name, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // holds reports whether d is still inside Engine.Within. If it was moved out, entries may
@@ -400,8 +400,8 @@ func (w *walker) look(d *directory, names string) {
 	for names != "" && !w.over() {
 		var name string
 		name, names, _ = strings.Cut(names, "\x00")
-		var st unix.Stat_t
-		if err := d.lstat(name, &st); err != nil {
+		st, err := d.lstat(name)
+		if err != nil {
 			problems = append(problems, problem("stat", join(d.path, name), err))
 			continue
 		}
@@ -425,13 +425,13 @@ type batch struct {
 }
 
 // add adds a file, unless it has become something else or the filter excludes its size.
-func (b *batch) add(w *walker, name string, st *unix.Stat_t) {
+func (b *batch) add(w *walker, name string, st *status) {
 	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG || !w.sel.Filter.hasSize(st.Size):
+	case !st.isFile() || !w.sel.Filter.hasSize(st.size):
 	case w.eng.ignores(st):
 		b.own = append(b.own, name)
 	default:
-		b.files[b.n] = newFile(name, st)
+		b.files[b.n] = st.file(name)
 		b.n++
 	}
 }

@@ -75,6 +75,9 @@ func (m *Mount) IsRemote() bool {
 	}, m.family())
 }
 
+// isNFS reports whether it is an NFS mount of any version.
+func (m *Mount) isNFS() bool { return m.Kind == "nfs" || m.Kind == NFS4 }
+
 // IsImage reports whether the file system is in a file attached as a device, where
 // another image may be attached next. A mount's source may have any name, so IsImage also
 // looks at the device number. Source: Linux, Documentation/admin-guide/devices.txt: 7 are

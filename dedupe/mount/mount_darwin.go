@@ -36,6 +36,12 @@ func (*Table) Of(dir string) (*Mount, uint64, error) {
 // Exactly is the same as Of here.
 func (all *Table) Exactly(dir string) (*Mount, uint64, error) { return all.Of(dir) }
 
+// HasNFS reports whether a directory is on NFS.
+func (all *Table) HasNFS(dir string) bool {
+	on, _, err := all.Of(dir)
+	return err == nil && on.isNFS()
+}
+
 // Pseudo returns nothing. macOS mounts pseudo file systems only in /dev, whose files are
 // devices, and the walk opens no devices.
 func (*Table) Pseudo(string) map[string]map[string]uint64 { return nil }

@@ -120,6 +120,21 @@ func (m *Mount) holds(path string) bool {
 // Covers reports whether something is mounted over a name in a directory.
 func (all *Table) Covers(dir string) bool { return all.in[dir] }
 
+// HasNFS reports whether a directory, or anything mounted below it, is on NFS. It is true
+// if that is unknown.
+func (all *Table) HasNFS(dir string) bool {
+	if on, _, err := all.Of(dir); err != nil || on.isNFS() {
+		return true
+	}
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	for point, m := range all.at {
+		if m.isNFS() && strings.HasPrefix(point, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // Pseudo returns the pseudo file systems mounted below a directory. It maps the directory
 // below dir that holds the mount point, "" for dir itself, to the device of each mount by
 // its name. A file with another device is not on that mount: a later mount hides it.
