@@ -71,7 +71,7 @@ func (p confinedDir) lstat(path string) (status, error) {
 		}
 		dir = int(p.within.Fd())
 		if i := strings.LastIndexByte(path, '/'); i >= 0 {
-			parent, err := p.openDirectory(path[:i])
+			parent, err := p.openPath(path[:i], unix.O_DIRECTORY|onlyPath)
 			if err != nil {
 				return status{}, err
 			}

@@ -8,6 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// onlyPath opens a directory for looking at its entries, not for reading them. On NFS that
+// sends no message.
+const onlyPath = unix.O_PATH
+
 // openBeneath opens a path below a directory, in one call if the kernel has openat2(2)
 // (Linux 5.6) and no filter forbids it.
 func openBeneath(dir int, path string, flags int) (fd int, err error) {

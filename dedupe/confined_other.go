@@ -4,6 +4,9 @@ package dedupe
 
 import "errors"
 
+// onlyPath opens a directory for looking at its entries.
+const onlyPath = 0
+
 func openBeneath(dir int, path string, flags int) (int, error) {
 	return openStepwise(dir, path, flags)
 }

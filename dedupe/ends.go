@@ -91,15 +91,17 @@ func (c *candidate) last() []byte  { return c.room[endSize:c.ends] }
 func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 	var seen []*candidate // with distinct ends
 	for i := range signed {
-		c := h.candidate(ctx, &signed[i])
+		c := h.candidate(ctx, &signed[i], b.NFS)
 		like := h.meet(ctx, c, seen)
 		switch {
 		case !c.waiting: // it can't be read
 			h.candidates.Put(c)
 		case like != nil:
 			h.readOn(ctx, like)
-			c.answer.Ends = like.answer.Ends
 			h.readOn(ctx, c)
+			if c.nfs && c.answer.Digest != like.answer.Digest {
+				h.trials.failed(c.Size)
+			}
 			h.candidates.Put(c)
 		default:
 			if seen = append(seen, c); h.known(ctx, c, b.Peers) {
@@ -124,14 +126,14 @@ func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 
 // candidate opens a file and reads its first bytes, or both ends if it is large. If that
 // fails, the candidate is not waiting.
-func (h *LocalHasher) candidate(ctx context.Context, answer *Signed) *candidate {
+func (h *LocalHasher) candidate(ctx context.Context, answer *Signed, nfs bool) *candidate {
 	f := answer.File
 	c, _ := h.candidates.Get().(*candidate)
 	if c == nil {
 		c = new(candidate)
 	}
 	c.ends, c.waiting = 0, false
-	o, err := h.open(f, &answer.Work)
+	o, err := h.open(f, nfs, &answer.Work)
 	c.member = member{o, answer}
 	if answer.fail(err); err != nil {
 		return c
@@ -166,15 +168,26 @@ func (h *LocalHasher) last(ctx context.Context, c *candidate) {
 	}
 }
 
-// meet returns the candidate in seen that has the same ends as c.
+// meet returns the candidate in seen that has the same ends as c, or, on NFS, probably has.
 func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate) *candidate {
 	for _, d := range seen {
 		if c.answer.Problem != nil || d.answer.Problem != nil || !bytes.Equal(c.first(), d.first()) {
 			continue
 		}
+		var first *trial
+		if c.nfs && !c.Large() && c.Size >= lastFrom {
+			var matched bool
+			if first, matched = h.trials.matched(ctx, c.Size); matched {
+				return d
+			}
+		}
 		h.last(ctx, c)
 		h.last(ctx, d)
-		if c.answer.Problem == nil && d.answer.Problem == nil && bytes.Equal(c.last(), d.last()) {
+		equal := c.answer.Problem == nil && d.answer.Problem == nil && bytes.Equal(c.last(), d.last())
+		if first != nil {
+			h.trials.end(first, equal)
+		}
+		if equal {
 			return d
 		}
 	}
@@ -193,7 +206,9 @@ func (h *LocalHasher) known(ctx context.Context, c *candidate, peers []Ends) boo
 // readOn reads the rest of a waiting file, unless it is large, then closes it.
 func (h *LocalHasher) readOn(ctx context.Context, c *candidate) {
 	if c.waiting && !c.Large() {
-		moreThanEnds(c.fd)
+		if !c.nfs {
+			moreThanEnds(c.fd)
+		}
 		digest, err := h.digest(ctx, c.opened, c.first(), c.last(), "read", &c.answer.Work)
 		c.answer.Digest = digest
 		c.answer.fail(err)
@@ -206,9 +221,9 @@ func (c *candidate) leave() {
 	if !c.waiting {
 		return
 	}
-	c.close()
 	c.waiting = false
 	if c.answer.Ends == 0 {
 		c.answer.Ends = endsOf(c.first(), c.last())
 	}
+	c.done(c.answer)
 }

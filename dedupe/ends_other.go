@@ -7,3 +7,5 @@ package dedupe
 func onlyEnds(int) {}
 
 func moreThanEnds(int) {}
+
+func willNeed(int, int64, int64) {}

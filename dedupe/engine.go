@@ -99,6 +99,8 @@ type Engine struct {
 	// goroutines. In the mode Processes it is called once per file, when the file is
 	// done.
 	Read func(bytes int64)
+
+	nfs bool // set by Scan: some files are on NFS
 }
 
 // Stage is a part of a scan.

@@ -34,6 +34,10 @@ type Batch struct {
 	More  bool   // other files of this size exist outside the batch
 	Peers []Ends // the known ends of some of those files
 
+	// NFS says that the files are, or may be, on an NFS mount. Then the hasher also
+	// checks after closing a file that no other machine has changed it.
+	NFS bool
+
 	room []Signed // reused for the answer if it is long enough
 }
 
@@ -55,8 +59,9 @@ type LocalHasher struct {
 	HashAll bool
 
 	cache      contentCache
-	blocks     sync.Pool   // of *block, for reading in lockstep
-	candidates sync.Pool   // of *candidate
+	blocks     sync.Pool // of *block, for reading in lockstep
+	candidates sync.Pool // of *candidate
+	trials     trials
 	refused    atomic.Bool // see confinedDir
 }
 
@@ -71,14 +76,14 @@ func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 	case b.Want == StageEnds:
 		h.hashEnds(ctx, b, signed)
 	case len(signed) > 1 && !h.HashAll:
-		h.hashInLockstep(ctx, signed)
+		h.hashInLockstep(ctx, signed, b.NFS)
 	case signed[0].Large():
 		for i := range signed {
-			h.hashInLockstep(ctx, signed[i:i+1])
+			h.hashInLockstep(ctx, signed[i:i+1], b.NFS)
 		}
 	default:
 		for i := range signed {
-			h.hashWhole(ctx, &signed[i])
+			h.hashWhole(ctx, &signed[i], b.NFS)
 		}
 	}
 	return signed
@@ -88,13 +93,13 @@ func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 //
 // If the file is longer than one buffer, it first checks that the file has not changed. A
 // shorter file costs hardly more to read than to check, so it is checked only afterwards.
-func (h *LocalHasher) hashWhole(ctx context.Context, s *Signed) {
-	o, err := h.open(s.File, &s.Work)
+func (h *LocalHasher) hashWhole(ctx context.Context, s *Signed, nfs bool) {
+	o, err := h.open(s.File, nfs, &s.Work)
 	if err != nil {
 		s.fail(err)
 		return
 	}
-	defer o.close()
+	defer o.done(s)
 
 	op := "open"
 	if s.Size > bufferSize {
@@ -146,6 +151,7 @@ func (h *LocalHasher) read(ctx context.Context, o opened, in *reading, pos, end 
 			pos += o.skip(in, pos, min(end, pos+n))
 			continue
 		}
+		o.prefetch(pos, min(end, o.dataTo))
 		k, err := o.read(in, pos, min(end, o.dataTo))
 		if err != nil {
 			return problem("read", o.Path, err)
@@ -166,8 +172,10 @@ func (h *LocalHasher) told(bytes int) {
 // opened is an open file. The caller closes it.
 type opened struct {
 	File
-	at confinedDir
-	fd int
+	at    confinedDir
+	fd    int
+	nfs   bool
+	ahead int64 // what prefetch has asked for
 
 	// What is known of its holes: asked to dataFrom is a hole, dataFrom to dataTo is
 	// data.
@@ -197,14 +205,14 @@ func (o *opened) skip(in *reading, pos, end int64) int64 {
 	return n
 }
 
-func (h *LocalHasher) open(f File, w *Work) (opened, error) {
+func (h *LocalHasher) open(f File, nfs bool, w *Work) (opened, error) {
 	at := confinedDir{h.Within, &h.refused}
 	fd, err := at.open(f.Path, unix.O_NONBLOCK) // if it has become a FIFO, don't wait for a writer
 	if err != nil {
 		return opened{}, problem("open", f.Path, err)
 	}
 	w.Opens++
-	return opened{File: f, at: at, fd: fd}, nil
+	return opened{File: f, at: at, fd: fd, nfs: nfs}, nil
 }
 
 func (o opened) close() { unix.Close(o.fd) }

@@ -13,8 +13,8 @@ import (
 // equal so far share one BLAKE3 state; the others are compared with the first. So it
 // hashes each distinct content once, whatever the size of the files, and holds one block
 // in memory for each distinct content at the current position.
-func (h *LocalHasher) hashInLockstep(ctx context.Context, signed []Signed) {
-	all := h.openAll(signed)
+func (h *LocalHasher) hashInLockstep(ctx context.Context, signed []Signed, nfs bool) {
+	all := h.openAll(signed, nfs)
 	defer closeAll(all)
 	h.readInLockstep(ctx, all, signed[0].Size)
 }
@@ -27,7 +27,7 @@ type member struct {
 
 func closeAll(members []*member) {
 	for _, m := range members {
-		m.close()
+		m.done(m.answer)
 	}
 }
 
@@ -45,10 +45,10 @@ type branch struct {
 const maxHoles = 128 << 30
 
 // openAll opens the files and returns those that opened and have not changed.
-func (h *LocalHasher) openAll(signed []Signed) (all []*member) {
+func (h *LocalHasher) openAll(signed []Signed, nfs bool) (all []*member) {
 	for i := range signed {
 		s := &signed[i]
-		o, err := h.open(s.File, &s.Work)
+		o, err := h.open(s.File, nfs, &s.Work)
 		if err == nil {
 			if err = o.stayed("open"); err != nil {
 				o.close()
@@ -128,6 +128,9 @@ func (h *LocalHasher) advance(ctx context.Context, b branch, n int64) []branch {
 	var blocks []*block // blocks[i] is what next[i] has at pos
 	for _, m := range b.members {
 		read := h.block()
+		if m.hole(b.pos) == 0 {
+			m.prefetch(b.pos, m.dataTo)
+		}
 		if m.answer.fail(h.fill(ctx, m, read[:n], b.pos)); m.answer.Problem != nil {
 			h.blocks.Put(read)
 			continue

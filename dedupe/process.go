@@ -168,18 +168,25 @@ func parseParts(frame []byte) (parts [][]byte, err error) {
 	return parts, nil
 }
 
-// request is a batch: one byte for the task, one byte that says whether there are more
-// files, then the parts. The first part is the peers, eight bytes each; the others are
+// request is a batch: one byte for the task, one byte of flags, then the parts. The first part is the peers, eight bytes each; the others are
 // the files, all of one size.
 type request struct {
 	task  task
 	more  bool
+	nfs   bool
 	peers []Ends
 	files []File
 }
 
+// The flags of a request.
+const (
+	flagMore = 1 << iota
+	flagNFS
+	flags = flagMore | flagNFS // all there are
+)
+
 func requestOf(b Batch) request {
-	q := request{more: b.More, peers: b.Peers, files: make([]File, len(b.Copies))}
+	q := request{more: b.More, nfs: b.NFS, peers: b.Peers, files: make([]File, len(b.Copies))}
 	if b.Want == StageEnds {
 		q.task = taskEnds
 	}
@@ -190,7 +197,7 @@ func requestOf(b Batch) request {
 }
 
 func (q request) batch() Batch {
-	b := Batch{Want: StageWhole, More: q.more, Peers: q.peers, Copies: make([]*Copy, len(q.files))}
+	b := Batch{Want: StageWhole, More: q.more, NFS: q.nfs, Peers: q.peers, Copies: make([]*Copy, len(q.files))}
 	if q.task == taskEnds {
 		b.Want = StageEnds
 	}
@@ -201,15 +208,18 @@ func (q request) batch() Batch {
 }
 
 func (q request) append(b []byte) []byte {
-	more := byte(0)
+	set := byte(0)
 	if q.more {
-		more = 1
+		set |= flagMore
+	}
+	if q.nfs {
+		set |= flagNFS
 	}
 	var ends []byte
 	for _, e := range q.peers {
 		ends = binary.LittleEndian.AppendUint64(ends, uint64(e))
 	}
-	b = appendPart(append(b, byte(q.task), more), ends)
+	b = appendPart(append(b, byte(q.task), set), ends)
 	for _, f := range q.files {
 		b = appendPart(b, appendFile(nil, f))
 	}
@@ -217,7 +227,7 @@ func (q request) append(b []byte) []byte {
 }
 
 func (q *request) parse(b []byte) error {
-	if len(b) < 2 || task(b[0]) >= tasks || b[1] > 1 {
+	if len(b) < 2 || task(b[0]) >= tasks || b[1]&^flags != 0 {
 		return errors.New("a request for an unknown task")
 	}
 	parts, err := parseParts(b[2:])
@@ -228,7 +238,7 @@ func (q *request) parse(b []byte) error {
 	if len(files) == 0 || len(ends)%8 != 0 {
 		return errors.New("a request is malformed")
 	}
-	*q = request{task: task(b[0]), more: b[1] == 1, files: make([]File, len(files))}
+	*q = request{task: task(b[0]), more: b[1]&flagMore != 0, nfs: b[1]&flagNFS != 0, files: make([]File, len(files))}
 	for e := range slices.Chunk(ends, 8) {
 		q.peers = append(q.peers, Ends(binary.LittleEndian.Uint64(e)))
 	}
