@@ -48,6 +48,9 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		found.Interrupted, found.copies = true, []*Copy{} // Recall still changes the copies
 	}
 	var did tally
+	if eng.nfs {
+		did.opened = make(map[string]bool)
+	}
 	copies := found.Copies()
 	if !eng.HashAll {
 		large, small := found.split(smallMax) // small files have no ends
@@ -55,7 +58,11 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(ends), StageEnds))), small)
 	}
 	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
-	for class := range Join(StageWhole, sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)) {
+	whole := sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)
+	if eng.nfs {
+		whole = did.confirm(ctx, whole, found.copies, eng)
+	}
+	for class := range Join(StageWhole, whole) {
 		g := groupOf(slices.Collect(class))
 		if room -= g.memory(); room < 0 {
 			stop()
@@ -132,6 +139,7 @@ type tally struct {
 	problems []*Problem
 	in, out  int // names
 	stopped  bool
+	opened   map[string]bool // directories where files were opened; nil if they do not matter
 }
 
 // expect counts the copies to be read.
@@ -151,6 +159,10 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 	return func(yield func(Signed) bool) {
 		for s := range signed {
 			t.work.add(s.Work)
+			if t.opened != nil && s.Work.Opens > 0 {
+				dir, _ := splitPath(s.Path)
+				t.opened[dir] = true
+			}
 			t.out += 1 + len(s.OtherPaths)
 			switch {
 			case s.Problem == nil:
@@ -160,6 +172,32 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 				t.problems = append(t.problems, s.Problem)
 			}
 			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// confirm yields the copies that were signed and are still as they were, once all are
+// read. It counts a problem for those of all copies that are not.
+func (t *tally) confirm(ctx context.Context, signed iter.Seq[*Copy], all []*Copy, eng Engine) iter.Seq[*Copy] {
+	return func(yield func(*Copy) bool) {
+		copies := slices.Collect(signed)
+		changed, finished := eng.confirm(ctx, all, t.opened)
+		t.stopped = t.stopped || !finished
+		known := make(map[string]bool, len(t.problems))
+		for _, p := range t.problems {
+			known[p.Path] = true
+		}
+		for _, problems := range changed {
+			for _, p := range problems {
+				if !known[p.Path] {
+					t.problems = append(t.problems, p)
+				}
+			}
+		}
+		for _, c := range copies {
+			if changed[c] == nil && !yield(c) {
 				return
 			}
 		}

@@ -27,5 +27,8 @@ func statAt(dir int, path string, flags int) (status, error) {
 	}, nil
 }
 
+// askServer makes statAt of an NFS client ask the server, not its own memory.
+const askServer = unix.AT_STATX_FORCE_SYNC
+
 // statOpen is fstat(2) without the access time.
 func statOpen(fd int) (status, error) { return statAt(fd, "", unix.AT_EMPTY_PATH) }

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,7 +69,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	}
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, room: eng.roomForFiles()}
+	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, crew: newCrew(eng.Workers), room: eng.roomForFiles()}
 	w.found.fileSystems = fileSystems(given)
 	w.found.nfs = slices.ContainsFunc(given, func(r root) bool { return r.nfs })
 	w.skipped.Store(len(given) < len(sel.Roots))
@@ -82,7 +81,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	if err != nil {
 		return Inventory{}, nil, err
 	}
-	ended := eng.Abandoned.await(walking, w.calls, func() { w.run(starts) })
+	ended := eng.Abandoned.await(walking, w.crew.calls, func() { w.run(starts) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.abandoned = true
@@ -135,7 +134,7 @@ type walker struct {
 	roots []root
 	ctx   context.Context
 	stop  context.CancelFunc
-	group errgroup.Group
+	crew  *crew // at most as many directories are open
 
 	listings sync.Pool // of *listing
 
@@ -145,8 +144,7 @@ type walker struct {
 	room      int64 // bytes for what is found; 0 means no limit
 	abandoned bool  // the caller stopped waiting; drop further results
 
-	skipped atomic.Bool  // ctx ended before everything was looked at
-	running atomic.Int64 // spawned functions
+	skipped atomic.Bool // ctx ended before everything was looked at
 }
 
 // over reports whether to stop although there is more to look at.
@@ -160,29 +158,11 @@ func (w *walker) over() bool {
 
 // run walks from all starts.
 func (w *walker) run(starts []start) {
-	w.group.SetLimit(w.eng.Workers)
 	for _, from := range starts {
-		w.spawn(func() { w.walk(from) })
+		w.crew.spawn(func() { w.walk(from) })
 	}
-	w.group.Wait()
+	w.crew.wait()
 }
-
-// spawn runs f in its own goroutine if a worker is free, else at once in this one. So
-// there is no queue and no deadlock, and at most Workers directories are open.
-func (w *walker) spawn(f func()) {
-	w.running.Add(1)
-	run := func() error {
-		defer w.running.Add(-1)
-		f()
-		return nil
-	}
-	if !w.group.TryGo(run) {
-		run()
-	}
-}
-
-// calls returns the largest number of system calls the walk can be in at once.
-func (w *walker) calls() int { return min(int(w.running.Load()), w.eng.Workers) }
 
 func (w *walker) walk(from start) {
 	r := from.root
@@ -248,7 +228,7 @@ func (w *walker) directory(from start) {
 		if w.over() {
 			return
 		}
-		w.spawn(func() { w.directory(start{r, Frontier{Root: r.given, Dir: join(from.Dir, name)}}) })
+		w.crew.spawn(func() { w.directory(start{r, Frontier{Root: r.given, Dir: join(from.Dir, name)}}) })
 	}
 }
 
@@ -294,7 +274,7 @@ func (w *walker) list(from start, d *directory) (below []string) {
 		names, err := w.some(from, d, entries, &below)
 		if names != "" {
 			d.looking.Add(1)
-			w.spawn(func() {
+			w.crew.spawn(func() {
 				defer d.looking.Done()
 				w.look(d, names)
 			})

@@ -1,0 +1,158 @@
+package dedupe
+
+import (
+	"context"
+	"io"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// confirm looks once more at the copies in the directories where files were opened, as
+// the server sees them now. It returns the copies that changed, with a problem for each
+// name, and reports whether ctx lasted until the end. Only NFS needs it: there a change
+// that another machine makes may show late.
+func (e *Engine) confirm(ctx context.Context, copies []*Copy, opened map[string]bool) (changed map[*Copy][]*Problem, finished bool) {
+	c := confirmer{
+		ctx:      ctx,
+		at:       confinedDir{within: e.Within},
+		crew:     newCrew(e.Workers),
+		problems: make(map[name]*Problem),
+	}
+	in := make(map[string][]name)
+	for _, copy := range copies {
+		for _, path := range append([]string{copy.Path}, copy.OtherPaths...) {
+			if dir, _ := splitPath(path); opened[dir] {
+				in[dir] = append(in[dir], name{copy, path})
+			}
+		}
+	}
+	finished = e.Abandoned.await(ctx, c.crew.calls, func() {
+		for dir, names := range in {
+			c.crew.spawn(func() { c.directory(dir, names) })
+		}
+		c.crew.wait()
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abandoned = true
+	return c.changed(), finished && ctx.Err() == nil
+}
+
+// name is one of the names of a copy.
+type name struct {
+	*Copy
+	path string
+}
+
+type confirmer struct {
+	ctx  context.Context
+	at   confinedDir
+	crew *crew
+
+	mu        sync.Mutex
+	problems  map[name]*Problem
+	abandoned bool // the caller stopped waiting; drop further results
+}
+
+// namesPerCall is how many names of a directory one goroutine looks at.
+const namesPerCall = 256
+
+// directory lists a directory, so that the client has the attributes of all its files
+// from the server, and then looks at the names.
+func (c *confirmer) directory(dir string, names []name) {
+	if c.ctx.Err() != nil {
+		return
+	}
+	path := dir
+	if c.at.within == nil {
+		path = join(dir, ".") // a root may be a symbolic link
+	}
+	fd, err := c.at.openDirectory(path)
+	if err != nil {
+		for _, n := range names {
+			c.problem(n, err)
+		}
+		return
+	}
+	var entries listing
+	entries.open(fd, true)
+	defer entries.close()
+	for err == nil {
+		_, _, err = entries.next()
+	}
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if err != io.EOF {
+		flags |= askServer
+	}
+	var looking sync.WaitGroup
+	for len(names) > 0 {
+		some := names[:min(namesPerCall, len(names))]
+		names = names[len(some):]
+		looking.Add(1)
+		c.crew.spawn(func() {
+			defer looking.Done()
+			c.look(fd, some, flags)
+		})
+	}
+	looking.Wait()
+}
+
+// look compares names in a directory with what the walk found.
+func (c *confirmer) look(fd int, names []name, flags int) {
+	for _, n := range names {
+		if c.ctx.Err() != nil {
+			return
+		}
+		_, base := splitPath(n.path)
+		now, err := statAt(fd, base, flags)
+		if err == nil {
+			err = n.unchanged(&now)
+		}
+		if err == nil && !c.at.holds(fd) {
+			err = unix.ENOENT
+		}
+		if err != nil {
+			c.problem(n, err)
+		}
+	}
+}
+
+func (c *confirmer) problem(n name, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.abandoned {
+		c.problems[n] = problem("stat", n.path, err)
+	}
+}
+
+// changed returns the copies with problems. All names of a copy have one if one has.
+func (c *confirmer) changed() map[*Copy][]*Problem {
+	all := make(map[*Copy][]*Problem)
+	for n, p := range c.problems {
+		if all[n.Copy] != nil {
+			continue
+		}
+		for _, path := range append([]string{n.Path}, n.OtherPaths...) {
+			of := c.problems[name{n.Copy, path}]
+			if of == nil {
+				of = &Problem{Op: p.Op, Path: path, Err: p.Err}
+			}
+			all[n.Copy] = append(all[n.Copy], of)
+		}
+	}
+	return all
+}
+
+// splitPath returns the directory of a path, and the name in it.
+func splitPath(path string) (dir, name string) {
+	i := strings.LastIndexByte(path, '/')
+	switch {
+	case i < 0:
+		return ".", path
+	case i == 0:
+		return "/", path[1:]
+	}
+	return path[:i], path[i+1:]
+}
