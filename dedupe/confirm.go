@@ -65,11 +65,7 @@ func (c *confirmer) directory(dir string, names []name) {
 	if c.ctx.Err() != nil {
 		return
 	}
-	path := dir
-	if c.at.within == nil {
-		path = join(dir, ".") // a root may be a symbolic link
-	}
-	fd, err := c.at.openDirectory(path)
+	fd, err := c.open(dir)
 	if err != nil {
 		for _, n := range names {
 			c.problem(n, err)
@@ -97,6 +93,18 @@ func (c *confirmer) directory(dir string, names []name) {
 		})
 	}
 	looking.Wait()
+}
+
+// open opens a directory, and makes an NFS client ask for its attributes: they tell
+// whether names were removed.
+func (c *confirmer) open(dir string) (fd int, err error) {
+	if fd, err = c.at.openDirectory(dir); err != unix.ENOTDIR && err != unix.ELOOP || c.at.within != nil {
+		return fd, err
+	}
+	if fd, err = c.at.openDirectory(join(dir, ".")); err == nil { // a root may be a symbolic link
+		refresh(fd)
+	}
+	return fd, err
 }
 
 // look compares names in a directory with what the walk found.
