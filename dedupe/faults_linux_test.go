@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -206,13 +205,8 @@ func TestMountHangs(t *testing.T) {
 			}()
 			<-hanging
 			cancel()
-			select {
-			case r := <-ended:
-				if r.Complete {
-					t.Errorf("it says it is complete: %+v", r)
-				}
-			case <-time.After(30 * time.Second):
-				t.Fatal("it waits for a file that never answers")
+			if r := <-ended; r.Complete {
+				t.Errorf("it says it is complete: %+v", r)
 			}
 		})
 	}

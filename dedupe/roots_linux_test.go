@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,13 +60,8 @@ func TestHungMount(t *testing.T) {
 				}()
 				<-asked
 				cancel()
-				select {
-				case r := <-ended:
-					if r.Complete || !r.Interrupted || hung.calls.Load() == 0 {
-						t.Errorf("%+v, %d calls abandoned", r, hung.calls.Load())
-					}
-				case <-time.After(30 * time.Second):
-					t.Fatal("it waits for a directory that never answers")
+				if r := <-ended; r.Complete || !r.Interrupted || hung.calls.Load() == 0 {
+					t.Errorf("%+v, %d calls abandoned", r, hung.calls.Load())
 				}
 			})
 		}

@@ -12,10 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -100,7 +100,8 @@ func scan(t testing.TB, opts options) Report {
 	return r
 }
 
-// answer is a report without the fields that differ between scans and modes.
+// answer is a report without the fields that differ between scans and modes. What a file
+// occupies changes when the system writes it back.
 func answer(r Report) string {
 	r.Mode, r.Workers = "", 0
 	r.Stats.Work = proven(r.Stats.Work)
@@ -110,6 +111,7 @@ func answer(r Report) string {
 	for _, g := range r.Groups {
 		fmt.Fprintf(&b, "%d %v %d\n", g.Size, g.Digest, g.Reclaimable)
 		for _, f := range g.Files {
+			f.Allocated = 0
 			fmt.Fprintf(&b, "\t%+v\n", f)
 		}
 	}
@@ -479,19 +481,25 @@ func TestRampUp(t *testing.T) {
 	for i, c := range copies {
 		c.Inode = uint64(i)
 	}
-	var inFlight, most atomic.Int64
+	var inFlight atomic.Int64
+	all := make(chan struct{})
+	together := sync.OnceFunc(func() { close(all) })
 	waiting := hasherFunc(func(context.Context, File) (Digest, Work, error) {
 		n := inFlight.Add(1)
 		defer inFlight.Add(-1)
-		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		switch {
+		case n == workers:
+			together()
+		case n > workers:
+			t.Errorf("%d files are in flight", n)
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-all // without all workers, it hangs here
 		return Digest{1}, Work{}, nil
 	})
 	signed := Read(t.Context(), slices.Values(copies), StageWhole, Engine{Workers: workers, Mode: Goroutines, Hasher: waiting})
 	joined := slices.Collect(flatten(Join(StageWhole, sortSigned(signed, StageWhole))))
-	if len(joined) != len(copies) || most.Load() != workers {
-		t.Errorf("%d files were in flight, want %d; %d of %d are in a class", most.Load(), workers, len(joined), len(copies))
+	if len(joined) != len(copies) {
+		t.Errorf("%d of %d are in a class", len(joined), len(copies))
 	}
 }
 

@@ -64,11 +64,12 @@ func TestMemoryLimit(t *testing.T) {
 // limited runs a command in a cgroup with a limit of memory, in bytes.
 func limited(t *testing.T, bytes int64, cmd *exec.Cmd) error {
 	t.Helper()
-	group, file := filepath.Join("/sys/fs/cgroup/memory", fmt.Sprint("dedupe-test-", os.Getpid())), "memory.limit_in_bytes"
+	root, file := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
 	if cgroups.Mode() == cgroups.Unified {
-		group, file = filepath.Join("/sys/fs/cgroup", filepath.Base(group)), "memory.max"
+		root, file = "/sys/fs/cgroup", "memory.max"
 	}
-	if err := os.Mkdir(group, 0o777); err != nil {
+	group, err := os.MkdirTemp(root, "dedupe-test-")
+	if err != nil {
 		t.Skipf("can't make a cgroup: %v; run it as root on a machine with cgroups", err)
 	}
 	defer clitest.Eventually(t, "the cgroup is removed", func() bool { return os.Remove(group) == nil }) // the kernel may still be busy with it

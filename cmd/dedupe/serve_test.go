@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,49 +160,67 @@ func TestServeIndex(t *testing.T) {
 // TestServeOpen checks that a server says when it is open to others, and that
 // one that can't listen says why.
 func TestServeOpen(t *testing.T) {
-	dir := t.TempDir()
-	out, _ := exec.Command("timeout", "-s", "TERM", "1", binary, "serve", "--root", dir, "--listen", "0.0.0.0:0").CombinedOutput()
-	if !strings.Contains(string(out), "open to others than this machine, without authorization") {
-		t.Errorf("it does not say so: %s", out)
+	open := exec.Command(binary, "serve", "--root", t.TempDir(), "--listen", "0.0.0.0:0")
+	stderr, err := open.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
+	if err := open.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, err := bufio.NewReader(stderr).ReadString('\n')
+	if err != nil || !strings.Contains(said, "open to others than this machine, without authorization") {
+		t.Errorf("it does not say so: %s %v", said, err)
+	}
+	open.Process.Kill()
+	open.Wait()
 	_, url, _ := startServer(t, "127.0.0.1:0")
-	out, err := exec.Command(binary, "serve", "--root", dir, "--listen", strings.TrimPrefix(url, "http://")).CombinedOutput()
+	out, err := exec.Command(binary, "serve", "--root", t.TempDir(), "--listen", strings.TrimPrefix(url, "http://")).CombinedOutput()
 	if err == nil || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "choose another --listen") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
-// TestServeGraceful checks that a request under way is answered when the server
-// is told to end.
+// TestServeGraceful checks that a request under way is answered when the server is told to
+// end: one whose body comes after the server stopped listening.
 func TestServeGraceful(t *testing.T) {
-	needProc(t)
-	dir := filepath.Join(sparse(t, 1<<30), "in") // a few seconds
-	server := exec.Command(binary, "serve", "--root", dir, "--listen", "127.0.0.1:0")
-	stderr, err := server.StderrPipe()
+	server, url, _ := startServer(t, "127.0.0.1:0")
+	body, send := io.Pipe()
+	request, err := http.NewRequest("POST", url+"/v1/scans", body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Process.Kill() })
-	var line struct{ Address string }
-	if err := json.NewDecoder(stderr).Decode(&line); err != nil {
-		t.Fatal(err)
-	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Expect", "100-continue") // the answer is that the server waits for the body
+	underWay := make(chan struct{})
+	trace := &httptrace.ClientTrace{Got100Continue: func() { close(underWay) }}
+	client := http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Hour}}
 	status := make(chan int, 1)
 	go func() {
-		code, err := post("http://"+line.Address, `{"mode": "processes", "workers": 4}`)
+		response, err := client.Do(request.WithContext(httptrace.WithClientTrace(t.Context(), trace)))
 		if err != nil {
 			t.Error(err)
+			status <- 0
+			return
 		}
-		status <- code
+		response.Body.Close()
+		status <- response.StatusCode
 	}()
-	clitest.Eventually(t, "the scan to be on its way", func() bool { return len(busyChildren(server.Process.Pid)) == 4 })
-	start := time.Now()
+	<-underWay
 	server.Process.Signal(syscall.SIGTERM)
+	clitest.Eventually(t, "the server to stop listening", func() bool {
+		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	if _, err := io.WriteString(send, `{"mode": "processes", "workers": 4}`); err != nil {
+		t.Error(err)
+	}
+	send.Close()
 	if code := <-status; code != 200 {
-		t.Errorf("status %d after %v", code, time.Since(start))
+		t.Errorf("status %d", code)
 	}
 	if err := server.Wait(); err != nil {
 		t.Errorf("it did not end well: %v", err)

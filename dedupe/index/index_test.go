@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -790,22 +791,26 @@ func TestRest(t *testing.T) {
 // the scan reads whatever the store has not answered by then.
 func TestPatience(t *testing.T) {
 	x := open(t, filepath.Join(t.TempDir(), "index"))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	x.Store = silent{x.Store, func(store context.Context) {
-		end, _ := ctx.Deadline()
-		if deadline, _ := store.Deadline(); end.Sub(deadline) < 14*time.Second {
-			t.Errorf("%v are left for the scan", end.Sub(deadline))
+	root := tree(t)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		x.Store = silent{x.Store, func(store context.Context) {
+			start := time.Now()
+			end, _ := ctx.Deadline()
+			if <-store.Done(); time.Since(start) != end.Sub(start)/4 {
+				t.Errorf("it waits %v, and the scan ends in %v", time.Since(start), end.Sub(start))
+			}
+		}}
+		opts := options(root)
+		use := x.Attach(opts.Selection, &opts.Engine)
+		if r, err := dedupe.Scan(ctx, opts.Selection, opts.Engine); err != nil || !r.Complete || len(r.Groups) == 0 {
+			t.Errorf("%+v, %v", r, err)
 		}
-	}}
-	opts := options(tree(t))
-	use := x.Attach(opts.Selection, &opts.Engine)
-	if r, err := dedupe.Scan(ctx, opts.Selection, opts.Engine); err != nil || !r.Complete || len(r.Groups) == 0 {
-		t.Errorf("%+v, %v", r, err)
-	}
-	if err := use.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("it is not told: %v", err)
-	}
+		if err := use.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it is not told: %v", err)
+		}
+	})
 }
 
 // silent is a Store that does not answer in time.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -67,7 +66,7 @@ func (m millionths) MarshalJSON() ([]byte, error) { return json.Marshal(float64(
 func (m *millionths) UnmarshalJSON(b []byte) error {
 	var v float64
 	err := json.Unmarshal(b, &v)
-	*m = millionths(math.Round(v * 1e6))
+	*m = millionths(inMillionths(v))
 	return err
 }
 

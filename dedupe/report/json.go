@@ -232,17 +232,19 @@ func CPUMilliseconds(s dedupe.Stats) *float64 {
 	return &ms
 }
 
-// duration rounds to nanoseconds, but away from zero where that would hide that a number
-// is beyond a limit in whole milliseconds.
-func duration(ms float64) time.Duration {
-	d := time.Duration(math.Round(ms * 1e6))
-	switch exact := float64(d) / 1e6; {
-	case ms > 0 && exact < ms:
-		d++
-	case ms < 0 && exact > ms:
-		d--
+func duration(ms float64) time.Duration { return time.Duration(inMillionths(ms)) }
+
+// inMillionths rounds to a millionth, but away from zero where that would hide that a
+// number is beyond a limit.
+func inMillionths(v float64) int64 {
+	n := int64(math.Round(v * 1e6))
+	switch exact := float64(n) / 1e6; {
+	case v > 0 && exact < v:
+		n++
+	case v < 0 && exact > v:
+		n--
 	}
-	return d
+	return n
 }
 
 func problemOf(p *dedupe.Problem) problemJSON {

@@ -168,6 +168,9 @@ func TestRefusedRequests(t *testing.T) {
 		{"POST", "/v1/projections", `{"calls": -1}`, 400, "calls a month is -1"},
 		{"POST", "/v1/projections", `{"usage": {"memory_mb": 64}}`, 400, "128 to 10240"},
 		{"POST", "/v1/projections", `{"usage": {"duration_ms": 1e300}}`, 400, "duration"},
+		{"POST", "/v1/projections", `{"usage": {"known_share": 1.0000000000000002}}`, 400, "1000001, allowed: 0 to 1000000"},
+		{"POST", "/v1/projections", `{"usage": {"dynamodb_read_units": -5e-324}}`, 400, "-1, allowed"},
+		{"POST", "/v1/projections", `{"usage": {"dynamodb_write_units": 1000000000.0000001}}`, 400, "allowed"},
 		{"POST", "/v1/projections", `{"opens": 9000000000000000000}`, 400, "one call"},
 	} {
 		got := ask(t, h, Caller{}, test.method, test.path, test.body)
