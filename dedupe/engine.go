@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe/limits"
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -99,6 +100,8 @@ type Engine struct {
 	// goroutines. In the mode Processes it is called once per file, when the file is
 	// done.
 	Read func(bytes int64)
+
+	mounts *mount.Table // read by Scan; nil for a walk alone
 }
 
 // Stage is a part of a scan.

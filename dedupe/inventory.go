@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"unsafe"
-
-	"efsdedupe/dedupe/mount"
 )
 
 // Inventory is what walks found.
@@ -20,7 +18,7 @@ type Inventory struct {
 	Skipped     []Skipped
 	Interrupted bool // the context ended before the walk did
 
-	fileSystems map[string]mount.FileSystem // of the roots, by the path given; none within a directory
+	fileSystems map[string]fileSystem // of the roots, by the path given
 
 	table  table
 	copies []*Copy // set by Copies, which empties the table

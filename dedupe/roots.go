@@ -24,8 +24,14 @@ type root struct {
 	err   *Problem // why looking at it failed
 
 	filter     Filter // with globs relative to the root
-	fileSystem mount.FileSystem
+	fileSystem fileSystem
 	pseudo     map[string]map[string]uint64 // the mounts not to enter; see mount.Table.Pseudo
+}
+
+// fileSystem is what a root is on.
+type fileSystem struct {
+	mount.FileSystem        // empty within a directory
+	place            string // the root's path, absolute and without links; empty if unknown
 }
 
 // RootError is a root that cannot be scanned, because it does not exist or is neither a
@@ -39,7 +45,10 @@ func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 
 // resolve looks at the roots, in the order given, until ctx ends.
 func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
-	r := resolver{at: confinedDir{within: eng.Within}, mounts: mount.Read(), real: make(map[string]string), fileSystems: make(map[string]mount.FileSystem)}
+	r := resolver{at: confinedDir{within: eng.Within}, mounts: eng.mounts, real: make(map[string]string), fileSystems: make(map[string]mount.FileSystem)}
+	if r.mounts == nil {
+		r.mounts = mount.Read()
+	}
 	if eng.Within != nil {
 		r.within, _ = pathOf(int(eng.Within.Fd())) // if this fails, no mounts are known
 	}
@@ -153,7 +162,8 @@ func (v *resolver) lookWithin(path string) (root, error) {
 	}
 	r, err := r.check(path, v.at.lstat(path, &r.stat))
 	if err == nil && v.within != "" {
-		r.pseudo = v.mounts.Pseudo(filepath.Join(v.within, r.path))
+		r.fileSystem.place = filepath.Join(v.within, r.path)
+		r.pseudo = v.mounts.Pseudo(r.fileSystem.place)
 	}
 	return r, err
 }
@@ -173,17 +183,27 @@ func (v *resolver) locate(r *root) {
 		}
 		v.fileSystems[dir] = on
 	}
-	r.fileSystem = on
+	r.fileSystem = fileSystem{on, r.real}
 	if !r.isFile() {
 		r.pseudo = v.mounts.Pseudo(r.real)
 	}
 }
 
 // fileSystems returns the file systems of the roots, by the path given.
-func fileSystems(roots []root) map[string]mount.FileSystem {
-	all := make(map[string]mount.FileSystem, len(roots))
+func fileSystems(roots []root) map[string]fileSystem {
+	all := make(map[string]fileSystem, len(roots))
 	for i := range roots {
 		all[roots[i].given] = roots[i].fileSystem
+	}
+	return all
+}
+
+// places returns the paths of the roots, absolute and without links.
+func (v *Inventory) places() (all []string) {
+	for _, on := range v.fileSystems {
+		if on.place != "" {
+			all = append(all, on.place)
+		}
 	}
 	return all
 }
