@@ -200,6 +200,13 @@ type Stats struct {
 	CPUUnknown      bool          // another scan ran in this process meanwhile, so CPU is 0; see Engine.Alone
 	PeakMemory      int64         // bytes, this process and its workers together; see limits.PeakMemory
 	WorkerProcesses int64         // started, including replacements
+
+	// NFS is what the NFS client of this machine sent for the mounts of the roots, from
+	// before the walk until the last file was closed. Mounts below the roots count, too,
+	// except with Selection.OneFileSystem. The kernel counts per mount, so NFS includes
+	// what other processes, and other scans in this one, sent meanwhile. It is nil if no
+	// root is on NFS, or if the kernel does not tell.
+	NFS *mount.Traffic
 }
 
 // Work counts what a Hasher did, as it did it. Nothing in it is derived from file sizes.

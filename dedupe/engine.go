@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe/limits"
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -100,7 +101,8 @@ type Engine struct {
 	// done.
 	Read func(bytes int64)
 
-	nfs bool // set by Scan: some files are on NFS
+	nfs    bool         // set by Scan: some files are on NFS
+	mounts *mount.Table // read by Scan; nil for a walk alone
 }
 
 // Stage is a part of a scan.

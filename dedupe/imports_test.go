@@ -21,7 +21,7 @@ func TestImports(t *testing.T) {
 		"dedupe/index":               {"dedupe", "dedupe/mount"},
 		"dedupe/mount":               nil,
 		"dedupe/index/dynamodb":      {"dedupe/index"},
-		"dedupe/report":              {"dedupe", "dedupe/cost"},
+		"dedupe/report":              {"dedupe", "dedupe/cost", "dedupe/mount"},
 		"dedupe/service":             {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/mount", "dedupe/report"},
 		"fixtures":                   nil,
 		"fixtures/aws":               nil,

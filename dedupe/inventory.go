@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"unsafe"
-
-	"efsdedupe/dedupe/mount"
 )
 
 // Inventory is what walks found.
@@ -20,8 +18,8 @@ type Inventory struct {
 	Skipped     []Skipped
 	Interrupted bool // the context ended before the walk did
 
-	fileSystems map[string]mount.FileSystem // of the roots, by the path given; none within a directory
-	nfs         bool                        // some of it is on NFS
+	locations map[string]location // of the roots, by the path given
+	nfs       bool                // some of it is on NFS
 
 	table  table
 	copies []*Copy // set by Copies, which empties the table

@@ -30,8 +30,9 @@ type root struct {
 
 // location says where a root is.
 type location struct {
-	fileSystem mount.FileSystem
-	nfs        bool // it, or something mounted below it, is on NFS
+	fileSystem mount.FileSystem // empty within a directory
+	place      string           // the root's path, absolute and without links; empty if unknown
+	nfs        bool             // it, or something mounted below it, is on NFS
 }
 
 // RootError is a root that cannot be scanned, because it does not exist or is neither a
@@ -45,7 +46,10 @@ func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 
 // resolve looks at the roots, in the order given, until ctx ends.
 func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
-	r := resolver{at: confinedDir{within: eng.Within}, mounts: mount.Read(), real: make(map[string]string), located: make(map[string]location)}
+	r := resolver{at: confinedDir{within: eng.Within}, mounts: eng.mounts, real: make(map[string]string), located: make(map[string]location)}
+	if r.mounts == nil {
+		r.mounts = mount.Read()
+	}
 	if eng.Within != nil {
 		r.within, _ = pathOf(int(eng.Within.Fd())) // if this fails, no mounts are known
 	}
@@ -157,8 +161,8 @@ func (v *resolver) lookWithin(path string) (root, error) {
 	r.stat, err = v.at.lstat(path)
 	r.nfs = true // unless the mounts say otherwise
 	if r, err = r.check(path, err); err == nil && v.within != "" {
-		real := filepath.Join(v.within, r.path)
-		r.pseudo, r.nfs = v.mounts.Pseudo(real), v.mounts.HasNFS(real)
+		r.place = filepath.Join(v.within, r.path)
+		r.pseudo, r.nfs = v.mounts.Pseudo(r.place), v.mounts.HasNFS(r.place)
 	}
 	return r, err
 }
@@ -180,16 +184,27 @@ func (v *resolver) locate(r *root) {
 		v.located[dir] = at
 	}
 	r.location = at
+	r.place = r.real
 	if !r.stat.isFile() {
 		r.pseudo = v.mounts.Pseudo(r.real)
 	}
 }
 
-// fileSystems returns the file systems of the roots, by the path given.
-func fileSystems(roots []root) map[string]mount.FileSystem {
-	all := make(map[string]mount.FileSystem, len(roots))
+// locations returns where the roots are, by the path given.
+func locations(roots []root) map[string]location {
+	all := make(map[string]location, len(roots))
 	for i := range roots {
-		all[roots[i].given] = roots[i].fileSystem
+		all[roots[i].given] = roots[i].location
+	}
+	return all
+}
+
+// places returns the paths of the roots, absolute and without links.
+func (v *Inventory) places() (all []string) {
+	for _, on := range v.locations {
+		if on.place != "" {
+			all = append(all, on.place)
+		}
 	}
 	return all
 }

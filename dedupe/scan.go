@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe/limits"
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -30,6 +31,8 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	}
 	eng.Budget = 0 // a report covers everything
 	eng.Workers = min(eng.crowdedWorkers(), eng.affordable())
+	eng.mounts = mount.Read()
+	wire := eng.mounts.NewMeter()
 	start, cpu := time.Now(), cpuTime()
 	found, _, err := Walk(ctx, sel, nil, eng)
 	if err != nil {
@@ -79,6 +82,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 
 	r.Stats.PeakMemory = limits.PeakMemory(os.Getpid(), eng.Mode != Processes)
 	used := stop()
+	r.Stats.NFS = wire.Traffic(found.places(), !sel.OneFileSystem)
 	r.Stats.CPU = used.CPU + cpuTime() - cpu
 	r.Stats.PeakMemory += used.PeakMemory
 	r.Stats.WorkerProcesses = used.Started
@@ -88,7 +92,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	r.sort()
 	if eng.Within == nil {
 		for _, root := range r.Roots {
-			r.FileSystems = append(r.FileSystems, found.fileSystems[root])
+			r.FileSystems = append(r.FileSystems, found.locations[root].fileSystem)
 		}
 	}
 	return r, nil

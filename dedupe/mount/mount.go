@@ -1,9 +1,11 @@
 // Package mount says which file system a directory is on, and what identifies that file
 // system on every machine that mounts it.
 //
-//	mount.go         mounts and their identities
-//	mount_linux.go   the mount table of Linux, and what its file systems say about themselves
-//	mount_darwin.go  the same on macOS
+//	mount.go             mounts and their identities
+//	mount_linux.go       the mount table of Linux, and what its file systems say about themselves
+//	mount_darwin.go      the same on macOS
+//	traffic.go           what an NFS client sends and receives meanwhile
+//	mountstats_linux.go  where Linux tells that
 package mount
 
 import (
@@ -43,6 +45,9 @@ func (m *Mount) Inside(dir string) string {
 	return filepath.Join(m.Root, "/", strings.TrimPrefix(dir, m.Point))
 }
 
+// isNFS reports whether the file system is NFS, of any version.
+func (m *Mount) isNFS() bool { return m.Kind == NFS4 || m.Kind == "nfs" }
+
 // IsTrusted reports whether the same inode number, size, mtime and ctime prove that a
 // file of the mount is unchanged. On these types an inode keeps its number, only the
 // kernel's or the NFS server's clock sets ctime, and the file system has an identity. The
@@ -74,9 +79,6 @@ func (m *Mount) IsRemote() bool {
 		"nfs", NFS4, "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "afs", "afpfs", "webdav", "virtiofs", "fuse", "macfuse", "osxfuse",
 	}, m.family())
 }
-
-// isNFS reports whether it is an NFS mount of any version.
-func (m *Mount) isNFS() bool { return m.Kind == "nfs" || m.Kind == NFS4 }
 
 // IsImage reports whether the file system is in a file attached as a device, where
 // another image may be attached next. A mount's source may have any name, so IsImage also

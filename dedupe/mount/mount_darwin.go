@@ -49,6 +49,11 @@ func (*Table) Pseudo(string) map[string]map[string]uint64 { return nil }
 // Covers returns false: macOS mounts only over directories.
 func (*Table) Covers(string) bool { return false }
 
+// sent returns nothing, because macOS does not tell.
+func (*Table) sent() (sent, error) { return nil, nil }
+
+func (*Table) nfsDevices([]string, bool) map[uint64]bool { return nil }
+
 // fsid returns the identity of a file system, or "". For APFS it is the device number.
 func fsid(m *Mount) (string, error) {
 	var st unix.Statfs_t

@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"math"
 	"strconv"
 	"time"
@@ -10,6 +9,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/mount"
 )
 
 // The formats of the JSON documents, named in their field "schema". report.schema.json
@@ -107,7 +107,30 @@ type statsJSON struct {
 	PeakMemoryBytes  int64    `json:"peak_memory_bytes"`
 	WorkerProcesses  int64    `json:"worker_processes"`
 
-	NFS json.RawMessage `json:"nfs"` // null until a scan counts NFS operations
+	NFS *nfsJSON `json:"nfs"` // nil if unknown, or if no root is on NFS
+}
+
+// nfsJSON is what NFS clients sent, for one file system or the sum of several.
+type nfsJSON struct {
+	trafficJSON
+	Mounts []mountJSON `json:"mounts,omitempty"` // each of several
+}
+
+type trafficJSON struct {
+	Messages        map[string]int64 `json:"messages"` // by type
+	BesidesREAD     int64            `json:"messages_besides_read"`
+	MeteredBytes    int64            `json:"metered_metadata_bytes"` // of messages besides READ
+	BytesSent       int64            `json:"bytes_sent"`
+	BytesReceived   int64            `json:"bytes_received"`
+	Retransmissions int64            `json:"retransmissions"`
+	Timeouts        int64            `json:"timeouts"`
+	RoundTripMS     float64          `json:"round_trip_ms"` // mean; 0 without messages
+}
+
+type mountJSON struct {
+	Path       string `json:"path,omitempty"`
+	PathBase64 []byte `json:"path_base64,omitempty"`
+	trafficJSON
 }
 
 // sizeJSON counts the duplicates of one size class. A class ends before twice its start.
@@ -145,7 +168,7 @@ type skippedJSON struct {
 
 // documentOf returns everything in a report except what handlers receive one by one.
 func documentOf(r dedupe.Report, p *cost.Projection, o Options) document {
-	stats := statsOf(r.Stats)
+	stats := statsOf(r.Stats, o.Dir != "")
 	d := document{bill: p}
 	d.head = head{
 		Schema:    reportSchema,
@@ -176,7 +199,8 @@ func documentOf(r dedupe.Report, p *cost.Projection, o Options) document {
 	return d
 }
 
-func statsOf(s dedupe.Stats) statsJSON {
+// statsOf leaves out the paths of mounts unless withPaths.
+func statsOf(s dedupe.Stats, withPaths bool) statsJSON {
 	return statsJSON{
 		Files:            s.Files,
 		Bytes:            s.Bytes,
@@ -195,6 +219,64 @@ func statsOf(s dedupe.Stats) statsJSON {
 		CPUMS:            CPUMilliseconds(s),
 		PeakMemoryBytes:  s.PeakMemory,
 		WorkerProcesses:  s.WorkerProcesses,
+		NFS:              nfsOf(s.NFS, withPaths),
+	}
+}
+
+func nfsOf(t *mount.Traffic, withPaths bool) *nfsJSON {
+	if t == nil {
+		return nil
+	}
+	out := &nfsJSON{trafficJSON: trafficOf(t)}
+	for i := range t.Mounts {
+		m := mountJSON{trafficJSON: trafficOf(&t.Mounts[i])}
+		if withPaths {
+			path := pathOf(t.Mounts[i].Point)
+			m.Path, m.PathBase64 = path.Path, path.PathBase64
+		}
+		out.Mounts = append(out.Mounts, m)
+	}
+	return out
+}
+
+func trafficOf(t *mount.Traffic) trafficJSON {
+	return trafficJSON{
+		Messages:        t.Messages,
+		BesidesREAD:     t.BesidesREAD(),
+		MeteredBytes:    t.MeteredBytes,
+		BytesSent:       t.BytesSent,
+		BytesReceived:   t.BytesReceived,
+		Retransmissions: t.Retransmissions,
+		Timeouts:        t.Timeouts,
+		RoundTripMS:     Milliseconds(t.RoundTrip),
+	}
+}
+
+func (n *nfsJSON) traffic() *mount.Traffic {
+	if n == nil {
+		return nil
+	}
+	out := n.trafficJSON.traffic()
+	for _, m := range n.Mounts {
+		t := m.trafficJSON.traffic()
+		t.Point = m.Path
+		if m.PathBase64 != nil {
+			t.Point = string(m.PathBase64)
+		}
+		out.Mounts = append(out.Mounts, t)
+	}
+	return &out
+}
+
+func (t *trafficJSON) traffic() mount.Traffic {
+	return mount.Traffic{
+		Messages:        t.Messages,
+		BytesSent:       t.BytesSent,
+		BytesReceived:   t.BytesReceived,
+		MeteredBytes:    t.MeteredBytes,
+		Retransmissions: t.Retransmissions,
+		Timeouts:        t.Timeouts,
+		RoundTrip:       duration(t.RoundTripMS),
 	}
 }
 
@@ -217,6 +299,7 @@ func (s statsJSON) stats() dedupe.Stats {
 		CPUUnknown:       s.CPUMS == nil,
 		PeakMemory:       s.PeakMemoryBytes,
 		WorkerProcesses:  s.WorkerProcesses,
+		NFS:              s.NFS.traffic(),
 	}
 }
 

@@ -286,3 +286,15 @@ func FuzzParseCursor(f *testing.F) {
 		}
 	})
 }
+
+// TestPageHidesMounts checks that a page has the traffic of each mount, but no path of
+// this machine.
+func TestPageHidesMounts(t *testing.T) {
+	var b bytes.Buffer
+	if err := WritePage(&b, notAlone(), nil, Page{Limit: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if doc := b.String(); !strings.Contains(doc, `"mounts":[{"messages":`) || strings.Contains(doc, "/mnt/") {
+		t.Errorf("%s", doc)
+	}
+}

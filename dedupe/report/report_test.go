@@ -306,6 +306,12 @@ func priced() *cost.Projection {
 func notAlone() dedupe.Report {
 	r := nothing()
 	r.Stats.CPUUnknown = true
+	one := mount.Traffic{Point: "/mnt/\xe9", Messages: map[string]int64{"READ": 200, "OPEN": 100, "CLOSE": 100, "READDIR": 1}, BytesSent: 100_000,
+		BytesReceived: 105_000_000, MeteredBytes: 839_200, Retransmissions: 3, Timeouts: 1, RoundTrip: 1234567 * time.Nanosecond}
+	other := mount.Traffic{Point: "/mnt/efs", Messages: map[string]int64{}}
+	all := one
+	all.Point, all.Mounts = "", []mount.Traffic{one, other}
+	r.Stats.NFS = &all
 	return r
 }
 
@@ -313,7 +319,8 @@ func notAlone() dedupe.Report {
 func indexed() dedupe.Report {
 	r := nothing()
 	r.Stats = dedupe.Stats{Files: 2, Bytes: 2 * mib, Directories: 1, Elapsed: 40 * time.Millisecond,
-		Work: dedupe.Work{Opens: 1, BytesRead: mib, FilesHashed: 1, FilesKnown: 1, OpensSpared: 1, BytesSpared: mib}}
+		Work: dedupe.Work{Opens: 1, BytesRead: mib, FilesHashed: 1, FilesKnown: 1, OpensSpared: 1, BytesSpared: mib},
+		NFS: &mount.Traffic{Point: "/mnt/efs", Messages: map[string]int64{"READDIR": 1}, BytesSent: 180, BytesReceived: 300, MeteredBytes: 4096, RoundTrip: time.Millisecond}}
 	return r
 }
 

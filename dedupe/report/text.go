@@ -5,13 +5,16 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/fatih/color"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount"
 )
 
 const (
@@ -342,6 +345,40 @@ func writeStats(w io.Writer, d *document, s Style) {
 	if t.OpensSpared > 0 {
 		fmt.Fprintf(w, "The index saved %s and %s.\n", Count(t.OpensSpared, "open", "opens"), size(t.BytesSpared))
 	}
+	if t.NFS != nil {
+		writeTraffic(w, t.NFS)
+	}
+}
+
+// writeTraffic writes one line about NFS, with the most frequent types of messages.
+func writeTraffic(w io.Writer, t *mount.Traffic) {
+	if len(t.Messages) == 0 {
+		fmt.Fprintln(w, "NFS, including other traffic on the mount: no messages.")
+		return
+	}
+	const shown = 3
+	names := slices.SortedFunc(maps.Keys(t.Messages), func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.Messages[b], t.Messages[a]), cmp.Compare(a, b))
+	})
+	all, others := int64(0), int64(0)
+	var types []string
+	for i, name := range names {
+		all += t.Messages[name]
+		if i < shown {
+			types = append(types, Printable(name)+" "+humanize.Comma(t.Messages[name]))
+		} else {
+			others += t.Messages[name]
+		}
+	}
+	if others > 0 {
+		types = append(types, "others "+humanize.Comma(others))
+	}
+	again := ""
+	if t.Retransmissions > 0 || t.Timeouts > 0 {
+		again = fmt.Sprintf("%s, %s, ", Count(t.Retransmissions, "retransmission", "retransmissions"), Count(t.Timeouts, "timeout", "timeouts"))
+	}
+	fmt.Fprintf(w, "NFS, including other traffic on the mount: %s (%s), %s besides READ; %s received, %s%s per round trip.\n",
+		Count(all, "message", "messages"), strings.Join(types, ", "), humanize.Comma(t.BesidesREAD()), size(t.BytesReceived), again, elapsed(t.RoundTrip))
 }
 
 func size(bytes int64) string { return humanize.IBytes(uint64(bytes)) }
