@@ -17,16 +17,40 @@ import (
 // projection is the flags that scan and cost share: what a bill is made for,
 // other than what a scan measures.
 type projection struct {
-	usage  cost.Usage
-	region string
-	churn  share
-	weigh  bool // churn was given
+	usage       cost.Usage
+	region      string
+	regionGiven bool
+	prices      string // path of a price book; empty for that of the region
+	churn       share
+	weigh       bool // churn was given
+}
+
+// given notes which flags were given.
+func (p *projection) given(f *pflag.FlagSet) {
+	p.regionGiven, p.weigh = f.Changed("region"), f.Changed("churn")
+}
+
+// book returns the price book, and makes its region that of the bill.
+func (p *projection) book() (*cost.Book, error) {
+	if p.prices == "" {
+		return cost.Prices(p.region)
+	}
+	book, err := readPrices(p.prices)
+	if err != nil {
+		return nil, err
+	}
+	if p.regionGiven && p.region != book.Region {
+		return nil, fmt.Errorf("--prices %q is of %s, and --region is %s: leave out one of them", p.prices, book.Region, p.region)
+	}
+	p.region = book.Region
+	return book, nil
 }
 
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	u := &p.usage
 	f.Var((*cli.Quantity)(&u.Calls), "calls", "calls a month that the bill is for")
 	f.StringVar(&p.region, "region", cost.DefaultRegion, "take the prices of this `region`: "+strings.Join(cost.Regions(), ", "))
+	f.StringVar(&p.prices, "prices", "", "take the prices of this `file`, a price book: see 'dedupe cost import-prices --help'")
 	f.Int64Var(&u.Lambda.MemoryMB, "memory", memory, memoryHelp)
 	f.Var(cli.OneOf(&u.Lambda.Arch, cost.ARM, cost.X86), "arch", "the instruction set of the Lambda function")
 	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "the kind of API Gateway in front of it")
@@ -75,12 +99,13 @@ items in which a file has changed.`,
   dedupe cost --report report.json --throughput provisioned
   dedupe cost --report goroutines.json --report processes.json
   dedupe cost --report indexed.json --churn 1%`,
-		Args: cli.Args(),
+		Args: cli.OnlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c.weigh = cmd.Flags().Changed("churn")
+			c.given(cmd.Flags())
 			return c.run(cmd.Flags())
 		},
 	}
+	cmd.AddCommand(importPricesCommand(s))
 	u := &c.usage
 	cli.Flags(cmd, "Call", func(f *pflag.FlagSet) {
 		f.StringArrayVar(&c.reports, "report", nil, "take the figures from this `file`, a JSON report, or - for standard input (may repeat)")
@@ -184,7 +209,8 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 
 // project prices what was saved.
 func (c *bill) project(s report.Saved) (cost.Projection, error) {
-	book, err := cost.Prices(s.Region)
+	c.region = s.Region
+	book, err := c.book()
 	if err != nil {
 		return cost.Projection{}, err
 	}

@@ -75,7 +75,7 @@ were found and --fail-on-duplicates was given; 130 interrupted.`,
   dedupe scan --bill --region eu-west-1 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
-			c.bill.weigh = cmd.Flags().Changed("churn")
+			c.bill.given(cmd.Flags())
 			if !cmd.Flags().Changed("workers") {
 				c.eng.Workers = c.eng.FittingWorkers()
 			}
@@ -126,8 +126,11 @@ func (c *scan) run(ctx context.Context) error {
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
-	book, err := cost.CheckBill(c.bill.region, usage)
+	book, err := c.bill.book()
 	if err != nil {
+		return err
+	}
+	if err := cost.CheckBill(book, usage); err != nil {
 		return err
 	}
 	out, err := cli.OpenOutput(ctx, c.output, c.Out)

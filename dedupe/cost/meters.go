@@ -57,6 +57,17 @@ func meterInfos() []meterInfo {
 	}
 }
 
+// Offers lists the codes of AWS's offers that price meters, in the order of bills.
+func Offers() []string {
+	var codes []string
+	for _, m := range meterInfos() {
+		if !slices.Contains(codes, m.offer) {
+			codes = append(codes, m.offer)
+		}
+	}
+	return codes
+}
+
 func meterNamed(name string) (meterInfo, bool) {
 	all := meterInfos()
 	i := slices.IndexFunc(all, func(m meterInfo) bool { return m.name == name })

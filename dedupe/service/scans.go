@@ -227,7 +227,10 @@ func (c settings) check() (*cost.Book, cost.Usage, error) {
 		EFS:      cost.EFS{Throughput: c.Throughput, StorageClass: c.StorageClass},
 		FreeTier: c.FreeTier,
 	}
-	book, err := cost.CheckBill(c.Region, u)
+	book, err := cost.Prices(c.Region)
+	if err == nil {
+		err = cost.CheckBill(book, u)
+	}
 	if err != nil {
 		return nil, u, refuse(http.StatusBadRequest, "%v", err)
 	}
