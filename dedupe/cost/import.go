@@ -68,15 +68,42 @@ func (l listing) pricesOf(offer string) bool {
 	return slices.ContainsFunc(meterInfos(), func(m meterInfo) bool { return m.offer == offer && slices.Contains(m.usages, l.usage) })
 }
 
-// add adds the price of a meter, or why it has none.
+// add adds the price of a meter, or notes that it has none.
 func (i *Import) add(m meterInfo, offers []*Offer, now string) {
-	var price priceJSON
+	for _, usage := range m.usages {
+		if found := i.usable(m, usage, offers); len(found) > 0 {
+			first := found[0]
+			for _, other := range found[1:] {
+				if !slices.Equal(first.tiers, other.tiers) {
+					i.leaveOut(m, "%s has two prices of it", m.offer)
+					i.miss(m)
+					return
+				}
+			}
+			i.Meters = append(i.Meters, m.name)
+			i.book.Sources[first.offer.source()] = first.offer.describe()
+			i.book.Prices = append(i.book.Prices, priceJSON{Meter: m.name, Unit: m.unit, Source: first.offer.source(),
+				Checked: cmp.Or(first.offer.Date, now), Free: freeTier(m, offers), Tiers: first.tiers})
+			return
+		}
+	}
+	i.miss(m)
+}
+
+// offered is a listing and whose it is.
+type offered struct {
+	listing
+	offer *Offer
+}
+
+// usable returns the listings of a usage type that are prices of a meter.
+func (i *Import) usable(m meterInfo, usage string, offers []*Offer) []offered {
+	var found []offered
 	for _, o := range offers {
 		for _, l := range o.listings {
-			if o.Code != m.offer || l.region != i.Region || !slices.Contains(m.usages, l.usage) {
+			if o.Code != m.offer || l.region != i.Region || l.usage != usage {
 				continue
 			}
-			p := priceJSON{Meter: m.name, Unit: m.unit, Source: o.source(), Checked: cmp.Or(o.Date, now), Free: freeTier(m, offers), Tiers: l.tiers}
 			switch {
 			case len(l.tiers) == 0:
 				i.leaveOut(m, "%s says that it costs nothing", o.Code)
@@ -84,22 +111,12 @@ func (i *Import) add(m meterInfo, offers []*Offer, now string) {
 				i.leaveOut(m, "%s prices it per %q, not per %s", o.Code, l.unit, m.unit)
 			case l.tiers[len(l.tiers)-1].UpTo != "":
 				i.leaveOut(m, "%s has no price above %s %s", o.Code, l.tiers[len(l.tiers)-1].UpTo, l.unit)
-			case price.Meter == "":
-				price = p
-				i.book.Sources[p.Source] = o.describe()
-			case !slices.Equal(price.Tiers, p.Tiers):
-				i.leaveOut(m, "%s has two prices of it", o.Code)
-				i.miss(m)
-				return
+			default:
+				found = append(found, offered{l, o})
 			}
 		}
 	}
-	if price.Meter == "" {
-		i.miss(m)
-		return
-	}
-	i.Meters = append(i.Meters, m.name)
-	i.book.Prices = append(i.book.Prices, price)
+	return found
 }
 
 func (i *Import) miss(m meterInfo) { i.Missing[m.offer] = append(i.Missing[m.offer], m.name) }
@@ -108,13 +125,11 @@ func (i *Import) leaveOut(m meterInfo, format string, args ...any) {
 	i.LeftOut = append(i.LeftOut, m.name+": "+fmt.Sprintf(format, args...))
 }
 
-// freeTier returns the units of a meter that are free in a month. Only the free tier of
-// Lambda is on bills: see [Usage.FreeTier].
+// freeTier returns the units of a meter that are free in a month, or "".
 func freeTier(m meterInfo, offers []*Offer) string {
-	usage := map[string]string{"lambda.requests": freeRequests, "lambda.duration.x86_64": freeSeconds, "lambda.duration.arm64": freeSeconds}[m.name]
 	for _, o := range offers {
 		for _, l := range o.listings {
-			if o.Code == m.offer && l.usage == usage && l.free.Sign() > 0 {
+			if o.Code == m.offer && m.free != "" && l.usage == m.free && l.free.Sign() > 0 {
 				return exact(l.free)
 			}
 		}

@@ -11,49 +11,74 @@ type meterInfo struct {
 	unit  string
 	offer string // code of the offer, such as "AmazonEFS"
 
-	// usages are the usage types that price it, without the prefix of the region. One
-	// with a space is followed by the kind of access: "ETDataAccess-Bytes Read".
+	// usages are the usage types that price it, without the prefix of the region. The
+	// first that has a price counts. The kind of access may follow after a space, as in
+	// "ETDataAccess-Bytes Read".
 	usages []string
+
+	// free is the usage type, of no region, of the monthly free tier; empty if the bill
+	// has none.
+	free string
 }
 
 // meterInfos lists all meters, in the order of bills.
 func meterInfos() []meterInfo {
 	const (
-		lambda   = "AWSLambda"
-		api      = "AmazonApiGateway"
-		efs      = "AmazonEFS"
-		dynamodb = "AmazonDynamoDB"
+		lambda     = "AWSLambda"
+		api        = "AmazonApiGateway"
+		efs        = "AmazonEFS"
+		dynamodb   = "AmazonDynamoDB"
+		cloudwatch = "AmazonCloudWatch"
+		transfer   = "AWSDataTransfer"
+		s3         = "AmazonS3"
+		states     = "AmazonStates"
 	)
 	return []meterInfo{
-		{"lambda.duration.x86_64", "GB-second", lambda, []string{"Lambda-GB-Second"}},
-		{"lambda.duration.arm64", "GB-second", lambda, []string{"Lambda-GB-Second-ARM"}},
-		{"lambda.provisioned_duration.x86_64", "GB-second", lambda, []string{"Lambda-Provisioned-GB-Second"}},
-		{"lambda.provisioned_duration.arm64", "GB-second", lambda, []string{"Lambda-Provisioned-GB-Second-ARM"}},
-		{"lambda.provisioned_concurrency.x86_64", "GB-second", lambda, []string{"Lambda-Provisioned-Concurrency"}},
-		{"lambda.provisioned_concurrency.arm64", "GB-second", lambda, []string{"Lambda-Provisioned-Concurrency-ARM"}},
-		{"lambda.requests", "request", lambda, []string{"Request", "Request-ARM"}},
-		{"lambda.ephemeral_storage", "GB-second", lambda, []string{"Lambda-Storage-GB-Second", "Lambda-Storage-GB-Second-ARM"}},
-		{"lambda.response_streaming", "GB", lambda, []string{"Lambda-Streaming-Response-Processed-Bytes", "Lambda-Streaming-Response-Processed-Bytes-ARM"}},
+		{"lambda.duration.x86_64", "GB-second", lambda, []string{"Lambda-GB-Second"}, "Global-Lambda-GB-Second"},
+		{"lambda.duration.arm64", "GB-second", lambda, []string{"Lambda-GB-Second-ARM"}, "Global-Lambda-GB-Second"},
+		{"lambda.provisioned_duration.x86_64", "GB-second", lambda, []string{"Lambda-Provisioned-GB-Second"}, ""},
+		{"lambda.provisioned_duration.arm64", "GB-second", lambda, []string{"Lambda-Provisioned-GB-Second-ARM"}, ""},
+		{"lambda.provisioned_concurrency.x86_64", "GB-second", lambda, []string{"Lambda-Provisioned-Concurrency"}, ""},
+		{"lambda.provisioned_concurrency.arm64", "GB-second", lambda, []string{"Lambda-Provisioned-Concurrency-ARM"}, ""},
+		{"lambda.requests", "request", lambda, []string{"Request", "Request-ARM"}, "Global-Request"},
+		{"lambda.ephemeral_storage", "GB-second", lambda, []string{"Lambda-Storage-GB-Second", "Lambda-Storage-GB-Second-ARM"}, ""},
+		{"lambda.response_streaming", "GB", lambda, []string{"Lambda-Streaming-Response-Processed-Bytes", "Lambda-Streaming-Response-Processed-Bytes-ARM"}, ""},
 
-		{"api.http", "request", api, []string{"ApiGatewayHttpRequest"}},
-		{"api.rest", "request", api, []string{"ApiGatewayRequest"}},
+		{"api.http", "request", api, []string{"ApiGatewayHttpRequest"}, ""},
+		{"api.rest", "request", api, []string{"ApiGatewayRequest"}, ""},
 
-		{"efs.read", "GB", efs, []string{"ETDataAccess-Bytes Read", "ETDataAccess-Read-Bytes"}},
-		{"efs.write", "GB", efs, []string{"ETDataAccess-Bytes Write", "ETDataAccess-Write-Bytes"}},
-		{"efs.metadata", "GB", efs, []string{"ETDataAccess-Bytes Read", "ETDataAccess-Read-Bytes"}}, // metered as reads
-		{"efs.provisioned", "MiBps-month", efs, []string{"ProvisionedTP-MiBpsHrs"}},
-		{"efs.access.ia", "GB", efs, []string{"IADataAccess-Bytes Read", "IADataAccess-Bytes"}},
-		{"efs.access.archive", "GB", efs, []string{"ArchiveDataAccess-Bytes Read", "ArchiveDataAccess-Bytes"}},
-		{"efs.storage.standard", "GB-month", efs, []string{"TimedStorage-ByteHrs"}},
-		{"efs.storage.one_zone", "GB-month", efs, []string{"TimedStorage-Z-ByteHrs"}},
-		{"efs.storage.ia", "GB-month", efs, []string{"IATimedStorage-ET-ByteHrs"}},
-		{"efs.storage.ia.not_elastic", "GB-month", efs, []string{"IATimedStorage-ByteHrs"}},
-		{"efs.storage.one_zone_ia", "GB-month", efs, []string{"IATimedStorage-Z-ByteHrs"}},
-		{"efs.storage.archive", "GB-month", efs, []string{"ArchiveTimedStorage-ByteHrs"}},
+		{"efs.read", "GB", efs, []string{"ETDataAccess-Bytes Read", "ETDataAccess-Read-Bytes"}, ""},
+		{"efs.write", "GB", efs, []string{"ETDataAccess-Bytes Write", "ETDataAccess-Write-Bytes"}, ""},
+		{"efs.metadata", "GB", efs, []string{"ETDataAccess-Bytes Read", "ETDataAccess-Read-Bytes"}, ""}, // metered as reads
+		{"efs.provisioned", "MiBps-month", efs, []string{"ProvisionedTP-MiBpsHrs"}, ""},
+		{"efs.access.ia", "GB", efs, []string{"IADataAccess-Bytes Read", "IADataAccess-Bytes"}, ""},
+		{"efs.access.archive", "GB", efs, []string{"ArchiveDataAccess-Bytes Read", "ArchiveDataAccess-Bytes"}, ""},
+		{"efs.storage.standard", "GB-month", efs, []string{"TimedStorage-ByteHrs"}, ""},
+		{"efs.storage.one_zone", "GB-month", efs, []string{"TimedStorage-Z-ByteHrs"}, ""},
+		{"efs.storage.ia", "GB-month", efs, []string{"IATimedStorage-ET-ByteHrs"}, ""},
+		{"efs.storage.ia.not_elastic", "GB-month", efs, []string{"IATimedStorage-ByteHrs"}, ""},
+		{"efs.storage.one_zone_ia", "GB-month", efs, []string{"IATimedStorage-Z-ByteHrs"}, ""},
+		{"efs.storage.archive", "GB-month", efs, []string{"ArchiveTimedStorage-ByteHrs"}, ""},
 
-		{"dynamodb.read", "read unit", dynamodb, []string{"ReadRequestUnits"}},
-		{"dynamodb.write", "write unit", dynamodb, []string{"WriteRequestUnits"}},
-		{"dynamodb.storage", "GB-month", dynamodb, []string{"TimedStorage-ByteHrs"}},
+		{"dynamodb.read", "read unit", dynamodb, []string{"ReadRequestUnits"}, ""},
+		{"dynamodb.write", "write unit", dynamodb, []string{"WriteRequestUnits"}, ""},
+		{"dynamodb.storage", "GB-month", dynamodb, []string{"TimedStorage-ByteHrs"}, ""},
+
+		{"logs.ingestion", "GB", cloudwatch, []string{"VendedLog-Bytes", "DataProcessing-Bytes"}, "Global-DataProcessing-Bytes"}, // logs of Lambda and API Gateway are vended
+		{"logs.storage", "GB-month", cloudwatch, []string{"TimedStorage-ByteHrs"}, "Global-TimedStorage-ByteHrs"},
+		{"metrics.custom", "metric", cloudwatch, []string{"CW:MetricMonitorUsage"}, "Global-CW:MetricMonitorUsage"},
+		{"metrics.alarms", "alarm", cloudwatch, []string{"CW:AlarmMonitorUsage"}, "Global-CW:AlarmMonitorUsage"},
+
+		{"transfer.out", "GB", transfer, []string{"DataTransfer-Out-Bytes"}, "Global-DataTransfer-Out-Bytes"},
+		{"transfer.cross_zone", "GB", transfer, []string{"DataTransfer-Regional-Bytes"}, ""},
+
+		{"s3.get", "request", s3, []string{"Requests-Tier2"}, ""},
+		{"s3.list", "request", s3, []string{"Requests-Tier1"}, ""}, // and PUT
+		{"s3.storage", "GB-month", s3, []string{"TimedStorage-ByteHrs"}, ""},
+
+		{"states.transitions", "transition", states, []string{"StateTransition"}, ""},
+		{"states.express.requests", "request", states, []string{"StepFunctions-Request"}, ""},
+		{"states.express.duration", "GB-second", states, []string{"StepFunctions-GB-Second"}, ""},
 	}
 }
 

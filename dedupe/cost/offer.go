@@ -46,20 +46,16 @@ func ReadOffer(r io.Reader) (*Offer, error) {
 	return o.finish()
 }
 
-// The usage types, of no region, that give Lambda's free tier.
-const (
-	freeRequests = "Global-Request"
-	freeSeconds  = "Global-Lambda-GB-Second"
-)
-
 // wantedUsages are the usage types that price meters.
 func wantedUsages() map[string]bool {
-	wanted := map[string]bool{freeRequests: true, freeSeconds: true}
+	wanted := make(map[string]bool)
 	for _, m := range meterInfos() {
+		wanted[m.free] = true
 		for _, usage := range m.usages {
 			wanted[usage] = true
 		}
 	}
+	delete(wanted, "")
 	return wanted
 }
 
