@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,41 +16,17 @@ import (
 // projection is the flags that scan and cost share: what a bill is made for,
 // other than what a scan measures.
 type projection struct {
-	usage       cost.Usage
-	region      string
-	regionGiven bool
-	prices      string // path of a price book; empty for that of the region
-	churn       share
-	weigh       bool // churn was given
-	failAbove   cli.Amount
-}
-
-// given notes which flags were given.
-func (p *projection) given(f *pflag.FlagSet) {
-	p.regionGiven, p.weigh = f.Changed("region"), f.Changed("churn")
-}
-
-// book returns the price book, and makes its region that of the bill.
-func (p *projection) book() (*cost.Book, error) {
-	if p.prices == "" {
-		return cost.Prices(p.region)
-	}
-	book, err := readPrices(p.prices)
-	if err != nil {
-		return nil, err
-	}
-	if p.regionGiven && p.region != book.Region {
-		return nil, fmt.Errorf("--prices %q is of %s, and --region is %s: leave out one of them", p.prices, book.Region, p.region)
-	}
-	p.region = book.Region
-	return book, nil
+	usage     cost.Usage
+	prices    cli.Prices
+	churn     share
+	weigh     bool // churn was given
+	failAbove cli.Amount
 }
 
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	u := &p.usage
 	f.Var((*cli.Quantity)(&u.Calls), "calls", "calls a month that the bill is for")
-	f.StringVar(&p.region, "region", cost.DefaultRegion, "take the prices of this `region`: "+strings.Join(cost.Regions(), ", "))
-	f.StringVar(&p.prices, "prices", "", "take the prices of this `file`, a price book: see 'dedupe cost import-prices --help'")
+	p.prices.Flags(f)
 	f.Int64Var(&u.Lambda.MemoryMB, "memory", memory, memoryHelp)
 	f.Var(cli.OneOf(&u.Lambda.Arch, cost.ARM, cost.X86), "arch", "the instruction set of the Lambda function")
 	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "the kind of API Gateway in front of it")
@@ -126,7 +101,7 @@ a month costs more than --fail-above.`,
   dedupe cost --report indexed.json --churn 1%`,
 		Args: cli.OnlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c.given(cmd.Flags())
+			c.weigh = cmd.Flags().Changed("churn")
 			return c.run(cmd.Flags())
 		},
 	}
@@ -223,7 +198,7 @@ func (c *bill) price(f *pflag.FlagSet) (cost.Projection, error) {
 		if err != nil {
 			return cost.Projection{}, err
 		}
-		return c.project(report.Saved{Usage: u, Region: c.region, Complete: true})
+		return c.project(report.Saved{Usage: u, Region: c.prices.Region, Complete: true})
 	}
 	in, err := openReport(c.usageFile, c.In)
 	if err != nil {
@@ -234,7 +209,7 @@ func (c *bill) price(f *pflag.FlagSet) (cost.Projection, error) {
 	if err != nil {
 		return cost.Projection{}, fmt.Errorf("can't use the usage %q: %w; usage.schema.json describes it", c.usageFile, err)
 	}
-	return c.reprice(report.Saved{Usage: u, Region: c.region, Complete: true}, f)
+	return c.reprice(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
@@ -251,7 +226,7 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 	if c.weigh && s.Index == nil {
 		return cost.Projection{}, errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
 	}
-	c.usage, c.region = u, s.Region
+	c.usage, c.prices.Region = u, s.Region
 	for flag, value := range given {
 		if flag.Name == "report" {
 			continue // a list, to which Set would add
@@ -260,14 +235,14 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 			return cost.Projection{}, err
 		}
 	}
-	s.Usage, s.Region = c.usage, c.region
+	s.Usage, s.Region = c.usage, c.prices.Region
 	return c.project(s)
 }
 
 // project prices what was saved.
 func (c *bill) project(s report.Saved) (cost.Projection, error) {
-	c.region = s.Region
-	book, err := c.book()
+	c.prices.Region = s.Region
+	book, err := c.prices.Book()
 	if err != nil {
 		return cost.Projection{}, err
 	}

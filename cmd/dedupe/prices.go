@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,19 +16,6 @@ import (
 	"efsdedupe/dedupe/report"
 )
 
-// readPrices reads a price book that the user gives.
-func readPrices(path string) (*cost.Book, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("can't read the price book: %w", err)
-	}
-	book, err := cost.ParseBook(data)
-	if err != nil {
-		return nil, fmt.Errorf("can't use the price book %q: %w; 'dedupe cost import-prices' writes one", path, err)
-	}
-	return book, nil
-}
-
 // importPrices is the flags of dedupe cost import-prices.
 type importPrices struct {
 	cli.Std
@@ -39,6 +25,7 @@ type importPrices struct {
 
 func importPricesCommand(s cli.Std) *cobra.Command {
 	c := importPrices{Std: s}
+	services := cost.Offers()
 	cmd := &cobra.Command{
 		Use:   "import-prices [flags] OFFER.json...",
 		Short: "Make a price book from the price lists that AWS publishes",
@@ -47,7 +34,9 @@ publishes for each service and region, at
 https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/ and then
 SERVICE/current/REGION/index.json. No account is needed to download them.
 
-The services are ` + strings.Join(cost.Offers(), ", ") + `.
+The services are ` + strings.Join(services[:5], ", ") + `,
+` + strings.Join(services[5:], ", ") + `.
+
 Standard error tells what was found and what is missing. A missing price stays
 out of the book: a bill that needs it fails.
 

@@ -76,7 +76,7 @@ a month costs more than --fail-above; 130 interrupted.`,
   dedupe scan --bill --region eu-west-1 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
-			c.bill.given(cmd.Flags())
+			c.bill.weigh = cmd.Flags().Changed("churn")
 			if !cmd.Flags().Changed("workers") {
 				c.eng.Workers = c.eng.FittingWorkers()
 			}
@@ -127,7 +127,7 @@ func (c *scan) run(ctx context.Context) error {
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
-	book, err := c.bill.book()
+	book, err := c.bill.prices.Book()
 	if err != nil {
 		return err
 	}
