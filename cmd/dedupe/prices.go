@@ -34,8 +34,8 @@ publishes for each service and region, at
 https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/ and then
 SERVICE/current/REGION/index.json. No account is needed to download them.
 
-The services are ` + strings.Join(services[:5], ", ") + `,
-` + strings.Join(services[5:], ", ") + `.
+The services are ` + strings.Join(services[:4], ", ") + `,
+` + strings.Join(services[4:], ", ") + `.
 
 Standard error tells what was found and what is missing. A missing price stays
 out of the book: a bill that needs it fails.
