@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,16 +16,17 @@ import (
 // projection is the flags that scan and cost share: what a bill is made for,
 // other than what a scan measures.
 type projection struct {
-	usage  cost.Usage
-	region string
-	churn  share
-	weigh  bool // churn was given
+	usage     cost.Usage
+	prices    cli.Prices
+	churn     share
+	weigh     bool // churn was given
+	failAbove cli.Amount
 }
 
 func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	u := &p.usage
 	f.Var((*cli.Quantity)(&u.Calls), "calls", "calls a month that the bill is for")
-	f.StringVar(&p.region, "region", cost.DefaultRegion, "take the prices of this `region`: "+strings.Join(cost.Regions(), ", "))
+	p.prices.Flags(f)
 	f.Int64Var(&u.Lambda.MemoryMB, "memory", memory, memoryHelp)
 	f.Var(cli.OneOf(&u.Lambda.Arch, cost.ARM, cost.X86), "arch", "the instruction set of the Lambda function")
 	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "the kind of API Gateway in front of it")
@@ -35,6 +35,26 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	f.BoolVar(&u.FreeTier, "free-tier", false, "apply Lambda's monthly free tier")
 	f.Var(&p.churn, "churn", "with an index: the share of the files that change between two calls; shows the bill with the index beside the one without")
 	f.Lookup("churn").DefValue = "" // none: there is one bill
+	f.Var(&p.failAbove, "fail-above", "exit with 4 if a month costs more; with --churn, a month with the index")
+}
+
+// limit returns the error of a month that costs more than --fail-above, and says so.
+func (p *projection) limit(s cli.Std, of *cost.Projection) error {
+	if p.failAbove.Rat == nil {
+		return nil
+	}
+	if of.Err != nil {
+		return fmt.Errorf("there is no bill to compare with --fail-above: %w", of.Err)
+	}
+	bill := of.Bill
+	if of.Weighed != nil {
+		bill = of.Weighed.IndexBill
+	}
+	if bill.Total.Cmp(p.failAbove.Rat) <= 0 {
+		return nil
+	}
+	fmt.Fprintf(s.Err, "dedupe: %s %s a month is above the limit of %s, set with --fail-above\n", cost.Cents(bill.Total), bill.Currency, &p.failAbove)
+	return cli.ExitLimit
 }
 
 // weighed adds the bills with the index and without if a churn was given.
@@ -49,6 +69,7 @@ type bill struct {
 	cli.Std
 	projection
 	reports   []string
+	usageFile string
 	bytesRead cli.ByteSize
 	opens     cli.Quantity
 	format    report.Format
@@ -61,8 +82,8 @@ func costCommand(s cli.Std) *cobra.Command {
 		Short: "Project what a month of calls costs",
 		Long: `Project what a month of calls costs: Lambda, API Gateway, and what EFS charges
 for reading and storing. Give the figures of a call by hand, or take them from
-a report (--report) and change some with other flags. Several reports are
-compared side by side.
+a report (--report) or a file (--usage) and change some with other flags.
+Several reports are compared side by side.
 
 EFS meters a file as reads of at most 1 MiB, each at least 32 KiB, and three
 metadata operations of 4 KiB for each open: look up, open and close.
@@ -70,20 +91,25 @@ metadata operations of 4 KiB for each open: look up, open and close.
 With --churn and the report of a scan with an index, the bill with the index is
 set beside the bill if every call reads everything. Files are taken to change
 independently. The index is charged for each look-up, and for rewriting the
-items in which a file has changed.`,
+items in which a file has changed.
+
+Exit codes: 0 there is a bill; 2 there is none; 4 a limit you set was exceeded:
+a month costs more than --fail-above.`,
 		Example: `  dedupe cost --calls 50M --duration 300ms --bytes-read 100MiB --opens 100
   dedupe cost --report report.json --throughput provisioned
   dedupe cost --report goroutines.json --report processes.json
   dedupe cost --report indexed.json --churn 1%`,
-		Args: cli.Args(),
+		Args: cli.OnlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.weigh = cmd.Flags().Changed("churn")
 			return c.run(cmd.Flags())
 		},
 	}
+	cmd.AddCommand(importPricesCommand(s))
 	u := &c.usage
 	cli.Flags(cmd, "Call", func(f *pflag.FlagSet) {
 		f.StringArrayVar(&c.reports, "report", nil, "take the figures from this `file`, a JSON report, or - for standard input (may repeat)")
+		f.StringVar(&c.usageFile, "usage", "", "take the figures from this `file`, which has the fields of projection.usage in a JSON report, or - for standard input")
 		f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
 		f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
 		f.Var(&c.opens, "opens", "files that a call opens, with the bytes spread evenly over them")
@@ -107,12 +133,18 @@ func (c *bill) run(f *pflag.FlagSet) error {
 	if c.weigh && (len(c.reports) != 1 || f.Changed("bytes-read") || f.Changed("opens")) {
 		return errors.New("--churn needs one --report, of a scan with --index, and takes what a call reads from there")
 	}
+	if len(c.reports) > 0 && c.usageFile != "" {
+		return errors.New("--report and --usage both give the figures of a call: choose one")
+	}
 	if len(c.reports) == 0 {
-		p, err := c.price(c.usage, c.region)
+		p, err := c.price(f)
 		if err != nil {
 			return err
 		}
-		return report.WriteProjection(c.Out, c.format, &p, c.inColour())
+		if err := report.WriteProjection(c.Out, c.format, &p, c.inColour()); err != nil {
+			return err
+		}
+		return c.limit(c.Std, &p)
 	}
 	scans := make([]report.Comparison, len(c.reports))
 	for i, path := range c.reports {
@@ -124,6 +156,19 @@ func (c *bill) run(f *pflag.FlagSet) error {
 			return fmt.Errorf("can't use the report %q: %w", path, err)
 		}
 	}
+	if err := c.write(scans); err != nil {
+		return err
+	}
+	for _, s := range scans {
+		if err := c.limit(c.Std, &s.Projection); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes the bills, as text beside each other.
+func (c *bill) write(scans []report.Comparison) error {
 	if len(scans) > 1 && c.format == report.Text {
 		return report.WriteComparison(c.Out, scans, c.inColour())
 	}
@@ -146,13 +191,25 @@ func (c *bill) read(path string) (report.Saved, error) {
 	return report.Read(in)
 }
 
-// price makes the bill of figures given by hand.
-func (c *bill) price(u cost.Usage, region string) (cost.Projection, error) {
-	u, err := cost.ByHand(u, int64(c.bytesRead), int64(c.opens))
-	if err != nil {
-		return cost.Projection{}, err
+// price makes the bill of figures given by hand, or in a usage file that flags change.
+func (c *bill) price(f *pflag.FlagSet) (cost.Projection, error) {
+	if c.usageFile == "" {
+		u, err := cost.ByHand(c.usage, int64(c.bytesRead), int64(c.opens))
+		if err != nil {
+			return cost.Projection{}, err
+		}
+		return c.project(report.Saved{Usage: u, Region: c.prices.Region, Complete: true})
 	}
-	return c.project(report.Saved{Usage: u, Region: region, Complete: true})
+	in, err := openReport(c.usageFile, c.In)
+	if err != nil {
+		return cost.Projection{}, fmt.Errorf("can't read the usage: %w", err)
+	}
+	defer in.Close()
+	u, err := report.ReadUsage(in, c.usage.Calls)
+	if err != nil {
+		return cost.Projection{}, fmt.Errorf("can't use the usage %q: %w; usage.schema.json describes it", c.usageFile, err)
+	}
+	return c.reprice(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
@@ -169,7 +226,7 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 	if c.weigh && s.Index == nil {
 		return cost.Projection{}, errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
 	}
-	c.usage, c.region = u, s.Region
+	c.usage, c.prices.Region = u, s.Region
 	for flag, value := range given {
 		if flag.Name == "report" {
 			continue // a list, to which Set would add
@@ -178,13 +235,14 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 			return cost.Projection{}, err
 		}
 	}
-	s.Usage, s.Region = c.usage, c.region
+	s.Usage, s.Region = c.usage, c.prices.Region
 	return c.project(s)
 }
 
 // project prices what was saved.
 func (c *bill) project(s report.Saved) (cost.Projection, error) {
-	book, err := cost.Prices(s.Region)
+	c.prices.Region = s.Region
+	book, err := c.prices.Book()
 	if err != nil {
 		return cost.Projection{}, err
 	}

@@ -66,7 +66,8 @@ The report and an index are left out of the scan.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
 a ROOT that does not exist, or an output that is lost; 3 duplicates
-were found and --fail-on-duplicates was given; 130 interrupted.`,
+were found and --fail-on-duplicates was given; 4 a limit you set was exceeded:
+a month costs more than --fail-above; 130 interrupted.`,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --min-size 1MiB --exclude '**/cache/**' /mnt/efs
   dedupe scan --mode processes --workers 100 /mnt/efs
@@ -126,8 +127,11 @@ func (c *scan) run(ctx context.Context) error {
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
-	book, err := cost.CheckBill(c.bill.region, usage)
+	book, err := c.bill.prices.Book()
 	if err != nil {
+		return err
+	}
+	if err := cost.CheckBill(book, usage); err != nil {
 		return err
 	}
 	out, err := cli.OpenOutput(ctx, c.output, c.Out)
@@ -168,7 +172,7 @@ func (c *scan) run(ctx context.Context) error {
 		return out.Failed(err)
 	}
 	c.tell(r, out)
-	return c.exit(r)
+	return c.exit(r, &p)
 }
 
 // apart returns an error if the report would be written over the index.
@@ -308,12 +312,15 @@ func (c *scan) tell(r dedupe.Report, out *cli.Output) {
 	}
 }
 
-func (c *scan) exit(r dedupe.Report) error {
+func (c *scan) exit(r dedupe.Report, p *cost.Projection) error {
+	limit := c.bill.limit(c.Std, p)
 	switch {
 	case r.Interrupted:
 		return cli.ExitInterrupted
 	case c.failOnDuplicates && len(r.Groups) > 0:
 		return cli.ExitDuplicates
+	case limit != nil:
+		return limit
 	case !r.Complete:
 		return cli.ExitIncomplete
 	}

@@ -23,6 +23,7 @@ type serve struct {
 	config service.Config
 	index  indexFlags
 	listen string
+	prices string
 }
 
 func serveCommand(s cli.Std) *cobra.Command {
@@ -49,6 +50,7 @@ and ends.`,
 	f.StringSliceVar(&c.config.AllowHosts, "allow-host", nil, "the `name` by which a proxy is reached; repeat it for more")
 	f.IntVar(&c.config.MaxScans, "max-scans", 2, "the `number` of scans that run at once; others wait")
 	f.BoolVar(&c.config.LogPaths, "log-paths", false, "log the paths of requests")
+	f.StringVar(&c.prices, "prices", "", "take the prices of this `file`, a price book, for its region, which is then the default: see 'dedupe cost import-prices --help'")
 	c.index.flags(f)
 	cmd.MarkFlagRequired("root")
 	return cmd
@@ -64,6 +66,13 @@ func (c *serve) run(ctx context.Context) error {
 		}
 		defer x.Store.Close()
 		c.config.Index = x
+	}
+	if c.prices != "" {
+		book, err := cli.ReadPrices(c.prices)
+		if err != nil {
+			return err
+		}
+		c.config.Prices = book
 	}
 	c.config.ScanMemory = limits.RespectMemory(os.Getenv) / int64(max(c.config.MaxScans, 1))
 	handler, err := service.New(c.config)

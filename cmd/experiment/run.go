@@ -26,6 +26,7 @@ import (
 type trial struct {
 	cli.Std
 	options    lab.Options
+	prices     cli.Prices
 	contenders bool
 	reports    []string
 	format     results.Format
@@ -82,7 +83,7 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.StringVarP(&c.output, "output", "o", "", "write the results to this `file`, replacing it only when they are complete")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 	f.Var((*cli.Quantity)(&o.Calls), "calls", "calls a month to price")
-	f.StringVar(&o.Region, "region", o.Region, "prices of this `region`: "+strings.Join(cost.Regions(), ", "))
+	c.prices.Flags(f)
 	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
 	return cmd
 }
@@ -119,6 +120,9 @@ func (c *trial) run(ctx context.Context) error {
 // complete checks the options, and finds the programs to run, before anything runs.
 func (c *trial) complete() (err error) {
 	o := &c.options
+	if err := c.price(&o.Region, &o.Prices); err != nil {
+		return err
+	}
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -128,6 +132,15 @@ func (c *trial) complete() (err error) {
 	if o.NeedsProduct() {
 		o.Product, err = find(o.Product, "product", "bootstrap")
 	}
+	return err
+}
+
+// price sets the region of prices, and with --prices the prices.
+func (c *trial) price(region *string, prices **cost.Book) (err error) {
+	if c.prices.File != "" {
+		*prices, err = c.prices.Book()
+	}
+	*region = c.prices.Region
 	return err
 }
 
@@ -191,6 +204,11 @@ func (c *trial) show(ctx context.Context) error {
 		e, err := readResults(path)
 		if err != nil {
 			return fmt.Errorf("can't use the results %q: %w", path, err)
+		}
+		if c.prices.File != "" {
+			if err := c.price(&e.Setup.Region, &e.Setup.Prices); err != nil {
+				return err
+			}
 		}
 		saved = append(saved, e)
 	}

@@ -266,7 +266,7 @@ func TestUnknownMeter(t *testing.T) {
 	book := prices(t, "eu-west-1")
 	efs := EFS{Throughput: Elastic, StorageClass: Archive, StoredBytes: gib}
 	_, err := book.Bill(Usage{EFS: efs})
-	const want = `no price for "efs.storage.archive" in eu-west-1 (known in: us-east-1)`
+	const want = `no price for "efs.storage.archive" in eu-west-1 (known in: us-east-1, us-east-2)`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}

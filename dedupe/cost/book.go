@@ -3,7 +3,6 @@ package cost
 import (
 	"bytes"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 //go:embed prices/*.json
@@ -95,6 +97,29 @@ func regionsWith(meter string) []string {
 	})
 }
 
+// ParseBook reads a price book that the user gives, in the format of those that [Prices]
+// returns. It is as strict as for those, and allows only meters and units that bills have:
+// a price for a million requests must not pass for that of one.
+func ParseBook(data []byte) (*Book, error) {
+	b, err := parseBook(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.Currency) != 3 || strings.Trim(b.Currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return nil, fmt.Errorf("currency is %q, want three capital letters such as USD", b.Currency)
+	}
+	for _, p := range b.prices {
+		known, ok := meterNamed(p.meter)
+		if !ok {
+			return nil, fmt.Errorf("meter %q: no bill has it", p.meter)
+		}
+		if p.unit != known.unit {
+			return nil, fmt.Errorf("meter %q: the unit is %q, want %q", p.meter, p.unit, known.unit)
+		}
+	}
+	return b, nil
+}
+
 // bookJSON is a price book file. Numbers are decimal strings, so that none passes through
 // a float.
 type bookJSON struct {
@@ -107,27 +132,27 @@ type bookJSON struct {
 type priceJSON struct {
 	Meter   string     `json:"meter"`
 	Unit    string     `json:"unit"`
-	Source  string     `json:"source"`  // a key of Sources
-	Checked string     `json:"checked"` // month, as "2026-11"
-	Free    string     `json:"free"`    // monthly units in the free tier; absent if none
+	Source  string     `json:"source"`         // a key of Sources
+	Checked string     `json:"checked"`        // month, as "2026-11"
+	Free    string     `json:"free,omitempty"` // monthly units in the free tier; absent if none
 	Tiers   []tierJSON `json:"tiers"`
 }
 
 type tierJSON struct {
-	UpTo  string `json:"up_to"` // units since the start of the month; absent in the last tier
-	Price string `json:"price"` // per unit
+	UpTo  string `json:"up_to,omitempty"` // units since the start of the month; absent in the last tier
+	Price string `json:"price"`           // per unit
 }
 
 // parseBook reads a price book file. It rejects anything that could hide an editing
-// mistake: unknown fields, a repeated meter, a figure without a source or a date.
+// mistake: unknown or repeated fields, a repeated meter, a figure without a source or a
+// date.
 func parseBook(data []byte) (*Book, error) {
 	var f bookJSON
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		return nil, err
+	d := jsontext.NewDecoder(bytes.NewReader(data))
+	if err := json.UnmarshalDecode(d, &f, json.RejectUnknownMembers(true)); err != nil {
+		return nil, explainJSON(err)
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if _, err := d.ReadToken(); err != io.EOF {
 		return nil, errors.New("data after the book")
 	}
 	if f.Region == "" || f.Currency == "" || len(f.Prices) == 0 {
@@ -146,6 +171,20 @@ func parseBook(data []byte) (*Book, error) {
 		b.Date = max(b.Date, p.checked)
 	}
 	return b, nil
+}
+
+// explainJSON says in plain words why something is not the JSON that it should be.
+func explainJSON(err error) error {
+	var wrong *json.SemanticError
+	switch {
+	case errors.Is(err, json.ErrUnknownName) && errors.As(err, &wrong):
+		return fmt.Errorf("unknown field %s", wrong.JSONPointer)
+	case errors.As(err, &wrong) && wrong.GoType != nil:
+		return fmt.Errorf("%s: cannot unmarshal a JSON %v as a %v", wrong.JSONPointer, wrong.JSONKind, wrong.GoType.Kind())
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("it ends too early: %w", err)
+	}
+	return err
 }
 
 func (e priceJSON) parse(sources map[string]string) (price, error) {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestRegions(t *testing.T) {
-	want := []string{"ap-northeast-1", "eu-west-1", "us-east-1"}
+	want := []string{"ap-northeast-1", "ap-northeast-2", "eu-west-1", "us-east-1", "us-east-2"}
 	if diff := cmp.Diff(want, Regions()); diff != "" {
 		t.Errorf("regions (-want +got):\n%s", diff)
 	}
@@ -29,9 +29,17 @@ func TestBooks(t *testing.T) {
 				t.Errorf("%s: %s: source %q, checked %q", region, meter, p.source, p.checked)
 			}
 		}
-		read, metadata := book.prices["efs.read"], book.prices["efs.metadata"]
-		if read.tiers[0].price.Cmp(metadata.tiers[0].price) != 0 {
+		read, hasReads := book.prices["efs.read"]
+		metadata, hasMetadata := book.prices["efs.metadata"]
+		if hasReads != hasMetadata || hasReads && read.tiers[0].price.Cmp(metadata.tiers[0].price) != 0 {
 			t.Errorf("%s: metadata is not priced as reads", region)
+		}
+		data, err := files.ReadFile("prices/" + region + ".json")
+		if err == nil {
+			_, err = ParseBook(data)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", region, err)
 		}
 	}
 }
@@ -47,7 +55,7 @@ func TestUncheckedSource(t *testing.T) {
 func TestUnknownRegion(t *testing.T) {
 	for _, region := range []string{"", "mars-1", "../prices/us-east-1"} {
 		_, err := Prices(region)
-		if err == nil || !strings.HasSuffix(err.Error(), "(known: ap-northeast-1, eu-west-1, us-east-1)") {
+		if err == nil || !strings.HasSuffix(err.Error(), "(known: ap-northeast-1, ap-northeast-2, eu-west-1, us-east-1, us-east-2)") {
 			t.Errorf("%q: error %v", region, err)
 		}
 	}

@@ -43,22 +43,18 @@ func DefaultUsage() Usage {
 	}
 }
 
-// CheckBill checks before a scan that its bill has a price for everything, and returns
-// the price book.
-func CheckBill(region string, u Usage) (*Book, error) {
-	book, err := Prices(region)
-	if err != nil {
-		return nil, err
-	}
+// CheckBill checks before a scan that the book has a price for everything on its bill.
+func CheckBill(book *Book, u Usage) error {
 	u.Lambda.Duration = time.Second
 	if u.Lambda.MemoryMB == 0 {
 		u.Lambda.MemoryMB = DefaultMemoryMB
 	}
 	u.EFS.StoredBytes = 1
-	if u, err = ByHand(u, 1<<20, 1); err != nil {
-		return nil, err
+	u, err := ByHand(u, 1<<20, 1)
+	if err != nil {
+		return err
 	}
-	return book, Explain(Project(book, u).Err)
+	return Explain(Project(book, u).Err)
 }
 
 // Explain adds to the error of a missing price what to choose instead.

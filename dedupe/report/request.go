@@ -2,6 +2,8 @@ package report
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"time"
 
 	"efsdedupe/dedupe/cost"
@@ -37,3 +39,24 @@ func (q Request) Cost() (cost.Usage, error) {
 	}
 	return cost.ByHand(u, q.BytesRead, q.Opens)
 }
+
+// ReadUsage reads a file with the fields of a projection's usage, for so many calls a
+// month. Fields that are missing are those of [NewRequest]. Unknown fields are errors, and
+// so is a usage that nobody can have.
+func ReadUsage(r io.Reader, calls int64) (cost.Usage, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxUsage+1))
+	if err != nil {
+		return cost.Usage{}, err
+	}
+	if len(data) > maxUsage {
+		return cost.Usage{}, fmt.Errorf("it has more than %d bytes, which no usage has", maxUsage)
+	}
+	fields := NewRequest().Usage
+	if err := Decode(data, &fields); err != nil {
+		return cost.Usage{}, err
+	}
+	u := fields.usage(calls)
+	return u, u.Validate()
+}
+
+const maxUsage = 64 << 10

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 //go:embed openapi.json
@@ -27,19 +28,31 @@ func (s *service) openapi(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// describe returns the document with the bounds of this service.
+// describe returns the document with the bounds and prices of this service.
 func (s *service) describe() []byte {
 	var doc map[string]any
 	d := json.NewDecoder(bytes.NewReader(openapi))
 	d.UseNumber() // bounds have 64 bits
-	if d.Decode(&doc) != nil || s.MaxWorkers == defaultMaxWorkers {
+	if d.Decode(&doc) != nil || s.MaxWorkers == defaultMaxWorkers && s.Prices == nil {
 		return openapi
 	}
-	at := doc
-	for _, name := range []string{"components", "schemas", "scanRequest", "properties", "workers"} {
-		at, _ = at[name].(map[string]any)
+	at := func(names ...string) map[string]any {
+		object := doc["components"]
+		for _, name := range names {
+			object = object.(map[string]any)[name]
+		}
+		return object.(map[string]any)
 	}
-	at["maximum"] = s.MaxWorkers
+	at("schemas", "scanRequest", "properties", "workers")["maximum"] = s.MaxWorkers
+	if s.Prices != nil {
+		for _, schema := range []string{"scanProjection", "projectionRequest"} {
+			region := at("schemas", schema, "properties", "region")
+			region["description"] = "default " + s.Prices.Region
+			if known := region["enum"].([]any); !slices.Contains(known, any(s.Prices.Region)) {
+				region["enum"] = append(known, s.Prices.Region)
+			}
+		}
+	}
 	own, err := json.Marshal(doc)
 	if err != nil {
 		return openapi

@@ -9,6 +9,7 @@ import (
 
 func (s *service) project(w http.ResponseWriter, r *http.Request) error {
 	q := report.NewRequest()
+	q.Region = s.region()
 	if err := decode(r, &q); err != nil {
 		return err
 	}
@@ -19,7 +20,7 @@ func (s *service) project(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%v", err)
 	}
-	book, err := cost.Prices(q.Region)
+	book, err := s.book(q.Region)
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%v", err)
 	}

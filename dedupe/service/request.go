@@ -2,16 +2,11 @@ package service
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
-	"reflect"
-	"strings"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"efsdedupe/dedupe/report"
 )
 
 // maxRequest limits the body of a request, in bytes.
@@ -24,11 +19,8 @@ func decode(r *http.Request, into any) error {
 	if err != nil {
 		return err
 	}
-	if err = checkValues(body); err == nil {
-		err = json.Unmarshal(body, into, json.RejectUnknownMembers(true), json.WithUnmarshalers(wholeNumbers()))
-	}
-	if err != nil {
-		return refuse(http.StatusBadRequest, "the body is not the JSON object that /v1/openapi.json describes: %s", explain(err))
+	if err := report.Decode(body, into); err != nil {
+		return refuse(http.StatusBadRequest, "the body is not the JSON object that /v1/openapi.json describes: %v", err)
 	}
 	return nil
 }
@@ -51,117 +43,4 @@ func readBody(r *http.Request) ([]byte, error) {
 		return nil, refuse(http.StatusRequestTimeout, "the body did not arrive in time: send the request again")
 	}
 	return nil, refuse(http.StatusBadRequest, "the body ends early or its transfer encoding is malformed: send the request again")
-}
-
-// checkValues checks that the body is one JSON object without null in it.
-func checkValues(body []byte) error {
-	d := jsontext.NewDecoder(strings.NewReader(string(body)))
-	if kind := d.PeekKind(); kind > 0 && kind != '{' {
-		return fmt.Errorf("it is %s", kindName(kind))
-	}
-	for {
-		token, err := d.ReadToken()
-		switch {
-		case err != nil:
-			return err
-		case token.Kind() == 'n':
-			return fmt.Errorf("%s is null: leave it out to get the default", d.StackPointer())
-		case d.StackDepth() == 0:
-			if _, err := d.ReadToken(); err != io.EOF {
-				return errors.New("there is more data after the object")
-			}
-			return nil
-		}
-	}
-}
-
-// wholeNumbers reads 64.0 and 6.4e1 as 64, which they are in JSON Schema.
-func wholeNumbers() *json.Unmarshalers {
-	return json.JoinUnmarshalers(json.UnmarshalFromFunc(readWhole[int]), json.UnmarshalFromFunc(readWhole[int64]))
-}
-
-func readWhole[N int | int64](d *jsontext.Decoder, n *N) error {
-	value, err := d.ReadValue()
-	if err != nil {
-		return err
-	}
-	if value.Kind() != '0' {
-		return &wholeError{value.Kind()}
-	}
-	text, exponent := string(value), ""
-	if e := strings.IndexAny(text, "eE"); e >= 0 {
-		exponent = text[e+1:]
-	}
-	if len(exponent) > 4 { // it would take long to calculate
-		return &wholeError{'0'}
-	}
-	exact, _ := new(big.Rat).SetString(text)
-	if exact == nil || !exact.IsInt() || !exact.Num().IsInt64() {
-		return &wholeError{'0'}
-	}
-	*n = N(exact.Num().Int64())
-	return nil
-}
-
-// wholeError is the error of a value of some kind that is not a whole number.
-type wholeError struct{ kind jsontext.Kind }
-
-func (e *wholeError) Error() string {
-	return fmt.Sprintf("cannot unmarshal %s as a whole number in 64 bits", kindName(e.kind))
-}
-
-// explain says what is wrong with a body, in the terms of JSON.
-func explain(err error) string {
-	var semantic *json.SemanticError
-	if errors.As(err, &semantic) {
-		at := semantic.JSONPointer
-		switch {
-		case errors.Is(err, json.ErrUnknownName):
-			return fmt.Sprintf("unknown field %s", at)
-		case errors.As(err, new(*wholeError)):
-			return fmt.Sprintf("%s: %v", at, semantic.Err)
-		case semantic.GoType != nil:
-			return fmt.Sprintf("%s: cannot unmarshal %s as %s", at, kindName(semantic.JSONKind), typeName(semantic.GoType))
-		}
-		return fmt.Sprintf("%s: %v", at, semantic.Err)
-	}
-	return strings.TrimPrefix(err.Error(), "jsontext: ")
-}
-
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "a boolean"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '[':
-		return "an array"
-	case '{':
-		return "an object"
-	}
-	return "this value"
-}
-
-func typeName(t reflect.Type) string {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.Bool:
-		return "a boolean"
-	case reflect.String:
-		return "a string"
-	case reflect.Float64:
-		return "a number"
-	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
-			return "base64"
-		}
-		return "an array"
-	}
-	return "an object"
 }

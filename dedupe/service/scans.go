@@ -49,7 +49,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	book, usage, err := q.Projection.check()
+	book, usage, err := s.check(q.Projection)
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (s *service) settings() settings {
 	u := cost.DefaultUsage()
 	return settings{
 		Calls:        u.Calls,
-		Region:       cost.DefaultRegion,
+		Region:       s.region(),
 		Arch:         u.Lambda.Arch,
 		MemoryMB:     s.MemoryMB,
 		API:          u.API,
@@ -216,7 +216,7 @@ func (s *service) settings() settings {
 }
 
 // check makes sure before the scan that the bill can be calculated.
-func (c settings) check() (*cost.Book, cost.Usage, error) {
+func (s *service) check(c settings) (*cost.Book, cost.Usage, error) {
 	if err := checkNamed(c.API, c.StorageClass); err != nil {
 		return nil, cost.Usage{}, err
 	}
@@ -227,11 +227,30 @@ func (c settings) check() (*cost.Book, cost.Usage, error) {
 		EFS:      cost.EFS{Throughput: c.Throughput, StorageClass: c.StorageClass},
 		FreeTier: c.FreeTier,
 	}
-	book, err := cost.CheckBill(c.Region, u)
+	book, err := s.book(c.Region)
+	if err == nil {
+		err = cost.CheckBill(book, u)
+	}
 	if err != nil {
 		return nil, u, refuse(http.StatusBadRequest, "%v", err)
 	}
 	return book, u, nil
+}
+
+// region is the region whose prices a bill has by default.
+func (s *service) region() string {
+	if s.Prices != nil {
+		return s.Prices.Region
+	}
+	return cost.DefaultRegion
+}
+
+// book returns the prices of a region.
+func (s *service) book(region string) (*cost.Book, error) {
+	if s.Prices != nil && s.Prices.Region == region {
+		return s.Prices, nil
+	}
+	return cost.Prices(region)
 }
 
 // checkNamed refuses empty names, which mean none where a usage is made in Go.

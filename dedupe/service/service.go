@@ -44,6 +44,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
 )
 
@@ -66,6 +67,7 @@ type Config struct {
 	Stack       string           // value of the metrics' dimension Stack; empty: they have no such dimension
 	Index       *index.Index     // digests from earlier scans; nil: none. New sets KeepBytes, if 0, to a share of MemoryMB
 	Worker      func() *exec.Cmd // see dedupe.Engine
+	Prices      *cost.Book       // for bills of its region, which is the default; nil: of cost.DefaultRegion, see cost.Prices
 
 	// Listen is the address of a server that browsers on this machine can reach, which
 	// refuses what they send for pages of other sites. AllowHosts are the names that

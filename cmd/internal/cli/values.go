@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"regexp"
 	"slices"
 	"strings"
@@ -65,6 +66,33 @@ func (q *Quantity) String() string { return fmt.Sprint(int64(*q)) }
 
 // Type implements pflag.Value.
 func (*Quantity) Type() string { return "count" }
+
+// Amount is a flag that takes an amount of money, such as 1,500.50. It is nil until it is
+// set.
+type Amount struct{ *big.Rat }
+
+// Set implements pflag.Value.
+func (a *Amount) Set(s string) error {
+	digits := ungrouped(s)
+	amount, ok := new(big.Rat).SetString(digits)
+	if !ok || len(digits) > 40 || strings.Trim(digits, "0123456789.") != "" {
+		return fmt.Errorf("not an amount: write a number such as 100 or 1,500.50")
+	}
+	a.Rat = amount
+	return nil
+}
+
+// String implements pflag.Value.
+func (a *Amount) String() string {
+	if a.Rat == nil {
+		return ""
+	}
+	digits, _ := a.FloatPrec()
+	return a.FloatString(digits)
+}
+
+// Type implements pflag.Value.
+func (*Amount) Type() string { return "amount" }
 
 // OneOf returns a flag that takes one of the allowed names and sets value to it.
 func OneOf[S ~string](value *S, allowed ...S) pflag.Value { return choice[S]{value, allowed} }

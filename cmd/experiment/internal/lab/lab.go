@@ -54,7 +54,8 @@ type Options struct {
 
 	Calls  int64 // a month
 	Region string
-	Arch   cost.Arch // whose prices
+	Prices *cost.Book `json:"-"` // nil for those of Region
+	Arch   cost.Arch  // whose prices
 
 	Bootstrap  string                 // the program that runs tasks: cmd/experiment/bootstrap
 	Product    string                 // the program of the mode Product: cmd/lambda
@@ -257,7 +258,7 @@ func (o *Options) setup() results.Setup {
 		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, Timeout: o.Timeout,
 		FileBytes: fileBytes, FibSteps: fibSteps, FetchDelay: fetchDelay,
 		Latency: mount.Latency.Read, Throughput: mount.Throughput,
-		Calls: o.Calls, Region: o.Region, Arch: string(o.Arch),
+		Calls: o.Calls, Region: o.Region, Prices: o.Prices, Arch: string(o.Arch),
 	}
 }
 

@@ -1,6 +1,10 @@
 package results
 
-import "time"
+import (
+	"time"
+
+	"efsdedupe/dedupe/cost"
+)
 
 // Experiment is an experiment as it ran: what was asked, of which machine, and
 // every call that was made. All figures that are shown are computed from it.
@@ -41,7 +45,8 @@ type Setup struct {
 
 	Calls  int64 // a month, to which costs are projected
 	Region string
-	Arch   string // whose prices: "arm64" or "x86_64"
+	Prices *cost.Book // nil for those of Region, see cost.Prices
+	Arch   string     // whose prices: "arm64" or "x86_64"
 }
 
 // Series is the calls of one workload, in one mode, with one memory size: a row

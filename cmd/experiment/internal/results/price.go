@@ -26,10 +26,18 @@ type pricer struct {
 func newPricer(s Setup) *pricer {
 	p := &pricer{setup: s}
 	var err error
-	if p.book, err = cost.Prices(s.Region); err != nil {
+	if p.book, err = s.book(); err != nil {
 		p.fail(err)
 	}
 	return p
+}
+
+// book returns the prices of the setup.
+func (s Setup) book() (*cost.Book, error) {
+	if s.Prices != nil {
+		return s.Prices, nil
+	}
+	return cost.Prices(s.Region)
 }
 
 func (p *pricer) fail(err error) {
@@ -41,7 +49,7 @@ func (p *pricer) fail(err error) {
 // CheckPrices finds out, before an experiment runs, whether what it finds can be
 // priced. Its error says which price is not known.
 func (s Setup) CheckPrices() error {
-	book, err := cost.Prices(s.Region)
+	book, err := s.book()
 	if err != nil {
 		return err
 	}

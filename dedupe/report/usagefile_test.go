@@ -1,0 +1,125 @@
+package report
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"efsdedupe/dedupe/cost"
+)
+
+// usageSchema compiles usage.schema.json, which refers to the schema of reports.
+func usageSchema(t *testing.T) (*jsonschema.Schema, []byte) {
+	t.Helper()
+	data, err := os.ReadFile("usage.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	for name, b := range map[string][]byte{"usage.schema.json": data, "report.schema.json": schemaJSON(t)} {
+		if err := c.AddResource("https://efsdedupe.invalid/"+name, parse(t, b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := c.Compile("https://efsdedupe.invalid/usage.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, data
+}
+
+// The schema has exactly the fields of the Go type.
+func TestUsageSchemaFields(t *testing.T) {
+	_, data := usageSchema(t)
+	var schema struct{ Properties map[string]any }
+	if err := json.Unmarshal(data, &schema); err != nil {
+		t.Fatal(err)
+	}
+	var fields []string
+	for f := range reflect.TypeFor[usageJSON]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields = append(fields, name)
+	}
+	for name := range schema.Properties {
+		if !slices.Contains(fields, name) {
+			t.Errorf("the schema has %s, which usages do not", name)
+		}
+	}
+	for _, name := range fields {
+		if schema.Properties[name] == nil {
+			t.Errorf("the schema lacks %s", name)
+		}
+	}
+}
+
+// A usage that is written in a report is one that ReadUsage reads, and the schema allows.
+func TestReadUsage(t *testing.T) {
+	schema, _ := usageSchema(t)
+	for name, u := range usages() {
+		data, err := json.Marshal(usageOf(u))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(parse(t, data)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		got, err := ReadUsage(strings.NewReader(string(data)), u.Calls)
+		if diff := cmp.Diff(u, got); err != nil || diff != "" {
+			t.Errorf("%s: error %v; usage (-written +read):\n%s", name, err, diff)
+		}
+	}
+}
+
+// Without fields, a usage is the one that dedupe cost assumes.
+func TestReadNoUsage(t *testing.T) {
+	want, err := NewRequest().Cost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadUsage(strings.NewReader("{}"), want.Calls)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("error %v; usage (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestReadUsageErrors(t *testing.T) {
+	schema, _ := usageSchema(t)
+	for _, test := range []struct {
+		name, file, want string
+		allowed          bool // by the schema, which does not see everything
+	}{
+		{"empty", "", "EOF", true},
+		{"unknown", `{"memory": 1769}`, "unknown field /memory", false},
+		{"spelled otherwise", `{"Memory_MB": 1769}`, "unknown field /Memory_MB", false},
+		{"twice", `{"memory_mb": 1769, "memory_mb": 1024}`, "duplicate object member name", true},
+		{"null", `{"memory_mb": null}`, "/memory_mb is null", false},
+		{"text", `{"memory_mb": "1769"}`, "/memory_mb: cannot unmarshal a string", false},
+		{"half a MB", `{"memory_mb": 1769.5}`, "/memory_mb: cannot unmarshal a number as a whole number", false},
+		{"too little", `{"memory_mb": 127}`, "memory in MB is 127, allowed: 128 to 10240", false},
+		{"no such class", `{"storage_class": "glacier"}`, `storage class is "glacier"`, false},
+		{"negative", `{"metered_read_bytes": -1}`, "bytes read is -1", false},
+		{"an array", `[]`, "it is an array", false},
+		{"more", `{} {}`, "more data after the object", true},
+		{"a report", `{"schema": "dedupe.report/v2", "projection": {}}`, "unknown field /schema", false},
+		{"long", `{` + strings.Repeat(" ", maxUsage) + `}`, "more than", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			u, err := ReadUsage(strings.NewReader(test.file), 1)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%+v, error %v, want one with %q", u, err, test.want)
+			}
+			if !test.allowed && schema.Validate(parse(t, []byte(test.file))) == nil {
+				t.Error("the schema allows it")
+			}
+		})
+	}
+	if u, err := ReadUsage(broken{}, 1); err == nil || u != (cost.Usage{}) {
+		t.Errorf("of a broken file: %+v, error %v", u, err)
+	}
+}
