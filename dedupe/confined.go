@@ -62,8 +62,8 @@ func (p confinedDir) openDirectory(path string) (fd int, err error) {
 	return p.open(path, unix.O_DIRECTORY)
 }
 
-// lstat is lstat(2) of a path.
-func (p confinedDir) lstat(path string) (status, error) {
+// lstat is lstat(2) of a path. Its flags are 0 or askServer.
+func (p confinedDir) lstat(path string, flags int) (status, error) {
 	dir, name := unix.AT_FDCWD, path
 	if p.within != nil {
 		if err := checkConfined(path); err != nil {
@@ -79,7 +79,7 @@ func (p confinedDir) lstat(path string) (status, error) {
 			dir, name = parent, path[i+1:]
 		}
 	}
-	return statAt(dir, name, unix.AT_SYMLINK_NOFOLLOW)
+	return statAt(dir, name, flags|unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // checkConfined refuses paths that could leave the directory, and paths longer than the

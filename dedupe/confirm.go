@@ -40,6 +40,38 @@ func (e *Engine) confirm(ctx context.Context, copies []*Copy, opened map[string]
 	return c.changed(), finished && ctx.Err() == nil
 }
 
+// recheck asks the server about each known copy and forgets what is known of those that
+// changed, so that they are read. It reports whether ctx lasted until the end.
+func (e *Engine) recheck(ctx context.Context, copies []*Copy) (finished bool) {
+	at := confinedDir{within: e.Within}
+	crew := newCrew(e.Workers)
+	var mu sync.Mutex
+	var changed []*Copy
+	finished = e.Abandoned.await(ctx, crew.calls, func() {
+		for _, c := range copies {
+			if c.Known == nil || ctx.Err() != nil {
+				continue
+			}
+			crew.spawn(func() {
+				now, err := at.lstat(c.Path, askServer)
+				if err == nil && c.unchanged(&now) == nil {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				changed = append(changed, c)
+			})
+		}
+		crew.wait()
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for _, c := range changed {
+		c.Known = nil
+	}
+	return finished && ctx.Err() == nil
+}
+
 // name is one of the names of a copy.
 type name struct {
 	*Copy

@@ -229,7 +229,7 @@ func (o opened) stayed(op string) error {
 	if why == nil {
 		return nil
 	}
-	if now, err = o.at.lstat(o.Path); err != nil {
+	if now, err = o.at.lstat(o.Path, 0); err != nil {
 		return problem("stat", o.Path, err)
 	}
 	if err := o.unchanged(&now); err != nil {
@@ -285,7 +285,7 @@ func (f File) unchanged(now *status) error {
 
 // Find describes the file at a path, as Walk would. Its error is a *Problem.
 func (h *LocalHasher) Find(path string) (File, error) {
-	st, err := confinedDir{within: h.Within}.lstat(path)
+	st, err := confinedDir{within: h.Within}.lstat(path, 0)
 	if err != nil {
 		return File{}, &Problem{Op: "stat", Path: path, Err: err}
 	}

@@ -21,7 +21,7 @@ func (o opened) done(answer *Signed) {
 	if !o.nfs || answer.Problem != nil {
 		return
 	}
-	now, err := o.at.lstat(o.Path)
+	now, err := o.at.lstat(o.Path, 0)
 	if err == nil {
 		err = o.unchanged(&now)
 	}

@@ -167,6 +167,34 @@ func (s *changedScan) run(t *testing.T, moment int) (moments int) {
 	return moments
 }
 
+// TestRecheck has another client change a file after it was listed. An index that knows it
+// must not be believed.
+func TestRecheck(t *testing.T) {
+	server, client := onServer(t)
+	for i := range 40 {
+		if err := os.WriteFile(filepath.Join(server, fmt.Sprint(i)), []byte("same"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eng := Engine{Workers: 8}
+	found, _, err := Walk(t.Context(), Selection{Roots: []string{client}}, nil, eng)
+	if err != nil || !found.nfs {
+		t.Fatalf("%+v, error %v", found, err)
+	}
+	for c := range found.Copies() {
+		c.Known = &Known{Digest: Digest{1}}
+	}
+	change(t, filepath.Join(server, "7"), "rewritten")
+	if !eng.recheck(t.Context(), found.copies) {
+		t.Error("it did not finish")
+	}
+	for _, c := range found.copies {
+		if changed := filepath.Base(c.Path) == "7"; changed != (c.Known == nil) {
+			t.Errorf("%s: known %v", c.Path, c.Known)
+		}
+	}
+}
+
 // TestFreshListing has another client change files in directories of many sizes. A client
 // that listed them before must see the files as the server does.
 func TestFreshListing(t *testing.T) {

@@ -75,7 +75,7 @@ func testPool(t *testing.T, role string) *poolHasher {
 // asFound returns a file as Walk finds it.
 func asFound(t testing.TB, path string) File {
 	t.Helper()
-	st, err := confinedDir{}.lstat(path)
+	st, err := confinedDir{}.lstat(path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

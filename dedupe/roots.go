@@ -158,7 +158,7 @@ func (v *resolver) lookWithin(path string) (root, error) {
 		r.path = ""
 	}
 	var err error
-	r.stat, err = v.at.lstat(path)
+	r.stat, err = v.at.lstat(path, 0)
 	r.nfs = true // unless the mounts say otherwise
 	if r, err = r.check(path, err); err == nil && v.within != "" {
 		r.place = filepath.Join(v.within, r.path)

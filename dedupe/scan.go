@@ -39,6 +39,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	eng.nfs = found.nfs
+	afresh := wire.Traffic(found.places(), !sel.OneFileSystem).Listed(found.Directories)
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
@@ -47,8 +48,8 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if eng.Hasher == nil {
 		eng.Hasher, stop = eng.start(len(found.copies))
 	}
-	if recalled := found; eng.Recall != nil && !eng.Abandoned.await(ctx, one, func() { eng.Recall(ctx, &recalled) }) {
-		found.Interrupted, found.copies = true, []*Copy{} // Recall still changes the copies
+	if eng.Recall != nil && !eng.recall(ctx, found, afresh) {
+		found.Interrupted, found.copies = true, []*Copy{} // what is left behind still changes them
 	}
 	var did tally
 	if eng.nfs {
@@ -96,6 +97,16 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// recall asks the index about the copies of an inventory. If they are on NFS and were not
+// listed afresh, it also asks the server about those that the index knows. It reports
+// whether ctx lasted until the end.
+func (e *Engine) recall(ctx context.Context, v Inventory, afresh bool) (finished bool) {
+	if !e.Abandoned.await(ctx, one, func() { e.Recall(ctx, &v) }) {
+		return false
+	}
+	return !e.nfs || afresh || e.recheck(ctx, v.copies)
 }
 
 // reasonOf says why a report is incomplete.

@@ -43,6 +43,12 @@ func (t *Traffic) BesidesREAD() (n int64) {
 	return n
 }
 
+// Listed reports whether at least as many listings were sent as there are directories. If
+// not, the client answered some from its memory. A nil Traffic reports false.
+func (t *Traffic) Listed(directories int64) bool {
+	return t != nil && t.Messages["READDIR"] >= directories
+}
+
 const (
 	readType      = "READ"
 	leastMetadata = 4 << 10 // source: Amazon EFS User Guide, Metering
