@@ -10,6 +10,9 @@
 //	Read   copies → signed copies, by the whole files
 //	Join   signed copies → classes that are equal: the groups
 //
+// On NFS, a scan looks once more at all files before it joins the last time: a change
+// that another machine makes while files are read may show only then.
+//
 // [Scan] runs these stages and measures them. A [Selection] says what to scan and can be
 // sent to other machines. An [Engine] says how to scan and never leaves the process.
 //
@@ -23,6 +26,7 @@
 //	scan.go             the stages in order, and what they used
 //	roots.go            where a walk starts: roots as the kernel resolves them
 //	walk.go             roots and frontiers → files
+//	crew.go             functions run at once, up to a limit
 //	abandoned.go        hung system calls, left behind when the context ends
 //	listing_*.go        the entries of a directory
 //	inventory.go        all files found, in a few bytes each → copies
@@ -33,6 +37,9 @@
 //	schedule.go         which worker reads which files together
 //	join.go             signed copies → classes and groups
 //	hasher.go           one file → its digest, and proof that it did not change
+//	nfs.go              what an NFS client sends, and what it tells about changes
+//	confirm.go          asking the NFS server once more
+//	stat*.go            size, inode and times of a file
 //	contentcache.go     recently hashed contents, to compare others with
 //	ends.go             files of one size: their ends, and the rest only if these match
 //	ends_*.go           no read-ahead for ends
