@@ -62,6 +62,21 @@ func (p confinedDir) openDirectory(path string) (fd int, err error) {
 	return p.open(path, unix.O_DIRECTORY)
 }
 
+// openListed opens a directory that the walk has listed. The dot at the end of the path
+// keeps an NFS client from asking for the directory's attributes first.
+func (p confinedDir) openListed(path string) (fd int, err error) {
+	switch {
+	case p.within == nil:
+		return p.openPath(join(path, "."), unix.O_DIRECTORY)
+	case path == ".":
+		return p.openPath(path, unix.O_DIRECTORY)
+	}
+	if err := checkConfined(path); err != nil {
+		return -1, err
+	}
+	return openBeneath(int(p.within.Fd()), path+"/.", unix.O_DIRECTORY)
+}
+
 // lstat is lstat(2) of a path. Its flags are 0 or askServer.
 func (p confinedDir) lstat(path string, flags int) (status, error) {
 	dir, name := unix.AT_FDCWD, path

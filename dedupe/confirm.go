@@ -2,7 +2,7 @@ package dedupe
 
 import (
 	"context"
-	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -78,6 +78,12 @@ type name struct {
 	path string
 }
 
+// base returns the name in its directory.
+func (n name) base() string {
+	_, base := splitPath(n.path)
+	return base
+}
+
 type confirmer struct {
 	ctx  context.Context
 	at   confinedDir
@@ -97,56 +103,52 @@ func (c *confirmer) directory(dir string, names []name) {
 	if c.ctx.Err() != nil {
 		return
 	}
-	fd, err := c.open(dir)
+	fd, err := c.at.openListed(dir)
 	if err != nil {
 		for _, n := range names {
 			c.problem(n, err)
 		}
 		return
 	}
+	listed := make(map[string]bool, len(names)) // by name in the directory
+	for _, n := range names {
+		listed[n.base()] = false
+	}
 	var entries listing
 	entries.open(fd, true)
 	defer entries.close()
 	for err == nil {
-		_, _, err = entries.next()
-	}
-	flags := unix.AT_SYMLINK_NOFOLLOW
-	if err != io.EOF {
-		flags |= askServer
+		var name []byte
+		if name, _, err = entries.next(); err != nil {
+			break
+		}
+		if _, ours := listed[string(name)]; ours {
+			listed[string(name)] = true
+		}
 	}
 	var looking sync.WaitGroup
-	for len(names) > 0 {
-		some := names[:min(namesPerCall, len(names))]
-		names = names[len(some):]
+	for some := range slices.Chunk(names, namesPerCall) {
 		looking.Add(1)
 		c.crew.spawn(func() {
 			defer looking.Done()
-			c.look(fd, some, flags)
+			c.look(fd, some, listed)
 		})
 	}
 	looking.Wait()
 }
 
-// open opens a directory, and makes an NFS client ask for its attributes: they tell
-// whether names were removed.
-func (c *confirmer) open(dir string) (fd int, err error) {
-	if fd, err = c.at.openDirectory(dir); err != unix.ENOTDIR && err != unix.ELOOP || c.at.within != nil {
-		return fd, err
-	}
-	if fd, err = c.at.openDirectory(join(dir, ".")); err == nil { // a root may be a symbolic link
-		refresh(fd)
-	}
-	return fd, err
-}
-
-// look compares names in a directory with what the walk found.
-func (c *confirmer) look(fd int, names []name, flags int) {
+// look compares names in a directory with what the walk found. It asks the server about
+// those that were not listed: the client may still know removed files.
+func (c *confirmer) look(fd int, names []name, listed map[string]bool) {
 	for _, n := range names {
 		if c.ctx.Err() != nil {
 			return
 		}
-		_, base := splitPath(n.path)
-		now, err := statAt(fd, base, flags)
+		flags := unix.AT_SYMLINK_NOFOLLOW
+		if !listed[n.base()] {
+			flags |= askServer
+		}
+		now, err := statAt(fd, n.base(), flags)
 		if err == nil {
 			err = n.unchanged(&now)
 		}

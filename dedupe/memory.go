@@ -19,6 +19,7 @@ const (
 	copyMemory    = int64(unsafe.Sizeof(Copy{}))
 	knownMemory   = int64(unsafe.Sizeof(Known{}) + 3*unsafe.Sizeof(&Copy{})) // what is known of a copy, and the copy in three lists
 	indexMemory   = 120                                                      // a copy in an index
+	confirmMemory = 100                                                      // a name that is looked at again
 	groupMemory   = 112                                                      // a group without its files
 	fileMemory    = int64(unsafe.Sizeof(File{}))
 )
@@ -66,6 +67,9 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 	each := copyMemory + knownMemory
 	if e.Recall != nil {
 		each += indexMemory
+	}
+	if v.nfs {
+		each += confirmMemory
 	}
 	large := 0
 	for _, c := range v.copies {

@@ -38,6 +38,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	found.stored = eng.Stored
 	eng.nfs = found.nfs
 	afresh := wire.Traffic(found.places(), !sel.OneFileSystem).Listed(found.Directories)
 	room, fits := eng.roomForGroups(ctx, &found)

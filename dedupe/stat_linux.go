@@ -30,8 +30,5 @@ func statAt(dir int, path string, flags int) (status, error) {
 // askServer makes statAt of an NFS client ask the server, not its own memory.
 const askServer = unix.AT_STATX_FORCE_SYNC
 
-// refresh makes an NFS client ask for the attributes of an open file or directory.
-func refresh(fd int) { statAt(fd, "", unix.AT_EMPTY_PATH|askServer) }
-
 // statOpen is fstat(2) without the access time.
 func statOpen(fd int) (status, error) { return statAt(fd, "", unix.AT_EMPTY_PATH) }

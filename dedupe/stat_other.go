@@ -10,8 +10,6 @@ func statAt(dir int, path string, flags int) (status, error) { return fstatat(di
 // askServer makes statAt ask a file's server, on systems that can.
 const askServer = 0
 
-func refresh(int) {}
-
 // statOpen is fstat(2).
 func statOpen(fd int) (status, error) {
 	var st unix.Stat_t

@@ -161,7 +161,47 @@ func Took(r dedupe.Report) cost.Scan {
 		OpensSpared:      s.OpensSpared,
 		StoredBytes:      s.Bytes,
 		ReclaimableBytes: s.ReclaimableBytes,
+		Reclaimable:      reclaimable(r.Groups),
+		AnswerBytes:      answerBytes(r.Groups),
 	}
+}
+
+// answerBytes is about what the service answers, uncompressed: the first page of the
+// groups, and the rest with the bill. It is at most what Lambda can answer.
+func answerBytes(groups []dedupe.Group) int64 {
+	const (
+		rest      = 5900
+		eachGroup = 190
+		eachFile  = 134 // and its path
+		firstPage = 1000
+		most      = 6 << 20
+	)
+	bytes := int64(rest)
+	for _, g := range groups[:min(len(groups), firstPage)] {
+		bytes += eachGroup
+		for _, f := range g.Files {
+			if bytes += eachFile + int64(len(f.Path)); bytes >= most {
+				return most
+			}
+		}
+	}
+	return bytes
+}
+
+// reclaimable is the copies that free storage when deleted, as EFS meters them.
+func reclaimable(groups []dedupe.Group) cost.Objects {
+	var o cost.Objects
+	for _, g := range groups {
+		if g.Size == 0 || g.Reclaimable < g.Size {
+			continue
+		}
+		n, allocated := g.Reclaimable/g.Size, int64(-1)
+		if len(g.Files) > 0 && g.Files[0].Links > 0 { // else nobody counted
+			allocated = g.ReclaimableAllocated / n
+		}
+		o.Add(g.Size, allocated, n)
+	}
+	return o
 }
 
 // Tool is the program that made a report.

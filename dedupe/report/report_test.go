@@ -320,7 +320,7 @@ func indexed() dedupe.Report {
 	r := nothing()
 	r.Stats = dedupe.Stats{Files: 2, Bytes: 2 * mib, Directories: 1, Elapsed: 40 * time.Millisecond,
 		Work: dedupe.Work{Opens: 1, BytesRead: mib, FilesHashed: 1, FilesKnown: 1, OpensSpared: 1, BytesSpared: mib},
-		NFS: &mount.Traffic{Point: "/mnt/efs", Messages: map[string]int64{"READDIR": 1}, BytesSent: 180, BytesReceived: 300, MeteredBytes: 4096, RoundTrip: time.Millisecond}}
+		NFS:  &mount.Traffic{Point: "/mnt/efs", Messages: map[string]int64{"READDIR": 1}, BytesSent: 180, BytesReceived: 300, MeteredBytes: 4096, RoundTrip: time.Millisecond}}
 	return r
 }
 
@@ -330,7 +330,9 @@ func weighed() *cost.Projection {
 	p := priced()
 	p.Usage.DynamoDB = cost.DynamoDB{ReadUnits: 1_500_000, WriteUnits: 1, StoredBytes: 301}
 	p.Index = &cost.Unindexed{ReadBytes: 2 * mib, AccessBytes: 2 * mib, MetadataOperations: 7, OpenOperations: 4,
-		Items: cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
+		MetadataBytes: 7*4096 + 1024, WarmMetadata: cost.Messages{Count: 6, Bytes: 6 * 4096},
+		Relisting: cost.Relisting{Messages: cost.Messages{Count: 2, Bytes: 8192}, Files: 2},
+		Items:     cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
 	item := func(meter, usd string) cost.Item {
 		return cost.Item{Meter: meter, Quantity: rat(usd), Unit: "GB", UnitPrice: rat("1"), Cost: rat(usd), Source: "a page", Checked: "2026-11"}
 	}
@@ -340,7 +342,8 @@ func weighed() *cost.Projection {
 	all.Warnings, index.Warnings = []string{"of both", "of one"}, []string{"of both", "of the other."}
 	p.Weighed = &cost.Weighed{
 		Choice: cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items}, Churn: 500_000,
-		AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7,
+		IndexUsage: cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items}.AtChurn(500_000),
+		AllBill:    &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7,
 	}
 	return p
 }

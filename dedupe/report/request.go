@@ -30,6 +30,9 @@ func NewRequest() Request {
 // Cost returns the usage that the request asks about.
 func (q Request) Cost() (cost.Usage, error) {
 	u := q.Usage.usage(q.Calls)
+	if u.API == cost.NoAPI && u.Extras == cost.DefaultExtras() {
+		u = cost.WithoutService(u)
+	}
 	if q.BytesRead == 0 && q.Opens == 0 {
 		return u, nil
 	}
