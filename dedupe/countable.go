@@ -65,6 +65,28 @@ func (t *table) countFromBelow(files []sized) (bytes, largest int64) {
 	return bytes, largest
 }
 
+// weigh calls stored, if set, for every file that countable counted: see Engine.Stored.
+func (t *table) weigh(files []sized, largest int64, stored func(size, allocated, n int64)) {
+	if stored == nil {
+		return
+	}
+	tell := func(r *record, n int64) {
+		if r.size <= largest {
+			stored(r.size, r.allocated, n)
+		}
+	}
+	for _, records := range t.records {
+		for i := range records {
+			tell(&records[i], 1)
+		}
+	}
+	for i := range files {
+		if i > 0 && files[i].size == files[i-1].size && t.isSame(files[i], files[i-1]) {
+			tell(t.at(files[i].at), -1)
+		}
+	}
+}
+
 // uncountable returns the problems of files larger than the largest that can be counted.
 func (t *table) uncountable(largest int64) (problems []*Problem) {
 	if largest == math.MaxInt64 {

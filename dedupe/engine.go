@@ -92,6 +92,11 @@ type Engine struct {
 	// once cannot be told apart.
 	Alone func() bool
 
+	// Stored, if set, is called for every file found, before any is read, with its size
+	// and the bytes allocated to it. n is 1, and -1 to take back a further name of an
+	// inode.
+	Stored func(size, allocated, n int64)
+
 	// Observe, if set, is called with every step, from one goroutine at a time.
 	Observe func(Event)
 

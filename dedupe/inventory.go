@@ -20,6 +20,8 @@ type Inventory struct {
 	Skipped     []Skipped
 	Interrupted bool // the context ended before the walk did
 
+	stored func(size, allocated, n int64) // see Engine.Stored
+
 	fileSystems map[string]mount.FileSystem // of the roots, by the path given; none within a directory
 
 	table  table
@@ -59,6 +61,7 @@ func (v *Inventory) makeCopies(ctx context.Context, room int64) bool {
 	}
 	v.table.sort(files)
 	bytes, largest := v.table.countable(files)
+	v.table.weigh(files, largest, v.stored)
 	files = slices.DeleteFunc(files, func(f sized) bool { return f.size > largest })
 	files, inodes := v.table.dropUnique(files)
 	if ctx.Err() != nil && inodes > 0 {

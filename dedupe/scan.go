@@ -35,6 +35,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	found.stored = eng.Stored
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)

@@ -32,7 +32,9 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "the kind of API Gateway in front of it")
 	f.Var(cli.OneOf(&u.EFS.Throughput, cost.Elastic, cost.Provisioned, cost.Bursting), "throughput", "the throughput mode of the file system")
 	f.Var(cli.OneOf(&u.EFS.StorageClass, cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage), "storage-class", "where the files are stored; none leaves out storage")
-	f.BoolVar(&u.FreeTier, "free-tier", false, "apply Lambda's monthly free tier")
+	f.Var((*coldShare)(&u.Warm), "cold-share", "the share of calls that do not find the files in the page cache of their environment, and start it; 100% is an upper bound")
+	f.Var((*extras)(&u.Extras), "extras", "logs, answers sent out, metrics and alarms of the service: all or none; without an API, none is the default")
+	f.BoolVar(&u.FreeTier, "free-tier", false, "apply the monthly free tier of Lambda, CloudWatch and data transfer")
 	f.Var(&p.churn, "churn", "with an index: the share of the files that change between two calls; shows the bill with the index beside the one without")
 	f.Lookup("churn").DefValue = "" // none: there is one bill
 	f.Var(&p.failAbove, "fail-above", "exit with 4 if a month costs more; with --churn, a month with the index")
@@ -57,6 +59,25 @@ func (p *projection) limit(s cli.Std, of *cost.Projection) error {
 	return cli.ExitLimit
 }
 
+// settle leaves the extras and INIT out if there is no API, unless they were asked for: the
+// bill is then that of the function alone.
+func (p *projection) settle(f *pflag.FlagSet) {
+	if p.usage.API != cost.NoAPI {
+		return
+	}
+	alone := cost.WithoutService(p.usage)
+	if f.Changed("response") {
+		alone.Extras.ResponseBytes = p.usage.Extras.ResponseBytes
+	}
+	if f.Changed("extras") {
+		alone.Extras = p.usage.Extras
+	}
+	if f.Changed("init") {
+		alone.Lambda.Init = p.usage.Lambda.Init
+	}
+	p.usage = alone
+}
+
 // weighed adds the bills with the index and without if a churn was given.
 func (p *projection) weighed(of *cost.Projection, book *cost.Book) {
 	if p.weigh && of.Index != nil {
@@ -68,11 +89,13 @@ func (p *projection) weighed(of *cost.Projection, book *cost.Book) {
 type bill struct {
 	cli.Std
 	projection
-	reports   []string
-	usageFile string
-	bytesRead cli.ByteSize
-	opens     cli.Quantity
-	format    report.Format
+	reports     []string
+	usageFile   string
+	bytesRead   cli.ByteSize
+	opens       cli.Quantity
+	metadata    cli.Quantity
+	storedFiles cli.Quantity
+	format      report.Format
 }
 
 func costCommand(s cli.Std) *cobra.Command {
@@ -80,13 +103,14 @@ func costCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cost [flags]",
 		Short: "Project what a month of calls costs",
-		Long: `Project what a month of calls costs: Lambda, API Gateway, and what EFS charges
-for reading and storing. Give the figures of a call by hand, or take them from
-a report (--report) or a file (--usage) and change some with other flags.
-Several reports are compared side by side.
+		Long: `Project what a month of calls costs: Lambda, API Gateway, what EFS charges for
+reading and storing, logs, answers, metrics and alarms. Give the figures of a
+call by hand, or take them from a report (--report) or a file (--usage) and
+change some with other flags. Several reports are compared side by side.
 
-EFS meters a file as reads of at most 1 MiB, each at least 32 KiB, and three
-metadata operations of 4 KiB for each open: look up, open and close.
+EFS meters a file as reads of at most 1 MiB, each at least 32 KiB. It meters
+every other NFS request as 4 KiB, or its size if that is larger: two for each
+open, and some to list the directory before and after.
 
 With --churn and the report of a scan with an index, the bill with the index is
 set beside the bill if every call reads everything. Files are taken to change
@@ -113,13 +137,19 @@ a month costs more than --fail-above.`,
 		f.DurationVar(&u.Lambda.Duration, "duration", time.Second, "how long a call takes")
 		f.Var(&c.bytesRead, "bytes-read", "what a call reads from EFS")
 		f.Var(&c.opens, "opens", "files that a call opens, with the bytes spread evenly over them")
+		f.Var(&c.metadata, "metadata-operations", "NFS requests of 4 KiB that a call sends besides READ, instead of those measured or modeled")
+		f.DurationVar(&u.Lambda.Init, "init", cost.DefaultInit, "how long a new environment takes to start")
+		f.Var((*cli.ByteSize)(&u.Extras.ResponseBytes), "response", "what a call answers, compressed if the caller accepts gzip; 0 leaves it out")
 		f.Var((*cli.ByteSize)(&u.RequestBytes), "payload", "what API Gateway carries for a call")
 		f.Var((*cli.ByteSize)(&u.EFS.StoredBytes), "stored", "what the file system holds")
+		f.Var(&c.storedFiles, "stored-files", "files that hold this, each metered in steps of 4 KiB with 2 KiB of metadata; 0 if unknown")
 		f.Var((*cli.ByteSize)(&u.EFS.ReclaimableBytes), "reclaimable", "how much of that duplicates hold")
 	})
 	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) {
 		c.flags(f, cost.DefaultMemoryMB, "`MB` of the Lambda function")
-		f.Int64Var(&u.EFS.ProvisionedMiBps, "provisioned-mibps", 0, "the `rate` of provisioned throughput; 0 for the average that the calls need")
+		f.Int64Var(&u.EFS.ProvisionedMiBps, "provisioned-mibps", 0, "the `rate` of provisioned throughput, 1 to 3414; 0 for the average that the calls need")
+		f.Var((*factor)(&u.EFS.PeakFactor), "peak-factor", "how many times the average rate provisioned throughput must carry")
+		f.Int64Var(&u.Hours, "hours", u.Hours, "`hours` of the month, 672 to 744; AWS's calculator uses 730")
 		f.Int64Var(&u.Lambda.EphemeralMB, "ephemeral-storage", 512, "`MB` of /tmp")
 		f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "the `number` of environments that are kept ready all month")
 	})
@@ -130,7 +160,7 @@ a month costs more than --fail-above.`,
 }
 
 func (c *bill) run(f *pflag.FlagSet) error {
-	if c.weigh && (len(c.reports) != 1 || f.Changed("bytes-read") || f.Changed("opens")) {
+	if c.weigh && (len(c.reports) != 1 || f.Changed("bytes-read") || f.Changed("opens") || f.Changed("metadata-operations")) {
 		return errors.New("--churn needs one --report, of a scan with --index, and takes what a call reads from there")
 	}
 	if len(c.reports) > 0 && c.usageFile != "" {
@@ -193,23 +223,45 @@ func (c *bill) read(path string) (report.Saved, error) {
 
 // price makes the bill of figures given by hand, or in a usage file that flags change.
 func (c *bill) price(f *pflag.FlagSet) (cost.Projection, error) {
-	if c.usageFile == "" {
-		u, err := cost.ByHand(c.usage, int64(c.bytesRead), int64(c.opens))
+	if c.usageFile != "" {
+		u, err := c.readUsage()
 		if err != nil {
 			return cost.Projection{}, err
 		}
-		return c.project(report.Saved{Usage: u, Region: c.prices.Region, Complete: true})
+		return c.reprice(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
 	}
+	u, err := cost.ByHand(c.usage, int64(c.bytesRead), int64(c.opens))
+	if err != nil {
+		return cost.Projection{}, err
+	}
+	c.usage = u
+	c.settle(f)
+	c.override(f)
+	return c.project(report.Saved{Usage: c.usage, Region: c.prices.Region, Complete: true})
+}
+
+func (c *bill) readUsage() (cost.Usage, error) {
 	in, err := openReport(c.usageFile, c.In)
 	if err != nil {
-		return cost.Projection{}, fmt.Errorf("can't read the usage: %w", err)
+		return cost.Usage{}, fmt.Errorf("can't read the usage: %w", err)
 	}
 	defer in.Close()
 	u, err := report.ReadUsage(in, c.usage.Calls)
 	if err != nil {
-		return cost.Projection{}, fmt.Errorf("can't use the usage %q: %w; usage.schema.json describes it", c.usageFile, err)
+		return cost.Usage{}, fmt.Errorf("can't use the usage %q: %w; usage.schema.json describes it", c.usageFile, err)
 	}
-	return c.reprice(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
+	return u, nil
+}
+
+// override sets what the flags give in other units than the usage.
+func (c *bill) override(f *pflag.FlagSet) {
+	if f.Changed("metadata-operations") {
+		c.usage = cost.WithMetadata(c.usage, int64(c.metadata))
+	}
+	e := &c.usage.EFS
+	if f.Changed("stored") || f.Changed("stored-files") || f.Changed("reclaimable") {
+		e.Stored, e.Reclaimable = cost.ByHandStored(e.StoredBytes, e.ReclaimableBytes, int64(c.storedFiles))
+	}
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
@@ -235,6 +287,10 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 			return cost.Projection{}, err
 		}
 	}
+	if f.Changed("api") {
+		c.settle(f)
+	}
+	c.override(f)
 	s.Usage, s.Region = c.usage, c.prices.Region
 	return c.project(s)
 }

@@ -77,6 +77,7 @@ a month costs more than --fail-above; 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")
+			c.bill.settle(cmd.Flags())
 			if !cmd.Flags().Changed("workers") {
 				c.eng.Workers = c.eng.FittingWorkers()
 			}
@@ -148,6 +149,8 @@ func (c *scan) run(ctx context.Context) error {
 	c.eng.Memory = limits.RespectMemory(os.Getenv)
 	collectLater()
 	var reads cost.Reads
+	var stored cost.Objects
+	c.eng.Stored = stored.Add
 	bar := newProgress(c.Err, c.quiet)
 	c.eng.Observe = func(e dedupe.Event) {
 		reads.Add(e.Work.BytesRead, e.Work.BytesSpared)
@@ -161,7 +164,9 @@ func (c *scan) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := c.project(book, r, reads, use)
+	took := report.Took(r)
+	took.Stored = stored
+	p := c.project(book, took, reads, use)
 	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
 	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
 	c.write.Bill = c.write.Bill || c.bill.weigh
@@ -246,8 +251,7 @@ func collectLater() {
 }
 
 // project prices such scans, and what the index that was used charges for them.
-func (c *scan) project(book *cost.Book, r dedupe.Report, reads cost.Reads, use *index.Scan) cost.Projection {
-	took := report.Took(r)
+func (c *scan) project(book *cost.Book, took cost.Scan, reads cost.Reads, use *index.Scan) cost.Projection {
 	u := cost.Measured(c.bill.usage, took, reads)
 	var items cost.Items
 	if c.index.shared() {

@@ -14,7 +14,7 @@ type Bill struct {
 	Region   string
 	Currency string
 	Date     string // of the price book, see [Book]
-	Items    []Item // in a fixed order: Lambda, API, EFS, DynamoDB
+	Items    []Item // in a fixed order: Lambda, API, EFS, DynamoDB, then INIT and [Extras]
 
 	// Total is the exact sum of the items' costs. Rounded, it can differ by a cent or two
 	// from the sum of the rounded items, and is more accurate.
@@ -51,6 +51,7 @@ func (b *Book) Bill(u Usage) (*Bill, error) {
 	t.api(u)
 	t.efs(u)
 	t.dynamoDB(u)
+	t.extras(u)
 	if len(t.missing) > 0 {
 		return nil, &PriceError{Region: b.Region, Meters: t.missing}
 	}
@@ -76,6 +77,12 @@ type tally struct {
 
 // charge adds the items of a meter. A quantity of zero needs no price.
 func (t *tally) charge(meter string, quantity *big.Rat) {
+	t.chargeAfter(meter, new(big.Rat), meter, quantity)
+}
+
+// chargeAfter adds the items of a further quantity of a meter under another name. Tiers
+// and the free tier are used up by what was already charged.
+func (t *tally) chargeAfter(meter string, charged *big.Rat, name string, quantity *big.Rat) {
 	if quantity.Sign() == 0 {
 		return
 	}
@@ -84,26 +91,32 @@ func (t *tally) charge(meter string, quantity *big.Rat) {
 		t.missing = append(t.missing, meter)
 		return
 	}
-	t.items = append(t.items, p.items(quantity, t.freeTier)...)
+	p.meter = name
+	t.items = append(t.items, p.items(charged, quantity, t.freeTier)...)
 }
 
 func (t *tally) warn(format string, args ...any) {
 	t.warnings = append(t.warnings, fmt.Sprintf(format, args...))
 }
 
-// items spreads a quantity over the tiers. The free tier comes first and does not use up
-// the others, as in the examples on the Lambda pricing page.
-func (p price) items(quantity *big.Rat, freeTier bool) []Item {
+// items spreads a quantity over the tiers that what was charged already leaves. The free
+// tier comes first and does not use up the others, as in the examples on the Lambda
+// pricing page.
+func (p price) items(charged, quantity *big.Rat, freeTier bool) []Item {
 	tiers := p.tiers
 	if freeTier && p.free != nil {
 		tiers = slices.Concat([]tier{{size: p.free, price: new(big.Rat)}}, tiers)
 	}
 	var items []Item
-	rest := quantity
+	used, rest := charged, quantity
 	for _, t := range tiers {
 		n := rest
-		if t.size != nil && t.size.Cmp(rest) < 0 {
-			n = t.size
+		if t.size != nil {
+			left := excess(t.size, used)
+			used = excess(used, t.size)
+			if left.Cmp(rest) < 0 {
+				n = left
+			}
 		}
 		if n.Sign() > 0 {
 			items = append(items, Item{
@@ -150,12 +163,22 @@ func (t *tally) lambda(u Usage) {
 
 	t.charge("lambda.duration"+arch, gbSeconds(onDemand, l.MemoryMB, l.Duration))
 	t.charge("lambda.provisioned_duration"+arch, gbSeconds(p.Calls, l.MemoryMB, duration))
-	t.charge("lambda.provisioned_concurrency"+arch, gbSeconds(p.Environments, l.MemoryMB, cmp.Or(p.Kept, Month)))
+	t.charge("lambda.provisioned_concurrency"+arch, gbSeconds(p.Environments, l.MemoryMB, cmp.Or(p.Kept, u.month())))
 	t.charge("lambda.requests", ratio(1, u.Calls))
 	t.charge("lambda.ephemeral_storage", sum(
 		gbSeconds(onDemand, extraMB, l.Duration),
-		gbSeconds(p.Calls, extraMB, duration)))
+		gbSeconds(p.Calls, extraMB, duration),
+		u.initSeconds(extraMB)))
 	t.charge("lambda.response_streaming", ratio(gib, s.Calls, max(0, s.ResponseBytes-freeStreamedBytes)))
+}
+
+// initSeconds is what INIT adds to the GB-seconds of the cold calls that are not on
+// provisioned concurrency. Lambda rounds up INIT and call together. Source: AWS Lambda
+// pricing, AWS's announcement that it bills INIT since 2025-08.
+func (u Usage) initSeconds(mb int64) *big.Rat {
+	l := u.Lambda
+	added := BilledDuration(l.Duration+l.Init) - BilledDuration(l.Duration)
+	return ratio(1024*1000*million, u.Calls-l.Provisioned.Calls, million-u.Warm, mb, added.Milliseconds())
 }
 
 // gbSeconds is n × MB/1024 × seconds, with d rounded up to the millisecond.
@@ -173,6 +196,28 @@ func (t *tally) api(u Usage) {
 	case REST:
 		t.charge("api.rest", ratio(1, u.Calls))
 	}
+}
+
+// extras charges INIT and what a service pays for besides calls and files. Both logs
+// share the tiers of vended logs. They are stored in full for the days that they are kept:
+// CloudWatch compresses them, but does not promise how much. Source: Amazon CloudWatch
+// pricing; Amazon EC2 on-demand pricing, data transfer.
+func (t *tally) extras(u Usage) {
+	if l := u.Lambda; l != (Lambda{}) {
+		meter, arch := "lambda.duration.", string(l.Arch)
+		t.chargeAfter(meter+arch, gbSeconds(u.Calls-l.Provisioned.Calls, l.MemoryMB, l.Duration), "lambda.init."+arch, u.initSeconds(l.MemoryMB))
+	}
+	x := u.Extras
+	logged := ratio(gib, u.Calls, x.LogBytes)
+	if u.API == HTTP || u.API == REST {
+		logged.Add(logged, ratio(gib, u.Calls, x.AccessLogBytes))
+	}
+	months := ratio(int64(u.month()/time.Hour), x.RetentionDays, 24)
+	t.charge("logs.ingestion", logged)
+	t.charge("logs.storage", months.Mul(months, logged))
+	t.charge("transfer.out", ratio(gib, u.Calls, x.ResponseBytes))
+	t.charge("metrics.custom", ratio(1, x.Metrics))
+	t.charge("metrics.alarms", ratio(1, x.Alarms))
 }
 
 // Meters returns the meters of the bills, each once, in the order of the bills.

@@ -1,6 +1,7 @@
 package cost
 
 import (
+	"math/big"
 	"strings"
 	"testing"
 
@@ -127,7 +128,7 @@ func FuzzParseBook(f *testing.F) {
 			}
 			quantity := ratio(7, 1e18)
 			charged := ratio(1)
-			for _, i := range p.items(quantity, true) {
+			for _, i := range p.items(new(big.Rat), quantity, true) {
 				charged.Add(charged, i.Quantity)
 			}
 			if charged.Sub(charged, ratio(1)).Cmp(quantity) != 0 {

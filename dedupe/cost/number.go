@@ -17,6 +17,33 @@ func Cents(amount *big.Rat) string {
 	return fixed(amount, 2)
 }
 
+// Amount formats an amount of the bill. In a small bill it never shows zero for what costs
+// something: the price of one request is "0.0000002".
+func (b *Bill) Amount(amount *big.Rat) string {
+	const small = 100
+	if b.Total.Cmp(big.NewRat(small, 1)) >= 0 {
+		return Cents(amount)
+	}
+	return Amount(amount)
+}
+
+// Amount formats an amount of money like [Cents], but never as zero unless it is: with
+// three significant digits where Cents shows none.
+func Amount(amount *big.Rat) string {
+	s := Cents(amount)
+	if amount.Sign() == 0 || strings.Trim(s, "-0.") != "" {
+		return s
+	}
+	digits := 2
+	for scaled := new(big.Rat).Abs(amount); scaled.Cmp(big.NewRat(1, 1)) < 0 && digits < maxDigits; digits++ {
+		scaled.Mul(scaled, big.NewRat(10, 1))
+	}
+	return Decimal(amount, digits)
+}
+
+// maxDigits is how many decimals [Amount] prints at most.
+const maxDigits = 40
+
 // Decimal formats r as the shortest exact decimal. If that has more than digits decimals,
 // it rounds half away from zero: 643 is "643", and 1/3 with 4 digits is "0.3333".
 // Negative digits count as 0.

@@ -139,7 +139,7 @@ func TestImportRegions(t *testing.T) {
 		{efs, "", "several regions, choose one: ap-northeast-1, eu-west-1, us-east-1"},
 		{efs, "mars-1", "no prices of mars-1, only of ap-northeast-1, eu-west-1, us-east-1"},
 		{nil, "", "no price of a bill"},
-		{[]*Offer{{Code: "AmazonPolly", listings: efs[0].listings}}, "", "no price of a bill"},
+		{[]*Offer{{Code: "AmazonPolly", quotes: efs[0].quotes}}, "", "no price of a bill"},
 	} {
 		_, err := ImportPrices(test.offers, test.region, "2026-11")
 		if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -203,7 +203,7 @@ func TestImportedPrice(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other := &Offer{Code: "AmazonApiGateway", listings: []listing{{region: "r", usage: "ApiGatewayRequest", unit: "Requests", tiers: []tierJSON{{Price: "1"}}}}}
+			other := &Offer{Code: "AmazonApiGateway", quotes: []quote{{region: "r", usage: "ApiGatewayRequest", unit: "Requests", tiers: []tierJSON{{Price: "1"}}}}}
 			i, book := imported(t, []*Offer{other, o}, "r")
 			got := ""
 			for _, meter := range i.Meters[1:] {
@@ -287,7 +287,7 @@ func FuzzReadOffer(f *testing.F) {
 			return
 		}
 		regions := make(map[string]bool)
-		for _, l := range o.listings {
+		for _, l := range o.quotes {
 			if l.region != "" && l.pricesOf(o.Code) {
 				regions[l.region] = true
 			}

@@ -3,6 +3,7 @@ package cost
 import (
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -16,12 +17,37 @@ type Projection struct {
 	Err     error
 	Index   *Unindexed // nil: there is no index
 	Weighed *Weighed   // nil unless Weigh compared calls with and without the index
+
+	// AtColdShare has the totals if fewer calls are cold. It is empty unless the usage
+	// has only cold calls.
+	AtColdShare []ColdTotal
+}
+
+// ColdTotal is a month's total if only some calls are cold.
+type ColdTotal struct {
+	Share int64 // cold calls in a million
+	Total *big.Rat
 }
 
 // Project prices usage from a price book.
 func Project(book *Book, u Usage) Projection {
 	bill, err := book.Bill(u)
-	return Projection{Usage: u, Bill: bill, Err: err}
+	return Projection{Usage: u, Bill: bill, Err: err, AtColdShare: book.atColdShares(u, bill)}
+}
+
+// atColdShares returns the totals if 10% or 1% of the calls are cold, unless they are the
+// bill's.
+func (b *Book) atColdShares(u Usage, bill *Bill) (totals []ColdTotal) {
+	if bill == nil || u.Warm > 0 {
+		return nil
+	}
+	for _, share := range []int64{million / 10, million / 100} {
+		u.Warm = million - share
+		if fewer, err := b.Bill(u); err == nil && fewer.Total.Cmp(bill.Total) != 0 {
+			totals = append(totals, ColdTotal{share, fewer.Total})
+		}
+	}
+	return totals
 }
 
 const (
@@ -30,16 +56,42 @@ const (
 
 	// DefaultRegion has a price for everything.
 	DefaultRegion = "us-east-1"
+
+	// DefaultInit is about what INIT of this function takes on Lambda.
+	DefaultInit = 100 * time.Millisecond
 )
+
+// DefaultExtras returns what the stack of deploy/template.yaml pays for besides calls and
+// files, if each call scans the standard set of 100 files. A test measures these figures.
+// The response is not compressed: with gzip it is 3,200 bytes.
+func DefaultExtras() Extras {
+	return Extras{
+		LogBytes:       1400,
+		AccessLogBytes: 440,
+		RetentionDays:  30,
+		ResponseBytes:  21_000,
+		Metrics:        7,
+		Alarms:         5,
+	}
+}
+
+// WithoutService returns u without INIT and [Extras]: the function alone, as in the
+// examples of AWS's pricing pages.
+func WithoutService(u Usage) Usage {
+	u.Lambda.Init, u.Extras = 0, Extras{}
+	return u
+}
 
 // DefaultUsage returns what a bill assumes by default. It lacks what a call takes: see
 // [Measured] and [ByHand].
 func DefaultUsage() Usage {
 	return Usage{
 		Calls:  50_000_000,
-		Lambda: Lambda{Arch: ARM},
+		Hours:  int64(Month / time.Hour),
+		Lambda: Lambda{Arch: ARM, Init: DefaultInit},
 		API:    HTTP,
 		EFS:    EFS{Throughput: Elastic, StorageClass: Standard},
+		Extras: DefaultExtras(),
 	}
 }
 
@@ -64,12 +116,13 @@ func Explain(err error) error {
 		return err
 	}
 	optional := func(meter string) bool {
-		return strings.HasPrefix(meter, "api.") || strings.HasPrefix(meter, "efs.storage.")
+		return slices.ContainsFunc([]string{"api.", "efs.storage.", "logs.", "transfer.", "metrics."},
+			func(prefix string) bool { return strings.HasPrefix(meter, prefix) })
 	}
 	if slices.ContainsFunc(missing.Meters, func(meter string) bool { return !optional(meter) }) {
 		return fmt.Errorf("%w; choose the prices of a region that is known", err)
 	}
-	return fmt.Errorf("%w; leave the gateway out with the api none, and storage with the storage class none", err)
+	return fmt.Errorf("%w; leave the gateway out with the api none, storage with the storage class none, and logs, answers, metrics and alarms with the extras none", err)
 }
 
 // maxMemoryMB is the most that a Lambda function can have.
@@ -105,36 +158,71 @@ type Scan struct {
 	Opens, OpensSpared int64 // OpensSpared: those that an index saved
 	StoredBytes        int64
 	ReclaimableBytes   int64
+	Stored             Objects // files as metered; zero if nobody counted
+	Reclaimable        Objects // likewise, at most Stored
+
+	// Messages are the NFS requests besides READ and WRITE that the scan sent, if they
+	// were counted. Zero means unknown: then they are modeled, see [Tree].
+	Messages Messages
+}
+
+func (s Scan) tree() Tree { return Tree{Files: s.Files, Directories: s.Directories, Opens: s.Opens} }
+
+// metadata is what the scan sent, measured or else modeled.
+func (s Scan) metadata() Messages {
+	if s.Messages.Count > 0 {
+		return s.Messages
+	}
+	return s.tree().Cold()
 }
 
 // Measured returns u for calls that each do what one scan did: its duration, its use of
-// EFS, and its memory unless u sets one. It counts one metadata operation for each file
-// and directory found, and two for each open: open and close.
+// EFS, and its memory unless u sets one.
 func Measured(u Usage, s Scan, m Reads) Usage {
 	u.Lambda.Duration = BilledDuration(max(s.Elapsed, time.Millisecond))
 	if u.Lambda.MemoryMB == 0 {
 		u.Lambda.MemoryMB = min(max(DefaultMemoryMB, megabytes(s.PeakMemory)), maxMemoryMB)
 	}
-	u.EFS.MetadataOperations = s.Files + s.Directories + 2*s.Opens
-	u.EFS.StoredBytes = s.StoredBytes
-	u.EFS.ReclaimableBytes = s.ReclaimableBytes
+	u = u.sending(s.metadata(), s.tree().Warm())
+	if s.Stored.Files > 0 {
+		s.Stored.Directories = s.Directories
+	}
+	u.EFS.StoredBytes, u.EFS.Stored = s.StoredBytes, s.Stored
+	u.EFS.ReclaimableBytes, u.EFS.Reclaimable = s.ReclaimableBytes, s.Reclaimable.within(s.Stored)
 	return m.meter(u)
 }
 
-// ByHand returns u for calls that each open this many files and read this many bytes,
-// spread evenly over them. It counts three metadata operations for each file: look up,
-// open and close. It returns an error if no call can do so much.
+func (u Usage) sending(cold, warm Messages) Usage {
+	u.EFS.MetadataOperations, u.EFS.MetadataBytes = cold.Count, cold.Bytes
+	u.EFS.WarmMetadata = warm
+	return u
+}
+
+// ByHand returns u for calls that each open this many files in one directory and read this
+// many bytes, spread evenly over them. The metadata of a call that opens files is modeled,
+// see [Tree]. It returns an error if no call can do so much.
 func ByHand(u Usage, bytesRead, opens int64) (Usage, error) {
 	if bytesRead < 0 || bytesRead > 1<<50 || opens < 0 || opens > 1e9 {
 		return u, errors.New("no call opens more than 1G files or reads more than 1024TiB: these are figures of one call, not of a month")
 	}
 	files := max(opens, 1)
 	each, more := bytesRead/files, bytesRead%files
-	u.EFS.MetadataOperations = 3 * opens
+	u = u.sending(Messages{}, Messages{})
+	if opens > 0 {
+		tree := Tree{Files: opens, Directories: 1, Opens: opens}
+		u = u.sending(tree.Cold(), tree.Warm())
+	}
 	return Reads{
 		read:   (files-more)*MeteredRead(each) + more*MeteredRead(each+1),
 		access: (files-more)*MeteredAccess(each) + more*MeteredAccess(each+1),
 	}.meter(u), nil
+}
+
+// WithMetadata returns u for calls that each send this many requests of 4 KiB besides READ
+// and WRITE, whatever was measured or modeled.
+func WithMetadata(u Usage, operations int64) Usage {
+	u.Index.OpenOperations = min(u.Index.OpenOperations, operations)
+	return u.sending(Messages{Count: operations}, Messages{})
 }
 
 // OnProvisioned returns u with all calls on provisioned concurrency, if u has any.

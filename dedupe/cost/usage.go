@@ -8,27 +8,50 @@ import (
 	"time"
 )
 
-// Month is the month of a [Usage]: 30 days, 720 hours.
+// Month is the month of a [Usage] that does not set its hours: 30 days, 720 hours.
 const Month = 30 * 24 * time.Hour
 
 // Usage is everything in one month. Each part may be left zero: a Usage with only EFS set
 // gives a bill for EFS alone.
 type Usage struct {
 	Calls        int64 // a month
+	Hours        int64 // of the month, 672 to 744; 0 means 720. AWS's calculator uses 730
+	Warm         int64 // calls in a million that find the files in their environment's page cache
 	Lambda       Lambda
 	API          API
 	RequestBytes int64 // per call, as API Gateway meters it; at most 10 MB
 	EFS          EFS
 	Index        Index
 	DynamoDB     DynamoDB
-	FreeTier     bool // apply Lambda's monthly free tier
+	Extras       Extras
+	FreeTier     bool // apply the monthly free tier of Lambda, CloudWatch and data transfer
+}
+
+// month is the length of the month.
+func (u Usage) month() time.Duration {
+	if u.Hours == 0 {
+		return Month
+	}
+	return time.Duration(u.Hours) * time.Hour
+}
+
+// Extras is what a service pays for besides calls and files: logs, answers, metrics and
+// alarms. The zero value leaves them out.
+type Extras struct {
+	LogBytes       int64 // that the function logs, per call
+	AccessLogBytes int64 // that API Gateway logs, per call; nothing without an API
+	RetentionDays  int64 // of both logs, at most 3,653; 0 stores nothing
+	ResponseBytes  int64 // per call, sent out to the internet
+	Metrics        int64 // custom metrics
+	Alarms         int64
 }
 
 // Lambda is the function that a call runs.
 type Lambda struct {
 	Arch        Arch
 	MemoryMB    int64         // 128 to 10,240
-	Duration    time.Duration // per call, including its share of INIT; above 0, at most 15 minutes
+	Duration    time.Duration // per call, without INIT; above 0, at most 15 minutes
+	Init        time.Duration // of a new environment, which each cold call pays for; at most 15 minutes
 	EphemeralMB int64         // size of /tmp, 512 to 10,240; 0 means 512, which costs nothing
 	Provisioned ProvisionedConcurrency
 	Streaming   Streaming
@@ -38,7 +61,7 @@ type Lambda struct {
 // and calls on them cost less per second.
 type ProvisionedConcurrency struct {
 	Environments int64
-	Kept         time.Duration // per month, each period rounded up to 5 minutes; 0 means all of [Month]
+	Kept         time.Duration // per month, each period rounded up to 5 minutes; 0 means all of it
 	Calls        int64         // how many of [Usage.Calls] run on them
 	Duration     time.Duration // per such call; 0 means [Lambda.Duration]
 }
@@ -51,19 +74,72 @@ type Streaming struct {
 
 // EFS is the file system that calls read, and what it stores. The bytes of a call are
 // metered bytes, see [MeteredRead], in every throughput mode; where reads count a third,
-// the bill divides them.
+// the bill divides them. A warm call, see [Usage.Warm], reads and accesses nothing.
 type EFS struct {
 	Throughput       Throughput
-	ProvisionedMiBps int64 // with [Provisioned]; 0 means the average rate the calls need
+	ProvisionedMiBps int64 // with [Provisioned], 1 to 3,414; 0 means the average rate the calls need
+	PeakFactor       int64 // millionths: that rate is this many times the average; 0 means once
 
-	ReadBytes          int64 // per call
-	WriteBytes         int64 // per call
-	MetadataOperations int64 // per call
-	AccessBytes        int64 // per call, see [MeteredAccess]; charged in an IA or Archive class
+	ReadBytes          int64    // per call
+	WriteBytes         int64    // per call
+	MetadataOperations int64    // per call: NFS requests other than READ and WRITE
+	MetadataBytes      int64    // per call, metered, see [Messages]; 0 means 4 KiB for each operation
+	WarmMetadata       Messages // per warm call; zero means as many as a cold one
+	AccessBytes        int64    // per call, see [MeteredAccess]; charged in an IA or Archive class
 
 	StorageClass     StorageClass
-	StoredBytes      int64
-	ReclaimableBytes int64 // of StoredBytes, those held by duplicates
+	StoredBytes      int64   // content
+	ReclaimableBytes int64   // of StoredBytes, those held by duplicates
+	Stored           Objects // as metered; zero means StoredBytes, without rounding
+	Reclaimable      Objects // as metered; zero means ReclaimableBytes
+}
+
+// Objects are files and directories in a file system as EFS meters them, see
+// [MeteredFile].
+type Objects struct {
+	Files, Directories int64
+	Bytes              int64 // the content of the files
+	ColdBytes          int64 // the same in IA or Archive, without metadata
+}
+
+// Add adds n files of one size, or with a negative n takes them away: see [MeteredFile].
+// Sums end at the largest integer.
+func (o *Objects) Add(size, allocated, n int64) {
+	content, cold := MeteredFile(size, allocated)
+	o.Files += n
+	o.Bytes = addUp(o.Bytes, content, n)
+	o.ColdBytes = addUp(o.ColdBytes, cold, n)
+}
+
+// addUp returns a + b×n, at least 0 and at most the largest integer. B is positive.
+func addUp(a, b, n int64) int64 {
+	if n > 0 && b > (math.MaxInt64-a)/n {
+		return math.MaxInt64
+	}
+	return max(0, a+b*n)
+}
+
+// within returns o, or less where most has less.
+func (o Objects) within(most Objects) Objects {
+	return Objects{min(o.Files, most.Files), min(o.Directories, most.Directories), min(o.Bytes, most.Bytes), min(o.ColdBytes, most.ColdBytes)}
+}
+
+// ByHandStored returns what EFS meters for bytes spread evenly over files, and for the
+// reclaimable part of them. Without files both are zero.
+func ByHandStored(bytes, reclaimableBytes, files int64) (stored, reclaimable Objects) {
+	if files <= 0 || bytes < 0 || reclaimableBytes < 0 {
+		return Objects{}, Objects{}
+	}
+	each, more := bytes/files, bytes%files
+	stored.Add(each, -1, files-more)
+	if more > 0 {
+		stored.Add(each+1, -1, more)
+	}
+	if bytes > 0 && reclaimableBytes > 0 {
+		part := ceil(ratio(bytes, reclaimableBytes, files))
+		reclaimable.Add(each, -1, part)
+	}
+	return stored, reclaimable.within(stored)
 }
 
 // Arch is the instruction set of a function.
@@ -124,9 +200,13 @@ func (u Usage) Validate() error {
 	if u.API != "" {
 		oneOf(&c, "API", u.API, NoAPI, HTTP, REST)
 	}
+	if u.Hours != 0 {
+		c.within("hours a month", u.Hours, 672, 744)
+	}
+	c.within("warm calls of a million", u.Warm, 0, million)
 	c.within("request bytes", u.RequestBytes, 0, 10*mib)
 	if u.Lambda != (Lambda{}) {
-		c.lambda(u.Lambda, u.Calls)
+		c.lambda(u.Lambda, u.Calls, u.month())
 	}
 	if u.EFS != (EFS{}) {
 		c.efs(u.EFS)
@@ -136,6 +216,7 @@ func (u Usage) Validate() error {
 	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
 	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
 	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)
+	c.extras(u.Extras)
 	return errors.Join(c...)
 }
 
@@ -146,19 +227,22 @@ func (c *checks) fail(format string, args ...any) {
 	*c = append(*c, fmt.Errorf(format, args...))
 }
 
-func (c *checks) lambda(l Lambda, calls int64) {
+func (c *checks) lambda(l Lambda, calls int64, month time.Duration) {
 	oneOf(c, "architecture", l.Arch, X86, ARM)
 	c.within("memory in MB", l.MemoryMB, 128, 10240)
 	if l.Duration <= 0 || l.Duration > 15*time.Minute {
 		c.fail("duration is %v, allowed: above 0, at most 15m", l.Duration)
+	}
+	if l.Init < 0 || l.Init > 15*time.Minute {
+		c.fail("init is %v, allowed: 0 to 15m", l.Init)
 	}
 	if l.EphemeralMB != 0 {
 		c.within("ephemeral storage in MB", l.EphemeralMB, 512, 10240)
 	}
 	p := l.Provisioned
 	c.within("provisioned concurrency", p.Environments, 0, math.MaxInt64)
-	if p.Kept < 0 || p.Kept > Month {
-		c.fail("time that concurrency is provisioned is %v, allowed: 0 to %v", p.Kept, Month)
+	if p.Kept < 0 || p.Kept > month {
+		c.fail("time that concurrency is provisioned is %v, allowed: 0 to %v", p.Kept, month)
 	}
 	if p.Duration < 0 || p.Duration > 15*time.Minute {
 		c.fail("duration on provisioned concurrency is %v, allowed: 0 to 15m", p.Duration)
@@ -173,13 +257,19 @@ func (c *checks) lambda(l Lambda, calls int64) {
 
 func (c *checks) efs(e EFS) {
 	oneOf(c, "throughput mode", e.Throughput, Elastic, Provisioned, Bursting)
-	c.within("provisioned MiBps", e.ProvisionedMiBps, 0, math.MaxInt64)
+	if e.ProvisionedMiBps != 0 {
+		c.within("provisioned MiBps", e.ProvisionedMiBps, 1, maxMiBps)
+	}
+	if e.PeakFactor != 0 {
+		c.within("peak factor in millionths", e.PeakFactor, million, 1000*million)
+	}
 	if e.ProvisionedMiBps > 0 && e.Throughput != Provisioned {
 		c.fail("provisioned MiBps is %d, allowed: 0 with %s throughput", e.ProvisionedMiBps, e.Throughput)
 	}
 	c.within("bytes read", e.ReadBytes, 0, math.MaxInt64)
 	c.within("bytes written", e.WriteBytes, 0, math.MaxInt64)
-	c.within("metadata operations", e.MetadataOperations, 0, math.MaxInt64)
+	c.messages("metadata", Messages{e.MetadataOperations, e.MetadataBytes})
+	c.messages("warm metadata", e.WarmMetadata)
 	if e.StorageClass != "" || e.StoredBytes > 0 {
 		oneOf(c, "storage class", e.StorageClass, Standard, OneZone, IA, OneZoneIA, Archive, NoStorage)
 	}
@@ -193,6 +283,37 @@ func (c *checks) efs(e EFS) {
 	c.within("accessed bytes", e.AccessBytes, least, math.MaxInt64)
 	c.within("bytes stored", e.StoredBytes, 0, math.MaxInt64)
 	c.within("reclaimable bytes", e.ReclaimableBytes, 0, max(e.StoredBytes, 0))
+	c.objects("stored", e.Stored, Objects{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64})
+	c.objects("reclaimable", e.Reclaimable, e.Stored)
+}
+
+// messages checks metered bytes: too few are a mistake, because no request counts less
+// than 4 KiB.
+func (c *checks) messages(what string, m Messages) {
+	c.within(what+" operations", m.Count, 0, math.MaxInt64)
+	least := int64(math.MaxInt64)
+	if m.Count <= math.MaxInt64/metadataBytes {
+		least = MeteredMetadata(m.Count)
+	}
+	if m.Bytes != 0 {
+		c.within("metered "+what+" bytes", m.Bytes, least, math.MaxInt64)
+	}
+}
+
+func (c *checks) objects(what string, o, most Objects) {
+	c.within(what+" files", o.Files, 0, max(most.Files, 0))
+	c.within(what+" directories", o.Directories, 0, max(most.Directories, 0))
+	c.within("metered "+what+" bytes", o.Bytes, 0, max(most.Bytes, 0))
+	c.within("metered "+what+" bytes in IA or Archive", o.ColdBytes, 0, max(most.ColdBytes, 0))
+}
+
+func (c *checks) extras(x Extras) {
+	c.within("logged bytes of a call", x.LogBytes, 0, math.MaxInt64)
+	c.within("access log bytes of a call", x.AccessLogBytes, 0, math.MaxInt64)
+	c.within("days that logs are kept", x.RetentionDays, 0, 3653)
+	c.within("bytes of a response", x.ResponseBytes, 0, math.MaxInt64)
+	c.within("custom metrics", x.Metrics, 0, math.MaxInt64)
+	c.within("alarms", x.Alarms, 0, math.MaxInt64)
 }
 
 func (c *checks) within(what string, v, lo, hi int64) {

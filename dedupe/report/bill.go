@@ -28,7 +28,15 @@ type projectionJSON struct {
 	ReclaimableCost    json.Number `json:"reclaimable_cost"`
 	ReclaimableDecimal string      `json:"reclaimable_cost_decimal,omitempty"`
 	Warnings           []string    `json:"warnings,omitempty"`
+	AtColdShare        []coldJSON  `json:"at_cold_share,omitempty"`
 	Index              *indexJSON  `json:"index,omitempty"`
+}
+
+// coldJSON is a cost.ColdTotal.
+type coldJSON struct {
+	Share        millionths  `json:"cold_share"`
+	Total        json.Number `json:"total"`
+	TotalDecimal string      `json:"total_decimal,omitempty"`
 }
 
 // indexJSON is a cost.Unindexed and, if a churn was asked for, the comparison at that
@@ -37,7 +45,13 @@ type indexJSON struct {
 	ReadBytes          int64        `json:"metered_read_bytes"`
 	AccessBytes        int64        `json:"metered_access_bytes"`
 	MetadataOperations int64        `json:"metadata_operations"`
+	MetadataBytes      int64        `json:"metered_metadata_bytes"`
+	WarmOperations     int64        `json:"warm_metadata_operations"`
+	WarmBytes          int64        `json:"metered_warm_metadata_bytes"`
 	OpenOperations     int64        `json:"open_operations"`
+	RelistOperations   int64        `json:"relist_operations"`
+	RelistBytes        int64        `json:"metered_relist_bytes"`
+	FilesPerDirectory  int64        `json:"files_per_directory"`
 	Table              *tableJSON   `json:"table,omitempty"`
 	AtChurn            *weighedJSON `json:"at_churn,omitempty"`
 }
@@ -101,9 +115,9 @@ func projectionOf(p *cost.Projection) projectionJSON {
 		Usage:              usageOf(p.Usage),
 		Items:              make([]itemJSON, len(b.Items)),
 		Total:              cents(b.Total),
-		TotalDecimal:       cost.Cents(b.Total),
-		ReclaimableCost:    cents(b.Reclaimable),
-		ReclaimableDecimal: cost.Cents(b.Reclaimable),
+		TotalDecimal:       cost.Amount(b.Total),
+		ReclaimableCost:    json.Number(b.Amount(b.Reclaimable)),
+		ReclaimableDecimal: b.Amount(b.Reclaimable),
 		Warnings:           b.Warnings,
 	}
 	for i, item := range b.Items {
@@ -113,10 +127,13 @@ func projectionOf(p *cost.Projection) projectionJSON {
 			Unit:             item.Unit,
 			UnitPrice:        json.Number(cost.Decimal(item.UnitPrice, 16)),
 			UnitPriceDecimal: cost.Decimal(item.UnitPrice, 16),
-			Cost:             cents(item.Cost),
-			CostDecimal:      cost.Cents(item.Cost),
+			Cost:             json.Number(b.Amount(item.Cost)),
+			CostDecimal:      b.Amount(item.Cost),
 			Source:           item.Source + ", " + item.Checked,
 		}
+	}
+	for _, c := range p.AtColdShare {
+		doc.AtColdShare = append(doc.AtColdShare, coldJSON{millionths(c.Share), cents(c.Total), cost.Amount(c.Total)})
 	}
 	if p.Index != nil {
 		doc.Index = indexOf(p)
@@ -126,12 +143,29 @@ func projectionOf(p *cost.Projection) projectionJSON {
 
 func indexOf(p *cost.Projection) *indexJSON {
 	x := p.Index
-	doc := &indexJSON{x.ReadBytes, x.AccessBytes, x.MetadataOperations, x.OpenOperations, nil, nil}
+	doc := &indexJSON{
+		ReadBytes:          x.ReadBytes,
+		AccessBytes:        x.AccessBytes,
+		MetadataOperations: x.MetadataOperations,
+		MetadataBytes:      x.MetadataBytes,
+		WarmOperations:     x.WarmMetadata.Count,
+		WarmBytes:          x.WarmMetadata.Bytes,
+		OpenOperations:     x.OpenOperations,
+		RelistOperations:   x.Relisting.Count,
+		RelistBytes:        x.Relisting.Bytes,
+		FilesPerDirectory:  x.Relisting.Files,
+	}
 	if i := x.Items; i != (cost.Items{}) {
 		doc.Table = &tableJSON{millionths(i.LookUp), millionths(i.Reread), millionths(i.Rewrite), i.Files, i.Bytes}
 	}
 	if w := p.Weighed; w != nil {
-		doc.AtChurn = &weighedJSON{millionths(w.Churn), projectionOf(&cost.Projection{Usage: w.All, Bill: w.AllBill}), projectionOf(&cost.Projection{Usage: w.AtChurn(w.Churn), Bill: w.IndexBill}), millionths(w.BreakEven), w.Repaid}
+		doc.AtChurn = &weighedJSON{
+			Churn:     millionths(w.Churn),
+			All:       projectionOf(&cost.Projection{Usage: w.All, Bill: w.AllBill, AtColdShare: w.AllAtColdShare}),
+			With:      projectionOf(&cost.Projection{Usage: w.IndexUsage, Bill: w.IndexBill, AtColdShare: w.IndexAtColdShare}),
+			BreakEven: millionths(w.BreakEven),
+			Repaid:    w.Repaid,
+		}
 	}
 	return doc
 }
@@ -145,7 +179,10 @@ func (x *indexJSON) index() *cost.Unindexed {
 		ReadBytes:          x.ReadBytes,
 		AccessBytes:        x.AccessBytes,
 		MetadataOperations: x.MetadataOperations,
+		MetadataBytes:      x.MetadataBytes,
+		WarmMetadata:       cost.Messages{Count: x.WarmOperations, Bytes: x.WarmBytes},
 		OpenOperations:     x.OpenOperations,
+		Relisting:          cost.Relisting{Messages: cost.Messages{Count: x.RelistOperations, Bytes: x.RelistBytes}, Files: x.FilesPerDirectory},
 	}
 	if t := x.Table; t != nil {
 		index.Items = cost.Items{LookUp: int64(t.LookUp), Reread: int64(t.Reread), Rewrite: int64(t.Rewrite), Files: t.Files, Bytes: t.Bytes}
@@ -153,55 +190,96 @@ func (x *indexJSON) index() *cost.Unindexed {
 	return index
 }
 
-func cents(amount *big.Rat) json.Number { return json.Number(cost.Cents(amount)) }
+func cents(amount *big.Rat) json.Number { return json.Number(cost.Amount(amount)) }
 
 // usageJSON is a flat cost.Usage: what each call uses, and what is stored.
 type usageJSON struct {
+	Hours              int64             `json:"hours_a_month,omitempty"`
+	Warm               millionths        `json:"warm_share,omitempty"`
 	Arch               cost.Arch         `json:"arch"`
 	MemoryMB           int64             `json:"memory_mb"`
 	DurationMS         float64           `json:"duration_ms"`
+	InitMS             float64           `json:"init_ms,omitempty"`
 	EphemeralMB        int64             `json:"ephemeral_storage_mb,omitempty"`
 	Provisioned        int64             `json:"provisioned_concurrency,omitempty"`
 	API                cost.API          `json:"api"`
 	RequestBytes       int64             `json:"request_bytes"`
 	Throughput         cost.Throughput   `json:"throughput"`
 	ProvisionedMiBps   int64             `json:"provisioned_mibps,omitempty"`
+	PeakFactor         millionths        `json:"peak_factor,omitempty"`
 	ReadBytes          int64             `json:"metered_read_bytes"`
 	AccessBytes        int64             `json:"metered_access_bytes"`
 	MetadataOperations int64             `json:"metadata_operations"`
+	MetadataBytes      int64             `json:"metered_metadata_bytes,omitempty"`
+	WarmOperations     int64             `json:"warm_metadata_operations,omitempty"`
+	WarmBytes          int64             `json:"metered_warm_metadata_bytes,omitempty"`
 	StorageClass       cost.StorageClass `json:"storage_class"`
 	StoredBytes        int64             `json:"stored_bytes"`
 	ReclaimableBytes   int64             `json:"reclaimable_bytes"`
+	StoredFiles        int64             `json:"stored_files,omitempty"`
+	StoredDirectories  int64             `json:"stored_directories,omitempty"`
+	MeteredStored      int64             `json:"metered_stored_bytes,omitempty"`
+	MeteredCold        int64             `json:"metered_cold_stored_bytes,omitempty"`
+	ReclaimableFiles   int64             `json:"reclaimable_files,omitempty"`
+	MeteredReclaimable int64             `json:"metered_reclaimable_bytes,omitempty"`
+	MeteredReclaimCold int64             `json:"metered_cold_reclaimable_bytes,omitempty"`
 	Known              millionths        `json:"known_share,omitempty"`
 	OpenOperations     int64             `json:"open_operations,omitempty"`
 	ReadUnits          millionths        `json:"dynamodb_read_units,omitempty"`
 	WriteUnits         millionths        `json:"dynamodb_write_units,omitempty"`
 	TableBytes         int64             `json:"dynamodb_stored_bytes,omitempty"`
+	LogBytes           int64             `json:"log_bytes,omitempty"`
+	AccessLogBytes     int64             `json:"access_log_bytes,omitempty"`
+	RetentionDays      int64             `json:"log_retention_days,omitempty"`
+	ResponseBytes      int64             `json:"response_bytes,omitempty"`
+	Metrics            int64             `json:"custom_metrics,omitempty"`
+	Alarms             int64             `json:"alarms,omitempty"`
 	FreeTier           bool              `json:"free_tier"`
 }
 
 func usageOf(u cost.Usage) usageJSON {
+	e, x := u.EFS, u.Extras
 	return usageJSON{
+		Hours:              u.Hours,
+		Warm:               millionths(u.Warm),
 		Arch:               u.Lambda.Arch,
 		MemoryMB:           u.Lambda.MemoryMB,
 		DurationMS:         float64(u.Lambda.Duration) / 1e6, // exact: AWS rounds the billed duration up
+		InitMS:             float64(u.Lambda.Init) / 1e6,
 		EphemeralMB:        u.Lambda.EphemeralMB,
 		Provisioned:        u.Lambda.Provisioned.Environments,
 		API:                u.API,
 		RequestBytes:       u.RequestBytes,
-		Throughput:         u.EFS.Throughput,
-		ProvisionedMiBps:   u.EFS.ProvisionedMiBps,
-		ReadBytes:          u.EFS.ReadBytes,
-		AccessBytes:        u.EFS.AccessBytes,
-		MetadataOperations: u.EFS.MetadataOperations,
-		StorageClass:       u.EFS.StorageClass,
-		StoredBytes:        u.EFS.StoredBytes,
-		ReclaimableBytes:   u.EFS.ReclaimableBytes,
+		Throughput:         e.Throughput,
+		ProvisionedMiBps:   e.ProvisionedMiBps,
+		PeakFactor:         millionths(e.PeakFactor),
+		ReadBytes:          e.ReadBytes,
+		AccessBytes:        e.AccessBytes,
+		MetadataOperations: e.MetadataOperations,
+		MetadataBytes:      e.MetadataBytes,
+		WarmOperations:     e.WarmMetadata.Count,
+		WarmBytes:          e.WarmMetadata.Bytes,
+		StorageClass:       e.StorageClass,
+		StoredBytes:        e.StoredBytes,
+		ReclaimableBytes:   e.ReclaimableBytes,
+		StoredFiles:        e.Stored.Files,
+		StoredDirectories:  e.Stored.Directories,
+		MeteredStored:      e.Stored.Bytes,
+		MeteredCold:        e.Stored.ColdBytes,
+		ReclaimableFiles:   e.Reclaimable.Files,
+		MeteredReclaimable: e.Reclaimable.Bytes,
+		MeteredReclaimCold: e.Reclaimable.ColdBytes,
 		Known:              millionths(u.Index.Known),
 		OpenOperations:     u.Index.OpenOperations,
 		ReadUnits:          millionths(u.DynamoDB.ReadUnits),
 		WriteUnits:         millionths(u.DynamoDB.WriteUnits),
 		TableBytes:         u.DynamoDB.StoredBytes,
+		LogBytes:           x.LogBytes,
+		AccessLogBytes:     x.AccessLogBytes,
+		RetentionDays:      x.RetentionDays,
+		ResponseBytes:      x.ResponseBytes,
+		Metrics:            x.Metrics,
+		Alarms:             x.Alarms,
 		FreeTier:           u.FreeTier,
 	}
 }
@@ -210,29 +288,49 @@ func usageOf(u cost.Usage) usageJSON {
 func (u usageJSON) usage(calls int64) cost.Usage {
 	return cost.OnProvisioned(cost.Usage{
 		Calls: calls,
+		Hours: u.Hours,
+		Warm:  int64(u.Warm),
 		Lambda: cost.Lambda{
 			Arch:        u.Arch,
 			MemoryMB:    u.MemoryMB,
 			Duration:    duration(u.DurationMS),
+			Init:        duration(u.InitMS),
 			EphemeralMB: u.EphemeralMB,
 			Provisioned: cost.ProvisionedConcurrency{Environments: u.Provisioned},
 		},
 		API:          u.API,
 		RequestBytes: u.RequestBytes,
-		EFS: cost.EFS{
-			Throughput:         u.Throughput,
-			ProvisionedMiBps:   u.ProvisionedMiBps,
-			ReadBytes:          u.ReadBytes,
-			AccessBytes:        u.AccessBytes,
-			MetadataOperations: u.MetadataOperations,
-			StorageClass:       u.StorageClass,
-			StoredBytes:        u.StoredBytes,
-			ReclaimableBytes:   u.ReclaimableBytes,
+		EFS:          u.efs(),
+		Index:        cost.Index{Known: int64(u.Known), OpenOperations: u.OpenOperations},
+		DynamoDB:     cost.DynamoDB{ReadUnits: int64(u.ReadUnits), WriteUnits: int64(u.WriteUnits), StoredBytes: u.TableBytes},
+		Extras: cost.Extras{
+			LogBytes:       u.LogBytes,
+			AccessLogBytes: u.AccessLogBytes,
+			RetentionDays:  u.RetentionDays,
+			ResponseBytes:  u.ResponseBytes,
+			Metrics:        u.Metrics,
+			Alarms:         u.Alarms,
 		},
-		Index:    cost.Index{Known: int64(u.Known), OpenOperations: u.OpenOperations},
-		DynamoDB: cost.DynamoDB{ReadUnits: int64(u.ReadUnits), WriteUnits: int64(u.WriteUnits), StoredBytes: u.TableBytes},
 		FreeTier: u.FreeTier,
 	})
+}
+
+func (u usageJSON) efs() cost.EFS {
+	return cost.EFS{
+		Throughput:         u.Throughput,
+		ProvisionedMiBps:   u.ProvisionedMiBps,
+		PeakFactor:         int64(u.PeakFactor),
+		ReadBytes:          u.ReadBytes,
+		AccessBytes:        u.AccessBytes,
+		MetadataOperations: u.MetadataOperations,
+		MetadataBytes:      u.MetadataBytes,
+		WarmMetadata:       cost.Messages{Count: u.WarmOperations, Bytes: u.WarmBytes},
+		StorageClass:       u.StorageClass,
+		StoredBytes:        u.StoredBytes,
+		ReclaimableBytes:   u.ReclaimableBytes,
+		Stored:             cost.Objects{Files: u.StoredFiles, Directories: u.StoredDirectories, Bytes: u.MeteredStored, ColdBytes: u.MeteredCold},
+		Reclaimable:        cost.Objects{Files: u.ReclaimableFiles, Bytes: u.MeteredReclaimable, ColdBytes: u.MeteredReclaimCold},
+	}
 }
 
 // readBill sets the bill from the fields, or the fields from the bill, whichever is
@@ -270,10 +368,13 @@ func (doc *projectionJSON) projection() (*cost.Projection, error) {
 			Quantity: a.read("quantity", i.Quantity), UnitPrice: a.read("unit_price", i.UnitPrice), Cost: a.read("cost", i.Cost),
 		})
 	}
+	p := &cost.Projection{Usage: doc.Usage.usage(doc.Calls), Bill: bill, Index: doc.Index.index()}
+	for _, c := range doc.AtColdShare {
+		p.AtColdShare = append(p.AtColdShare, cost.ColdTotal{Share: int64(c.Share), Total: a.read("total", c.Total)})
+	}
 	if a.err != nil {
 		return nil, a.err
 	}
-	p := &cost.Projection{Usage: doc.Usage.usage(doc.Calls), Bill: bill, Index: doc.Index.index()}
 	if p.Index == nil || doc.Index.AtChurn == nil {
 		return p, nil
 	}
@@ -293,10 +394,15 @@ func (w *weighedJSON) weighed(x *cost.Unindexed) (*cost.Weighed, error) {
 		return nil, err
 	}
 	return &cost.Weighed{
-		Choice:    cost.Choice{All: all.Usage, OpenOperations: x.OpenOperations, Items: x.Items},
-		Churn:     int64(w.Churn),
-		AllBill:   all.Bill,
-		IndexBill: with.Bill,
+		Choice:     cost.Choice{All: all.Usage, OpenOperations: x.OpenOperations, Relisting: x.Relisting, Items: x.Items},
+		Churn:      int64(w.Churn),
+		IndexUsage: with.Usage,
+		AllBill:    all.Bill,
+		IndexBill:  with.Bill,
+
+		AllAtColdShare:   all.AtColdShare,
+		IndexAtColdShare: with.AtColdShare,
+
 		BreakEven: int64(w.BreakEven),
 		Repaid:    w.Repaid,
 	}, nil

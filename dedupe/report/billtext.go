@@ -54,6 +54,7 @@ func price(b *cost.Bill) string {
 func meterName(meter string) string {
 	for _, m := range []struct{ prefix, name string }{
 		{"lambda.duration", "Lambda compute time"},
+		{"lambda.init", "Lambda INIT"},
 		{"lambda.provisioned", "Lambda provisioned concurrency"},
 		{"lambda.requests", "Lambda requests"},
 		{"lambda.", "Lambda"},
@@ -65,6 +66,9 @@ func meterName(meter string) string {
 		{"efs.access", "EFS access to cold files"},
 		{"efs.storage", "EFS storage"},
 		{"dynamodb.", "DynamoDB"},
+		{"logs.", "logs"},
+		{"transfer.", "data transfer"},
+		{"metrics.", "metrics and alarms"},
 	} {
 		if strings.HasPrefix(meter, m.prefix) {
 			return m.name
@@ -90,6 +94,7 @@ func writeBill(w io.Writer, p *cost.Projection, s Style) error {
 	if err := write(w, p, s); err != nil {
 		return err
 	}
+	writeColdShares(w, p)
 	for _, warning := range p.Warnings() {
 		fmt.Fprintf(w, "Note: %s.\n", strings.TrimSuffix(warning, "."))
 	}
@@ -102,7 +107,7 @@ func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, item := range b.Items {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
-			"× "+cost.Decimal(item.UnitPrice, 16), money(item.Cost))
+			"× "+cost.Decimal(item.UnitPrice, 16), commas(b.Amount(item.Cost)))
 	}
 	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency), money(b.Total))
 	if err := table.Flush(); err != nil {
@@ -112,11 +117,31 @@ func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	if most, share := b.Largest(); share > 0 {
 		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
 		if p.Usage.EFS.ReclaimableBytes > 0 {
-			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", money(b.Reclaimable), b.Currency)
+			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", commas(b.Amount(b.Reclaimable)), b.Currency)
 		}
 		fmt.Fprintln(w)
 	}
 	return nil
+}
+
+// writeColdShares says what the bills are if some calls find the files in their page
+// cache.
+func writeColdShares(w io.Writer, p *cost.Projection) {
+	fewer, with := p.AtColdShare, []cost.ColdTotal(nil)
+	if p.Weighed != nil {
+		fewer, with = p.Weighed.AllAtColdShare, p.Weighed.IndexAtColdShare
+	}
+	var totals []string
+	for i, c := range fewer {
+		total := money(c.Total)
+		if i < len(with) {
+			total += " (with the index " + money(with[i].Total) + ")"
+		}
+		totals = append(totals, fmt.Sprintf("%s at %s", total, Percent(c.Share)))
+	}
+	if len(totals) > 0 {
+		fmt.Fprintf(w, "Every call is taken to be cold, an upper bound. With fewer cold calls the total is %s.\n", strings.Join(totals, ", "))
+	}
 }
 
 // basis says what the bill assumes about each call.
@@ -126,6 +151,12 @@ func basis(u cost.Usage) string {
 		parts = append(parts, string(u.API)+" API")
 	}
 	parts = append(parts, string(u.EFS.Throughput)+" throughput")
+	if u.Warm > 0 {
+		parts = append(parts, Percent(1e6-u.Warm)+" cold")
+	}
+	if u.Hours > 0 {
+		parts = append(parts, fmt.Sprintf("a month of %d hours", u.Hours))
+	}
 	if u.FreeTier {
 		parts = append(parts, "free tier")
 	}
@@ -135,7 +166,7 @@ func basis(u cost.Usage) string {
 // pad aligns a cell left in a table that aligns cells right.
 func pad(cell string) string { return fmt.Sprintf("  %-32s", cell) }
 
-func money(amount *big.Rat) string { return commas(cost.Cents(amount)) }
+func money(amount *big.Rat) string { return commas(cost.Amount(amount)) }
 
 // commas separates the thousands of a decimal number.
 func commas(decimal string) string {

@@ -51,7 +51,7 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 		bills[i] = c.Bill
 	}
 	for _, meter := range cost.Meters(bills...) {
-		row(meter, func(c Comparison) string { return money(c.Bill.Meter(meter)) })
+		row(meter, func(c Comparison) string { return commas(c.Bill.Amount(c.Bill.Meter(meter))) })
 	}
 	row(fmt.Sprintf("total, %s", scans[0].Bill.Currency), func(c Comparison) string { return money(c.Bill.Total) })
 	if err := table.Flush(); err != nil {
@@ -84,7 +84,7 @@ func compare(w io.Writer, first, c Comparison, s Style) {
 	}
 	fmt.Fprintf(w, "%s took %.2f times as long as %s, %s%.2f times the memory, and cost %s %s %s a month (%s%%).\n",
 		label(c), ratio(c.Stats.Elapsed, first.Stats.Elapsed), label(first), cpu,
-		ratio(c.Stats.PeakMemory, first.Stats.PeakMemory), money(more.Abs(more)), c.Bill.Currency, word,
+		ratio(c.Stats.PeakMemory, first.Stats.PeakMemory), commas(first.Bill.Amount(more.Abs(more))), c.Bill.Currency, word,
 		cost.Decimal(share, 2))
 }
 

@@ -17,14 +17,15 @@ func writeWeighed(w io.Writer, p *cost.Projection, s Style) error {
 	row := func(name, all, index string) { fmt.Fprintf(table, "%s\t%s\t%s\t\n", pad(name), all, index) }
 	row("", "every call reads all", "with the index, "+Percent(p.Weighed.Churn)+" churn")
 	for _, meter := range cost.Meters(all, index) {
-		row(meter, money(all.Meter(meter)), money(index.Meter(meter)))
+		row(meter, commas(all.Amount(all.Meter(meter))), commas(index.Amount(index.Meter(meter))))
 	}
 	row("total, "+all.Currency, money(all.Total), money(index.Total))
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "\n%s%s.\n", s.Strong(breakEven(p.Weighed.BreakEven)), repaid(p.Weighed))
-	fmt.Fprintln(w, "Both columns use the duration of this scan; how the index changes it is left out.")
+	fmt.Fprintf(w, "A call takes %s without the index and %s with it: this scan's duration, and reads at the speed of one environment.\n",
+		elapsed(p.Weighed.All.Lambda.Duration), elapsed(p.Weighed.IndexUsage.Lambda.Duration))
 	return nil
 }
 

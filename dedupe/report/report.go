@@ -161,7 +161,24 @@ func Took(r dedupe.Report) cost.Scan {
 		OpensSpared:      s.OpensSpared,
 		StoredBytes:      s.Bytes,
 		ReclaimableBytes: s.ReclaimableBytes,
+		Reclaimable:      reclaimable(r.Groups),
 	}
+}
+
+// reclaimable is the copies that free storage when deleted, as EFS meters them.
+func reclaimable(groups []dedupe.Group) cost.Objects {
+	var o cost.Objects
+	for _, g := range groups {
+		if g.Size == 0 || g.Reclaimable < g.Size {
+			continue
+		}
+		n, allocated := g.Reclaimable/g.Size, int64(-1)
+		if len(g.Files) > 0 && g.Files[0].Links > 0 { // else nobody counted
+			allocated = g.ReclaimableAllocated / n
+		}
+		o.Add(g.Size, allocated, n)
+	}
+	return o
 }
 
 // Tool is the program that made a report.

@@ -323,7 +323,9 @@ func weighed() *cost.Projection {
 	p := priced()
 	p.Usage.DynamoDB = cost.DynamoDB{ReadUnits: 1_500_000, WriteUnits: 1, StoredBytes: 301}
 	p.Index = &cost.Unindexed{ReadBytes: 2 * mib, AccessBytes: 2 * mib, MetadataOperations: 7, OpenOperations: 4,
-		Items: cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
+		MetadataBytes: 7*4096 + 1024, WarmMetadata: cost.Messages{Count: 6, Bytes: 6 * 4096},
+		Relisting: cost.Relisting{Messages: cost.Messages{Count: 2, Bytes: 8192}, Files: 2},
+		Items:     cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
 	item := func(meter, usd string) cost.Item {
 		return cost.Item{Meter: meter, Quantity: rat(usd), Unit: "GB", UnitPrice: rat("1"), Cost: rat(usd), Source: "a page", Checked: "2026-11"}
 	}
@@ -333,7 +335,8 @@ func weighed() *cost.Projection {
 	all.Warnings, index.Warnings = []string{"of both", "of one"}, []string{"of both", "of the other."}
 	p.Weighed = &cost.Weighed{
 		Choice: cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items}, Churn: 500_000,
-		AllBill: &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7,
+		IndexUsage: cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items}.AtChurn(500_000),
+		AllBill:    &all, IndexBill: &index, BreakEven: 998_392, Repaid: 7,
 	}
 	return p
 }

@@ -47,6 +47,16 @@ func usages() map[string]cost.Usage {
 			u.Index = cost.Index{Known: 990_000, OpenOperations: 200}
 			u.DynamoDB = cost.DynamoDB{ReadUnits: 1_633_968, WriteUnits: 999_999_999_999_999, StoredBytes: 6800}
 		}),
+		"what a scan measures": with(func(u *cost.Usage) {
+			u.Hours, u.Lambda.Init, u.Extras = 730, 100*time.Millisecond, cost.DefaultExtras()
+			u.EFS.MetadataOperations, u.EFS.MetadataBytes = 209, 888832
+			u.EFS.WarmMetadata = cost.Messages{Count: 207, Bytes: 880640}
+			u.EFS.Stored = cost.Objects{Files: 100, Directories: 1, Bytes: 5 << 30, ColdBytes: 5 << 30}
+			u.EFS.Reclaimable = cost.Objects{Files: 98, Bytes: 1 << 30, ColdBytes: 1 << 30}
+		}),
+		"warm calls, peaks": with(func(u *cost.Usage) {
+			u.Warm, u.EFS.Throughput, u.EFS.PeakFactor = 990_000, cost.Provisioned, 3e6
+		}),
 		"no storage": with(func(u *cost.Usage) {
 			u.EFS.StorageClass, u.EFS.StoredBytes, u.EFS.ReclaimableBytes = cost.NoStorage, 0, 0
 		}),
@@ -143,6 +153,16 @@ func randomUsage(r *rand.Rand) cost.Usage {
 		},
 		FreeTier: r.IntN(2) == 0,
 	}
+	if r.IntN(2) == 0 {
+		u.Hours, u.Warm, u.Lambda.Init = 672+r.Int64N(73), number(1e6), time.Duration(number(int64(time.Minute)))
+		u.EFS.PeakFactor = 1e6 + r.Int64N(999e6)
+		u.EFS.MetadataOperations = number(1e12)
+		u.EFS.MetadataBytes = 4096*u.EFS.MetadataOperations + number(1e12)
+		u.EFS.WarmMetadata = cost.Messages{Count: u.EFS.MetadataOperations, Bytes: u.EFS.MetadataBytes}
+		u.EFS.Stored = cost.Objects{Files: number(1e12), Directories: number(1e12), Bytes: number(math.MaxInt64), ColdBytes: number(math.MaxInt64)}
+		u.EFS.Reclaimable = cost.Objects{Files: number(u.EFS.Stored.Files), Bytes: number(u.EFS.Stored.Bytes), ColdBytes: number(u.EFS.Stored.ColdBytes)}
+		u.Extras = cost.Extras{LogBytes: number(1e15), AccessLogBytes: number(1e15), RetentionDays: r.Int64N(3654), ResponseBytes: number(1e15), Metrics: number(1e15), Alarms: number(1e15)}
+	}
 	u.EFS.ReclaimableBytes = number(u.EFS.StoredBytes)
 	if r.IntN(2) == 0 {
 		u.Lambda.EphemeralMB = 512 + r.Int64N(10240-512+1)
@@ -154,7 +174,7 @@ func randomUsage(r *rand.Rand) cost.Usage {
 		u.DynamoDB = cost.DynamoDB{ReadUnits: number(1e15), WriteUnits: number(1e15), StoredBytes: number(math.MaxInt64)}
 	}
 	if u.EFS.Throughput == cost.Provisioned {
-		u.EFS.ProvisionedMiBps = number(math.MaxInt64)
+		u.EFS.ProvisionedMiBps = number(3414)
 	}
 	if u.EFS.StorageClass == cost.Archive {
 		u.EFS.Throughput, u.EFS.ProvisionedMiBps = cost.Elastic, 0

@@ -61,6 +61,8 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer release()
 	var reads cost.Reads
+	var stored cost.Objects
+	eng.Stored = stored.Add
 	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
 	ctx, cancel := s.endInTime(r.Context(), &eng)
 	defer cancel()
@@ -82,6 +84,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	}
 	charged := remember(r.Context(), ctx, &found)
 	took := report.Took(found)
+	took.Stored = stored
 	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
 	p.Warn(took)
 	s.record(r, sel, tenant, found, charged, p)
@@ -225,7 +228,12 @@ func (s *service) check(c settings) (*cost.Book, cost.Usage, error) {
 		Lambda:   cost.Lambda{Arch: c.Arch, MemoryMB: c.MemoryMB},
 		API:      c.API,
 		EFS:      cost.EFS{Throughput: c.Throughput, StorageClass: c.StorageClass},
+		Extras:   cost.DefaultExtras(),
 		FreeTier: c.FreeTier,
+	}
+	u.Hours, u.Lambda.Init = cost.DefaultUsage().Hours, cost.DefaultInit
+	if c.API == cost.NoAPI {
+		u = cost.WithoutService(u)
 	}
 	book, err := s.book(c.Region)
 	if err == nil {
