@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -651,5 +652,46 @@ func TestDeadlineInWalk(t *testing.T) {
 	}
 	if r.Stats.Files != files+1 || r.Stats.Bytes != files*4 {
 		t.Errorf("%d files of %d bytes", r.Stats.Files, r.Stats.Bytes)
+	}
+}
+
+// TestStored checks that every inode counts once, also one that no other file is like.
+func TestStored(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, random(5000), "d/a", "d/b")
+	write(t, random(6000), "d/alone")
+	write(t, nil, "d/empty")
+	for _, name := range []string{"d/a2", "d/a3"} {
+		if err := os.Link("d/a", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Create("d/hole")
+	if err == nil {
+		err = errors.Join(f.Truncate(1<<30), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[int64]int64)
+	holes := int64(0)
+	o := options{Roots: []string{"."}, Mode: Goroutines, Workers: 4}
+	eng := o.engine()
+	eng.Stored = func(size, allocated, n int64) {
+		counts[size] += n
+		if size == 1<<30 {
+			holes += allocated
+		}
+	}
+	sel := o.selection()
+	sel.Filter = Filter{}
+	if _, err := Scan(t.Context(), sel, eng); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[int64]int64{0: 1, 5000: 2, 6000: 1, 1 << 30: 1}; !maps.Equal(counts, want) {
+		t.Errorf("files by size: %v, want %v", counts, want)
+	}
+	if holes >= 1<<20 {
+		t.Errorf("a hole of 1 GiB has %d bytes allocated", holes)
 	}
 }

@@ -35,8 +35,18 @@ func TestExtras(t *testing.T) {
 	}
 	b, err := call(t, h, edit(t, readEvent(t, "http-api-scan.json"), "body", `{}`))
 	var answer struct{ Body string }
+	var doc struct {
+		Projection struct {
+			Usage struct {
+				Response int64 `json:"response_bytes"`
+			}
+		}
+	}
 	if err != nil || json.Unmarshal(b, &answer) != nil || !strings.Contains(answer.Body, `"complete":true`) {
 		t.Fatalf("%.200s, error %v", b, err)
+	}
+	if err := json.Unmarshal([]byte(answer.Body), &doc); err != nil {
+		t.Fatal(err)
 	}
 	template, err := os.ReadFile("../../deploy/template.yaml")
 	if err != nil {
@@ -51,6 +61,7 @@ func TestExtras(t *testing.T) {
 	near("bytes logged", log.Len()+metrics.Len()+len(platformLines), usual.LogBytes)
 	near("bytes of the access log", accessLogLine(t, template), usual.AccessLogBytes)
 	near("bytes answered", len(answer.Body), usual.ResponseBytes)
+	near("bytes answered, from the report", len(answer.Body), doc.Projection.Usage.Response)
 	var named struct {
 		AWS struct {
 			CloudWatchMetrics []struct{ Metrics []any }

@@ -132,15 +132,16 @@ type Unindexed struct {
 func NewUnindexed(s Scan, m Reads, items Items) *Unindexed {
 	full := s.tree()
 	full.Opens += s.OpensSpared
+	relisting := full.relisting()
 	all := s.metadata().plus(full.Cold().minus(s.tree().Cold()))
 	return &Unindexed{
 		ReadBytes:          m.read + m.sparedRead,
 		AccessBytes:        m.access + m.sparedAccess,
 		MetadataOperations: all.Count,
 		MetadataBytes:      all.Bytes,
-		WarmMetadata:       full.Warm(),
-		OpenOperations:     fileMessages * full.Opens,
-		Relisting:          Relisting{full.relisting(), full.filesPerDirectory()},
+		WarmMetadata:       full.warm(all),
+		OpenOperations:     min(fileMessages*full.Opens, max(0, all.Count-relisting.Count)),
+		Relisting:          Relisting{relisting, full.filesPerDirectory()},
 		Items:              items,
 	}
 }

@@ -102,6 +102,7 @@ func CheckBill(book *Book, u Usage) error {
 		u.Lambda.MemoryMB = DefaultMemoryMB
 	}
 	u.EFS.StoredBytes = 1
+	u.EFS.Stored, _ = ByHandStored(1, 0, 1)
 	u, err := ByHand(u, 1<<20, 1)
 	if err != nil {
 		return err
@@ -161,6 +162,8 @@ type Scan struct {
 	Stored             Objects // files as metered; zero if nobody counted
 	Reclaimable        Objects // likewise, at most Stored
 
+	AnswerBytes int64 // of the service, about; 0 if unknown
+
 	// Messages are the NFS requests besides READ and WRITE that the scan sent, if they
 	// were counted. Zero means unknown: then they are modeled, see [Tree].
 	Messages Messages
@@ -170,10 +173,18 @@ func (s Scan) tree() Tree { return Tree{Files: s.Files, Directories: s.Directori
 
 // metadata is what the scan sent, measured or else modeled.
 func (s Scan) metadata() Messages {
-	if s.Messages.Count > 0 {
-		return s.Messages
+	if m := s.Messages; m.Count > 0 {
+		return Messages{m.Count, max(m.Bytes, MeteredMetadata(m.Count))}
 	}
 	return s.tree().Cold()
+}
+
+// warm is what a warm call sends: as modeled, but not more than was measured.
+func (t Tree) warm(measured Messages) Messages {
+	if m := t.Warm(); m.Count < measured.Count {
+		return m
+	}
+	return measured
 }
 
 // Measured returns u for calls that each do what one scan did: its duration, its use of
@@ -183,7 +194,10 @@ func Measured(u Usage, s Scan, m Reads) Usage {
 	if u.Lambda.MemoryMB == 0 {
 		u.Lambda.MemoryMB = min(max(DefaultMemoryMB, megabytes(s.PeakMemory)), maxMemoryMB)
 	}
-	u = u.sending(s.metadata(), s.tree().Warm())
+	u = u.sending(s.metadata(), s.tree().warm(s.metadata()))
+	if u.Extras.ResponseBytes > 0 && s.AnswerBytes > 0 {
+		u.Extras.ResponseBytes = s.AnswerBytes
+	}
 	if s.Stored.Files > 0 {
 		s.Stored.Directories = s.Directories
 	}

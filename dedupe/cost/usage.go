@@ -219,7 +219,11 @@ func (u Usage) Validate() error {
 		c.efs(u.EFS)
 	}
 	c.within("known files of a million", u.Index.Known, 0, million)
-	c.within("metadata operations that open files", u.Index.OpenOperations, 0, max(u.EFS.MetadataOperations, 0))
+	most := max(u.EFS.MetadataOperations, 0)
+	if w := u.EFS.WarmMetadata; w != (Messages{}) {
+		most = min(most, max(w.Count, 0))
+	}
+	c.within("metadata operations that open files", u.Index.OpenOperations, 0, most)
 	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
 	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
 	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)

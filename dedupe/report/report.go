@@ -162,7 +162,30 @@ func Took(r dedupe.Report) cost.Scan {
 		StoredBytes:      s.Bytes,
 		ReclaimableBytes: s.ReclaimableBytes,
 		Reclaimable:      reclaimable(r.Groups),
+		AnswerBytes:      answerBytes(r.Groups),
 	}
+}
+
+// answerBytes is about what the service answers, uncompressed: the first page of the
+// groups, and the rest with the bill. It is at most what Lambda can answer.
+func answerBytes(groups []dedupe.Group) int64 {
+	const (
+		rest      = 5900
+		eachGroup = 190
+		eachFile  = 134 // and its path
+		firstPage = 1000
+		most      = 6 << 20
+	)
+	bytes := int64(rest)
+	for _, g := range groups[:min(len(groups), firstPage)] {
+		bytes += eachGroup
+		for _, f := range g.Files {
+			if bytes += eachFile + int64(len(f.Path)); bytes >= most {
+				return most
+			}
+		}
+	}
+	return bytes
 }
 
 // reclaimable is the copies that free storage when deleted, as EFS meters them.
