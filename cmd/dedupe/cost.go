@@ -223,26 +223,34 @@ func (c *bill) read(path string) (report.Saved, error) {
 
 // price makes the bill of figures given by hand, or in a usage file that flags change.
 func (c *bill) price(f *pflag.FlagSet) (cost.Projection, error) {
-	if c.usageFile == "" {
-		u, err := cost.ByHand(c.usage, int64(c.bytesRead), int64(c.opens))
+	if c.usageFile != "" {
+		u, err := c.readUsage()
 		if err != nil {
 			return cost.Projection{}, err
 		}
-		c.usage = u
-		c.settle(f)
-		c.override(f)
-		return c.project(report.Saved{Usage: c.usage, Region: c.prices.Region, Complete: true})
+		return c.reprice(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
 	}
+	u, err := cost.ByHand(c.usage, int64(c.bytesRead), int64(c.opens))
+	if err != nil {
+		return cost.Projection{}, err
+	}
+	c.usage = u
+	c.settle(f)
+	c.override(f)
+	return c.project(report.Saved{Usage: c.usage, Region: c.prices.Region, Complete: true})
+}
+
+func (c *bill) readUsage() (cost.Usage, error) {
 	in, err := openReport(c.usageFile, c.In)
 	if err != nil {
-		return cost.Projection{}, fmt.Errorf("can't read the usage: %w", err)
+		return cost.Usage{}, fmt.Errorf("can't read the usage: %w", err)
 	}
 	defer in.Close()
 	u, err := report.ReadUsage(in, c.usage.Calls)
 	if err != nil {
-		return cost.Projection{}, fmt.Errorf("can't use the usage %q: %w; usage.schema.json describes it", c.usageFile, err)
+		return cost.Usage{}, fmt.Errorf("can't use the usage %q: %w; usage.schema.json describes it", c.usageFile, err)
 	}
-	return c.reprice(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
+	return u, nil
 }
 
 // override sets what the flags give in other units than the usage.

@@ -51,6 +51,7 @@ func (b *Book) Bill(u Usage) (*Bill, error) {
 	t.api(u)
 	t.efs(u)
 	t.dynamoDB(u)
+	t.s3(u)
 	t.extras(u)
 	if len(t.missing) > 0 {
 		return nil, &PriceError{Region: b.Region, Meters: t.missing}
@@ -218,6 +219,13 @@ func (t *tally) extras(u Usage) {
 	t.charge("transfer.out", ratio(gib, u.Calls, x.ResponseBytes))
 	t.charge("metrics.custom", ratio(1, x.Metrics))
 	t.charge("metrics.alarms", ratio(1, x.Alarms))
+}
+
+// s3 charges requests and storage of class Standard. Source: Amazon S3 pricing.
+func (t *tally) s3(u Usage) {
+	t.charge("s3.list", ratio(1, u.Calls, u.S3.Lists))
+	t.charge("s3.get", ratio(1, u.Calls, u.S3.Gets))
+	t.charge("s3.storage", ratio(gib, u.S3.StoredBytes))
 }
 
 // Meters returns the meters of the bills, each once, in the order of the bills.

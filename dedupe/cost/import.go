@@ -43,7 +43,7 @@ func ImportPrices(offers []*Offer, region, now string) (*Import, error) {
 func chooseRegion(offers []*Offer, region string) (string, error) {
 	found := make(map[string]bool)
 	for _, o := range offers {
-		for _, l := range o.listings {
+		for _, l := range o.quotes {
 			if l.region != "" && l.pricesOf(o.Code) {
 				found[l.region] = true
 			}
@@ -63,8 +63,8 @@ func chooseRegion(offers []*Offer, region string) (string, error) {
 	return region, nil
 }
 
-// pricesOf reports whether a listing of an offer is the price of a meter.
-func (l listing) pricesOf(offer string) bool {
+// pricesOf reports whether a quote of an offer is the price of a meter.
+func (l quote) pricesOf(offer string) bool {
 	return slices.ContainsFunc(meterInfos(), func(m meterInfo) bool { return m.offer == offer && slices.Contains(m.usages, l.usage) })
 }
 
@@ -90,17 +90,17 @@ func (i *Import) add(m meterInfo, offers []*Offer, now string) {
 	i.miss(m)
 }
 
-// offered is a listing and whose it is.
+// offered is a quote and whose it is.
 type offered struct {
-	listing
+	quote
 	offer *Offer
 }
 
-// usable returns the listings of a usage type that are prices of a meter.
+// usable returns the quotes of a usage type that are prices of a meter.
 func (i *Import) usable(m meterInfo, usage string, offers []*Offer) []offered {
 	var found []offered
 	for _, o := range offers {
-		for _, l := range o.listings {
+		for _, l := range o.quotes {
 			if o.Code != m.offer || l.region != i.Region || l.usage != usage {
 				continue
 			}
@@ -128,7 +128,7 @@ func (i *Import) leaveOut(m meterInfo, format string, args ...any) {
 // freeTier returns the units of a meter that are free in a month, or "".
 func freeTier(m meterInfo, offers []*Offer) string {
 	for _, o := range offers {
-		for _, l := range o.listings {
+		for _, l := range o.quotes {
 			if o.Code == m.offer && m.free != "" && l.usage == m.free && l.free.Sign() > 0 {
 				return exact(l.free)
 			}

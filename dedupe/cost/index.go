@@ -161,18 +161,22 @@ func (p *Projection) Weigh(book *Book, churn int64) {
 	if p.Err != nil {
 		return
 	}
-	u, x := p.Usage, p.Index
-	known := max(time.Millisecond, u.Lambda.Duration-readTime(u.EFS.ReadBytes))
-	u.Lambda.Duration += max(0, readTime(x.ReadBytes)-readTime(u.EFS.ReadBytes))
-	u.EFS.ReadBytes, u.EFS.AccessBytes = x.ReadBytes, x.AccessBytes
-	u.EFS.MetadataOperations, u.EFS.MetadataBytes, u.EFS.WarmMetadata = x.MetadataOperations, x.MetadataBytes, x.WarmMetadata
-	u.Index, u.DynamoDB = Index{}, DynamoDB{}
-	w, err := book.Weigh(Choice{All: u, OpenOperations: x.OpenOperations, Relisting: x.Relisting, Items: x.Items, Known: known}, churn)
+	w, err := book.Weigh(p.Index.choice(p.Usage), churn)
 	if err != nil {
 		p.Bill, p.Err = nil, err
 		return
 	}
 	p.Weighed = &w
+}
+
+// choice returns calls with and without the index, if a call with it takes u.
+func (x *Unindexed) choice(u Usage) Choice {
+	known := max(time.Millisecond, u.Lambda.Duration-readTime(u.EFS.ReadBytes))
+	u.Lambda.Duration += max(0, readTime(x.ReadBytes)-readTime(u.EFS.ReadBytes))
+	u.EFS.ReadBytes, u.EFS.AccessBytes = x.ReadBytes, x.AccessBytes
+	u.EFS.MetadataOperations, u.EFS.MetadataBytes, u.EFS.WarmMetadata = x.MetadataOperations, x.MetadataBytes, x.WarmMetadata
+	u.Index, u.DynamoDB = Index{}, DynamoDB{}
+	return Choice{All: u, OpenOperations: x.OpenOperations, Relisting: x.Relisting, Items: x.Items, Known: known}
 }
 
 // readTime is how long one environment takes to read metered bytes.

@@ -23,12 +23,12 @@ type Offer struct {
 	Version string // such as "20260911124425"
 	Date    string // month in which it was published, as "2026-09"
 
-	listings []listing
+	quotes []quote
 }
 
-// listing is what a product of an offer costs. Its usage type may be one of another
+// quote is what a product of an offer costs. Its usage type may be one of another
 // service's meters.
-type listing struct {
+type quote struct {
 	region string
 	usage  string // see meterInfo
 	unit   string
@@ -66,7 +66,7 @@ type offerReader struct {
 
 	format, published string
 	offer             Offer
-	products          map[string]listing         // by SKU; nil until the file has listed them
+	products          map[string]quote           // by SKU; nil until the file has listed them
 	terms             map[string]map[string]term // by SKU, of products, or of all until there are products
 }
 
@@ -113,7 +113,7 @@ func (r *offerReader) read() error {
 		case "publicationDate":
 			return json.UnmarshalDecode(r.in, &r.published)
 		case "products":
-			r.products = make(map[string]listing)
+			r.products = make(map[string]quote)
 			return r.members(r.product)
 		case "terms":
 			r.terms = make(map[string]map[string]term)
@@ -163,7 +163,7 @@ func (r *offerReader) product(sku string) error {
 		usage = access
 	}
 	if r.wanted[usage] {
-		r.products[sku] = listing{region: cmp.Or(a.Region, a.From), usage: usage}
+		r.products[sku] = quote{region: cmp.Or(a.Region, a.From), usage: usage}
 	}
 	return nil
 }
@@ -199,7 +199,7 @@ func (r *offerReader) finish() (*Offer, error) {
 			return nil, fmt.Errorf("SKU %s, %s: %w", sku, l.usage, err)
 		}
 		if l.unit != "" {
-			r.offer.listings = append(r.offer.listings, l)
+			r.offer.quotes = append(r.offer.quotes, l)
 		}
 	}
 	return &r.offer, nil
@@ -217,9 +217,9 @@ func month(date, version string) string {
 	return ""
 }
 
-// price sets what a listing costs, from the term in force at a date. It sets nothing if
+// price sets what a quote costs, from the term in force at a date. It sets nothing if
 // there is none, or none in USD.
-func (l *listing) price(terms map[string]term, at string) error {
+func (l *quote) price(terms map[string]term, at string) error {
 	inForce := slices.DeleteFunc(slices.Collect(maps.Values(terms)), func(t term) bool { return at != "" && t.Effective > at })
 	if len(inForce) == 0 {
 		return nil
@@ -280,7 +280,7 @@ func parseListed(s string) (*big.Rat, error) {
 
 // setTiers sets tiers and the free tier, which is what costs nothing at the start. It
 // returns an error unless each range begins where the one before it ends.
-func (l *listing) setTiers(ranges []priceRange) error {
+func (l *quote) setTiers(ranges []priceRange) error {
 	l.free = new(big.Rat)
 	end := new(big.Rat)
 	for _, r := range ranges {

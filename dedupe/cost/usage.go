@@ -23,6 +23,7 @@ type Usage struct {
 	EFS          EFS
 	Index        Index
 	DynamoDB     DynamoDB
+	S3           S3
 	Extras       Extras
 	FreeTier     bool // apply the monthly free tier of Lambda, CloudWatch and data transfer
 }
@@ -33,6 +34,12 @@ func (u Usage) month() time.Duration {
 		return Month
 	}
 	return time.Duration(u.Hours) * time.Hour
+}
+
+// S3 is a bucket that holds the files instead of [EFS], see [Job].
+type S3 struct {
+	Lists, Gets int64 // requests of a call; a HEAD costs as much as a GET
+	StoredBytes int64
 }
 
 // Extras is what a service pays for besides calls and files: logs, answers, metrics and
@@ -220,6 +227,9 @@ func (u Usage) Validate() error {
 	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
 	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
 	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)
+	c.within("LIST requests of a call", u.S3.Lists, 0, math.MaxInt64)
+	c.within("GET requests of a call", u.S3.Gets, 0, math.MaxInt64)
+	c.within("bytes stored in S3", u.S3.StoredBytes, 0, math.MaxInt64)
 	c.extras(u.Extras)
 	return errors.Join(c...)
 }

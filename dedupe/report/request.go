@@ -44,8 +44,9 @@ func (q Request) Cost() (cost.Usage, error) {
 }
 
 // ReadUsage reads a file with the fields of a projection's usage, for so many calls a
-// month. Fields that are missing are those of [NewRequest]. Unknown fields are errors, and
-// so is a usage that nobody can have.
+// month. A missing field is 0, as in a projection, and of those that a projection always
+// has it is that of [NewRequest]. Unknown fields are errors, and so is a usage that nobody
+// can have.
 func ReadUsage(r io.Reader, calls int64) (cost.Usage, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxUsage+1))
 	if err != nil {
@@ -54,7 +55,9 @@ func ReadUsage(r io.Reader, calls int64) (cost.Usage, error) {
 	if len(data) > maxUsage {
 		return cost.Usage{}, fmt.Errorf("it has more than %d bytes, which no usage has", maxUsage)
 	}
-	fields := NewRequest().Usage
+	usual := cost.WithoutService(NewRequest().Usage.usage(calls))
+	usual.Hours = 0
+	fields := usageOf(usual)
 	if err := Decode(data, &fields); err != nil {
 		return cost.Usage{}, err
 	}

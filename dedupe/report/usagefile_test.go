@@ -76,12 +76,14 @@ func TestReadUsage(t *testing.T) {
 	}
 }
 
-// Without fields, a usage is the one that dedupe cost assumes.
+// Without fields, a usage is the one that dedupe cost assumes for the function alone.
 func TestReadNoUsage(t *testing.T) {
 	want, err := NewRequest().Cost()
 	if err != nil {
 		t.Fatal(err)
 	}
+	want = cost.WithoutService(want)
+	want.Hours = 0
 	got, err := ReadUsage(strings.NewReader("{}"), want.Calls)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("error %v; usage (-want +got):\n%s", err, diff)

@@ -1,0 +1,273 @@
+package cost
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+)
+
+// Job is what [Book.Advise] finds cheaper ways for.
+type Job struct {
+	Choice                   // calls that read all, all of them cold, and what an index takes
+	Tree       Tree          // what a call finds
+	Churn      int64         // files in a million that change between two calls
+	Warm       int64         // calls in a million that find the files in the page cache
+	Staleness  time.Duration // how old an answer may be; 0 if each must be new
+	Trees      int64         // how many such trees the calls are about; each is stored
+	CPU        time.Duration // that a call takes; 0 if unknown
+	PeakMemory int64         // bytes that a call takes; 0 if unknown
+}
+
+// NewJob returns the job of calls that each take u. The scan is what one of them found and
+// took. X tells what an index saves; nil if the calls had none: then it is modeled.
+func NewJob(u Usage, s Scan, x *Unindexed) Job {
+	if x == nil {
+		s.Messages, s.OpensSpared = Messages{u.EFS.MetadataOperations, u.EFS.MetadataBytes}, 0
+		x = NewUnindexed(s, Reads{read: u.EFS.ReadBytes, access: u.EFS.AccessBytes}, Items{})
+		x.WarmMetadata = u.EFS.WarmMetadata
+	}
+	c := x.choice(u)
+	c.All.Warm = 0
+	tree := s.tree()
+	tree.Opens += s.OpensSpared
+	if c.Items == (Items{}) {
+		c.Items = tree.items()
+	}
+	return Job{Choice: c, Tree: tree, Warm: u.Warm, Trees: 1, PeakMemory: s.PeakMemory}
+}
+
+// Option is one way to do a job, or a part of one.
+type Option struct {
+	Name     string
+	Requires []string // what must hold, in sentences without an end
+
+	// apply returns the usage of a job done so. Its error says why it cannot be.
+	apply func(Usage) (Usage, error)
+
+	// selects returns the flags of dedupe and the parameters of deploy/template.yaml that
+	// select it. It takes the usage that apply returned. Nil if there are none.
+	selects func(Usage) (flags, parameters []string)
+}
+
+// and is both options, first o.
+func (o Option) and(p Option) Option {
+	return Option{
+		Name:     o.Name + ", " + p.Name,
+		Requires: slices.Concat(o.Requires, p.Requires),
+		apply: func(u Usage) (Usage, error) {
+			u, err := o.apply(u)
+			if err != nil {
+				return u, err
+			}
+			return p.apply(u)
+		},
+		selects: func(u Usage) (flags, parameters []string) {
+			for _, part := range []Option{o, p} {
+				if part.selects != nil {
+					f, p := part.selects(u)
+					flags, parameters = append(flags, f...), append(parameters, p...)
+				}
+			}
+			return flags, parameters
+		},
+	}
+}
+
+// Way is an option with its price.
+type Way struct {
+	Option
+	Flags      []string // of dedupe, that select it
+	Parameters []string // of deploy/template.yaml, that select it
+	Usage      Usage
+	Bill       *Bill
+	Loses      string // why it is not the cheapest; empty for the first
+}
+
+// Rejection is an option that cannot do the job.
+type Rejection struct {
+	Name string
+	Why  string
+}
+
+// Advice is ways to do a job, the cheapest first.
+type Advice struct {
+	Job      Job
+	Book     *Book
+	Ways     []Way
+	Rejected []Rejection
+}
+
+// Advise prices the ways to do a job. It returns an error if there is none.
+func (b *Book) Advise(j Job) (*Advice, error) {
+	a := &Advice{Job: j, Book: b}
+	for _, reading := range j.readings() {
+		for _, throughput := range j.throughputs() {
+			a.add(reading.and(throughput))
+		}
+	}
+	for _, o := range j.objects() {
+		a.add(o)
+	}
+	a.sort()
+	if len(a.Ways) == 0 {
+		return nil, fmt.Errorf("there is no way to do it: %s", a.Rejected[0].Why)
+	}
+	best := a.Ways[0].Option
+	for _, o := range j.tunings() {
+		a.add(best.and(o))
+	}
+	a.sort()
+	for i := range a.Ways[1:] {
+		a.Ways[i+1].Loses = a.Ways[0].Bill.cheaper(a.Ways[i+1].Bill)
+	}
+	return a, nil
+}
+
+// add prices an option, or notes why it cannot be.
+func (a *Advice) add(o Option) {
+	u, err := o.apply(a.Job.All)
+	var bill *Bill
+	if err == nil {
+		bill, err = a.Book.Bill(u)
+	}
+	if err != nil {
+		a.Rejected = append(a.Rejected, Rejection{o.Name, err.Error()})
+		return
+	}
+	w := Way{Option: o, Usage: u, Bill: bill}
+	if o.selects != nil {
+		w.Flags, w.Parameters = o.selects(u)
+	}
+	a.Ways = append(a.Ways, w)
+}
+
+func (a *Advice) sort() {
+	slices.SortStableFunc(a.Ways, func(v, w Way) int { return v.Bill.Total.Cmp(w.Bill.Total) })
+}
+
+// cheaper says why b costs less than other: the meter on which other pays the most more.
+func (b *Bill) cheaper(other *Bill) string {
+	most, meter := new(big.Rat), ""
+	for _, name := range Meters(other) {
+		more := new(big.Rat).Sub(other.Meter(name), b.Meter(name))
+		if more.Cmp(most) > 0 {
+			most, meter = more, name
+		}
+	}
+	if meter == "" {
+		return "costs the same"
+	}
+	return fmt.Sprintf("%s more for %s", Amount(most), meter)
+}
+
+// readings are the ways to know the content of files.
+func (j Job) readings() []Option {
+	trees := func(u Usage) Usage {
+		u.EFS.StoredBytes *= j.Trees
+		u.EFS.ReclaimableBytes *= j.Trees
+		u.EFS.Stored, u.EFS.Reclaimable = u.EFS.Stored.times(j.Trees), u.EFS.Reclaimable.times(j.Trees)
+		return u
+	}
+	return []Option{
+		{
+			Name:    "every call reads all",
+			apply:   func(u Usage) (Usage, error) { return trees(u), nil },
+			selects: always(nil, []string{"Index=off"}),
+		},
+		{
+			Name:     "page cache",
+			Requires: []string{"warm environments keep the files in their page cache, which AWS does not promise"},
+			apply: func(u Usage) (Usage, error) {
+				if j.Warm == 0 {
+					return u, errors.New("all calls are taken to be cold: give a --cold-share below 100% if environments keep their page cache")
+				}
+				u.Warm = j.Warm * (million - j.Churn) / million // a changed file is read again
+				return trees(u), nil
+			},
+			selects: always([]string{"--cold-share " + percent(million-j.Warm)}, []string{"Index=off"}),
+		},
+		{
+			Name:     "index",
+			Requires: []string{"a DynamoDB table with digests, shared by all environments; directories are listed afresh, so that no change is missed"},
+			apply: func(u Usage) (Usage, error) {
+				c := j.Choice
+				c.All = trees(u)
+				u = c.AtChurn(j.Churn)
+				u.Warm = j.Warm
+				u.DynamoDB.StoredBytes *= j.Trees
+				return u, nil
+			},
+			selects: always([]string{"--index dynamodb://TABLE", "--churn " + percent(j.Churn)}, []string{"Index=on"}),
+		},
+		{
+			Name:     fmt.Sprintf("answers kept %v", j.Staleness),
+			Requires: []string{"answers may be that old; a store of answers that all environments share, here a DynamoDB table, which is not part of dedupe"},
+			apply: func(u Usage) (Usage, error) {
+				if j.Staleness == 0 {
+					return u, errors.New("every answer must be new: give a --staleness if it may be older")
+				}
+				return j.kept(trees(u)), nil
+			},
+			selects: always([]string{"--staleness " + j.Staleness.String()}, []string{"Index=off"}),
+		},
+	}
+}
+
+// always selects an option whatever the usage is.
+func always(flags, parameters []string) func(Usage) ([]string, []string) {
+	return func(Usage) ([]string, []string) { return flags, parameters }
+}
+
+// percent formats millionths, such as "0.5%".
+func percent(millionths int64) string { return Decimal(ratio(10_000, millionths), 4) + "%" }
+
+// kept is calls of which only some scan: one for each tree and time that an answer is
+// kept, evenly over the month. The others read the answer from a table, and take as long
+// as calls that read no file.
+func (j Job) kept(u Usage) Usage {
+	scans := ratio(int64(j.Staleness), int64(u.month()), j.Trees)
+	if u.Calls > 0 {
+		scans.Mul(scans, big.NewRat(1, u.Calls))
+	}
+	if scans.Cmp(ratio(1, 1)) > 0 {
+		scans = ratio(1, 1)
+	}
+	part := func(n int64) int64 { return ceil(new(big.Rat).Mul(scans, ratio(1, n))) }
+	all := Messages{u.EFS.MetadataOperations, u.EFS.MetadataBytes}
+	e := &u.EFS
+	e.ReadBytes, e.AccessBytes, e.WriteBytes = part(e.ReadBytes), part(e.AccessBytes), part(e.WriteBytes)
+	e.MetadataOperations, e.MetadataBytes, e.WarmMetadata = 0, part(all.bytes()), Messages{}
+	if j.Known > 0 {
+		u.Lambda.Duration = j.Known + time.Duration(part(int64(u.Lambda.Duration-j.Known)))
+	}
+	answer := max(u.Extras.ResponseBytes, 1)
+	u.DynamoDB = DynamoDB{
+		ReadUnits:   roundUp(answer, readUnitBytes) / readUnitBytes * million / 2,
+		WriteUnits:  part(roundUp(answer, writeUnitBytes) / writeUnitBytes * million),
+		StoredBytes: j.Trees * (answer + itemBytes),
+	}
+	return u
+}
+
+// times is o, n times. Sums end at the largest integer.
+func (o Objects) times(n int64) Objects {
+	return Objects{addUp(0, o.Files, n), addUp(0, o.Directories, n), addUp(0, o.Bytes, n), addUp(0, o.ColdBytes, n)}
+}
+
+// items models the items of a tree in the table of an index: 128 files in one, with some 71
+// bytes each.
+func (t Tree) items() Items {
+	const fileBytes, itemFiles = 71, 128
+	return ItemsOf(func(yield func(bytes, files int64) bool) {
+		for range max(1, t.Directories) {
+			for files := t.filesPerDirectory(); files > 0; files -= itemFiles {
+				n := min(files, itemFiles)
+				if !yield(itemBytes+fileBytes*n, n) {
+					return
+				}
+			}
+		}
+	})
+}
