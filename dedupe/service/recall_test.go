@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -183,19 +184,24 @@ func TestRecallResumes(t *testing.T) {
 		t.Fatalf("%+v", first)
 	}
 
-	// Two files that take minutes to read.
-	for _, name := range []string{"x", "y"} {
-		write(t, map[string]string{filepath.Join(root, name): ""})
-		if err := os.Truncate(filepath.Join(root, name), 100<<30); err != nil {
-			t.Skip("this file system holds no file of 1 TiB: ", err)
+	var second scanned
+	x = newIndex(t, file)
+	realTime := x.Now()
+	synctest.Test(t, func(t *testing.T) {
+		x.Now = func() time.Time {
+			time.Sleep(100 * time.Millisecond)
+			return realTime
 		}
-	}
-	second := parse(t, ask(t, newService(t, Config{Root: root, Index: newIndex(t, file), MaxDuration: 2 * time.Second}), Caller{}, "POST", "/v1/scans", `{}`))
-	if second.Complete || second.Stats.Known != read || second.Stats.Hashed+second.Stats.Compared > 60-read {
+		w := httptest.NewRecorder()
+		h := newService(t, Config{Root: root, Index: x, MaxDuration: 2 * time.Second})
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/v1/scans", strings.NewReader(`{"workers": 1}`)))
+		second = parse(t, result{w.Code, w.Header(), w.Body.Bytes()})
+	})
+	if more := second.Stats.Hashed + second.Stats.Compared; second.Complete || second.Stats.Known != read || more == 0 || more > 60-read {
 		t.Errorf("after reading %d: %+v", read, second)
 	}
 	read += second.Stats.Hashed + second.Stats.Compared
-	third := parse(t, ask(t, newService(t, Config{Root: root, Index: newIndex(t, file)}), Caller{}, "POST", "/v1/scans", `{"max_size": 2}`))
+	third := parse(t, ask(t, newService(t, Config{Root: root, Index: newIndex(t, file)}), Caller{}, "POST", "/v1/scans", `{}`))
 	if !third.Complete || third.Stats.Known != read || third.Stats.Opens != 60-read || len(third.Groups) != 30 {
 		t.Errorf("after reading %d: %+v", read, third)
 	}
