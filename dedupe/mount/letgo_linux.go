@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,34 +19,39 @@ import (
 // close(2) when it exits does not wait. Linux before 5.9 cannot close files at once, and
 // LetGo does nothing there.
 func LetGo() {
-	fds, err := openOnNFS()
-	if err != nil {
-		return
-	}
-	for len(fds) > 0 {
-		n := 1
-		for n < len(fds) && fds[n] == fds[0]+n {
-			n++
+	all := Read()
+	for fds := all.openOnNFS(); len(fds) > 0; fds = all.openOnNFS() { // others may still be opening files
+		if !closeAtOnce(fds) {
+			return
 		}
-		closeAtOnce(fds[0], fds[n-1])
-		fds = fds[n:]
 	}
 }
 
-// closeAtOnce begins to close descriptors and returns once they are free.
-func closeAtOnce(first, last int) {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		unix.CloseRange(uint(first), uint(last), 0) // which frees all before it waits for one
-	}()
-	for isOpen(last) {
+// closeAtOnce begins to close descriptors and returns once all are free. It returns false
+// if the kernel cannot.
+func closeAtOnce(fds []int) bool {
+	failed := make(chan error, len(fds))
+	for rest := fds; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n] == rest[0]+n {
+			n++
+		}
+		first, last := uint(rest[0]), uint(rest[n-1])
+		go func() { // it frees them all, then waits for the server
+			if err := unix.CloseRange(first, last, 0); err != nil {
+				failed <- err
+			}
+		}()
+		rest = rest[n:]
+	}
+	for slices.ContainsFunc(fds, isOpen) {
 		select {
-		case <-closed:
-			return
+		case <-failed:
+			return false
 		case <-time.After(time.Millisecond):
 		}
 	}
+	return true
 }
 
 func isOpen(fd int) bool {
@@ -53,24 +59,27 @@ func isOpen(fd int) bool {
 	return !errors.Is(err, unix.EBADF)
 }
 
-// openOnNFS returns the descriptors of files on NFS, sorted. It asks no server.
-func openOnNFS() (fds []int, err error) {
-	all := Read()
+// openOnNFS returns the descriptors of files on NFS, sorted, except those of stdio. It asks
+// no server.
+func (all *Table) openOnNFS() (fds []int) {
 	if len(all.nfsPoints()) == 0 {
-		return nil, nil
+		return nil
 	}
-	const dir = "/proc/self/fd/"
-	entries, err := os.ReadDir(dir)
+	const dir, stderr = "/proc/self/fd/", 2
+	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		fd, bad := strconv.Atoi(e.Name())
-		path, gone := os.Readlink(dir + e.Name())
-		if bad != nil || gone != nil || path == "" || path[0] != '/' {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= stderr {
 			continue
 		}
-		if m, _, err := all.Of(path); err == nil && m.isNFS() && fd > 2 {
+		path, err := os.Readlink(dir + e.Name())
+		if err != nil || !strings.HasPrefix(path, "/") {
+			continue
+		}
+		if m, _, err := all.Of(path); err == nil && m.isNFS() {
 			fds = append(fds, fd)
 		}
 	}
 	slices.Sort(fds)
-	return fds, err
+	return fds
 }
