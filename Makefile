@@ -114,7 +114,7 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 test-box: ## test the function in boxes of the size of small Lambdas; needs root, takes minutes
 	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
 
-test-nfs: ## count messages of a real NFS client in two VMs; needs qemu
+test-nfs: ## count messages of a real NFS client, and make its server fail, in VMs; needs qemu
 	@mkdir -p build
 	$(GO) test -tags nfs -count 1 -timeout 15m -v ./fixtures/nfs
 

@@ -19,6 +19,7 @@ import (
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount"
 )
 
 func main() {
@@ -32,7 +33,11 @@ func run(args []string, s cli.Std) int {
 	if isWorker, err := dedupe.RunWorker(s.In, s.Out); isWorker {
 		return s.Exit(program, err)
 	}
-	return s.Run(root(), commands(), args)
+	code := s.Run(root(), commands(), args)
+	if code == int(cli.ExitInterrupted) {
+		mount.LetGo() // of files that a mount does not answer for
+	}
+	return code
 }
 
 func root() *cobra.Command {

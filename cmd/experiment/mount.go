@@ -45,8 +45,8 @@ the next mount at DST removes it.`,
 	l := &c.options.Latency
 	f.DurationVar(&l.Read, "read-latency", l.Read, "time that a READ of up to 1 MiB takes")
 	f.DurationVar(&l.Open, "open-latency", l.Open, "time that an open takes, and again the close")
-	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "time that a lookup or stat takes")
-	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "time that each MiB of a directory listing takes")
+	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "time that a lookup or stat takes, unless a listing, an open or a close told")
+	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "time that each 100 entries of a directory listing take")
 	f.Var((*byteRate)(&c.options.Throughput), "throughput", "limit on all reads together; 0 for none")
 	f.BoolVar(&c.options.Cold, "cold", false, "keep no data from one open of a file to the next")
 	f.StringVar(&c.counters, "counters", "", "write the counters to this `file` as JSON: at the start, on SIGUSR1 and at the end")

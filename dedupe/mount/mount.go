@@ -6,6 +6,7 @@
 //	mount_darwin.go      the same on macOS
 //	traffic.go           what an NFS client sends and receives meanwhile
 //	mountstats_linux.go  where Linux tells that
+//	letgo_linux.go       exiting although an NFS server is gone
 package mount
 
 import (

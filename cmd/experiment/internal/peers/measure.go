@@ -256,6 +256,7 @@ func since(before, after efs.Counters) *efs.Counters {
 		BytesRead:            after.BytesRead - before.BytesRead,
 		Lookups:              after.Lookups - before.Lookups,
 		Getattrs:             after.Getattrs - before.Getattrs,
+		Accesses:             after.Accesses - before.Accesses,
 		Readdirs:             after.Readdirs - before.Readdirs,
 		Readlinks:            after.Readlinks - before.Readlinks,
 		MeteredReadBytes:     after.MeteredReadBytes - before.MeteredReadBytes,
