@@ -26,6 +26,10 @@ func (j Job) throughputs() []Option {
 	mode := func(t Throughput) func(Usage) ([]string, []string) {
 		return always([]string{"--throughput " + string(t)}, []string{"ThroughputMode=" + string(t)})
 	}
+	pace := "calls that come at an even rate; else they wait"
+	if peak := j.All.EFS.PeakFactor; peak > million {
+		pace = fmt.Sprintf("calls that never come faster than %s times the average; else they wait", Decimal(ratio(million, peak), 3))
+	}
 	return []Option{
 		{
 			Name: string(Elastic),
@@ -37,7 +41,7 @@ func (j Job) throughputs() []Option {
 		},
 		{
 			Name:     string(Provisioned),
-			Requires: []string{fmt.Sprintf("calls that come at most at %s times the average rate; the others wait", Decimal(ratio(million, max(million, j.All.EFS.PeakFactor)), 3))},
+			Requires: []string{pace},
 			apply:    provision,
 			selects: func(u Usage) (flags, parameters []string) {
 				flags, parameters = mode(Provisioned)(u)
@@ -47,7 +51,7 @@ func (j Job) throughputs() []Option {
 		},
 		{
 			Name:     string(Bursting),
-			Requires: []string{"an average rate below what the file system has for nothing; more calls than that use up its burst credits and wait"},
+			Requires: []string{"no more calls than the free baseline of the file system carries; more use up its burst credits and wait"},
 			apply:    burst,
 			selects:  mode(Bursting),
 		},
@@ -130,8 +134,8 @@ func (j Job) objects() []Option {
 	in := func(s func(u Usage) S3) func(Usage) (Usage, error) {
 		return func(u Usage) (Usage, error) {
 			u.S3 = s(u)
-			u.S3.StoredBytes = j.Trees * u.EFS.StoredBytes
-			u.EFS, u.Warm = EFS{}, 0
+			u.S3.StoredBytes = u.EFS.StoredBytes
+			u.EFS, u.Warm = EFS{}, j.Warm
 			if j.Known > 0 {
 				u.Lambda.Duration = j.Known
 			}
@@ -142,12 +146,12 @@ func (j Job) objects() []Option {
 	return []Option{
 		{
 			Name:     "S3, a LIST a call",
-			Requires: []string{"the files are objects in S3, put there in one part each, so that an ETag is a digest; dedupe does not read S3"},
+			Requires: []string{"files that are objects in S3, put there in one part each, so that an ETag is a digest; dedupe does not read S3"},
 			apply:    in(func(Usage) S3 { return S3{Lists: max(1, roundUp(j.Tree.Files, pageKeys)/pageKeys)} }),
 		},
 		{
 			Name:     "S3, a HEAD for each file",
-			Requires: []string{"the files are objects in S3, with checksums; dedupe does not read S3"},
+			Requires: []string{"files that are objects in S3, with checksums; dedupe does not read S3"},
 			apply:    in(func(Usage) S3 { return S3{Lists: max(1, roundUp(j.Tree.Files, pageKeys)/pageKeys), Gets: j.Tree.Files} }),
 		},
 	}
@@ -159,7 +163,10 @@ func (j Job) tunings() []Option {
 	if j.All.Lambda.Arch == ARM {
 		arch = X86
 	}
-	memory := j.leastMemory()
+	memory, name := j.leastMemory(), "less memory"
+	if j.CPU > 0 {
+		name = fmt.Sprintf("%d MB", memory)
+	}
 	return []Option{
 		{
 			Name:     string(arch),
@@ -171,8 +178,8 @@ func (j Job) tunings() []Option {
 			selects: always([]string{"--arch " + string(arch)}, []string{"Architecture=" + string(arch)}),
 		},
 		{
-			Name:     fmt.Sprintf("%d MB", memory),
-			Requires: []string{"the time that a call waits does not grow, and its CPU time grows as its share of a core shrinks"},
+			Name:     name,
+			Requires: []string{"calls that take longer only because less memory has a smaller share of a core"},
 			apply: func(u Usage) (Usage, error) {
 				if j.CPU == 0 {
 					return u, errors.New("how much CPU time and memory a call takes is unknown: give a report")

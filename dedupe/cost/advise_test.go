@@ -1,0 +1,241 @@
+package cost
+
+import (
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// standardJob is 50M calls on the standard set: 100 files of 1 MiB, in 300 ms.
+func standardJob(t testing.TB) Job {
+	t.Helper()
+	u := DefaultUsage()
+	u.Lambda.MemoryMB, u.Lambda.Duration = DefaultMemoryMB, 300*time.Millisecond
+	u.EFS.StoredBytes = 100 * mib
+	u.EFS.Stored, _ = ByHandStored(100*mib, 0, 100)
+	u, err := ByHand(u, 100*mib, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewJob(u, Scan{Files: 100, Directories: 1, Opens: 100}, nil)
+}
+
+func advise(t testing.TB, j Job) *Advice {
+	t.Helper()
+	a, err := prices(t, "us-east-1").Advise(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// way returns a way by its name.
+func (a *Advice) way(t testing.TB, name string) Way {
+	t.Helper()
+	i := slices.IndexFunc(a.Ways, func(w Way) bool { return w.Name == name })
+	if i < 0 {
+		t.Fatalf("no way %q; rejected: %v", name, a.Rejected)
+	}
+	return a.Ways[i]
+}
+
+// files is what a bill has for files: all but the function, the gateway and the extras.
+func (b *Bill) files() *big.Rat {
+	t := new(big.Rat)
+	for _, i := range b.Items {
+		if strings.HasPrefix(i.Meter, "efs.") || strings.HasPrefix(i.Meter, "s3.") {
+			t.Add(t, i.Cost)
+		}
+	}
+	return t
+}
+
+// What reading the standard set costs in 50M calls, without what it costs to store. The
+// figures are derived by hand from the prices and from what a call reads and sends.
+func TestAdvisedCost(t *testing.T) {
+	still := standardJob(t)
+	still.Staleness = time.Minute
+	changing := still
+	changing.Churn = 10_000
+	for _, test := range []struct {
+		job  Job
+		name string
+		want string
+	}{
+		{still, "every call reads all, elastic", "147726.06"}, // 100 MiB; 209 messages, of which two are of 20 KiB
+		{still, "every call reads all, provisioned", "3960.00"},
+		{still, "every call reads all, bursting with padding, One Zone", "2110.08"},
+		{still, "index, bursting", "0.00"},
+		{still, "index, elastic", "62.94"}, // 44 KiB
+		{still, "index, provisioned", "6.00"},
+		{still, "answers kept 1m, bursting", "0.00"},
+		{still, "answers kept 1m, elastic", "127.64"}, // 43,200 scans
+		{still, "S3, a LIST a call", "250.00"},
+		{still, "S3, a HEAD for each file", "2250.00"},
+		{changing, "index, provisioned", "48.00"},
+	} {
+		files := advise(t, test.job).way(t, test.name).Bill.files()
+		files.Sub(files, ratio(1000, 28)) // storing 100 MiB costs between 2 and 30 thousandths
+		want, _ := new(big.Rat).SetString(test.want)
+		if off := files.Sub(files, want); off.Abs(off).Cmp(ratio(1000, 30)) > 0 {
+			t.Errorf("%s: %s off the %s for files", test.name, Decimal(off, 4), test.want)
+		}
+	}
+}
+
+func TestAdviceOrder(t *testing.T) {
+	j := standardJob(t)
+	j.Churn, j.Staleness, j.Warm, j.CPU, j.PeakMemory = 1000, time.Second, 900_000, 100*time.Millisecond, 20*mib
+	a := advise(t, j)
+	if len(a.Ways) < 12 {
+		t.Errorf("only %d ways", len(a.Ways))
+	}
+	names := make(map[string]bool)
+	for i, w := range a.Ways {
+		if i > 0 && w.Bill.Total.Cmp(a.Ways[i-1].Bill.Total) < 0 {
+			t.Errorf("%s is cheaper than the one before it", w.Name)
+		}
+		if names[w.Name] {
+			t.Errorf("%s is listed twice", w.Name)
+		}
+		names[w.Name] = true
+		if w.Bill.Total.Cmp(total(w.Bill.Items)) != 0 || w.Usage.Calls != j.All.Calls {
+			t.Errorf("%s: %+v", w.Name, w.Usage)
+		}
+		if (w.Meter == "") != (w.More.Sign() == 0) || w.Meter != "" && w.More.Sign() < 0 {
+			t.Errorf("%s: %s more for %q", w.Name, Cents(w.More), w.Meter)
+		}
+	}
+	if a.Ways[0].Meter != "" {
+		t.Errorf("the first costs more for %s", a.Ways[0].Meter)
+	}
+}
+
+// Options are pure: to apply one twice, or after others, changes nothing.
+func TestOptionsArePure(t *testing.T) {
+	j := standardJob(t)
+	j.Staleness, j.Warm = time.Hour, 500_000
+	u := j.usage()
+	for _, o := range slices.Concat(j.readings(), j.throughputs(), j.objects(), j.tunings()) {
+		first, err := o.apply(u)
+		again, err2 := o.apply(u)
+		if diff := cmp.Diff(first, again); diff != "" || (err == nil) != (err2 == nil) {
+			t.Errorf("%s: %v, then %v:\n%s", o.Name, err, err2, diff)
+		}
+		if err == nil && first.Validate() != nil {
+			t.Errorf("%s: %v", o.Name, first.Validate())
+		}
+	}
+	if diff := cmp.Diff(u, j.usage()); diff != "" {
+		t.Errorf("the job changed:\n%s", diff)
+	}
+}
+
+func TestRejectedWays(t *testing.T) {
+	j := standardJob(t)
+	j.Churn = 500_000
+	j.All.EFS.PeakFactor = 10 * million
+	why := make(map[string]string)
+	for _, r := range advise(t, j).Rejected {
+		why[r.Name] = r.Why
+	}
+	for name, want := range map[string]string{
+		"page cache":                        "--cold-share",
+		"answers kept 0s":                   "--staleness",
+		"index, bursting":                   "MiBps on average, more than the baseline of 1",
+		"every call reads all, provisioned": "EFS provisions at most 3414",
+	} {
+		if !strings.Contains(why[name], want) {
+			t.Errorf("%s: rejected for %q, want one with %q", name, why[name], want)
+		}
+	}
+
+	// A region without a price for something has fewer ways.
+	a, err := prices(t, "ap-northeast-2").Advise(standardJobOf(t, WithoutService))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Ways[0].Usage.EFS.Throughput != Bursting || a.Ways[0].Usage.EFS.StorageClass == OneZone {
+		t.Errorf("in ap-northeast-2: %s", a.Ways[0].Name)
+	}
+	j = standardJob(t)
+	if _, err := prices(t, "eu-west-1").Advise(j); err == nil || !strings.Contains(err.Error(), `no price for "logs.storage"`) {
+		t.Errorf("in eu-west-1: %v", err)
+	}
+}
+
+// standardJobOf is a standard job with a changed usage, small enough for bursting.
+func standardJobOf(t testing.TB, change func(Usage) Usage) Job {
+	j := standardJob(t)
+	j.All = change(j.All)
+	j.All.Calls = 1000
+	return j
+}
+
+// Keeping answers longer than calls come apart changes nothing, and never costs more.
+func TestKeptAnswers(t *testing.T) {
+	j := standardJob(t)
+	var last *big.Rat
+	for _, age := range []time.Duration{time.Nanosecond, time.Second, 10 * time.Second, time.Hour} {
+		j.Staleness = age
+		read := advise(t, j).way(t, "answers kept "+Brief(age)+", elastic").Bill.Meter("efs.read")
+		if last != nil && read.Cmp(last) >= 0 {
+			t.Errorf("%v: reads cost %s, and %s when answers are newer", age, Cents(read), Cents(last))
+		}
+		last = read
+	}
+	j.Staleness, j.Trees = time.Nanosecond, 1000
+	if read := advise(t, j).way(t, "answers kept 1ns, elastic").Bill.Meter("efs.read"); Cents(read) != "146484.38" {
+		t.Errorf("all calls scan: %s", Cents(read))
+	}
+}
+
+// Each tree is stored, in the file system, in the table and in a bucket.
+func TestTrees(t *testing.T) {
+	one, many := standardJob(t), standardJob(t)
+	many.Trees = 1000
+	for name, meter := range map[string]string{"index, elastic": "efs.storage.standard", "index, bursting": "dynamodb.storage", "S3, a LIST a call": "s3.storage"} {
+		want := advise(t, one).way(t, name).Bill.Meter(meter)
+		got := advise(t, many).way(t, name).Bill.Meter(meter)
+		if want.Mul(want, ratio(1, 1000)).Cmp(got) != 0 || got.Sign() == 0 {
+			t.Errorf("%s: %s for 1,000 trees, want %s", meter, Cents(got), Cents(want))
+		}
+	}
+	many.Trees = 1 << 62
+	if e := advise(t, many).way(t, "index, elastic").Usage.EFS; e.StoredBytes <= 0 || e.Stored.Bytes <= 0 {
+		t.Errorf("many trees: %+v", e)
+	}
+}
+
+// With half the memory, a call's CPU time doubles and its waits do not.
+func TestMemoryTuning(t *testing.T) {
+	j := standardJob(t)
+	j.CPU = 100 * time.Millisecond
+	if got := j.withMemory(j.All, DefaultMemoryMB/2).Lambda.Duration.Round(time.Millisecond); got != 400*time.Millisecond {
+		t.Errorf("%v with half the memory", got)
+	}
+	if got := j.withMemory(j.All, 3538).Lambda.Duration; got != 300*time.Millisecond {
+		t.Errorf("%v with twice the memory: a call has one thread of work", got)
+	}
+}
+
+// The model of an index in a table is close to what a scan measures of the standard set: see
+// the report in dedupe/report.
+func TestModeledItems(t *testing.T) {
+	got := Tree{Files: 100, Directories: 1, Opens: 100}.items()
+	if got.LookUp != million || got.Reread != 2*million || got.Rewrite != 8*million || got.Files != 100 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestBrief(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0s", time.Minute: "1m", time.Hour: "1h", 90 * time.Second: "1m30s", 100 * time.Millisecond: "100ms", 61 * time.Minute: "1h1m", 10 * time.Second: "10s"} {
+		if got := Brief(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
