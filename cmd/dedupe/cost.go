@@ -66,9 +66,6 @@ func (p *projection) settle(f *pflag.FlagSet) {
 		return
 	}
 	alone := cost.WithoutService(p.usage)
-	if f.Changed("response") {
-		alone.Extras.ResponseBytes = p.usage.Extras.ResponseBytes
-	}
 	if f.Changed("extras") {
 		alone.Extras = p.usage.Extras
 	}
@@ -94,6 +91,7 @@ type bill struct {
 	bytesRead   cli.ByteSize
 	opens       cli.Quantity
 	metadata    cli.Quantity
+	response    cli.ByteSize
 	storedFiles cli.Quantity
 	format      report.Format
 }
@@ -145,7 +143,8 @@ func (c *bill) billFlags(cmd *cobra.Command) {
 		f.Var(&c.opens, "opens", "files that a call opens, with the bytes spread evenly over them")
 		f.Var(&c.metadata, "metadata-operations", "NFS requests of 4 KiB that a call sends besides READ, instead of those measured or modeled")
 		f.DurationVar(&u.Lambda.Init, "init", cost.DefaultInit, "how long a new environment takes to start")
-		f.Var((*cli.ByteSize)(&u.Extras.ResponseBytes), "response", "what a call answers, compressed if the caller accepts gzip; 0 leaves it out")
+		c.response = cli.ByteSize(u.Extras.ResponseBytes)
+		f.Var(&c.response, "response", "what a call answers, compressed if the caller accepts gzip; 0 leaves it out")
 		f.Var((*cli.ByteSize)(&u.RequestBytes), "payload", "what API Gateway carries for a call")
 		f.Var((*cli.ByteSize)(&u.EFS.StoredBytes), "stored", "what the file system holds")
 		f.Var(&c.storedFiles, "stored-files", "files that hold this, each metered in steps of 4 KiB with 2 KiB of metadata; 0 if unknown")
@@ -266,6 +265,9 @@ func (c *bill) readUsage() (cost.Usage, error) {
 func (c *bill) override(f *pflag.FlagSet) {
 	if f.Changed("metadata-operations") {
 		c.usage = cost.WithMetadata(c.usage, int64(c.metadata))
+	}
+	if f.Changed("response") {
+		c.usage.Extras.ResponseBytes = int64(c.response)
 	}
 	e := &c.usage.EFS
 	if f.Changed("stored") || f.Changed("stored-files") || f.Changed("reclaimable") {

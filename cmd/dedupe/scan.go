@@ -148,25 +148,14 @@ func (c *scan) run(ctx context.Context) error {
 
 	c.eng.Memory = limits.RespectMemory(os.Getenv)
 	collectLater()
-	var reads cost.Reads
-	var stored cost.Objects
-	c.eng.Stored = stored.Add
 	bar := newProgress(c.Err, c.quiet)
-	c.eng.Observe = func(e dedupe.Event) {
-		reads.Add(e.Work.BytesRead, e.Work.BytesSpared)
-		bar.observe(e)
-	}
-	if bar != nil {
-		c.eng.Read = bar.read
-	}
+	m := c.meter(bar)
 	r, use, err := c.scan(ctx)
 	bar.end()
 	if err != nil {
 		return err
 	}
-	took := report.Took(r)
-	took.Stored = stored
-	p := c.project(book, took, reads, use)
+	p := c.project(book, r, m, use)
 	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
 	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
 	c.write.Bill = c.write.Bill || c.bill.weigh
@@ -250,9 +239,31 @@ func collectLater() {
 	runtime.AddCleanup(object, func(percent int) { debug.SetGCPercent(percent) }, usual)
 }
 
+// metered is what a scan counts for its bill.
+type metered struct {
+	reads  cost.Reads
+	stored cost.Objects
+}
+
+// meter has the engine tell the bill and the progress bar what it does.
+func (c *scan) meter(bar *progress) *metered {
+	m := new(metered)
+	c.eng.Stored = m.stored.Add
+	c.eng.Observe = func(e dedupe.Event) {
+		m.reads.Add(e.Work.BytesRead, e.Work.BytesSpared)
+		bar.observe(e)
+	}
+	if bar != nil {
+		c.eng.Read = bar.read
+	}
+	return m
+}
+
 // project prices such scans, and what the index that was used charges for them.
-func (c *scan) project(book *cost.Book, took cost.Scan, reads cost.Reads, use *index.Scan) cost.Projection {
-	u := cost.Measured(c.bill.usage, took, reads)
+func (c *scan) project(book *cost.Book, r dedupe.Report, m *metered, use *index.Scan) cost.Projection {
+	took := report.Took(r)
+	took.Stored = m.stored
+	u := cost.Measured(c.bill.usage, took, m.reads)
 	var items cost.Items
 	if c.index.shared() {
 		items = cost.ItemsOf(dynamodb.Items(use.Blocks()))
@@ -262,7 +273,7 @@ func (c *scan) project(book *cost.Book, took cost.Scan, reads cost.Reads, use *i
 	}
 	p := cost.Project(book, u)
 	if use != nil {
-		p.Index = cost.NewUnindexed(took, reads, items)
+		p.Index = cost.NewUnindexed(took, m.reads, items)
 		c.bill.weighed(&p, book)
 	}
 	p.Warn(took)

@@ -87,13 +87,19 @@ func (t *tally) chargeAfter(meter string, charged *big.Rat, name string, quantit
 	if quantity.Sign() == 0 {
 		return
 	}
-	p, ok := t.book.prices[meter]
-	if !ok {
-		t.missing = append(t.missing, meter)
-		return
-	}
+	p := t.price(meter)
 	p.meter = name
 	t.items = append(t.items, p.items(charged, quantity, t.freeTier)...)
+}
+
+// price returns the price of a meter, or notes once that there is none. Then the bill is
+// an error.
+func (t *tally) price(meter string) price {
+	p, ok := t.book.prices[meter]
+	if !ok && !slices.Contains(t.missing, meter) {
+		t.missing = append(t.missing, meter)
+	}
+	return p
 }
 
 func (t *tally) warn(format string, args ...any) {

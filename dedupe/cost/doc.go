@@ -9,8 +9,10 @@
 //     where each figure has its source and the month in which it was checked.
 //     A book leaves out unknown prices; a bill that needs one is an error.
 //   - [Usage], one month of calls: what a call runs, reads and sends.
-//     [MeteredRead], [MeteredMetadata], [MeteredAccess] and [BilledDuration]
-//     turn what a program does into what AWS counts.
+//     [MeteredRead], [MeteredMessage], [MeteredFile], [MeteredAccess] and
+//     [BilledDuration] turn what a program does into what AWS counts.
+//   - [Messages], the NFS requests besides READ and WRITE, counted or modeled
+//     from a [Tree].
 //   - [Choice], calls with and without an index: both usages, and, from
 //     [Book.Weigh], the churn of files at which they cost the same.
 //   - [Projection], the monthly cost of a scan: [Measured] makes a usage from
@@ -21,7 +23,7 @@
 // # Units
 //
 // Bytes are bytes. MB, GB and MiB, GiB are powers of two, as AWS bills them: GB = GiB =
-// 2^30 bytes and MB = 2^20. A month is 30 days, see [Month]. MiBps is MiB per second.
+// 2^30 bytes and MB = 2^20. A month is 30 days unless [Usage] says otherwise. MiBps is MiB per second.
 //
 // # Cents
 //

@@ -34,7 +34,6 @@ func (t *tally) efs(u Usage) {
 		t.bursting(e, neededMiBps(u))
 	}
 	t.checkClient(u)
-
 	t.crossZone(u)
 
 	switch e.StorageClass {
@@ -79,30 +78,29 @@ func (o Objects) standard(class StorageClass) *big.Rat {
 	return gb
 }
 
-// storage prices stored objects. Metadata and directories of a cold class are in the
-// warm class of the same zones.
+// storage prices stored objects. Metadata and directories of a cold class are in Standard
+// or One Zone.
 func (t *tally) storage(e EFS, o Objects) []Item {
 	if e.StorageClass == NoStorage {
 		return nil
 	}
-	warm := "efs.storage." + string(e.StorageClass)
+	base := "efs.storage." + string(e.StorageClass)
 	if e.StorageClass.cold() {
-		warm = "efs.storage.standard"
+		base = "efs.storage.standard"
 	}
 	if e.StorageClass == OneZoneIA {
-		warm = "efs.storage.one_zone"
+		base = "efs.storage.one_zone"
 	}
 	var items []Item
 	add := func(meter string, gb *big.Rat) {
-		if _, ok := t.book.prices[meter]; !ok && gb.Sign() > 0 {
-			t.missing = append(t.missing, meter)
+		if gb.Sign() > 0 {
+			items = append(items, t.price(meter).items(new(big.Rat), gb, false)...)
 		}
-		items = append(items, t.book.prices[meter].items(new(big.Rat), gb, false)...)
 	}
 	if e.StorageClass.cold() {
 		add(storageMeter(e), ratio(gib, o.ColdBytes))
 	}
-	add(warm, o.standard(e.StorageClass))
+	add(base, o.standard(e.StorageClass))
 	return items
 }
 

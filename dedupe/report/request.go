@@ -16,6 +16,7 @@ type Request struct {
 	Region    string    `json:"region"`
 	BytesRead int64     `json:"bytes_read"`
 	Opens     int64     `json:"opens"`
+	Extras    Extras    `json:"extras"`
 	Usage     usageJSON `json:"usage"`
 }
 
@@ -24,14 +25,14 @@ func NewRequest() Request {
 	u := cost.DefaultUsage()
 	u.Lambda.Duration = time.Second
 	u.Lambda.MemoryMB = cost.DefaultMemoryMB
-	return Request{Calls: u.Calls, Region: cost.DefaultRegion, Usage: usageOf(u)}
+	return Request{Calls: u.Calls, Region: cost.DefaultRegion, Extras: AllExtras, Usage: usageOf(u)}
 }
 
 // Cost returns the usage that the request asks about.
 func (q Request) Cost() (cost.Usage, error) {
-	u := q.Usage.usage(q.Calls)
-	if u.API == cost.NoAPI && u.Extras == cost.DefaultExtras() {
-		u = cost.WithoutService(u)
+	u, err := q.Extras.Choose(q.Usage.usage(q.Calls))
+	if err != nil {
+		return cost.Usage{}, err
 	}
 	if q.BytesRead == 0 && q.Opens == 0 {
 		return u, nil
@@ -66,3 +67,25 @@ func ReadUsage(r io.Reader, calls int64) (cost.Usage, error) {
 }
 
 const maxUsage = 64 << 10
+
+// Extras is whether a bill has logs, answers, metrics and alarms.
+type Extras string
+
+const (
+	AllExtras Extras = "all"
+	NoExtras  Extras = "none"
+)
+
+// Choose returns u without what was not chosen. Without an API, the defaults are not on
+// the bill: it is the function's alone.
+func (x Extras) Choose(u cost.Usage) (cost.Usage, error) {
+	switch {
+	case x != AllExtras && x != NoExtras:
+		return u, fmt.Errorf("extras is %q: choose %s or %s", x, AllExtras, NoExtras)
+	case x == NoExtras:
+		u.Extras = cost.Extras{}
+	case u.API == cost.NoAPI && u.Extras == cost.DefaultExtras():
+		u = cost.WithoutService(u)
+	}
+	return u, nil
+}

@@ -200,6 +200,7 @@ type settings struct {
 	API          cost.API          `json:"api"`
 	Throughput   cost.Throughput   `json:"throughput"`
 	StorageClass cost.StorageClass `json:"storage_class"`
+	Extras       report.Extras     `json:"extras"`
 	FreeTier     bool              `json:"free_tier"`
 }
 
@@ -215,6 +216,7 @@ func (s *service) settings() settings {
 		API:          u.API,
 		Throughput:   u.EFS.Throughput,
 		StorageClass: u.EFS.StorageClass,
+		Extras:       report.AllExtras,
 	}
 }
 
@@ -223,17 +225,13 @@ func (s *service) check(c settings) (*cost.Book, cost.Usage, error) {
 	if err := checkNamed(c.API, c.StorageClass); err != nil {
 		return nil, cost.Usage{}, err
 	}
-	u := cost.Usage{
-		Calls:    c.Calls,
-		Lambda:   cost.Lambda{Arch: c.Arch, MemoryMB: c.MemoryMB},
-		API:      c.API,
-		EFS:      cost.EFS{Throughput: c.Throughput, StorageClass: c.StorageClass},
-		Extras:   cost.DefaultExtras(),
-		FreeTier: c.FreeTier,
-	}
-	u.Hours, u.Lambda.Init = cost.DefaultUsage().Hours, cost.DefaultInit
-	if c.API == cost.NoAPI {
-		u = cost.WithoutService(u)
+	u := cost.DefaultUsage()
+	u.Calls, u.API, u.FreeTier = c.Calls, c.API, c.FreeTier
+	u.Lambda.Arch, u.Lambda.MemoryMB = c.Arch, c.MemoryMB
+	u.EFS.Throughput, u.EFS.StorageClass = c.Throughput, c.StorageClass
+	u, err := c.Extras.Choose(u)
+	if err != nil {
+		return nil, u, refuse(http.StatusBadRequest, "%v", err)
 	}
 	book, err := s.book(c.Region)
 	if err == nil {

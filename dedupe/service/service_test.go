@@ -166,6 +166,9 @@ func TestRefusedRequests(t *testing.T) {
 		{"DELETE", "/v1/healthz", ``, 405, "use GET"},
 		{"GET", "/", ``, 404, "no such resource"},
 		{"POST", "/v1/projections", `{"calls": -1}`, 400, "calls a month is -1"},
+		{"POST", "/v1/projections", `{"extras": "some"}`, 400, "choose all or none"},
+		{"POST", "/v1/scans", `{"projection": {"extras": "some"}}`, 400, "choose all or none"},
+		{"POST", "/v1/projections", `{"usage": {"throughput": "provisioned", "provisioned_mibps": 3415}}`, 400, "allowed: 1 to 3414"},
 		{"POST", "/v1/projections", `{"usage": {"memory_mb": 64}}`, 400, "128 to 10240"},
 		{"POST", "/v1/projections", `{"usage": {"duration_ms": 1e300}}`, 400, "duration"},
 		{"POST", "/v1/projections", `{"opens": 9000000000000000000}`, 400, "one call"},
@@ -181,7 +184,7 @@ func TestRefusedRequests(t *testing.T) {
 	if got := ask(t, h, Caller{}, "GET", "/v1/openapi.json", ""); got.status != 200 || !bytes.Equal(got.body, openapi) {
 		t.Errorf("openapi: %d", got.status)
 	}
-	got := ask(t, h, Caller{}, "POST", "/v1/projections", `{"bytes_read": 104857600, "opens": 100, "usage": {"duration_ms": 300, "init_ms": 0, "log_bytes": 0, "access_log_bytes": 0, "response_bytes": 0, "custom_metrics": 0, "alarms": 0}}`)
+	got := ask(t, h, Caller{}, "POST", "/v1/projections", `{"bytes_read": 104857600, "opens": 100, "extras": "none", "usage": {"duration_ms": 300, "init_ms": 0}}`)
 	if doc := got.decode(t); doc.Total != 148131.57 {
 		t.Errorf("projection: %s", got.body)
 	}
