@@ -201,8 +201,8 @@ func (j Job) readings() []Option {
 			selects: always(j.coldShare(), []string{"Index=off"}),
 		},
 		{
-			Name:     "index",
-			Requires: []string{"a DynamoDB table with digests, shared by all environments; directories are listed afresh, so that no change is missed"},
+			Name:     "index, fresh listings",
+			Requires: []string{"a DynamoDB table of digests that all environments share"},
 			apply: func(u Usage) (Usage, error) {
 				c := j.Choice
 				c.All = u
@@ -215,7 +215,7 @@ func (j Job) readings() []Option {
 		},
 		{
 			Name:     "answers kept " + Brief(j.Staleness),
-			Requires: append([]string{"answers that may be that old, and a table of them that all environments share, which dedupe does not have"}, j.pageCache()...),
+			Requires: append([]string{"answers that may be that old, in a table that all environments share (dedupe has none)"}, j.pageCache()...),
 			apply: func(u Usage) (Usage, error) {
 				if j.Staleness == 0 {
 					return u, errors.New("every answer must be new: give a --staleness if it may be older")
@@ -232,7 +232,7 @@ func (j Job) pageCache() []string {
 	if j.Warm == 0 {
 		return nil
 	}
-	return []string{"warm environments that keep the files in their page cache, which AWS does not promise"}
+	return []string{"warm environments that keep their page cache (AWS does not promise it)"}
 }
 
 func (j Job) coldShare() []string {

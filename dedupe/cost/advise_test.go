@@ -1,7 +1,9 @@
 package cost
 
 import (
+	"flag"
 	"math/big"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -68,15 +70,15 @@ func TestAdvisedCost(t *testing.T) {
 	}{
 		{still, "every call reads all, elastic", "147726.06"}, // 100 MiB; 209 messages, of which two are of 20 KiB
 		{still, "every call reads all, provisioned", "3960.00"},
-		{still, "every call reads all, bursting with padding, One Zone", "2110.08"},
-		{still, "index, bursting", "0.00"},
-		{still, "index, elastic", "62.94"}, // 44 KiB
-		{still, "index, provisioned", "6.00"},
+		{still, "every call reads all, bursting with One Zone padding", "2110.08"},
+		{still, "index, fresh listings, bursting", "0.00"},
+		{still, "index, fresh listings, elastic", "62.94"}, // 44 KiB
+		{still, "index, fresh listings, provisioned", "6.00"},
 		{still, "answers kept 1m, bursting", "0.00"},
 		{still, "answers kept 1m, elastic", "127.64"}, // 43,200 scans
 		{still, "S3, a LIST a call", "250.00"},
 		{still, "S3, a HEAD for each file", "2250.00"},
-		{changing, "index, provisioned", "48.00"},
+		{changing, "index, fresh listings, provisioned", "48.00"},
 	} {
 		files := advise(t, test.job).way(t, test.name).Bill.files()
 		files.Sub(files, ratio(1000, 28)) // storing 100 MiB costs between 2 and 30 thousandths
@@ -146,7 +148,7 @@ func TestRejectedWays(t *testing.T) {
 	for name, want := range map[string]string{
 		"page cache":                        "--cold-share",
 		"answers kept 0s":                   "--staleness",
-		"index, bursting":                   "MiBps on average, more than the baseline of 1",
+		"index, fresh listings, bursting":   "MiBps on average, more than the baseline of 1",
 		"every call reads all, provisioned": "EFS provisions at most 3414",
 	} {
 		if !strings.Contains(why[name], want) {
@@ -198,7 +200,7 @@ func TestKeptAnswers(t *testing.T) {
 func TestTrees(t *testing.T) {
 	one, many := standardJob(t), standardJob(t)
 	many.Trees = 1000
-	for name, meter := range map[string]string{"index, elastic": "efs.storage.standard", "index, bursting": "dynamodb.storage", "S3, a LIST a call": "s3.storage"} {
+	for name, meter := range map[string]string{"index, fresh listings, elastic": "efs.storage.standard", "index, fresh listings, bursting": "dynamodb.storage", "S3, a LIST a call": "s3.storage"} {
 		want := advise(t, one).way(t, name).Bill.Meter(meter)
 		got := advise(t, many).way(t, name).Bill.Meter(meter)
 		if want.Mul(want, ratio(1, 1000)).Cmp(got) != 0 || got.Sign() == 0 {
@@ -206,7 +208,7 @@ func TestTrees(t *testing.T) {
 		}
 	}
 	many.Trees = 1 << 62
-	if e := advise(t, many).way(t, "index, elastic").Usage.EFS; e.StoredBytes <= 0 || e.Stored.Bytes <= 0 {
+	if e := advise(t, many).way(t, "index, fresh listings, elastic").Usage.EFS; e.StoredBytes <= 0 || e.Stored.Bytes <= 0 {
 		t.Errorf("many trees: %+v", e)
 	}
 }
@@ -238,4 +240,64 @@ func TestBrief(t *testing.T) {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
+}
+
+// TestAdviceTable holds the table in README.md to what advise says. Run it with -update to
+// write the table.
+func TestAdviceTable(t *testing.T) {
+	j := standardJob(t)
+	j.Staleness, j.Warm, j.All.EFS.PeakFactor = time.Minute, 900_000, 3*million
+	still := advise(t, j)
+	j.Churn = 10_000
+	changing := advise(t, j)
+
+	price := func(a *Advice, name string) string {
+		i := slices.IndexFunc(a.Ways, func(w Way) bool { return w.Name == name })
+		if i < 0 {
+			return "—"
+		}
+		return grouped(Decimal(a.Ways[i].Bill.Total, 0))
+	}
+	table := "| way | no changes | 1% changes | needs |\n| --- | ---: | ---: | --- |\n"
+	listed := make(map[string]bool)
+	for _, w := range slices.Concat(still.Ways, changing.Ways) {
+		tuned := strings.HasSuffix(w.Name, ", One Zone") || strings.HasSuffix(w.Name, ", x86_64")
+		if !listed[w.Name] && !tuned {
+			listed[w.Name] = true
+			needs := strings.Join(w.Requires, "; ")
+			if needs == "" {
+				needs = "nothing"
+			}
+			table += "| " + w.Name + " | " + price(still, w.Name) + " | " + price(changing, w.Name) + " | " + needs + " |\n"
+		}
+	}
+
+	data, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- go test ./dedupe/cost -run AdviceTable -update -->\n", "<!-- end -->"
+	before, rest, found := strings.Cut(string(data), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatal("README.md has no place for the table")
+	}
+	want := before + begin + table + end + after
+	if *update {
+		if err := os.WriteFile("README.md", []byte(want), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	} else if diff := cmp.Diff(want, string(data)); diff != "" {
+		t.Errorf("README.md is out of date: run the test with -update (-want +got):\n%s", diff)
+	}
+}
+
+var update = flag.Bool("update", false, "write the table in README.md")
+
+// grouped separates thousands with commas.
+func grouped(digits string) string {
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
 }

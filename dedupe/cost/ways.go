@@ -26,9 +26,9 @@ func (j Job) throughputs() []Option {
 	mode := func(t Throughput) func(Usage) ([]string, []string) {
 		return always([]string{"--throughput " + string(t)}, []string{"ThroughputMode=" + string(t)})
 	}
-	pace := "calls that come at an even rate; else they wait"
+	pace := "calls at an even rate (faster ones wait)"
 	if peak := j.All.EFS.PeakFactor; peak > million {
-		pace = fmt.Sprintf("calls that never come faster than %s times the average; else they wait", Decimal(ratio(million, peak), 3))
+		pace = fmt.Sprintf("calls at no more than %s times the average rate (faster ones wait)", Decimal(ratio(million, peak), 3))
 	}
 	return []Option{
 		{
@@ -51,13 +51,13 @@ func (j Job) throughputs() []Option {
 		},
 		{
 			Name:     string(Bursting),
-			Requires: []string{"no more calls than the free baseline of the file system carries; more use up its burst credits and wait"},
+			Requires: []string{"an average rate within the free baseline (else burst credits run out and calls wait)"},
 			apply:    burst,
 			selects:  mode(Bursting),
 		},
 		{
-			Name:     "bursting with padding, One Zone",
-			Requires: []string{"a file system in one zone, filled with so much that its baseline carries the calls; one subnet, in that zone"},
+			Name:     "bursting with One Zone padding",
+			Requires: []string{"a One Zone file system with enough padding for its baseline to carry the calls", oneSubnet},
 			apply:    pad,
 			selects: func(u Usage) (flags, parameters []string) {
 				flags, parameters = mode(Bursting)(u)
@@ -67,6 +67,9 @@ func (j Job) throughputs() []Option {
 		},
 	}
 }
+
+// oneSubnet is what a One Zone file system needs for its calls not to pay for transfer.
+const oneSubnet = "one subnet, in the zone of the file system"
 
 func oneZoneParameters() []string { return []string{"FileSystemId=fs-…", "SubnetIds=subnet-…"} }
 
@@ -146,12 +149,12 @@ func (j Job) objects() []Option {
 	return []Option{
 		{
 			Name:     "S3, a LIST a call",
-			Requires: []string{"files that are objects in S3, put there in one part each, so that an ETag is a digest; dedupe does not read S3"},
+			Requires: []string{"files as S3 objects, each uploaded in one part, so that its ETag is a digest (dedupe does not read S3)"},
 			apply:    in(func(Usage) S3 { return S3{Lists: max(1, roundUp(j.Tree.Files, pageKeys)/pageKeys)} }),
 		},
 		{
 			Name:     "S3, a HEAD for each file",
-			Requires: []string{"files that are objects in S3, with checksums; dedupe does not read S3"},
+			Requires: []string{"files as S3 objects with checksums (dedupe does not read S3)"},
 			apply:    in(func(Usage) S3 { return S3{Lists: max(1, roundUp(j.Tree.Files, pageKeys)/pageKeys), Gets: j.Tree.Files} }),
 		},
 	}
@@ -170,7 +173,7 @@ func (j Job) tunings() []Option {
 	return []Option{
 		{
 			Name:     string(arch),
-			Requires: []string{"calls that take as long on that architecture"},
+			Requires: []string{"calls that take as long on " + string(arch)},
 			apply: func(u Usage) (Usage, error) {
 				u.Lambda.Arch = arch
 				return u, nil
@@ -179,7 +182,7 @@ func (j Job) tunings() []Option {
 		},
 		{
 			Name:     name,
-			Requires: []string{"calls that take longer only because less memory has a smaller share of a core"},
+			Requires: []string{"calls whose CPU time grows as the share of a core shrinks, and nothing else"},
 			apply: func(u Usage) (Usage, error) {
 				if j.CPU == 0 {
 					return u, errors.New("how much CPU time and memory a call takes is unknown: give a report")
@@ -190,7 +193,7 @@ func (j Job) tunings() []Option {
 		},
 		{
 			Name:     "One Zone",
-			Requires: []string{"a file system in one zone, which a fire there destroys; one subnet, in that zone"},
+			Requires: []string{"a One Zone file system (the loss of its zone is the loss of the files)", oneSubnet},
 			apply: func(u Usage) (Usage, error) {
 				if u.EFS.StorageClass != Standard {
 					return u, fmt.Errorf("storage class is %q, not standard", u.EFS.StorageClass)
