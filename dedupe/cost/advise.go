@@ -24,6 +24,7 @@ type Job struct {
 // NewJob returns the job of calls that each take u. The scan is what one of them found and
 // took. X tells what an index saves; nil if the calls had none: then it is modeled.
 func NewJob(u Usage, s Scan, x *Unindexed) Job {
+	s.Files, s.Directories, s.Opens, s.OpensSpared = counted(s.Files), counted(s.Directories), counted(s.Opens), counted(s.OpensSpared)
 	if s.Files == 0 && s.Opens == 0 { // nobody counted
 		s.Opens = max(0, u.EFS.MetadataOperations-rootMessages-relistMessages-2) / fileMessages
 		s.Files, s.Directories = s.Opens, 1
@@ -42,6 +43,9 @@ func NewJob(u Usage, s Scan, x *Unindexed) Job {
 	}
 	return Job{Choice: c, Tree: tree, Warm: u.Warm, Trees: 1, PeakMemory: s.PeakMemory}
 }
+
+// counted is what a scan can have counted: no report with more or less is true.
+func counted(n int64) int64 { return min(max(n, 0), 1e12) }
 
 // Option is one way to do a job, or a part of one.
 type Option struct {
@@ -110,6 +114,9 @@ type Advice struct {
 
 // Advise prices the ways to do a job. It returns an error if there is none.
 func (b *Book) Advise(j Job) (*Advice, error) {
+	if err := j.Items.validate(); err != nil {
+		return nil, err
+	}
 	a := &Advice{Job: j, Book: b}
 	for _, reading := range j.readings() {
 		if _, err := reading.apply(j.usage()); err != nil {
@@ -300,15 +307,28 @@ func (o Objects) times(n int64) Objects {
 // items models the items of a tree in the table of an index: 128 files in one, with some 71
 // bytes each.
 func (t Tree) items() Items {
-	const fileBytes, itemFiles = 71, 128
+	const itemFiles = 128
+	each, directories := t.filesPerDirectory(), max(1, t.Directories)
+	return itemOf(itemFiles).times(each / itemFiles * directories).plus(itemOf(each % itemFiles).times(directories))
+}
+
+func itemOf(files int64) Items {
+	const fileBytes = 71
 	return ItemsOf(func(yield func(bytes, files int64) bool) {
-		for range max(1, t.Directories) {
-			for files := t.filesPerDirectory(); files > 0; files -= itemFiles {
-				n := min(files, itemFiles)
-				if !yield(itemBytes+fileBytes*n, n) {
-					return
-				}
-			}
+		if files > 0 {
+			yield(itemBytes+fileBytes*files, files)
 		}
 	})
+}
+
+func (i Items) times(n int64) Items {
+	return Items{addUp(0, i.LookUp, n), addUp(0, i.Reread, n), addUp(0, i.Rewrite, n), i.Files, addUp(0, i.Bytes, n)}
+}
+
+func (i Items) plus(o Items) Items {
+	total := Items{addUp(i.LookUp, o.LookUp, 1), addUp(i.Reread, o.Reread, 1), addUp(i.Rewrite, o.Rewrite, 1), 0, addUp(i.Bytes, o.Bytes, 1)}
+	if total.Rewrite > 0 {
+		total.Files = ceil(sum(ratio(total.Rewrite, i.Rewrite, i.Files), ratio(total.Rewrite, o.Rewrite, o.Files)))
+	}
+	return total
 }

@@ -3,6 +3,7 @@ package cost
 import (
 	"flag"
 	"math/big"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -231,6 +232,39 @@ func TestModeledItems(t *testing.T) {
 	got := Tree{Files: 100, Directories: 1, Opens: 100}.items()
 	if got.LookUp != million || got.Reread != 2*million || got.Rewrite != 8*million || got.Files != 100 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Whatever a report says, advice is in order, or an error.
+func TestAdviseAnything(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	number := func() int64 { return (r.Int64() - r.Int64N(4)) >> r.IntN(63) }
+	book, advised := prices(t, "us-east-1"), 0
+	for range 3000 {
+		u := standardJob(t).All
+		u.Warm, u.EFS.PeakFactor = r.Int64N(million+1), r.Int64N(1000*million)
+		if r.IntN(2) == 0 {
+			u.Calls, u.EFS.ReadBytes, u.EFS.MetadataOperations, u.EFS.MetadataBytes = number(), number(), number(), number()
+			u.EFS.StoredBytes, u.EFS.Stored = number(), Objects{Files: number(), Bytes: number()}
+		}
+		u.EFS.StorageClass = []StorageClass{Standard, OneZone, IA, OneZoneIA, Archive, NoStorage}[r.IntN(6)]
+		var x *Unindexed
+		if r.IntN(2) == 0 {
+			x = &Unindexed{ReadBytes: number(), MetadataOperations: number(), OpenOperations: number(), Relisting: Relisting{Messages{number(), number()}, number()}, Items: Items{number(), number(), number(), number(), number()}}
+		}
+		j := NewJob(u, Scan{Files: number(), Directories: number(), Opens: number(), OpensSpared: number(), PeakMemory: number()}, x)
+		j.Churn, j.Staleness, j.Trees, j.CPU = r.Int64N(million+1), time.Duration(r.Int64()>>r.IntN(63)), 1+r.Int64N(1e9), time.Duration(r.Int64N(1e12))
+		a, err := book.Advise(j)
+		if err != nil {
+			continue
+		}
+		advised++
+		if !slices.IsSortedFunc(a.Ways, func(v, w Way) int { return v.Bill.Total.Cmp(w.Bill.Total) }) {
+			t.Fatalf("not in order: %+v", j)
+		}
+	}
+	if advised < 300 {
+		t.Errorf("only %d of 3,000 jobs had a way", advised)
 	}
 }
 

@@ -125,7 +125,7 @@ func pad(u Usage) (Usage, error) {
 	if gb > 1<<30 {
 		return u, errors.New("no file system holds so much padding")
 	}
-	u.EFS.StoredBytes += gb * gib
+	u.EFS.StoredBytes = addUp(u.EFS.StoredBytes, gib, gb)
 	if u.EFS.Stored != (Objects{}) {
 		u.EFS.Stored.Add(gb*gib, -1, 1)
 	}
