@@ -30,7 +30,7 @@ func TestImports(t *testing.T) {
 		"fixtures/lambda/runtimeapi": nil,
 		"fixtures/nfs":               {"fixtures"},
 		"fixtures/nfs/guest":         {"fixtures", "fixtures/lambda/runtimeapi", "fixtures/nfs"},
-		"cmd/internal/cli":           {"dedupe/report"},
+		"cmd/internal/cli":           {"dedupe/cost", "dedupe/report"},
 		"cmd/internal/docs":          nil,
 		"cmd/internal/clitest":       {"cmd/internal/cli"},
 		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/limits", "dedupe/mount",
