@@ -127,7 +127,13 @@ a month costs more than --fail-above.`,
 			return c.run(cmd.Flags())
 		},
 	}
-	cmd.AddCommand(importPricesCommand(s))
+	cmd.AddCommand(adviseCommand(s), importPricesCommand(s))
+	c.billFlags(cmd)
+	return cmd
+}
+
+// billFlags adds the flags of a bill: what a call takes, what it pays, and how to write it.
+func (c *bill) billFlags(cmd *cobra.Command) {
 	u := &c.usage
 	cli.Flags(cmd, "Call", func(f *pflag.FlagSet) {
 		f.StringArrayVar(&c.reports, "report", nil, "take the figures from this `file`, a JSON report, or - for standard input (may repeat)")
@@ -155,7 +161,6 @@ a month costs more than --fail-above.`,
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.format, report.Text, report.JSON), "format", "the format of the bill")
 	})
-	return cmd
 }
 
 func (c *bill) run(f *pflag.FlagSet) error {
@@ -166,7 +171,11 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		return errors.New("--report and --usage both give the figures of a call: choose one")
 	}
 	if len(c.reports) == 0 {
-		p, err := c.price(f)
+		s, err := c.byHand(f)
+		if err != nil {
+			return err
+		}
+		p, err := c.project(s)
 		if err != nil {
 			return err
 		}
@@ -179,7 +188,7 @@ func (c *bill) run(f *pflag.FlagSet) error {
 	for i, path := range c.reports {
 		var err error
 		if scans[i].Saved, err = c.read(path); err == nil {
-			scans[i].Projection, err = c.reprice(scans[i].Saved, f)
+			err = c.reprice(&scans[i], f)
 		}
 		if err != nil {
 			return fmt.Errorf("can't use the report %q: %w", path, err)
@@ -220,23 +229,23 @@ func (c *bill) read(path string) (report.Saved, error) {
 	return report.Read(in)
 }
 
-// price makes the bill of figures given by hand, or in a usage file that flags change.
-func (c *bill) price(f *pflag.FlagSet) (cost.Projection, error) {
+// byHand returns figures given by hand, or in a usage file that flags change.
+func (c *bill) byHand(f *pflag.FlagSet) (report.Saved, error) {
 	if c.usageFile != "" {
 		u, err := c.readUsage()
 		if err != nil {
-			return cost.Projection{}, err
+			return report.Saved{}, err
 		}
-		return c.reprice(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
+		return c.changed(report.Saved{Usage: u, Region: c.prices.Region, Complete: true}, f)
 	}
 	u, err := cost.ByHand(c.usage, int64(c.bytesRead), int64(c.opens))
 	if err != nil {
-		return cost.Projection{}, err
+		return report.Saved{}, err
 	}
 	c.usage = u
 	c.settle(f)
 	c.override(f)
-	return c.project(report.Saved{Usage: c.usage, Region: c.prices.Region, Complete: true})
+	return report.Saved{Usage: c.usage, Region: c.prices.Region, Complete: true}, nil
 }
 
 func (c *bill) readUsage() (cost.Usage, error) {
@@ -267,18 +276,28 @@ func (c *bill) override(f *pflag.FlagSet) {
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
-func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error) {
+func (c *bill) reprice(scan *report.Comparison, f *pflag.FlagSet) error {
+	if c.weigh && scan.Saved.Index == nil {
+		return errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
+	}
+	s, err := c.changed(scan.Saved, f)
+	if err != nil {
+		return err
+	}
+	scan.Projection, err = c.project(s)
+	return err
+}
+
+// changed returns what was saved, changed by the flags that were given.
+func (c *bill) changed(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 	given := make(map[*pflag.Flag]string)
 	f.Visit(func(flag *pflag.Flag) { given[flag] = flag.Value.String() })
 	u := s.Usage
 	if f.Changed("bytes-read") || f.Changed("opens") {
 		var err error
 		if u, err = cost.ByHand(u, int64(c.bytesRead), int64(c.opens)); err != nil {
-			return cost.Projection{}, err
+			return report.Saved{}, err
 		}
-	}
-	if c.weigh && s.Index == nil {
-		return cost.Projection{}, errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
 	}
 	c.usage, c.prices.Region = u, s.Region
 	for flag, value := range given {
@@ -286,7 +305,7 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 			continue // a list, to which Set would add
 		}
 		if err := flag.Value.Set(value); err != nil {
-			return cost.Projection{}, err
+			return report.Saved{}, err
 		}
 	}
 	if f.Changed("api") {
@@ -294,7 +313,7 @@ func (c *bill) reprice(s report.Saved, f *pflag.FlagSet) (cost.Projection, error
 	}
 	c.override(f)
 	s.Usage, s.Region = c.usage, c.prices.Region
-	return c.project(s)
+	return s, nil
 }
 
 // project prices what was saved.

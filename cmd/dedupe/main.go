@@ -5,6 +5,8 @@
 //	scan.go      dedupe scan
 //	report.go    dedupe report, and the flags of text
 //	cost.go      dedupe cost, and the flags of a projection
+//	advise.go    dedupe cost advise
+//	prices.go    dedupe cost import-prices
 //	index.go     dedupe index, and the flags of an index
 //	fixtures.go  dedupe fixtures
 //	serve.go     dedupe serve

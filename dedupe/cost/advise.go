@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,11 @@ type Job struct {
 // NewJob returns the job of calls that each take u. The scan is what one of them found and
 // took. X tells what an index saves; nil if the calls had none: then it is modeled.
 func NewJob(u Usage, s Scan, x *Unindexed) Job {
+	s.Files, s.Directories, s.Opens, s.OpensSpared = counted(s.Files), counted(s.Directories), counted(s.Opens), counted(s.OpensSpared)
+	if s.Files == 0 && s.Opens == 0 { // nobody counted
+		s.Opens = max(0, u.EFS.MetadataOperations-rootMessages-relistMessages-2) / fileMessages
+		s.Files, s.Directories = s.Opens, 1
+	}
 	if x == nil {
 		s.Messages, s.OpensSpared = Messages{u.EFS.MetadataOperations, u.EFS.MetadataBytes}, 0
 		x = NewUnindexed(s, Reads{read: u.EFS.ReadBytes, access: u.EFS.AccessBytes}, Items{})
@@ -38,10 +44,13 @@ func NewJob(u Usage, s Scan, x *Unindexed) Job {
 	return Job{Choice: c, Tree: tree, Warm: u.Warm, Trees: 1, PeakMemory: s.PeakMemory}
 }
 
+// counted is what a scan can have counted: no report with more or less is true.
+func counted(n int64) int64 { return min(max(n, 0), 1e12) }
+
 // Option is one way to do a job, or a part of one.
 type Option struct {
 	Name     string
-	Requires []string // what must hold, in sentences without an end
+	Requires []string // what it needs
 
 	// apply returns the usage of a job done so. Its error says why it cannot be.
 	apply func(Usage) (Usage, error)
@@ -82,7 +91,11 @@ type Way struct {
 	Parameters []string // of deploy/template.yaml, that select it
 	Usage      Usage
 	Bill       *Bill
-	Loses      string // why it is not the cheapest; empty for the first
+
+	// Meter is the one on which it costs the most More than the cheapest way; empty if it
+	// costs no more on any.
+	Meter string
+	More  *big.Rat
 }
 
 // Rejection is an option that cannot do the job.
@@ -101,8 +114,15 @@ type Advice struct {
 
 // Advise prices the ways to do a job. It returns an error if there is none.
 func (b *Book) Advise(j Job) (*Advice, error) {
+	if err := j.Items.validate(); err != nil {
+		return nil, err
+	}
 	a := &Advice{Job: j, Book: b}
 	for _, reading := range j.readings() {
+		if _, err := reading.apply(j.usage()); err != nil {
+			a.Rejected = append(a.Rejected, Rejection{reading.Name, err.Error()})
+			continue
+		}
 		for _, throughput := range j.throughputs() {
 			a.add(reading.and(throughput))
 		}
@@ -119,15 +139,15 @@ func (b *Book) Advise(j Job) (*Advice, error) {
 		a.add(best.and(o))
 	}
 	a.sort()
-	for i := range a.Ways[1:] {
-		a.Ways[i+1].Loses = a.Ways[0].Bill.cheaper(a.Ways[i+1].Bill)
+	for i := range a.Ways {
+		a.Ways[i].Meter, a.Ways[i].More = a.Ways[i].Bill.mostAbove(a.Ways[0].Bill)
 	}
 	return a, nil
 }
 
 // add prices an option, or notes why it cannot be.
 func (a *Advice) add(o Option) {
-	u, err := o.apply(a.Job.All)
+	u, err := o.apply(a.Job.usage())
 	var bill *Bill
 	if err == nil {
 		bill, err = a.Book.Bill(u)
@@ -147,72 +167,98 @@ func (a *Advice) sort() {
 	slices.SortStableFunc(a.Ways, func(v, w Way) int { return v.Bill.Total.Cmp(w.Bill.Total) })
 }
 
-// cheaper says why b costs less than other: the meter on which other pays the most more.
-func (b *Bill) cheaper(other *Bill) string {
-	most, meter := new(big.Rat), ""
-	for _, name := range Meters(other) {
-		more := new(big.Rat).Sub(other.Meter(name), b.Meter(name))
-		if more.Cmp(most) > 0 {
-			most, meter = more, name
+// mostAbove returns the meter on which b costs the most more than other.
+func (b *Bill) mostAbove(other *Bill) (meter string, most *big.Rat) {
+	most = new(big.Rat)
+	for _, name := range Meters(b) {
+		if more := new(big.Rat).Sub(b.Meter(name), other.Meter(name)); more.Cmp(most) > 0 {
+			meter, most = name, more
 		}
 	}
-	if meter == "" {
-		return "costs the same"
-	}
-	return fmt.Sprintf("%s more for %s", Amount(most), meter)
+	return meter, most
+}
+
+// usage is calls that read all, with all trees stored.
+func (j Job) usage() Usage {
+	u := j.All
+	e := &u.EFS
+	e.StoredBytes, e.ReclaimableBytes = addUp(0, e.StoredBytes, j.Trees), addUp(0, e.ReclaimableBytes, j.Trees)
+	e.Stored, e.Reclaimable = e.Stored.times(j.Trees), e.Reclaimable.times(j.Trees)
+	return u
 }
 
 // readings are the ways to know the content of files.
 func (j Job) readings() []Option {
-	trees := func(u Usage) Usage {
-		u.EFS.StoredBytes *= j.Trees
-		u.EFS.ReclaimableBytes *= j.Trees
-		u.EFS.Stored, u.EFS.Reclaimable = u.EFS.Stored.times(j.Trees), u.EFS.Reclaimable.times(j.Trees)
-		return u
-	}
 	return []Option{
 		{
 			Name:    "every call reads all",
-			apply:   func(u Usage) (Usage, error) { return trees(u), nil },
+			apply:   func(u Usage) (Usage, error) { return u, nil },
 			selects: always(nil, []string{"Index=off"}),
 		},
 		{
 			Name:     "page cache",
-			Requires: []string{"warm environments keep the files in their page cache, which AWS does not promise"},
+			Requires: j.pageCache(),
 			apply: func(u Usage) (Usage, error) {
 				if j.Warm == 0 {
 					return u, errors.New("all calls are taken to be cold: give a --cold-share below 100% if environments keep their page cache")
 				}
 				u.Warm = j.Warm * (million - j.Churn) / million // a changed file is read again
-				return trees(u), nil
-			},
-			selects: always([]string{"--cold-share " + percent(million-j.Warm)}, []string{"Index=off"}),
-		},
-		{
-			Name:     "index",
-			Requires: []string{"a DynamoDB table with digests, shared by all environments; directories are listed afresh, so that no change is missed"},
-			apply: func(u Usage) (Usage, error) {
-				c := j.Choice
-				c.All = trees(u)
-				u = c.AtChurn(j.Churn)
-				u.Warm = j.Warm
-				u.DynamoDB.StoredBytes *= j.Trees
 				return u, nil
 			},
-			selects: always([]string{"--index dynamodb://TABLE", "--churn " + percent(j.Churn)}, []string{"Index=on"}),
+			selects: always(j.coldShare(), []string{"Index=off"}),
 		},
 		{
-			Name:     fmt.Sprintf("answers kept %v", j.Staleness),
-			Requires: []string{"answers may be that old; a store of answers that all environments share, here a DynamoDB table, which is not part of dedupe"},
+			Name:     "index, fresh listings",
+			Requires: []string{"a DynamoDB table of digests that all environments share"},
+			apply: func(u Usage) (Usage, error) {
+				c := j.Choice
+				c.All = u
+				u = c.AtChurn(j.Churn)
+				u.Warm = j.Warm
+				u.DynamoDB.StoredBytes = addUp(0, u.DynamoDB.StoredBytes, j.Trees)
+				return u, nil
+			},
+			selects: always(append([]string{"--index dynamodb://TABLE", "--churn " + percent(j.Churn)}, j.coldShare()...), []string{"Index=on"}),
+		},
+		{
+			Name:     "answers kept " + Brief(j.Staleness),
+			Requires: append([]string{"answers that may be that old, in a table that all environments share (dedupe has none)"}, j.pageCache()...),
 			apply: func(u Usage) (Usage, error) {
 				if j.Staleness == 0 {
 					return u, errors.New("every answer must be new: give a --staleness if it may be older")
 				}
-				return j.kept(trees(u)), nil
+				return j.kept(u), nil
 			},
-			selects: always([]string{"--staleness " + j.Staleness.String()}, []string{"Index=off"}),
+			selects: always(append([]string{"--staleness " + Brief(j.Staleness)}, j.coldShare()...), []string{"Index=off"}),
 		},
 	}
+}
+
+// pageCache is what warm calls need.
+func (j Job) pageCache() []string {
+	if j.Warm == 0 {
+		return nil
+	}
+	return []string{"warm environments that keep their page cache (AWS does not promise it)"}
+}
+
+func (j Job) coldShare() []string {
+	if j.Warm == 0 {
+		return nil
+	}
+	return []string{"--cold-share " + percent(million-j.Warm)}
+}
+
+// Brief formats a duration without parts that are zero: "1m", not "1m0s".
+func Brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // always selects an option whatever the usage is.
@@ -227,6 +273,7 @@ func percent(millionths int64) string { return Decimal(ratio(10_000, millionths)
 // kept, evenly over the month. The others read the answer from a table, and take as long
 // as calls that read no file.
 func (j Job) kept(u Usage) Usage {
+	u.Warm = j.Warm
 	scans := ratio(int64(j.Staleness), int64(u.month()), j.Trees)
 	if u.Calls > 0 {
 		scans.Mul(scans, big.NewRat(1, u.Calls))
@@ -238,7 +285,8 @@ func (j Job) kept(u Usage) Usage {
 	all := Messages{u.EFS.MetadataOperations, u.EFS.MetadataBytes}
 	e := &u.EFS
 	e.ReadBytes, e.AccessBytes, e.WriteBytes = part(e.ReadBytes), part(e.AccessBytes), part(e.WriteBytes)
-	e.MetadataOperations, e.MetadataBytes, e.WarmMetadata = 0, part(all.bytes()), Messages{}
+	e.MetadataOperations, e.MetadataBytes = 0, part(all.bytes())
+	e.WarmMetadata = Messages{Bytes: part(e.WarmMetadata.bytes())}
 	if j.Known > 0 {
 		u.Lambda.Duration = j.Known + time.Duration(part(int64(u.Lambda.Duration-j.Known)))
 	}
@@ -246,7 +294,7 @@ func (j Job) kept(u Usage) Usage {
 	u.DynamoDB = DynamoDB{
 		ReadUnits:   roundUp(answer, readUnitBytes) / readUnitBytes * million / 2,
 		WriteUnits:  part(roundUp(answer, writeUnitBytes) / writeUnitBytes * million),
-		StoredBytes: j.Trees * (answer + itemBytes),
+		StoredBytes: addUp(0, answer+itemBytes, j.Trees),
 	}
 	return u
 }
@@ -259,15 +307,28 @@ func (o Objects) times(n int64) Objects {
 // items models the items of a tree in the table of an index: 128 files in one, with some 71
 // bytes each.
 func (t Tree) items() Items {
-	const fileBytes, itemFiles = 71, 128
+	const itemFiles = 128
+	each, directories := t.filesPerDirectory(), max(1, t.Directories)
+	return itemOf(itemFiles).times(each / itemFiles * directories).plus(itemOf(each % itemFiles).times(directories))
+}
+
+func itemOf(files int64) Items {
+	const fileBytes = 71
 	return ItemsOf(func(yield func(bytes, files int64) bool) {
-		for range max(1, t.Directories) {
-			for files := t.filesPerDirectory(); files > 0; files -= itemFiles {
-				n := min(files, itemFiles)
-				if !yield(itemBytes+fileBytes*n, n) {
-					return
-				}
-			}
+		if files > 0 {
+			yield(itemBytes+fileBytes*files, files)
 		}
 	})
+}
+
+func (i Items) times(n int64) Items {
+	return Items{addUp(0, i.LookUp, n), addUp(0, i.Reread, n), addUp(0, i.Rewrite, n), i.Files, addUp(0, i.Bytes, n)}
+}
+
+func (i Items) plus(o Items) Items {
+	total := Items{addUp(i.LookUp, o.LookUp, 1), addUp(i.Reread, o.Reread, 1), addUp(i.Rewrite, o.Rewrite, 1), 0, addUp(i.Bytes, o.Bytes, 1)}
+	if total.Rewrite > 0 {
+		total.Files = ceil(sum(ratio(total.Rewrite, i.Rewrite, i.Files), ratio(total.Rewrite, o.Rewrite, o.Files)))
+	}
+	return total
 }

@@ -8,6 +8,8 @@
 //   - [Book], the price book of one region, from [Prices]: prices/REGION.json,
 //     where each figure has its source and the month in which it was checked.
 //     A book leaves out unknown prices; a bill that needs one is an error.
+//     [ParseBook] reads a book of the user's, which [ImportPrices] makes from
+//     an [Offer], one of the price lists that AWS publishes.
 //   - [Usage], one month of calls: what a call runs, reads and sends.
 //     [MeteredRead], [MeteredMessage], [MeteredFile], [MeteredAccess] and
 //     [BilledDuration] turn what a program does into what AWS counts.
@@ -19,6 +21,8 @@
 //     what a [Scan] took, [ByHand] from given figures.
 //   - [Bill], from [Book.Bill]: one item for each tier of each meter used, their
 //     total, and warnings about what the total does not show.
+//   - [Job], calls to be answered, and [Advice], from [Book.Advise]: each [Way]
+//     to do it is an [Option], which turns one usage into another, and its bill.
 //
 // # Units
 //

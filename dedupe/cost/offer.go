@@ -159,8 +159,11 @@ func (r *offerReader) product(sku string) error {
 	}
 	a := p.Attributes
 	usage := withoutRegion(a.Usage)
-	if access := usage + " " + cmp.Or(a.Access, a.Operation); r.wanted[access] {
-		usage = access
+	switch access := cmp.Or(a.Access, a.Operation); {
+	case r.wanted[usage+" "+access]:
+		usage += " " + access
+	case r.wanted[usage+" Read"] && access != "":
+		return nil // it is the price of a write
 	}
 	if r.wanted[usage] {
 		r.products[sku] = quote{region: cmp.Or(a.Region, a.From), usage: usage}

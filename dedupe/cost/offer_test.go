@@ -162,6 +162,11 @@ func efsProduct(sku, usage string) string {
 	return fmt.Sprintf(`%q: {"sku": %q, "attributes": {"regionCode": "r", "usagetype": %q}}`, sku, sku, usage)
 }
 
+// accessed is a product for one kind of access.
+func accessed(usage, access string) string {
+	return fmt.Sprintf(`"A": {"attributes": {"regionCode": "r", "usagetype": "EU-%s", "accessType": %q}}`, usage, access)
+}
+
 // sold is the terms of a SKU: from a date, with prices per GB-Mo.
 func sold(sku, from string, dimensions ...string) string {
 	for n, d := range dimensions {
@@ -192,6 +197,11 @@ func TestImportedPrice(t *testing.T) {
 		{"an end", offerFile(efsProduct("A", storage), sold("A", "", costs("0", "10", "GB-Mo", "1"))), "", "efs.storage.standard: AmazonEFS has no price above 10 GB-Mo"},
 		{"another unit", offerFile(efsProduct("A", storage), sold("A", "", costs("0", "Inf", "TB-Mo", "300"))), "", `efs.storage.standard: AmazonEFS prices it per "TB-Mo", not per GB-month`},
 		{"access unknown", offerFile(efsProduct("A", "USE1-ETDataAccess-Bytes"), sold("A", "", costs("0", "Inf", "GB", "0.03"))), "", ""},
+		{"access read", offerFile(accessed("IADataAccess-Bytes", "Read"), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "efs.access.ia per GB 0.01", ""},
+		{"access written", offerFile(accessed("IADataAccess-Bytes", "Write"), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "", ""},
+		{"access of both kinds", offerFile(accessed("IADataAccess-Bytes", ""), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "efs.access.ia per GB 0.01", ""},
+		{"elastic writes", offerFile(accessed("ETDataAccess-Bytes", "Write"), sold("A", "", costs("0", "Inf", "GB", "0.06"))), "efs.write per GB 0.06", ""},
+		{"elastic reads in their own usage type", offerFile(accessed("ETDataAccess-Read-Bytes", ""), sold("A", "", costs("0", "Inf", "GB", "0.03"))), "efs.read per GB 0.03efs.metadata per GB 0.03", ""},
 		{"no terms", offerFile(efsProduct("A", storage), ""), "", ""},
 		{"no USD", offerFile(efsProduct("A", storage), sold("A", "", `"beginRange": "0", "endRange": "Inf", "unit": "GB-Mo", "pricePerUnit": {"CNY": "2"}`)), "", ""},
 		{"later", offerFile(efsProduct("A", storage), sold("A", "2026-10-01T00:00:00Z", flat)), "", ""},

@@ -26,6 +26,10 @@ func (j Job) throughputs() []Option {
 	mode := func(t Throughput) func(Usage) ([]string, []string) {
 		return always([]string{"--throughput " + string(t)}, []string{"ThroughputMode=" + string(t)})
 	}
+	pace := "calls at an even rate (faster ones wait)"
+	if peak := j.All.EFS.PeakFactor; peak > million {
+		pace = fmt.Sprintf("calls at no more than %s times the average rate (faster ones wait)", Decimal(ratio(million, peak), 3))
+	}
 	return []Option{
 		{
 			Name: string(Elastic),
@@ -37,7 +41,7 @@ func (j Job) throughputs() []Option {
 		},
 		{
 			Name:     string(Provisioned),
-			Requires: []string{fmt.Sprintf("calls that come at most at %s times the average rate; the others wait", Decimal(ratio(million, max(million, j.All.EFS.PeakFactor)), 3))},
+			Requires: []string{pace},
 			apply:    provision,
 			selects: func(u Usage) (flags, parameters []string) {
 				flags, parameters = mode(Provisioned)(u)
@@ -47,13 +51,13 @@ func (j Job) throughputs() []Option {
 		},
 		{
 			Name:     string(Bursting),
-			Requires: []string{"an average rate below what the file system has for nothing; more calls than that use up its burst credits and wait"},
+			Requires: []string{"an average rate within the free baseline (else burst credits run out and calls wait)"},
 			apply:    burst,
 			selects:  mode(Bursting),
 		},
 		{
-			Name:     "bursting with padding, One Zone",
-			Requires: []string{"a file system in one zone, filled with so much that its baseline carries the calls; one subnet, in that zone"},
+			Name:     "bursting with One Zone padding",
+			Requires: []string{"a One Zone file system with enough padding for its baseline to carry the calls", oneSubnet},
 			apply:    pad,
 			selects: func(u Usage) (flags, parameters []string) {
 				flags, parameters = mode(Bursting)(u)
@@ -63,6 +67,9 @@ func (j Job) throughputs() []Option {
 		},
 	}
 }
+
+// oneSubnet is what a One Zone file system needs for its calls not to pay for transfer.
+const oneSubnet = "one subnet, in the zone of the file system"
 
 func oneZoneParameters() []string { return []string{"FileSystemId=fs-…", "SubnetIds=subnet-…"} }
 
@@ -118,7 +125,7 @@ func pad(u Usage) (Usage, error) {
 	if gb > 1<<30 {
 		return u, errors.New("no file system holds so much padding")
 	}
-	u.EFS.StoredBytes += gb * gib
+	u.EFS.StoredBytes = addUp(u.EFS.StoredBytes, gib, gb)
 	if u.EFS.Stored != (Objects{}) {
 		u.EFS.Stored.Add(gb*gib, -1, 1)
 	}
@@ -130,8 +137,8 @@ func (j Job) objects() []Option {
 	in := func(s func(u Usage) S3) func(Usage) (Usage, error) {
 		return func(u Usage) (Usage, error) {
 			u.S3 = s(u)
-			u.S3.StoredBytes = j.Trees * u.EFS.StoredBytes
-			u.EFS, u.Warm = EFS{}, 0
+			u.S3.StoredBytes = u.EFS.StoredBytes
+			u.EFS, u.Warm = EFS{}, j.Warm
 			if j.Known > 0 {
 				u.Lambda.Duration = j.Known
 			}
@@ -142,12 +149,12 @@ func (j Job) objects() []Option {
 	return []Option{
 		{
 			Name:     "S3, a LIST a call",
-			Requires: []string{"the files are objects in S3, put there in one part each, so that an ETag is a digest; dedupe does not read S3"},
+			Requires: []string{"files as S3 objects, each uploaded in one part, so that its ETag is a digest (dedupe does not read S3)"},
 			apply:    in(func(Usage) S3 { return S3{Lists: max(1, roundUp(j.Tree.Files, pageKeys)/pageKeys)} }),
 		},
 		{
 			Name:     "S3, a HEAD for each file",
-			Requires: []string{"the files are objects in S3, with checksums; dedupe does not read S3"},
+			Requires: []string{"files as S3 objects with checksums (dedupe does not read S3)"},
 			apply:    in(func(Usage) S3 { return S3{Lists: max(1, roundUp(j.Tree.Files, pageKeys)/pageKeys), Gets: j.Tree.Files} }),
 		},
 	}
@@ -159,11 +166,14 @@ func (j Job) tunings() []Option {
 	if j.All.Lambda.Arch == ARM {
 		arch = X86
 	}
-	memory := j.leastMemory()
+	memory, name := j.leastMemory(), "less memory"
+	if j.CPU > 0 {
+		name = fmt.Sprintf("%d MB", memory)
+	}
 	return []Option{
 		{
 			Name:     string(arch),
-			Requires: []string{"calls that take as long on that architecture"},
+			Requires: []string{"calls that take as long on " + string(arch)},
 			apply: func(u Usage) (Usage, error) {
 				u.Lambda.Arch = arch
 				return u, nil
@@ -171,8 +181,8 @@ func (j Job) tunings() []Option {
 			selects: always([]string{"--arch " + string(arch)}, []string{"Architecture=" + string(arch)}),
 		},
 		{
-			Name:     fmt.Sprintf("%d MB", memory),
-			Requires: []string{"the time that a call waits does not grow, and its CPU time grows as its share of a core shrinks"},
+			Name:     name,
+			Requires: []string{"calls whose CPU time grows as the share of a core shrinks, and nothing else"},
 			apply: func(u Usage) (Usage, error) {
 				if j.CPU == 0 {
 					return u, errors.New("how much CPU time and memory a call takes is unknown: give a report")
@@ -183,7 +193,7 @@ func (j Job) tunings() []Option {
 		},
 		{
 			Name:     "One Zone",
-			Requires: []string{"a file system in one zone, which a fire there destroys; one subnet, in that zone"},
+			Requires: []string{"a One Zone file system (the loss of its zone is the loss of the files)", oneSubnet},
 			apply: func(u Usage) (Usage, error) {
 				if u.EFS.StorageClass != Standard {
 					return u, fmt.Errorf("storage class is %q, not standard", u.EFS.StorageClass)

@@ -4,7 +4,8 @@
 //	cli.go     interruption, exit codes, the version
 //	stream.go  standard output and error, and what a terminal must not see
 //	help.go    help in groups of flags, hints for what was mistyped
-//	values.go  flags that are sizes, counts or choices
+//	values.go  flags that are sizes, counts, amounts or choices
+//	prices.go  flags that choose a price book
 //	output.go  where a report goes
 //	pending.go a file that nobody sees until it is whole
 //	start*     was standard output closed? asked before the Go runtime starts

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report"
+)
+
+// adviser is the flags of dedupe cost advise.
+type adviser struct {
+	bill
+	staleness time.Duration
+	trees     cli.Quantity
+}
+
+func adviseCommand(s cli.Std) *cobra.Command {
+	c := adviser{bill: bill{Std: s, format: report.Text, projection: projection{usage: cost.DefaultUsage()}}, trees: 1}
+	cmd := &cobra.Command{
+		Use:   "advise [flags] [REPORT...]",
+		Short: "List the cheapest ways to do the job",
+		Long: `List the cheapest ways to answer a month of calls: throughput modes, an index,
+the page cache, answers that are kept, One Zone, S3, the architecture and the
+memory of the function. Each has what it needs, the flags and parameters of the
+stack that select it, and why it costs more than the first.
+
+A call is that of a REPORT, or is given by hand as for dedupe cost. If a report
+is of a scan without an index, what an index takes is modeled.
+
+Exit codes: 0 there is a way; 2 there is none; 4 a limit you set was exceeded:
+the cheapest costs more than --fail-above.`,
+		Example: `  dedupe cost advise report.json
+  dedupe cost advise --churn 1% --staleness 60s --peak-factor 3 report.json
+  dedupe cost advise --duration 300ms --bytes-read 100MiB --opens 100`,
+		Args: cli.Args("[REPORT...]"),
+		RunE: func(cmd *cobra.Command, reports []string) error {
+			c.reports = append(slices.Clone(c.reports), reports...)
+			return c.run(cmd.Flags())
+		},
+	}
+	cli.Flags(cmd, "Job", func(f *pflag.FlagSet) {
+		f.DurationVar(&c.staleness, "staleness", 0, "how old an answer may be; 0 if each must be new")
+		f.Var(&c.trees, "trees", "how many such trees the calls are about")
+	})
+	c.billFlags(cmd)
+	churn := cmd.Flags().Lookup("churn")
+	churn.Usage, churn.DefValue = "the share of the files that change between two calls", "0%"
+	cmd.Flags().Lookup("fail-above").Usage = "exit with 4 if a month costs more in the cheapest way"
+	return cmd
+}
+
+func (c *adviser) run(f *pflag.FlagSet) error {
+	switch {
+	case c.staleness < 0:
+		return fmt.Errorf("--staleness %v: choose 0 or more", c.staleness)
+	case c.trees < 1 || c.trees > 1e9:
+		return fmt.Errorf("--trees %d: choose 1 to 1G", c.trees)
+	case len(c.reports) > 0 && c.usageFile != "":
+		return errors.New("REPORT and --usage both give the figures of a call: choose one")
+	}
+	if len(c.reports) == 0 {
+		s, err := c.byHand(f)
+		if err != nil {
+			return err
+		}
+		return c.advise(s, cost.Scan{Files: int64(c.opens), Directories: 1, Opens: int64(c.opens)})
+	}
+	var limit error
+	for _, path := range c.reports {
+		s, err := c.read(path)
+		if err == nil {
+			s, err = c.changed(s, f)
+		}
+		if err == nil {
+			err = c.advise(s, c.scanOf(s, f))
+		}
+		switch {
+		case errors.Is(err, cli.ExitLimit):
+			limit = err
+		case err != nil:
+			return fmt.Errorf("can't use the report %q: %w", path, err)
+		}
+	}
+	return limit
+}
+
+// scanOf returns the scan of a report, as far as flags do not replace it.
+func (c *adviser) scanOf(s report.Saved, f *pflag.FlagSet) cost.Scan {
+	scan := report.Took(dedupe.Report{Stats: s.Stats})
+	if f.Changed("bytes-read") || f.Changed("opens") {
+		scan.Files, scan.Directories, scan.Opens, scan.OpensSpared = int64(c.opens), 1, int64(c.opens), 0
+	}
+	return scan
+}
+
+// advise writes the advice for calls like a scan.
+func (c *adviser) advise(s report.Saved, scan cost.Scan) error {
+	c.prices.Region = s.Region
+	book, err := c.prices.Book()
+	if err != nil {
+		return err
+	}
+	if scan.OpensSpared == 0 && scan.Opens != s.Stats.Opens {
+		s.Index = nil // it is of what the report took
+	}
+	job := cost.NewJob(cost.OnProvisioned(s.Usage), scan, s.Index)
+	job.Churn, job.Staleness, job.Trees = int64(c.churn), c.staleness, int64(c.trees)
+	if !s.Stats.CPUUnknown {
+		job.CPU = s.Stats.CPU
+	}
+	advice, err := book.Advise(job)
+	if err != nil {
+		return cost.Explain(err)
+	}
+	if err := report.WriteAdvice(c.Out, c.format, advice, c.inColour()); err != nil {
+		return err
+	}
+	return c.limit(c.Std, &cost.Projection{Bill: advice.Ways[0].Bill})
+}
