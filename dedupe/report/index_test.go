@@ -10,6 +10,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/mount"
 )
 
 // half is a scan of 100 files of 1 MiB in one directory, of which an index knew 60.
@@ -136,5 +137,14 @@ func TestWarnWeighed(t *testing.T) {
 	}
 	if n := strings.Count(string(writeProjection(t, Text, p)), "would be killed"); n != 1 {
 		t.Errorf("told %d times", n)
+	}
+}
+
+// TestTookMessages checks that a bill uses the messages that were measured.
+func TestTookMessages(t *testing.T) {
+	sent := &mount.Traffic{Messages: map[string]int64{"READ": 200, "OPEN": 100, "READDIR": 2}, MeteredBytes: 100*4096 + 40000}
+	took := Took(dedupe.Report{Stats: dedupe.Stats{Files: 100, Directories: 1, NFS: sent}})
+	if want := (cost.Messages{Count: 102, Bytes: 100*4096 + 40000}); took.Messages != want {
+		t.Errorf("%+v, want %+v", took.Messages, want)
 	}
 }

@@ -151,7 +151,7 @@ func Printable(path string) string {
 // Took returns the parts of a report that a bill depends on.
 func Took(r dedupe.Report) cost.Scan {
 	s := r.Stats
-	return cost.Scan{
+	took := cost.Scan{
 		Elapsed:          s.Elapsed,
 		PeakMemory:       s.PeakMemory,
 		Partial:          !r.Complete,
@@ -164,6 +164,10 @@ func Took(r dedupe.Report) cost.Scan {
 		Reclaimable:      reclaimable(r.Groups),
 		AnswerBytes:      answerBytes(r.Groups),
 	}
+	if s.NFS != nil {
+		took.Messages = cost.Messages{Count: s.NFS.BesidesREAD(), Bytes: s.NFS.MeteredBytes}
+	}
+	return took
 }
 
 // answerBytes is about what the service answers, uncompressed: the first page of the
