@@ -106,7 +106,7 @@ type Engine struct {
 	// done.
 	Read func(bytes int64)
 
-	nfs    bool         // set by Scan: some files are on NFS
+	nfs    bool         // some files are on NFS; set by Scan, and by tests
 	mounts *mount.Table // read by Scan; nil for a walk alone
 }
 

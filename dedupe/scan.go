@@ -39,7 +39,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	found.stored = eng.Stored
-	eng.nfs = found.nfs
+	eng.nfs = eng.nfs || found.nfs
 	afresh := wire.Traffic(found.places(), !sel.OneFileSystem).Listed(found.Directories)
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
