@@ -200,7 +200,8 @@ func canMatch(glob string) error {
 	inside := strings.TrimSuffix(strings.TrimPrefix(glob, "/"), "/")
 	for element := range strings.SplitSeq(inside, "/") {
 		if element == "" || element == "." || element == ".." {
-			return fmt.Errorf("the glob %q matches nothing, because of its %q: %s; use %q", glob, cmp.Or(element, "//"), advice, strings.TrimPrefix(path.Clean("/"+glob), "/"))
+			use := strings.TrimPrefix(path.Clean("/"+glob), "/")
+			return fmt.Errorf("the glob %q matches nothing, because of its %q: %s; use %q", glob, cmp.Or(element, "//"), advice, cmp.Or(use, "*"))
 		}
 	}
 	return nil

@@ -122,7 +122,10 @@ func isDescriptor(path string) bool {
 // duplicate writes to a descriptor of this process, wherever it stands.
 func (o *Output) duplicate(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err == nil && flags&unix.O_ACCMODE == unix.O_RDONLY {
+	switch {
+	case fd == 1 && stdoutWasClosed(): // and now it is /dev/null
+		err = errors.New("it is closed")
+	case err == nil && flags&unix.O_ACCMODE == unix.O_RDONLY:
 		err = errors.New("it is open for reading only")
 	}
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -172,7 +173,7 @@ func TestScan(t *testing.T) {
 func TestItems(t *testing.T) {
 	table, _ := newTable(t)
 	root := t.TempDir()
-	for dir, files := range map[string]int{"one": 1, "hundred": 100, "most": 128, "split": 1000} {
+	for dir, files := range map[string]int{"one": 1, "hundred": 100, "most": 128, "split": 750} {
 		if err := os.Mkdir(filepath.Join(root, dir), 0o777); err != nil {
 			t.Fatal(err)
 		}
@@ -191,12 +192,18 @@ func TestItems(t *testing.T) {
 		items := cost.ItemsOf(Items(use.Blocks()))
 		got := use.Units()
 		want := index.Units{Read: float64(items.LookUp+rewritten*items.Reread) / 1e6, Write: float64(rewritten*items.Rewrite) / 1e6}
-		// Parts with fewer files than the average count as the average.
-		if got.Read > want.Read || got.Read < want.Read-2 || got.Write > want.Write || got.Write < want.Write-2 || want.Read < 9 {
+		// Each block may be a unit off: an entry is a byte shorter in some parts of a
+		// second, and the number of entries of a part depends on inodes. The sizes of
+		// parts are far from a multiple of 4 KiB, which a unit reads.
+		blocks := 0.0
+		for range use.Blocks() {
+			blocks++
+		}
+		if math.Abs(got.Read-want.Read) > 2 || math.Abs(got.Write-want.Write) > float64(rewritten)*blocks || want.Read < 9 {
 			t.Errorf("%s: charged %+v, want %+v", what, got, want)
 		}
 	}
-	touch := func(at time.Time) { // entries keep their size
+	touch := func(at time.Time) {
 		t.Helper()
 		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
