@@ -320,7 +320,7 @@ func indexed() dedupe.Report {
 	r := nothing()
 	r.Stats = dedupe.Stats{Files: 2, Bytes: 2 * mib, Directories: 1, Elapsed: 40 * time.Millisecond,
 		Work: dedupe.Work{Opens: 1, BytesRead: mib, FilesHashed: 1, FilesKnown: 1, OpensSpared: 1, BytesSpared: mib},
-		NFS: &mount.Traffic{Point: "/mnt/efs", Messages: map[string]int64{"READDIR": 1}, BytesSent: 180, BytesReceived: 300, MeteredBytes: 4096, RoundTrip: time.Millisecond}}
+		NFS:  &mount.Traffic{Point: "/mnt/efs", Messages: map[string]int64{"READDIR": 1}, BytesSent: 180, BytesReceived: 300, MeteredBytes: 4096, RoundTrip: time.Millisecond}}
 	return r
 }
 
