@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -130,7 +132,15 @@ func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
 }
 
 func serve(in io.Reader, out io.Writer, h *LocalHasher) error {
+	var reading atomic.Bool
+	defer func() {
+		if reading.Load() {
+			mount.LetGo()
+		}
+	}()
 	return pool.Serve(in, out, func(frame []byte) (answer []byte) {
+		reading.Store(true)
+		defer reading.Store(false)
 		var q request
 		if err := q.parse(frame); err != nil {
 			return appendPart(nil, response{op: "hash", err: err.Error()}.append(nil))

@@ -3,6 +3,7 @@ package mount
 import (
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,11 +21,34 @@ import (
 // LetGo does nothing there.
 func LetGo() {
 	all := Read()
-	for fds := all.openOnNFS(); len(fds) > 0; fds = all.openOnNFS() { // others may still be opening files
-		if !closeAtOnce(fds) {
+	if len(all.nfsPoints()) == 0 {
+		return
+	}
+	runtime.LockOSThread() // see othersRun
+	defer runtime.UnlockOSThread()
+	for deadline := time.Now().Add(time.Second); ; {
+		// A thread that runs may be about to return from open(2). One that waits for a
+		// server that is gone opens nothing.
+		for othersRun() && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+		fds := all.openOnNFS()
+		if len(fds) == 0 || !closeAtOnce(fds) {
 			return
 		}
 	}
+}
+
+// othersRun reports whether a thread of this process runs, besides the caller's.
+func othersRun() bool {
+	const dir = "/proc/self/task/"
+	self := strconv.Itoa(unix.Gettid())
+	threads, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(threads, func(e os.DirEntry) bool {
+		stat, _ := os.ReadFile(dir + e.Name() + "/stat") // TID (name) state …
+		_, state, _ := strings.Cut(string(stat), ") ")
+		return e.Name() != self && strings.HasPrefix(state, "R")
+	})
 }
 
 // closeAtOnce begins to close descriptors and returns once all are free. It returns false
@@ -62,9 +86,6 @@ func isOpen(fd int) bool {
 // openOnNFS returns the descriptors of files on NFS, sorted, except those of stdio. It asks
 // no server.
 func (all *Table) openOnNFS() (fds []int) {
-	if len(all.nfsPoints()) == 0 {
-		return nil
-	}
 	const dir, stderr = "/proc/self/fd/", 2
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {

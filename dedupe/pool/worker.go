@@ -70,7 +70,7 @@ func startWorker(cmd *exec.Cmd) (*worker, error) {
 // call sends request and waits for the response. After an error the worker must be
 // discarded.
 func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
-	disarm := context.AfterFunc(ctx, func() { w.cmd.Process.Kill() })
+	disarm := context.AfterFunc(ctx, w.dismiss)
 	defer disarm()
 	if w.out.Buffered() > 0 {
 		return nil, errGarbage
@@ -95,6 +95,13 @@ func (w *worker) call(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	w.answered = true
 	return response, nil
+}
+
+// dismiss ends a worker in the middle of a call. One that only gets killed may wait for
+// the file system that it reads, for as long as that does not answer.
+func (w *worker) dismiss() {
+	w.in.Close()
+	time.AfterFunc(exitTimeout, func() { w.cmd.Process.Kill() })
 }
 
 var (
