@@ -144,7 +144,7 @@ func TestRejectedWays(t *testing.T) {
 	j.All.EFS.PeakFactor = 10 * million
 	why := make(map[string]string)
 	for _, r := range advise(t, j).Rejected {
-		why[r.Name] = r.Why
+		why[r.Name] = r.Why.Error()
 	}
 	for name, want := range map[string]string{
 		"page cache":                        "--cold-share",

@@ -159,7 +159,13 @@ func (r *offerReader) product(sku string) error {
 	}
 	a := p.Attributes
 	usage := withoutRegion(a.Usage)
-	switch access := cmp.Or(a.Access, a.Operation); {
+	access := cmp.Or(a.Access, a.Operation)
+	for _, kind := range []string{"Read", "Write"} { // or a word that begins so
+		if strings.HasPrefix(strings.ToLower(access), strings.ToLower(kind)) {
+			access = kind
+		}
+	}
+	switch {
 	case r.wanted[usage+" "+access]:
 		usage += " " + access
 	case r.wanted[usage+" Read"] && access != "":

@@ -198,6 +198,7 @@ func TestImportedPrice(t *testing.T) {
 		{"another unit", offerFile(efsProduct("A", storage), sold("A", "", costs("0", "Inf", "TB-Mo", "300"))), "", `efs.storage.standard: AmazonEFS prices it per "TB-Mo", not per GB-month`},
 		{"access unknown", offerFile(efsProduct("A", "USE1-ETDataAccess-Bytes"), sold("A", "", costs("0", "Inf", "GB", "0.03"))), "", ""},
 		{"access read", offerFile(accessed("IADataAccess-Bytes", "Read"), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "efs.access.ia per GB 0.01", ""},
+		{"access read, otherwise", offerFile(accessed("IADataAccess-Bytes", "reads"), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "efs.access.ia per GB 0.01", ""},
 		{"access written", offerFile(accessed("IADataAccess-Bytes", "Write"), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "", ""},
 		{"access of both kinds", offerFile(accessed("IADataAccess-Bytes", ""), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "efs.access.ia per GB 0.01", ""},
 		{"elastic writes", offerFile(accessed("ETDataAccess-Bytes", "Write"), sold("A", "", costs("0", "Inf", "GB", "0.06"))), "efs.write per GB 0.06", ""},
