@@ -55,7 +55,7 @@ func anything(r *rand.Rand) Experiment {
 		Setup: Setup{
 			Boxed: r.IntN(2) == 0, Tasks: int(number()), Workers: int(number()), Runs: int(number()), Instances: r.IntN(3), Timeout: duration(),
 			FileBytes: number(), FibSteps: number(), FetchDelay: duration(), Latency: duration(), Throughput: number(),
-			Calls: number(), Region: []string{"us-east-1", "eu-west-1", "nowhere"}[r.IntN(3)], Arch: []string{"arm64", "x86_64", text()}[r.IntN(3)],
+			Calls: number(), Region: []string{"us-east-1", "us-east-2", "nowhere"}[r.IntN(3)], Arch: []string{"arm64", "x86_64", text()}[r.IntN(3)],
 		},
 	}
 	for range r.IntN(8) {
