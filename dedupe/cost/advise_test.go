@@ -221,6 +221,9 @@ func TestMemoryTuning(t *testing.T) {
 	if got := j.withMemory(j.All, DefaultMemoryMB/2).Lambda.Duration.Round(time.Millisecond); got != 400*time.Millisecond {
 		t.Errorf("%v with half the memory", got)
 	}
+	if got := j.withMemory(j.All, 884).Lambda.Init.Round(time.Millisecond); got != 200*time.Millisecond {
+		t.Errorf("INIT of %v with half the memory", got)
+	}
 	if got := j.withMemory(j.All, 3538).Lambda.Duration; got != 300*time.Millisecond {
 		t.Errorf("%v with twice the memory: a call has one thread of work", got)
 	}
