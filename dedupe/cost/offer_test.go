@@ -203,6 +203,7 @@ func TestImportedPrice(t *testing.T) {
 		{"access of both kinds", offerFile(accessed("IADataAccess-Bytes", ""), sold("A", "", costs("0", "Inf", "GB", "0.01"))), "efs.access.ia per GB 0.01", ""},
 		{"elastic writes", offerFile(accessed("ETDataAccess-Bytes", "Write"), sold("A", "", costs("0", "Inf", "GB", "0.06"))), "efs.write per GB 0.06", ""},
 		{"elastic reads in their own usage type", offerFile(accessed("ETDataAccess-Read-Bytes", ""), sold("A", "", costs("0", "Inf", "GB", "0.03"))), "efs.read per GB 0.03efs.metadata per GB 0.03", ""},
+		{"a local zone", offerFile(`"A": {"attributes": {"regionCode": "r", "locationType": "AWS Local Zone", "usagetype": "ATL1-TimedStorage-ByteHrs"}}`, sold("A", "", flat)), "", ""},
 		{"no terms", offerFile(efsProduct("A", storage), ""), "", ""},
 		{"no USD", offerFile(efsProduct("A", storage), sold("A", "", `"beginRange": "0", "endRange": "Inf", "unit": "GB-Mo", "pricePerUnit": {"CNY": "2"}`)), "", ""},
 		{"later", offerFile(efsProduct("A", storage), sold("A", "2026-10-01T00:00:00Z", flat)), "", ""},
