@@ -101,7 +101,7 @@ type Way struct {
 // Rejection is an option that cannot do the job.
 type Rejection struct {
 	Name string
-	Why  string
+	Why  error
 }
 
 // Advice is ways to do a job, the cheapest first.
@@ -120,7 +120,7 @@ func (b *Book) Advise(j Job) (*Advice, error) {
 	a := &Advice{Job: j, Book: b}
 	for _, reading := range j.readings() {
 		if _, err := reading.apply(j.usage()); err != nil {
-			a.Rejected = append(a.Rejected, Rejection{reading.Name, err.Error()})
+			a.Rejected = append(a.Rejected, Rejection{reading.Name, err})
 			continue
 		}
 		for _, throughput := range j.throughputs() {
@@ -132,7 +132,7 @@ func (b *Book) Advise(j Job) (*Advice, error) {
 	}
 	a.sort()
 	if len(a.Ways) == 0 {
-		return nil, fmt.Errorf("there is no way to do it: %s", a.Rejected[0].Why)
+		return nil, fmt.Errorf("there is no way to do it: %w", a.Rejected[0].Why)
 	}
 	best := a.Ways[0].Option
 	for _, o := range j.tunings() {
@@ -153,7 +153,7 @@ func (a *Advice) add(o Option) {
 		bill, err = a.Book.Bill(u)
 	}
 	if err != nil {
-		a.Rejected = append(a.Rejected, Rejection{o.Name, err.Error()})
+		a.Rejected = append(a.Rejected, Rejection{o.Name, err})
 		return
 	}
 	w := Way{Option: o, Usage: u, Bill: bill}

@@ -144,7 +144,7 @@ func TestRejectedWays(t *testing.T) {
 	j.All.EFS.PeakFactor = 10 * million
 	why := make(map[string]string)
 	for _, r := range advise(t, j).Rejected {
-		why[r.Name] = r.Why
+		why[r.Name] = r.Why.Error()
 	}
 	for name, want := range map[string]string{
 		"page cache":                        "--cold-share",
@@ -220,6 +220,9 @@ func TestMemoryTuning(t *testing.T) {
 	j.CPU = 100 * time.Millisecond
 	if got := j.withMemory(j.All, DefaultMemoryMB/2).Lambda.Duration.Round(time.Millisecond); got != 400*time.Millisecond {
 		t.Errorf("%v with half the memory", got)
+	}
+	if got := j.withMemory(j.All, 884).Lambda.Init.Round(time.Millisecond); got != 200*time.Millisecond {
+		t.Errorf("INIT of %v with half the memory", got)
 	}
 	if got := j.withMemory(j.All, 3538).Lambda.Duration; got != 300*time.Millisecond {
 		t.Errorf("%v with twice the memory: a call has one thread of work", got)

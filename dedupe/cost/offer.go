@@ -75,6 +75,8 @@ type product struct {
 	Attributes struct {
 		Region    string `json:"regionCode"`
 		From      string `json:"fromRegionCode"` // instead, for data transfer
+		Place     string `json:"locationType"`
+		FromPlace string `json:"fromLocationType"` // likewise
 		Usage     string `json:"usagetype"`
 		Access    string `json:"accessType"` // of EFS, "Read" or "Write"
 		Operation string `json:"operation"`
@@ -158,8 +160,17 @@ func (r *offerReader) product(sku string) error {
 		return err
 	}
 	a := p.Attributes
+	if place := cmp.Or(a.Place, a.FromPlace); strings.HasSuffix(place, "Zone") || strings.HasSuffix(place, "Outposts") {
+		return nil // a part of the region with prices of its own
+	}
 	usage := withoutRegion(a.Usage)
-	switch access := cmp.Or(a.Access, a.Operation); {
+	access := cmp.Or(a.Access, a.Operation)
+	for _, kind := range []string{"Read", "Write"} { // however it is spelled
+		if strings.HasPrefix(strings.ToLower(access), strings.ToLower(kind)) {
+			access = kind
+		}
+	}
+	switch {
 	case r.wanted[usage+" "+access]:
 		usage += " " + access
 	case r.wanted[usage+" Read"] && access != "":

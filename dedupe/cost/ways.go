@@ -182,7 +182,7 @@ func (j Job) tunings() []Option {
 		},
 		{
 			Name:     name,
-			Requires: []string{"calls whose CPU time grows as the share of a core shrinks, and nothing else"},
+			Requires: []string{"calls that take longer only by what a smaller share of a core does to their CPU time"},
 			apply: func(u Usage) (Usage, error) {
 				if j.CPU == 0 {
 					return u, errors.New("how much CPU time and memory a call takes is unknown: give a report")
@@ -211,11 +211,17 @@ func (j Job) leastMemory() int64 {
 	return min(max(128, roundUp(megabytes(j.PeakMemory), 64)), maxMemoryMB)
 }
 
-// withMemory changes the memory, and the duration by what the share of a core changes.
+// withMemory changes the memory, and the durations by what the share of a core changes.
+// INIT is taken to be all CPU time, although Lambda gives it more than the share.
 func (j Job) withMemory(u Usage, mb int64) Usage {
-	onCore := func(mb int64) int64 { return ceil(ratio(min(mb, DefaultMemoryMB), int64(j.CPU), DefaultMemoryMB)) }
-	more := onCore(mb) - onCore(u.Lambda.MemoryMB)
-	u.Lambda.Duration = max(time.Millisecond, u.Lambda.Duration+time.Duration(more))
-	u.Lambda.MemoryMB = mb
+	longer := func(cpu time.Duration) time.Duration {
+		onShare := func(mb int64) int64 { return ceil(ratio(min(mb, DefaultMemoryMB), int64(cpu), DefaultMemoryMB)) }
+		return time.Duration(onShare(mb) - onShare(u.Lambda.MemoryMB))
+	}
+	l := &u.Lambda
+	initCPU := l.Init * time.Duration(min(l.MemoryMB, DefaultMemoryMB)) / DefaultMemoryMB
+	l.Init += longer(initCPU)
+	l.Duration = max(time.Millisecond, l.Duration+longer(j.CPU))
+	l.MemoryMB = mb
 	return u
 }

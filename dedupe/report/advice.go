@@ -79,7 +79,7 @@ func adviceOf(a *cost.Advice) adviceJSON {
 		}
 	}
 	for i, r := range a.Rejected {
-		doc.Rejected[i] = rejectedJSON{r.Name, r.Why}
+		doc.Rejected[i] = rejectedJSON{r.Name, r.Why.Error()}
 	}
 	return doc
 }
@@ -113,7 +113,7 @@ func writeAdvice(w io.Writer, a *cost.Advice, s Style) {
 		fmt.Fprintf(w, "\n%s\n", s.Strong("What cannot do it"))
 	}
 	for _, r := range a.Rejected {
-		fmt.Fprintf(w, "    %s: %s\n", r.Name, strings.ReplaceAll(r.Why, "\n", "; "))
+		fmt.Fprintf(w, "    %s: %s\n", r.Name, strings.ReplaceAll(r.Why.Error(), "\n", "; "))
 	}
 }
 

@@ -122,7 +122,7 @@ func TestUnpriced(t *testing.T) {
 			t.Errorf("bill %v, because %q; want %q once", r.bill, p.unpriced, test.want)
 		}
 	}
-	for region, want := range map[string]bool{"us-east-1": true, "us-east-2": false, "nowhere": false} {
+	for region, want := range map[string]bool{"us-east-1": true, "eu-west-1": true, "us-east-2": false, "nowhere": false} {
 		s := setup()
 		s.Region = region
 		if err := s.CheckPrices(); (err == nil) != want {

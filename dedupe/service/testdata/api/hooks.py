@@ -8,7 +8,8 @@ from schemathesis.generation import GenerationMode
 REASONS = [
     r"bad glob",  # which globs are well-formed, no regular expression can say
     r"the minimum size, \d+ bytes, is above the maximum",
-    r"reclaimable bytes is \d+, allowed: 0 to",  # no more than is stored
+    r"reclaimable (bytes|files|directories) is \d+, allowed: 0 to",  # no more than is stored
+    r"peak factor in millionths is \d+, allowed",  # 0 means once, anything else at least 1
     r"metadata operations that open files is \d+, allowed",  # no more than all of them
     r"accessed bytes is \d+, allowed",  # no less than is read, in a class that charges for access
     r"provisioned MiBps is \d+, allowed: 0 with",
