@@ -9,6 +9,7 @@ REASONS = [
     r"bad glob",  # which globs are well-formed, no regular expression can say
     r"the minimum size, \d+ bytes, is above the maximum",
     r"reclaimable (bytes|files|directories) is \d+, allowed: 0 to",  # no more than is stored
+    r"metered [a-z ]+ bytes( in IA or Archive)? is \d+, allowed",  # each message counts at least 4 KiB
     r"peak factor in millionths is \d+, allowed",  # 0 means once, anything else at least 1
     r"metadata operations that open files is \d+, allowed",  # no more than all of them
     r"accessed bytes is \d+, allowed",  # no less than is read, in a class that charges for access
