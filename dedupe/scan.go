@@ -32,15 +32,13 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	eng.Budget = 0 // a report covers everything
 	eng.Workers = min(eng.crowdedWorkers(), eng.affordable())
 	eng.mounts = mount.Read()
-	wire := eng.mounts.NewMeter()
-	start, cpu := time.Now(), cpuTime()
+	m := newMeter(&eng, !sel.OneFileSystem)
 	found, _, err := Walk(ctx, sel, nil, eng)
 	if err != nil {
 		return Report{}, err
 	}
 	found.stored = eng.Stored
 	eng.nfs = eng.nfs || found.nfs
-	afresh := wire.Traffic(found.places(), !sel.OneFileSystem).Listed(found.Directories)
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
@@ -49,48 +47,24 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if eng.Hasher == nil {
 		eng.Hasher, stop = eng.start(len(found.copies))
 	}
-	if eng.Recall != nil && !eng.recall(ctx, found, afresh) {
+	if eng.Recall != nil && !eng.recall(ctx, found, m) {
 		found.Interrupted, found.copies = true, []*Copy{} // what is left behind still changes them
 	}
 	var did tally
-	if eng.nfs {
-		did.opened = make(map[string]bool)
+	groups, fits := eng.groups(ctx, &found, &did, room)
+	if !fits {
+		stop()
+		return Report{}, eng.outOfMemory(found.Files)
 	}
-	copies := found.Copies()
-	if !eng.HashAll {
-		large, small := found.split(smallMax) // small files have no ends
-		ends := Read(ctx, did.expect(large), StageEnds, eng)
-		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(ends), StageEnds))), small)
+	r := Report{
+		Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter,
+		Groups: groups, Problems: append(found.Problems, did.problems...), Skipped: found.Skipped,
+		Interrupted: found.Interrupted || did.interrupted(),
+		Stats:       Stats{Files: found.Files, Bytes: found.Bytes, Directories: found.Directories, Work: did.work},
 	}
-	r := Report{Mode: eng.Mode, Workers: eng.Workers, Roots: slices.Clone(sel.Roots), Filter: sel.Filter, Started: start, Skipped: found.Skipped}
-	whole := sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, eng)), StageWhole)
-	if eng.nfs {
-		whole = did.confirm(ctx, whole, found.copies, eng)
-	}
-	for class := range Join(StageWhole, whole) {
-		g := groupOf(slices.Collect(class))
-		if room -= g.memory(); room < 0 {
-			stop()
-			return Report{}, eng.outOfMemory(found.Files)
-		}
-		r.Groups = append(r.Groups, g)
-	}
-	r.Stats = Stats{Files: found.Files, Bytes: found.Bytes, Directories: found.Directories, Work: did.work, Elapsed: time.Since(start)}
-	r.Finished = start.Add(r.Stats.Elapsed)
-	r.Problems = append(found.Problems, did.problems...)
-	r.Interrupted = found.Interrupted || did.interrupted()
 	r.Complete = !r.Interrupted && len(r.Problems) == 0
 	r.Reason = reasonOf(ctx, &r)
-
-	r.Stats.PeakMemory = limits.PeakMemory(os.Getpid(), eng.Mode != Processes)
-	used := stop()
-	r.Stats.NFS = wire.Traffic(found.places(), !sel.OneFileSystem)
-	r.Stats.CPU = used.CPU + cpuTime() - cpu
-	r.Stats.PeakMemory += used.PeakMemory
-	r.Stats.WorkerProcesses = used.Started
-	if eng.Alone != nil && !eng.Alone() {
-		r.Stats.CPU, r.Stats.CPUUnknown = 0, true
-	}
+	m.measure(&r, &found, stop)
 	r.sort()
 	if eng.Within == nil {
 		for _, root := range r.Roots {
@@ -100,14 +74,73 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	return r, nil
 }
 
+// groups reads the copies of an inventory, and returns those that are equal. They fit
+// unless they take more than room bytes.
+func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room int64) (groups []Group, fit bool) {
+	if e.nfs {
+		did.opened = make(map[string]bool)
+	}
+	copies := found.Copies()
+	if !e.HashAll {
+		large, small := found.split(smallMax) // small files have no ends
+		ends := Read(ctx, did.expect(large), StageEnds, *e)
+		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(ends), StageEnds))), small)
+	}
+	whole := sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, *e)), StageWhole)
+	if e.nfs {
+		whole = did.confirm(ctx, whole, found.copies, e)
+	}
+	for class := range Join(StageWhole, whole) {
+		g := groupOf(slices.Collect(class))
+		if room -= g.memory(); room < 0 {
+			return nil, false
+		}
+		groups = append(groups, g)
+	}
+	return groups, true
+}
+
+// meter measures what a scan uses.
+type meter struct {
+	eng   *Engine
+	start time.Time
+	cpu   time.Duration // of this process, before
+	wire  *mount.Meter
+	below bool // the scan enters mounts below its roots
+}
+
+func newMeter(eng *Engine, below bool) *meter {
+	return &meter{eng: eng, wire: eng.mounts.NewMeter(), start: time.Now(), cpu: cpuTime(), below: below}
+}
+
+// measure adds to a report what the scan used. It stops the hasher.
+func (m *meter) measure(r *Report, found *Inventory, stop func() pool.Usage) {
+	r.Started, r.Stats.Elapsed = m.start, time.Since(m.start)
+	r.Finished = r.Started.Add(r.Stats.Elapsed)
+	r.Stats.PeakMemory = limits.PeakMemory(os.Getpid(), m.eng.Mode != Processes)
+	used := stop()
+	r.Stats.NFS = m.sent(found)
+	r.Stats.CPU = used.CPU + cpuTime() - m.cpu
+	r.Stats.PeakMemory += used.PeakMemory
+	r.Stats.WorkerProcesses = used.Started
+	if m.eng.Alone != nil && !m.eng.Alone() {
+		r.Stats.CPU, r.Stats.CPUUnknown = 0, true
+	}
+}
+
+// sent returns what was sent so far to the NFS servers of what was found.
+func (m *meter) sent(found *Inventory) *mount.Traffic {
+	return m.wire.Traffic(found.places(), m.below)
+}
+
 // recall asks the index about the copies of an inventory. If they are on NFS and were not
 // listed afresh, it also asks the server about those that the index knows. It reports
 // whether ctx lasted until the end.
-func (e *Engine) recall(ctx context.Context, v Inventory, afresh bool) (finished bool) {
+func (e *Engine) recall(ctx context.Context, v Inventory, m *meter) (finished bool) {
 	if !e.Abandoned.await(ctx, one, func() { e.Recall(ctx, &v) }) {
 		return false
 	}
-	return !e.nfs || afresh || e.recheck(ctx, v.copies)
+	return !e.nfs || m.sent(&v).Listed(v.Directories) || e.recheck(ctx, v.copies)
 }
 
 // reasonOf says why a report is incomplete.
@@ -155,7 +188,7 @@ type tally struct {
 	problems []*Problem
 	in, out  int // names
 	stopped  bool
-	opened   map[string]bool // directories where files were opened; nil if they do not matter
+	opened   map[string]bool // directories where files were opened; nil unless some are on NFS
 }
 
 // expect counts the copies to be read.
@@ -196,7 +229,7 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 
 // confirm yields the copies that were signed and are still as they were, once all are
 // read. It counts a problem for those of all copies that are not.
-func (t *tally) confirm(ctx context.Context, signed iter.Seq[*Copy], all []*Copy, eng Engine) iter.Seq[*Copy] {
+func (t *tally) confirm(ctx context.Context, signed iter.Seq[*Copy], all []*Copy, eng *Engine) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		copies := slices.Collect(signed)
 		changed, finished := eng.confirm(ctx, all, t.opened)
