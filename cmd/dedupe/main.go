@@ -34,8 +34,8 @@ func run(args []string, s cli.Std) int {
 		return s.Exit(program, err)
 	}
 	code := s.Run(root(), commands(), args)
-	if code == int(cli.ExitInterrupted) {
-		mount.LetGo() // of files that a mount does not answer for
+	if code != 0 {
+		mount.LetGo() // of files whose server may not answer
 	}
 	return code
 }
