@@ -14,6 +14,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +23,13 @@ import (
 	"efsdedupe/dedupe/mount"
 )
 
+// main keeps the first thread idle. Linux gives ^C to that thread, which would not notice
+// while it waits for an NFS server that is gone.
 func main() {
-	os.Exit(run(os.Args[1:], cli.Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	runtime.LockOSThread()
+	code := make(chan int)
+	go func() { code <- run(os.Args[1:], cli.Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}) }()
+	os.Exit(<-code)
 }
 
 const program = "dedupe"
