@@ -99,7 +99,7 @@ func TestSchemathesis(t *testing.T) {
 	}()
 	dir := clientDir(t, url, "schemathesis.toml", "hooks.py")
 	out := command(t, dir, []string{"SCHEMATHESIS_HOOKS=hooks", "PYTHONPATH=."}, st, "--config-file", "schemathesis.toml",
-		"run", url+"/v1/openapi.json", "--checks", "all", "--max-examples", "1200", "--workers", "1", "--generation-deterministic", "--no-color")
+		"run", url+"/v1/openapi.json", "--checks", "all", "--max-examples", "800", "--workers", "1", "--generation-deterministic", "--no-color")
 	if !strings.Contains(out, "No issues found") {
 		t.Errorf("%s", out)
 	}

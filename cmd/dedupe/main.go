@@ -16,6 +16,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -24,8 +25,13 @@ import (
 	"efsdedupe/dedupe/mount"
 )
 
+// main keeps the first thread idle. Linux gives ^C to that thread, which would not notice
+// while it waits for an NFS server that is gone.
 func main() {
-	os.Exit(run(os.Args[1:], cli.Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	runtime.LockOSThread()
+	code := make(chan int)
+	go func() { code <- run(os.Args[1:], cli.Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}) }()
+	os.Exit(<-code)
 }
 
 const program = "dedupe"
@@ -36,8 +42,8 @@ func run(args []string, s cli.Std) int {
 		return s.Exit(program, err)
 	}
 	code := s.Run(root(), commands(), args)
-	if code == int(cli.ExitInterrupted) {
-		mount.LetGo() // of files that a mount does not answer for
+	if code != 0 {
+		mount.LetGo() // of files whose server may not answer
 	}
 	return code
 }
