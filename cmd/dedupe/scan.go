@@ -39,18 +39,7 @@ type scan struct {
 	write            report.Options
 }
 
-func scanCommand(s cli.Std) *cobra.Command {
-	c := scan{
-		Std:     s,
-		eng:     dedupe.Engine{Mode: dedupe.Goroutines},
-		minSize: 1,
-		format:  report.Text,
-		bill:    projection{usage: cost.DefaultUsage()},
-	}
-	cmd := &cobra.Command{
-		Use:   "scan [flags] ROOT...",
-		Short: "Find identical files",
-		Long: `Find the groups of identical files below the ROOTs, directories or files.
+const scanHelp = `Find the groups of identical files below the ROOTs, directories or files.
 
 Hard links to one file are one copy. Symbolic links are not followed, except
 ROOTs that are links. FIFOs, sockets and devices are never opened. Files that
@@ -67,7 +56,20 @@ The report and an index are left out of the scan.
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
 a ROOT that does not exist, or an output that is lost; 3 duplicates
 were found and --fail-on-duplicates was given; 4 a limit you set was exceeded:
-a month costs more than --fail-above; 130 interrupted.`,
+a month costs more than --fail-above; 130 interrupted.`
+
+func scanCommand(s cli.Std) *cobra.Command {
+	c := scan{
+		Std:     s,
+		eng:     dedupe.Engine{Mode: dedupe.Goroutines},
+		minSize: 1,
+		format:  report.Text,
+		bill:    projection{usage: cost.DefaultUsage()},
+	}
+	cmd := &cobra.Command{
+		Use:   "scan [flags] ROOT...",
+		Short: "Find identical files",
+		Long:  scanHelp,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --min-size 1MiB --exclude '**/cache/**' /mnt/efs
   dedupe scan --mode processes --workers 100 /mnt/efs
