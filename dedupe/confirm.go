@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"context"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -105,9 +106,7 @@ func (c *confirmer) directory(dir string, names []name) {
 	}
 	fd, err := c.at.openListed(dir)
 	if err != nil {
-		for _, n := range names {
-			c.problem(n, err)
-		}
+		c.failed(names, err)
 		return
 	}
 	listed := make(map[string]bool, len(names)) // by name in the directory
@@ -125,6 +124,10 @@ func (c *confirmer) directory(dir string, names []name) {
 		if _, ours := listed[string(name)]; ours {
 			listed[string(name)] = true
 		}
+	}
+	if err != io.EOF {
+		c.failed(names, err)
+		return
 	}
 	var looking sync.WaitGroup
 	for some := range slices.Chunk(names, namesPerCall) {
@@ -158,6 +161,13 @@ func (c *confirmer) look(fd int, names []name, listed map[string]bool) {
 		if err != nil {
 			c.problem(n, err)
 		}
+	}
+}
+
+// failed records why a directory could not be listed: its names cannot be confirmed.
+func (c *confirmer) failed(names []name, err error) {
+	for _, n := range names {
+		c.problem(n, err)
 	}
 }
 
