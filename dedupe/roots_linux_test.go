@@ -270,4 +270,7 @@ func TestFittingWorkers(t *testing.T) {
 			t.Errorf("%d files, %s: %d workers, want %d", test.files, test.mode, got, test.want)
 		}
 	}
+	if err := (&Engine{Mode: Goroutines, Workers: 1}).Validate(); err == nil || !strings.HasSuffix(err.Error(), "needs 33 file descriptors and the limit is 8: raise it with ulimit -n") {
+		t.Errorf("too few for one worker: %v", err)
+	}
 }
