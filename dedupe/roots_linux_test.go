@@ -262,7 +262,7 @@ func TestFittingWorkers(t *testing.T) {
 		files uint64
 		mode  Mode
 		want  int
-	}{{4096, Goroutines, DefaultWorkers}, {64, Goroutines, 32}, {64, Processes, 10}, {8, Goroutines, 1}} {
+	}{{128, Goroutines, DefaultWorkers}, {64, Goroutines, 32}, {64, Processes, 10}, {8, Goroutines, 1}} {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: test.files, Max: limit.Max}); err != nil {
 			t.Fatal(err)
 		}
