@@ -165,8 +165,12 @@ func (e *Engine) Validate() error {
 		return errors.New("a limit can't be negative: 0 means no limit")
 	}
 	if each, all := e.descriptors(); e.Workers*each > all {
-		return fmt.Errorf("%d workers need %d file descriptors and the limit is %d: use at most %d workers, or raise it with ulimit -n",
-			e.Workers, e.Workers*each+reservedDescriptors, all+reservedDescriptors, max(all/each, 0))
+		fewer := ""
+		if all >= each {
+			fewer = fmt.Sprintf("use at most %d workers, or ", all/each)
+		}
+		return fmt.Errorf("a scan with that many workers needs %d file descriptors and the limit is %d: %sraise it with ulimit -n",
+			e.Workers*each+reservedDescriptors, all+reservedDescriptors, fewer)
 	}
 	return nil
 }

@@ -262,12 +262,15 @@ func TestFittingWorkers(t *testing.T) {
 		files uint64
 		mode  Mode
 		want  int
-	}{{4096, Goroutines, DefaultWorkers}, {64, Goroutines, 32}, {64, Processes, 10}, {8, Goroutines, 1}} {
+	}{{128, Goroutines, DefaultWorkers}, {64, Goroutines, 32}, {64, Processes, 10}, {8, Goroutines, 1}} {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: test.files, Max: limit.Max}); err != nil {
 			t.Fatal(err)
 		}
 		if got := (&Engine{Mode: test.mode}).FittingWorkers(); got != test.want {
 			t.Errorf("%d files, %s: %d workers, want %d", test.files, test.mode, got, test.want)
 		}
+	}
+	if err := (&Engine{Mode: Goroutines, Workers: 1}).Validate(); err == nil || !strings.HasSuffix(err.Error(), "needs 33 file descriptors and the limit is 8: raise it with ulimit -n") {
+		t.Errorf("too few for one worker: %v", err)
 	}
 }

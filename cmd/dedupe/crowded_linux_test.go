@@ -20,6 +20,7 @@ func TestCrowded(t *testing.T) {
 	if err != nil {
 		t.Skip("no bash, whose ulimit -u it takes: ", err)
 	}
+	defer syscall.Umask(syscall.Umask(0o022))        // another user reads the files
 	dir, err := os.MkdirTemp("/tmp", "dedupe-test-") // that of the test is for root alone
 	if err != nil {
 		t.Fatal(err)
