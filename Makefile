@@ -116,7 +116,7 @@ test-box: ## test the function in boxes of the size of small Lambdas; needs root
 
 test-nfs: ## count messages of a real NFS client, and make its server fail, in VMs; needs qemu
 	@mkdir -p build
-	$(GO) test -tags nfs -count 1 -timeout 15m -v ./fixtures/nfs
+	$(GO) test -tags nfs -count 1 -timeout 40m -v ./fixtures/nfs
 
 lint: ## check format, vet, staticcheck, go.mod, links
 	@test -z "$$(gofmt -l $(CODE))" || { gofmt -l $(CODE); echo 'run gofmt -w on these'; exit 1; }
