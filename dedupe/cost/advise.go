@@ -26,7 +26,7 @@ type Job struct {
 func NewJob(u Usage, s Scan, x *Unindexed) Job {
 	s.Files, s.Directories, s.Opens, s.OpensSpared = counted(s.Files), counted(s.Directories), counted(s.Opens), counted(s.OpensSpared)
 	if s.Files == 0 && s.Opens == 0 { // nobody counted
-		s.Opens = max(0, u.EFS.MetadataOperations-rootMessages-relistMessages-2) / fileMessages
+		s.Opens = max(0, u.EFS.MetadataOperations-rootMessages-2) / fileMessages
 		s.Files, s.Directories = s.Opens, 1
 	}
 	if x == nil {

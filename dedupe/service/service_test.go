@@ -188,7 +188,7 @@ func TestRefusedRequests(t *testing.T) {
 		t.Errorf("openapi: %d", got.status)
 	}
 	got := ask(t, h, Caller{}, "POST", "/v1/projections", `{"bytes_read": 104857600, "opens": 100, "extras": "none", "usage": {"duration_ms": 300, "init_ms": 0}}`)
-	if doc := got.decode(t); doc.Total != 148131.57 {
+	if doc := got.decode(t); doc.Total != 148120.12 {
 		t.Errorf("projection: %s", got.body)
 	}
 }
