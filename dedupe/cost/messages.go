@@ -37,7 +37,8 @@ const (
 	// is spared, because READDIR returns file handles.
 	directoryMessages = 2
 
-	// A warm client has the names and only revalidates attributes.
+	// A warm client has the names and only revalidates attributes. Those of the root take
+	// the command one GETATTR and the function two.
 	warmRootMessages      = 2
 	warmDirectoryMessages = 1
 
