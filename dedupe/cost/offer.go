@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -279,12 +280,14 @@ func parseRange(begin, end, price string) (r priceRange, err error) {
 	return r, nil
 }
 
-// listed is a number in an offer file. Its exponent is bounded, as exact numbers with a
-// large one take much memory.
-var listed = regexp.MustCompile(`^[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?$`)
+// listed matches a number in an offer file. Its exponent is bounded, as exact numbers with
+// a large one take much memory. It is compiled when it is needed: few runs do.
+var listed = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?$`)
+})
 
 func parseListed(s string) (*big.Rat, error) {
-	if listed.MatchString(s) {
+	if listed().MatchString(s) {
 		if r, ok := new(big.Rat).SetString(s); ok {
 			return r, nil
 		}
