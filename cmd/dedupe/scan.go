@@ -101,7 +101,7 @@ func scanCommand(s cli.Std) *cobra.Command {
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "the format of the report")
-		f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report")
+		f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report; - is standard output")
 		textFlags(f, &c.write)
 		f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 		f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")

@@ -27,13 +27,13 @@ type Output struct {
 	device  *os.File
 }
 
-// OpenOutput opens path to write a report to, or stdout if path is empty. Call it before
-// reading anything: its error says why a report could not be written. It gives up when ctx
-// ends, and so do writes that nobody reads. A report of an interrupted scan, whose ctx
-// has ended before, is still written.
+// OpenOutput opens path to write a report to, or stdout if path is empty or "-". Call it
+// before reading anything: its error says why a report could not be written. It gives up
+// when ctx ends, and so do writes that nobody reads. A report of an interrupted scan, whose
+// ctx has ended before, is still written.
 func OpenOutput(ctx context.Context, path string, stdout io.Writer) (*Output, error) {
 	o := &Output{Writer: stdout}
-	if path != "" {
+	if path != "" && path != "-" {
 		if err := o.open(ctx, path); err != nil {
 			return nil, fmt.Errorf("can't write the report to %q: %w; choose another --output", path, err)
 		}
