@@ -300,6 +300,8 @@ func problem(op, path string, err error) *Problem {
 		err = fmt.Errorf("%w: vanished (%w)", ErrChanged, err)
 	case unix.ELOOP, unix.ENOTDIR, unix.ENXIO:
 		err = fmt.Errorf("%w: replaced by another kind of file (%w)", ErrChanged, err)
+	case unix.EBADF: // NFS only: after a restart, the client could not open it again
+		err = fmt.Errorf("its server lost the open file: scan again (%w)", err)
 	}
 	return &Problem{Op: op, Path: path, Err: err}
 }
