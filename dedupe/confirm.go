@@ -23,7 +23,7 @@ func (e *Engine) confirm(ctx context.Context, copies []*Copy, opened map[string]
 	}
 	in := make(map[string][]name)
 	for _, copy := range copies {
-		for _, path := range append([]string{copy.Path}, copy.OtherPaths...) {
+		for path := range copy.paths() {
 			if dir, _ := splitPath(path); opened[dir] {
 				in[dir] = append(in[dir], name{copy, path})
 			}
@@ -41,8 +41,9 @@ func (e *Engine) confirm(ctx context.Context, copies []*Copy, opened map[string]
 	return c.changed(), finished && ctx.Err() == nil
 }
 
-// recheck asks the server about each known copy and forgets what is known of those that
-// changed, so that they are read. It reports whether ctx lasted until the end.
+// recheck asks the server for the attributes of each known copy. It forgets what is known
+// of those that changed, so the scan reads them. It reports whether ctx lasted until the
+// end.
 func (e *Engine) recheck(ctx context.Context, copies []*Copy) (finished bool) {
 	at := confinedDir{within: e.Within}
 	crew := newCrew(e.Workers)
@@ -54,13 +55,11 @@ func (e *Engine) recheck(ctx context.Context, copies []*Copy) (finished bool) {
 				continue
 			}
 			crew.spawn(func() {
-				now, err := at.lstat(c.Path, askServer)
-				if err == nil && c.unchanged(&now) == nil {
-					return
+				if at.stillHas(c.File, askServer) != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					changed = append(changed, c)
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				changed = append(changed, c)
 			})
 		}
 		crew.wait()
@@ -116,18 +115,18 @@ func (c *confirmer) directory(dir string, names []name) {
 	var entries listing
 	entries.open(fd, true)
 	defer entries.close()
-	for err == nil {
-		var name []byte
-		if name, _, err = entries.next(); err != nil {
+	for {
+		entry, _, err := entries.next()
+		if err == io.EOF {
 			break
 		}
-		if _, ours := listed[string(name)]; ours {
-			listed[string(name)] = true
+		if err != nil {
+			c.failed(names, err)
+			return
 		}
-	}
-	if err != io.EOF {
-		c.failed(names, err)
-		return
+		if _, ours := listed[string(entry)]; ours {
+			listed[string(entry)] = true
+		}
 	}
 	var looking sync.WaitGroup
 	for some := range slices.Chunk(names, namesPerCall) {
@@ -141,7 +140,7 @@ func (c *confirmer) directory(dir string, names []name) {
 }
 
 // look compares names in a directory with what the walk found. It asks the server about
-// those that were not listed: the client may still know removed files.
+// names that were not listed, because the client may still remember removed files.
 func (c *confirmer) look(fd int, names []name, listed map[string]bool) {
 	for _, n := range names {
 		if c.ctx.Err() != nil {
@@ -186,7 +185,7 @@ func (c *confirmer) changed() map[*Copy][]*Problem {
 		if all[n.Copy] != nil {
 			continue
 		}
-		for _, path := range append([]string{n.Path}, n.OtherPaths...) {
+		for path := range n.paths() {
 			of := c.problems[name{n.Copy, path}]
 			if of == nil {
 				of = &Problem{Op: p.Op, Path: path, Err: p.Err}

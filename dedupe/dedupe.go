@@ -132,6 +132,20 @@ type Known struct {
 	Counted bool   // the work this took or saved is already counted
 }
 
+// paths yields all names of a copy.
+func (c *Copy) paths() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield(c.Path) {
+			return
+		}
+		for _, path := range c.OtherPaths {
+			if !yield(path) {
+				return
+			}
+		}
+	}
+}
+
 // known returns what is known of a copy.
 func (c *Copy) known() Known {
 	if c.Known == nil {

@@ -283,6 +283,16 @@ func (f File) unchanged(now *status) error {
 	return nil
 }
 
+// stillHas returns an error if the path of a file no longer leads to it, or if it changed.
+// The flags are those of lstat.
+func (p confinedDir) stillHas(f File, flags int) error {
+	now, err := p.lstat(f.Path, flags)
+	if err != nil {
+		return err
+	}
+	return f.unchanged(&now)
+}
+
 // Find describes the file at a path, as Walk would. Its error is a *Problem.
 func (h *LocalHasher) Find(path string) (File, error) {
 	st, err := confinedDir{within: h.Within}.lstat(path, 0)

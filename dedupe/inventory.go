@@ -21,7 +21,6 @@ type Inventory struct {
 	stored func(size, allocated, n int64) // see Engine.Stored
 
 	locations map[string]location // of the roots, by the path given
-	nfs       bool                // some of it is on NFS
 
 	table  table
 	copies []*Copy // set by Copies, which empties the table
@@ -88,7 +87,6 @@ func (v *Inventory) Merge(other *Inventory) {
 	v.Problems = append(v.Problems, other.Problems...)
 	v.Skipped = append(v.Skipped, other.Skipped...)
 	v.Interrupted = v.Interrupted || other.Interrupted
-	v.nfs = v.nfs || other.nfs
 	indexes := make(map[uint32]uint32) // from the other table's directories to this one's
 	t := &other.table
 	var room paths

@@ -178,8 +178,7 @@ func groupOf(class []*Copy) Group {
 	}
 	g.Files = make([]File, 0, files)
 	for _, c := range class {
-		g.Files = append(g.Files, c.File)
-		for _, path := range c.OtherPaths {
+		for path := range c.paths() {
 			f := c.File
 			f.Path = path
 			g.Files = append(g.Files, f)

@@ -66,8 +66,9 @@ func (l *listing) fill() error {
 // use looks at a few of the entries just read. An NFS client asks for attributes with the
 // next entries only if somebody used those of the last: nine since Linux 6.1.
 func (l *listing) use() {
+	const enough = 9 + 2 // . and .. do not count
 	rest := l.unread
-	for n := 0; n < 9+2 && len(rest) > 0; n++ {
+	for n := 0; n < enough && len(rest) > 0; n++ {
 		var name []byte
 		name, _, rest = entry(rest)
 		statAt(l.fd, string(name), unix.AT_SYMLINK_NOFOLLOW)

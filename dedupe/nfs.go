@@ -21,11 +21,7 @@ func (o opened) done(answer *Signed) {
 	if !o.nfs || answer.Problem != nil {
 		return
 	}
-	now, err := o.at.lstat(o.Path, 0)
-	if err == nil {
-		err = o.unchanged(&now)
-	}
-	if err != nil {
+	if err := o.at.stillHas(o.File, 0); err != nil {
 		answer.fail(problem("read", o.Path, err))
 		answer.Ends, answer.Digest = 0, Digest{}
 	}

@@ -199,6 +199,16 @@ func locations(roots []root) map[string]location {
 	return all
 }
 
+// nfs reports whether any root, or anything mounted below it, is on NFS.
+func (v *Inventory) nfs() bool {
+	for _, at := range v.locations {
+		if at.nfs {
+			return true
+		}
+	}
+	return false
+}
+
 // places returns the paths of the roots, absolute and without links.
 func (v *Inventory) places() (all []string) {
 	for _, on := range v.locations {

@@ -38,7 +38,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	found.stored = eng.Stored
-	eng.nfs = eng.nfs || found.nfs
+	eng.nfs = eng.nfs || found.nfs()
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)

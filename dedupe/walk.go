@@ -71,7 +71,6 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	defer stop()
 	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, crew: newCrew(eng.Workers), room: eng.roomForFiles()}
 	w.found.locations = locations(given)
-	w.found.nfs = slices.ContainsFunc(given, func(r root) bool { return r.nfs })
 	w.skipped.Store(len(given) < len(sel.Roots))
 	w.roots = distinct(given)
 	if err := setFilters(w.roots, sel.Filter); err != nil {
