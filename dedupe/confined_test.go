@@ -85,7 +85,7 @@ func TestWithinLeadsNowhere(t *testing.T) {
 	}
 }
 
-// FuzzPlace looks up any path within a directory. Whatever it finds must be inside.
+// FuzzPlace opens any path within a directory. What it opens must be inside.
 func FuzzPlace(f *testing.F) {
 	for _, path := range append(leadsOut, ".", "a", "sub/b") {
 		f.Add(path)

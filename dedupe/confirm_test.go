@@ -17,7 +17,7 @@ import (
 )
 
 // TestAsOnNFS scans trees as if they were on NFS and compares the groups with those found
-// by comparing bytes. What a real client sends and sees is tested with build tag nfs.
+// by comparing bytes. Tests with the build tag nfs use a real client.
 func TestAsOnNFS(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := fixtures.Make(t.Context(), filepath.Join(dir, "tree"), fixtures.Spec{Files: 200, Layout: fixtures.Tree, Seed: 5}); err != nil {

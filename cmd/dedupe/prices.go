@@ -37,7 +37,7 @@ SERVICE/current/REGION/index.json. No account is needed to download them.
 The services are ` + strings.Join(services[:4], ", ") + `,
 ` + strings.Join(services[4:], ", ") + `.
 
-Standard error tells what was found and what is missing. A missing price stays
+Standard error lists what was found and what is missing. A missing price stays
 out of the book: a bill that needs it fails.
 
 OFFER.json may be - for standard input.`,

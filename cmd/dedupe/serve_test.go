@@ -181,8 +181,8 @@ func TestServeOpen(t *testing.T) {
 	}
 }
 
-// TestServeGraceful checks that a request under way is answered when the server is told to
-// end: one whose body comes after the server stopped listening.
+// TestServeGraceful tells a server to end while a request is in progress. The server must
+// still answer it, although the body comes after it stopped listening.
 func TestServeGraceful(t *testing.T) {
 	server, url, _ := startServer(t, "127.0.0.1:0")
 	body, send := io.Pipe()
