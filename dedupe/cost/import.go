@@ -43,9 +43,9 @@ func ImportPrices(offers []*Offer, region, now string) (*Import, error) {
 func chooseRegion(offers []*Offer, region string) (string, error) {
 	found := make(map[string]bool)
 	for _, o := range offers {
-		for _, l := range o.quotes {
-			if l.region != "" && l.pricesOf(o.Code) {
-				found[l.region] = true
+		for _, q := range o.quotes {
+			if q.region != "" && q.pricesOf(o.Code) {
+				found[q.region] = true
 			}
 		}
 	}
@@ -64,8 +64,8 @@ func chooseRegion(offers []*Offer, region string) (string, error) {
 }
 
 // pricesOf reports whether a quote of an offer is the price of a meter.
-func (l quote) pricesOf(offer string) bool {
-	return slices.ContainsFunc(meterInfos(), func(m meterInfo) bool { return m.offer == offer && slices.Contains(m.usages, l.usage) })
+func (q quote) pricesOf(offer string) bool {
+	return slices.ContainsFunc(meterInfos(), func(m meterInfo) bool { return m.offer == offer && slices.Contains(m.usages, q.usage) })
 }
 
 // add adds the price of a meter, or notes that it has none.
@@ -100,19 +100,19 @@ type offered struct {
 func (i *Import) usable(m meterInfo, usage string, offers []*Offer) []offered {
 	var found []offered
 	for _, o := range offers {
-		for _, l := range o.quotes {
-			if o.Code != m.offer || l.region != i.Region || l.usage != usage {
+		for _, q := range o.quotes {
+			if o.Code != m.offer || q.region != i.Region || q.usage != usage {
 				continue
 			}
 			switch {
-			case len(l.tiers) == 0:
+			case len(q.tiers) == 0:
 				i.leaveOut(m, "%s says that it costs nothing", o.Code)
-			case !m.measuredIn(l.unit):
-				i.leaveOut(m, "%s prices it per %q, not per %s", o.Code, l.unit, m.unit)
-			case l.tiers[len(l.tiers)-1].UpTo != "":
-				i.leaveOut(m, "%s has no price above %s %s", o.Code, l.tiers[len(l.tiers)-1].UpTo, l.unit)
+			case !m.measuredIn(q.unit):
+				i.leaveOut(m, "%s prices it per %q, not per %s", o.Code, q.unit, m.unit)
+			case q.tiers[len(q.tiers)-1].UpTo != "":
+				i.leaveOut(m, "%s has no price above %s %s", o.Code, q.tiers[len(q.tiers)-1].UpTo, q.unit)
 			default:
-				found = append(found, offered{l, o})
+				found = append(found, offered{q, o})
 			}
 		}
 	}
@@ -128,9 +128,9 @@ func (i *Import) leaveOut(m meterInfo, format string, args ...any) {
 // freeTier returns the units of a meter that are free in a month, or "".
 func freeTier(m meterInfo, offers []*Offer) string {
 	for _, o := range offers {
-		for _, l := range o.quotes {
-			if o.Code == m.offer && m.free != "" && l.usage == m.free && l.free.Sign() > 0 {
-				return exact(l.free)
+		for _, q := range o.quotes {
+			if o.Code == m.offer && m.free != "" && q.usage == m.free && q.free.Sign() > 0 {
+				return exact(q.free)
 			}
 		}
 	}

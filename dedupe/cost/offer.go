@@ -209,12 +209,12 @@ func (r *offerReader) finish() (*Offer, error) {
 	}
 	r.offer.Date = month(r.published, r.offer.Version)
 	for _, sku := range slices.Sorted(maps.Keys(r.products)) {
-		l := r.products[sku]
-		if err := l.price(r.terms[sku], r.published); err != nil {
-			return nil, fmt.Errorf("SKU %s, %s: %w", sku, l.usage, err)
+		q := r.products[sku]
+		if err := q.price(r.terms[sku], r.published); err != nil {
+			return nil, fmt.Errorf("SKU %s, %s: %w", sku, q.usage, err)
 		}
-		if l.unit != "" {
-			r.offer.quotes = append(r.offer.quotes, l)
+		if q.unit != "" {
+			r.offer.quotes = append(r.offer.quotes, q)
 		}
 	}
 	return &r.offer, nil
@@ -234,7 +234,7 @@ func month(date, version string) string {
 
 // price sets what a quote costs, from the term in force at a date. It sets nothing if
 // there is none, or none in USD.
-func (l *quote) price(terms map[string]term, at string) error {
+func (q *quote) price(terms map[string]term, at string) error {
 	inForce := slices.DeleteFunc(slices.Collect(maps.Values(terms)), func(t term) bool { return at != "" && t.Effective > at })
 	if len(inForce) == 0 {
 		return nil
@@ -246,8 +246,8 @@ func (l *quote) price(terms map[string]term, at string) error {
 		if !ok {
 			return nil
 		}
-		if l.unit = cmp.Or(l.unit, d.Unit); l.unit != d.Unit || d.Unit == "" {
-			return fmt.Errorf("the units of its ranges are %q and %q", l.unit, d.Unit)
+		if q.unit = cmp.Or(q.unit, d.Unit); q.unit != d.Unit || d.Unit == "" {
+			return fmt.Errorf("the units of its ranges are %q and %q", q.unit, d.Unit)
 		}
 		r, err := parseRange(d.Begin, d.End, price)
 		if err != nil {
@@ -256,7 +256,7 @@ func (l *quote) price(terms map[string]term, at string) error {
 		ranges = append(ranges, r)
 	}
 	slices.SortFunc(ranges, func(a, b priceRange) int { return a.from.Cmp(b.from) })
-	return l.setTiers(ranges)
+	return q.setTiers(ranges)
 }
 
 // priceRange is a range of a month's units with one price per unit.
@@ -297,8 +297,8 @@ func parseListed(s string) (*big.Rat, error) {
 
 // setTiers sets tiers and the free tier, which is what costs nothing at the start. It
 // returns an error unless each range begins where the one before it ends.
-func (l *quote) setTiers(ranges []priceRange) error {
-	l.free = new(big.Rat)
+func (q *quote) setTiers(ranges []priceRange) error {
+	q.free = new(big.Rat)
 	end := new(big.Rat)
 	for _, r := range ranges {
 		switch {
@@ -307,18 +307,18 @@ func (l *quote) setTiers(ranges []priceRange) error {
 		case r.to != nil && r.to.Cmp(r.from) <= 0:
 			return fmt.Errorf("the range from %s ends at %s", exact(r.from), exact(r.to))
 		}
-		if end = r.to; r.price.Sign() == 0 && len(l.tiers) == 0 {
+		if end = r.to; r.price.Sign() == 0 && len(q.tiers) == 0 {
 			if r.to == nil {
 				break // it is free, and stays it: nothing is known of a price
 			}
-			l.free = r.to
+			q.free = r.to
 			continue
 		}
 		t := tierJSON{Price: exact(r.price)}
 		if r.to != nil {
-			t.UpTo = exact(new(big.Rat).Sub(r.to, l.free))
+			t.UpTo = exact(new(big.Rat).Sub(r.to, q.free))
 		}
-		l.tiers = append(l.tiers, t)
+		q.tiers = append(q.tiers, t)
 	}
 	return nil
 }

@@ -123,16 +123,8 @@ func (all *Table) Covers(dir string) bool { return all.in[dir] }
 // HasNFS reports whether a directory, or anything mounted below it, is on NFS. It is true
 // if that is unknown.
 func (all *Table) HasNFS(dir string) bool {
-	if on, _, err := all.Of(dir); err != nil || on.isNFS() {
-		return true
-	}
-	prefix := strings.TrimSuffix(dir, "/") + "/"
-	for point, m := range all.at {
-		if m.isNFS() && strings.HasPrefix(point, prefix) {
-			return true
-		}
-	}
-	return false
+	_, _, err := all.Of(dir)
+	return err != nil || len(all.nfsDevices([]string{dir}, true)) > 0
 }
 
 // Pseudo returns the pseudo file systems mounted below a directory. It maps the directory
