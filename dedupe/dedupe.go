@@ -42,7 +42,7 @@
 //	stat*.go            size, inode and times of a file
 //	contentcache.go     recently hashed contents, to compare others with
 //	ends.go             files of one size: their ends, and the rest only if these match
-//	ends_*.go           no read-ahead for ends
+//	ends_*.go           what the kernel should read ahead
 //	lockstep.go         large files of one size, block by block
 //	atime_*.go          reads that leave the access time alone
 //	holes_*.go          where a sparse file has data

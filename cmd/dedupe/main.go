@@ -1,17 +1,18 @@
 // Command dedupe finds identical files, exactly, and says what finding them
 // costs at 50 million calls a month, and what keeping them does.
 //
-//	main.go      the commands and their help
-//	scan.go      dedupe scan
-//	report.go    dedupe report, and the flags of text
-//	cost.go      dedupe cost, and the flags of a projection
-//	advise.go    dedupe cost advise
-//	prices.go    dedupe cost import-prices
-//	index.go     dedupe index, and the flags of an index
-//	fixtures.go  dedupe fixtures
-//	serve.go     dedupe serve
-//	moved.go     commands that other programs have now
-//	progress.go  what a terminal shows meanwhile
+//	main.go        the commands and their help
+//	scan.go        dedupe scan
+//	report.go      dedupe report, and the flags of text
+//	cost.go        dedupe cost, and the flags of a projection
+//	billvalues.go  flags of a bill that are shares, factors or choices
+//	advise.go      dedupe cost advise
+//	prices.go      dedupe cost import-prices
+//	index.go       dedupe index, and the flags of an index
+//	fixtures.go    dedupe fixtures
+//	serve.go       dedupe serve
+//	moved.go       commands that other programs have now
+//	progress.go    what a terminal shows meanwhile
 package main
 
 import (

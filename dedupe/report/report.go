@@ -13,6 +13,10 @@
 //	json.go        the fields of the JSON format; report.schema.json describes them
 //	write.go       the stream as JSON
 //	bill.go        bills in JSON, written and read
+//	index.go       bills with and without an index, for people
+//	advice.go      cheaper ways, in JSON and for people
+//	request.go     bills of figures given in JSON
+//	strict.go      JSON that somebody wrote: no typing error selects a default
 //	page.go        a part of a report in JSON, and where the next one begins
 //	totals.go      duplicates by size and by folder
 //	text.go        for people

@@ -10,6 +10,7 @@
 //	admission.go   which scans may run, and how long others wait
 //	scans.go       POST /v1/scans
 //	deadline.go    when a scan must end for its answer to be in time
+//	limit.go       the most bytes that a scan may read
 //	projections.go POST /v1/projections
 //	openapi.go     GET /v1/openapi.json
 //	request.go     bodies of requests
