@@ -59,7 +59,9 @@ const (
 
 // Large reports whether a file is larger than 2 MiB. Both ends of a large file are always
 // read, because files that share one end often differ in the other.
-func (f File) Large() bool { return f.Size > mediumMax }
+func (f File) Large() bool { return large(f.Size) }
+
+func large(size int64) bool { return size > mediumMax }
 
 // EndsLength returns the least number of bytes that reading a file's ends takes.
 func (f File) EndsLength() int64 {

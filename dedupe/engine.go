@@ -106,6 +106,7 @@ type Engine struct {
 	// done.
 	Read func(bytes int64)
 
+	copies int          // the most that Read gets, if known
 	nfs    bool         // some files are on NFS; set by Scan, and by tests
 	mounts *mount.Table // read by Scan; nil for a walk alone
 }

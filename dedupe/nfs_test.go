@@ -182,15 +182,15 @@ func TestRecheck(t *testing.T) {
 		t.Fatalf("%+v, error %v", found, err)
 	}
 	for c := range found.Copies() {
-		c.Known = &Known{Digest: Digest{1}}
+		c.Learn(0, Digest{1})
 	}
 	change(t, filepath.Join(server, "7"), "rewritten")
 	if !eng.recheck(t.Context(), found.copies) {
 		t.Error("it did not finish")
 	}
 	for _, c := range found.copies {
-		if changed := filepath.Base(c.Path) == "7"; changed != (c.Known == nil) {
-			t.Errorf("%s: known %v", c.Path, c.Known)
+		if changed := filepath.Base(c.path()) == "7"; changed != (c.known == nil) {
+			t.Errorf("%s: known %v", c.path(), c.known)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func timestampOf(t time.Time) dedupe.Timestamp {
 // copiesOf returns a copy of each file.
 func copiesOf(files ...dedupe.File) (copies []*dedupe.Copy) {
 	for _, f := range files {
-		copies = append(copies, &dedupe.Copy{File: f})
+		copies = append(copies, dedupe.CopyOf(f))
 	}
 	return copies
 }
@@ -120,7 +120,7 @@ func scan(t testing.TB, x *Index, opts job) (groups []string, work dedupe.Work) 
 func groupsOf(r dedupe.Report) (groups []string) {
 	for _, g := range r.Groups {
 		line := g.Digest.String()
-		for _, f := range g.Files {
+		for f := range g.Files() {
 			line += " " + f.Path
 		}
 		groups = append(groups, line)
@@ -266,14 +266,15 @@ func TestRacy(t *testing.T) {
 				}
 				s.recall(t.Context(), slices.Values(copies))
 				c := copies[0]
-				if known = c.Known != nil; !known {
-					c.Known = &dedupe.Known{Digest: dedupe.Digest{content}}
-					s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: c.Known.Digest}})
+				_, digest = c.Known()
+				if known = digest != (dedupe.Digest{}); !known {
+					digest = dedupe.Digest{content}
+					s.Remember(t.Context(), x.Now(), []dedupe.Signed{{File: c.File(), Digest: digest}})
 				}
 				if err := s.Flush(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				return c.Known.Digest, known
+				return digest, known
 			}
 			ask(1)
 			d, known := ask(2)

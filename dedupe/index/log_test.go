@@ -465,7 +465,7 @@ func TestSize(t *testing.T) {
 		copies := copiesOf(part...)
 		s.recall(t.Context(), slices.Values(copies))
 		for _, c := range copies {
-			s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: dedupe.Digest{1}}})
+			s.Remember(t.Context(), x.Now(), []dedupe.Signed{{File: c.File(), Digest: dedupe.Digest{1}}})
 		}
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
