@@ -199,10 +199,13 @@ func sameTarget(a, b string) bool {
 	return err == nil && err2 == nil && os.SameFile(in, in2)
 }
 
-// adviseGlobs tells of globs that would be about something below a ROOT if they were
-// paths from here, which they are not.
+// adviseGlobs tells of globs that match less than they seem to: those that would be about
+// something below a ROOT if they were paths from here, and those with a ** that is a *.
 func (c *scan) adviseGlobs() {
 	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
+		if shallow(g) {
+			fmt.Fprintf(c.Err, "dedupe: the glob %q has a ** that stands for one name only: for any number of directories, put it alone between slashes, as in \"dir/**/*.txt\"\n", g)
+		}
 		if !strings.Contains(strings.Trim(g, "/"), "/") || filepath.IsAbs(g) {
 			continue
 		}
@@ -215,6 +218,13 @@ func (c *scan) adviseGlobs() {
 			}
 		}
 	}
+}
+
+// shallow reports whether a glob that matches paths has a ** next to other characters,
+// where it means *.
+func shallow(glob string) bool {
+	names := strings.FieldsFunc(glob, func(r rune) bool { return strings.ContainsRune("/{,}", r) })
+	return strings.Contains(glob, "/") && slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "**") && name != "**" })
 }
 
 // rel returns a path as it is below a directory.
