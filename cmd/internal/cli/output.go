@@ -123,7 +123,7 @@ func isDescriptor(path string) bool {
 func (o *Output) duplicate(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	switch {
-	case fd == 1 && stdoutWasClosed(): // and now it is /dev/null
+	case wasClosed(fd): // and now it is /dev/null
 		err = errors.New("it is closed")
 	case err == nil && flags&unix.O_ACCMODE == unix.O_RDONLY:
 		err = errors.New("it is open for reading only")
