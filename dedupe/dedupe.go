@@ -77,8 +77,8 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // same: same inode, size and times.
 type File struct {
 	Path       string
-	Size       int64 // bytes
-	Device     uint64
+	Size       int64  // bytes
+	Device     uint64 // one for all NFS mounts of a file system; see mount.Table.Device
 	Inode      uint64
 	ModTime    Timestamp
 	ChangeTime Timestamp // no program can set it back
