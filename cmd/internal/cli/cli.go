@@ -139,6 +139,27 @@ func interruptible(cmd *cobra.Command) {
 	cmd.SetContext(ctx)
 }
 
+// Await calls f, which may wait for a file system that does not answer or for input that
+// does not come, and returns its result. If ctx ends first, it leaves f behind and returns
+// the error of ctx.
+func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		value, err := f()
+		ended <- result{value, err}
+	}()
+	select {
+	case r := <-ended:
+		return r.value, r.err
+	case <-ctx.Done():
+		return *new(T), ctx.Err()
+	}
+}
+
 // versionOf returns how to make the command that prints the version of a program.
 func versionOf(root *cobra.Command) func(Std) *cobra.Command {
 	return func(s Std) *cobra.Command {
