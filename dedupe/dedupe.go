@@ -287,7 +287,6 @@ type Report struct {
 const (
 	ReasonDeadline    = "deadline"    // its context's deadline passed
 	ReasonInterrupted = "interrupted" // its context was cancelled
-	ReasonLimit       = "limit"       // there is more than a limit allows
 	ReasonProblems    = "problems"    // something could not be read
 )
 
