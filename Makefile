@@ -112,7 +112,7 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 		if [ -s build/skipped ]; then echo; echo 'Skipped, and why:'; cat build/skipped; fi
 
 test-box: ## test the function in boxes of the size of small Lambdas; needs root, takes minutes
-	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -v $(or $(ARGS),-run TestBox) ./cmd/lambda
+	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
 
 test-nfs: ## count messages of a real NFS client, and make its server fail, in VMs; needs qemu
 	@mkdir -p build
