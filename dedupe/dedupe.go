@@ -79,8 +79,8 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // same: same inode, size and times.
 type File struct {
 	Path       string
-	Size       int64 // bytes
-	Device     uint64
+	Size       int64  // bytes
+	Device     uint64 // one for all NFS mounts of a file system; see mount.Table.Device
 	Inode      uint64
 	ModTime    Timestamp
 	ChangeTime Timestamp // no program can set it back
@@ -260,7 +260,6 @@ type Report struct {
 const (
 	ReasonDeadline    = "deadline"    // its context's deadline passed
 	ReasonInterrupted = "interrupted" // its context was cancelled
-	ReasonLimit       = "limit"       // there is more than a limit allows
 	ReasonProblems    = "problems"    // something could not be read
 )
 

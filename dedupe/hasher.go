@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // Hasher signs batches of files. It must be safe for concurrent use.
@@ -272,6 +274,9 @@ func (f File) ended(pos int64) error {
 func (f File) unchanged(now *status) error {
 	g := now.file(f.Path)
 	g.Links, g.Allocated = f.Links, f.Allocated
+	if f.Inode == g.Inode && f.Device != g.Device && mount.Read().Device(g.Device) == f.Device {
+		g.Device = f.Device // another mount of the same file system; the walk records one device for all
+	}
 	switch {
 	case !now.isFile(), f.Inode != g.Inode, f.Device != g.Device:
 		return fmt.Errorf("%w: replaced by another file", ErrChanged)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // entriesAtOnce is how many entries of a directory one goroutine handles. It is small, so
@@ -58,6 +60,9 @@ func (f Frontier) validate() error {
 func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) (Inventory, []Frontier, error) {
 	if err := eng.Abandoned.admit(); err != nil {
 		return Inventory{}, nil, err
+	}
+	if eng.mounts == nil {
+		eng.mounts = mount.Read()
 	}
 	var given []root
 	var err error
@@ -407,11 +412,12 @@ type batch struct {
 // add adds the file whose name has some length and begins at an index of names, unless it
 // has become something else or the filter excludes its size.
 func (b *batch) add(w *walker, dir string, name, length int, st *status) {
+	device := w.eng.mounts.Device(st.device)
 	switch {
 	case !st.isFile() || !w.sel.Filter.hasSize(st.size):
 		return
-	case b.in == nil || b.in.device != st.device:
-		b.in = &folder{dir, st.device, b.names}
+	case b.in == nil || b.in.device != device:
+		b.in = &folder{dir, device, b.names}
 		b.folders++
 	}
 	c := &b.files[b.n]

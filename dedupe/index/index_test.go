@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // write makes files with the same content.
@@ -145,7 +146,7 @@ func same(t *testing.T, x *Index, opts job, opens, known int64) {
 // tree makes four pairs of files, one pair for each way of reading ends, and one file
 // with unique ends.
 func tree(t *testing.T) (root string) {
-	root = filepath.Join(t.TempDir(), "root")
+	root = filepath.Join(mounttest.TrustedDir(t, 32<<20), "root")
 	for i, size := range []int{10, 5000, 2 << 20, 2<<20 + 1} {
 		write(t, random(size), filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, "below", fmt.Sprint("b", i)))
 	}
@@ -228,7 +229,7 @@ func TestReplaced(t *testing.T) {
 // TestRacy reads a file at moments around its last change, and again after another change
 // in the same tick, which none of its times shows.
 func TestRacy(t *testing.T) {
-	dir := t.TempDir()
+	dir := mounttest.TrustedDir(t, 32<<20)
 	const fraction = 5e8
 	at := time.Now().Truncate(time.Second)
 	for _, test := range []struct {
@@ -287,7 +288,7 @@ func TestRacy(t *testing.T) {
 
 // TestSplit grows a directory through the levels at which it is split.
 func TestSplit(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	files := 0
 	for _, n := range []int{2, partEntries, partEntries + 1, 1000, 1001} {
@@ -321,7 +322,7 @@ func TestSplit(t *testing.T) {
 
 // TestResume interrupts a scan. The next scan must not read again what it read.
 func TestResume(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 100 {
 		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
 	}
@@ -550,7 +551,7 @@ func TestVerifyInterrupted(t *testing.T) {
 
 // TestVerifyUnreadable checks that other files are read in place of unreadable ones.
 func TestVerifyUnreadable(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 20 {
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
 	}
@@ -692,7 +693,7 @@ func TestMaliciousBlock(t *testing.T) {
 		}
 	}
 
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 10 {
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
 	}

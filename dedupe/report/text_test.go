@@ -154,7 +154,7 @@ func TestIncomplete(t *testing.T) {
 	for reason, want := range map[string]string{
 		dedupe.ReasonDeadline:    "Not complete: the scan ran out of time before it had read every file. There may be more",
 		dedupe.ReasonInterrupted: "Not complete: the scan was interrupted before it had read every file. There may be more",
-		dedupe.ReasonLimit:       "Not complete: there are more files than the scan may read. There may be more",
+		reasonLimit:              "Not complete: there are more files than the scan may read. There may be more",
 		dedupe.ReasonProblems:    "Not complete: some files or directories could not be read. There may be more",
 		"":                       "Not complete: some files or directories could not be read. There may be more",
 	} {
