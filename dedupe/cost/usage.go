@@ -38,7 +38,7 @@ func (u Usage) month() time.Duration {
 
 // S3 is a bucket that holds the files instead of [EFS], see [Job].
 type S3 struct {
-	Lists, Gets int64 // requests of a call; a HEAD costs as much as a GET
+	Lists, Gets int64 // requests of a call; a GET costs the same whatever its size, and so does a HEAD
 	StoredBytes int64
 }
 
