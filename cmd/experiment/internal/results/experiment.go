@@ -43,6 +43,9 @@ type Setup struct {
 	Latency    time.Duration // of each operation of the EFS-like mount
 	Throughput int64         // of the mount, bytes a second
 
+	FromS3    bool          // files are read from a server like S3, not from the mount
+	S3Latency time.Duration // of each of its requests
+
 	Calls  int64 // a month, to which costs are projected
 	Region string
 	Prices *cost.Book // nil for those of Region, see cost.Prices
@@ -78,12 +81,13 @@ type Call struct {
 	Reads Reads
 }
 
-// Reads is what the EFS-like mount counted during a call.
+// Reads is what the EFS-like mount counted during a call, or the S3-like server.
 type Reads struct {
 	Opens              int64 `json:"opens"`
 	BytesRead          int64 `json:"bytes_read"`
 	MeteredReadBytes   int64 `json:"metered_read_bytes"`
 	MetadataOperations int64 `json:"metadata_operations"` // each metered as 4 KiB
+	Gets               int64 `json:"gets,omitempty"`      // from S3; 0 from EFS
 }
 
 // Outcome is how a call ended.

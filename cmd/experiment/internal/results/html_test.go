@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/dustin/go-humanize"
 )
 
 // The page needs no other file, runs nothing, and shows what was measured.
@@ -78,12 +80,13 @@ func TestCharts(t *testing.T) {
 		oneCall("fib", "goroutines", map[int64]float64{128: 1000, 256: 500, 512: 250, 1024: 125, 1769: 100, 3008: 100}),
 		oneCall("fib", "processes", map[int64]float64{128: -60000, 256: 4000, 512: 2000, 1024: 1000, 1769: 600, 3008: 400}))
 	charts := elements(t, string(write(t, HTML, e, false)))
-	if len(charts) != 4 { // cost, Lambda's part, time, memory
-		t.Fatalf("%d charts, want 4", len(charts))
+	// The chart of both modes' times, one of each mode, and each mode's bars of time, cost and memory.
+	if len(charts) != 9 {
+		t.Fatalf("%d pictures, want 9", len(charts))
 	}
 	dots := make(map[string][]element)
 	var labels []string
-	for _, e := range charts[2] {
+	for _, e := range titled(t, charts, "fib, Time of a call, ms: 100 to ") {
 		switch {
 		case e.name == "circle":
 			mode, _, _ := strings.Cut(e.class, " ")
@@ -114,6 +117,23 @@ func TestCharts(t *testing.T) {
 			t.Errorf("%v ms are at %v, want %v", ms, p[i].y, want)
 		}
 	}
+}
+
+// titled returns the picture whose title begins so.
+func titled(t *testing.T, charts [][]element, start string) []element {
+	t.Helper()
+	var titles []string
+	for _, chart := range charts {
+		if chart[1].name != "title" {
+			t.Fatalf("a picture begins with %+v", chart[1])
+		}
+		if strings.HasPrefix(chart[1].text, start) {
+			return chart
+		}
+		titles = append(titles, chart[1].text)
+	}
+	t.Fatalf("no picture %q among %q", start, titles)
+	return nil
 }
 
 func TestTicks(t *testing.T) {
@@ -148,7 +168,7 @@ func labels(s scale) []string {
 // Sizes that are close to each other share the room for a label.
 func TestMemoryTicks(t *testing.T) {
 	var shown []string
-	for _, tick := range memoryTicks([]int64{128, 130, 140, 512, 3008}) {
+	for _, tick := range logTicksAt([]int64{128, 130, 140, 512, 3008}, humanize.Comma) {
 		if tick.Label != "" {
 			shown = append(shown, tick.Label)
 		}

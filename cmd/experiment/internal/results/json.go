@@ -41,6 +41,8 @@ type setupJSON struct {
 	FetchDelayMS milliseconds `json:"fetch_delay_ms"`
 	LatencyMS    milliseconds `json:"latency_ms"`
 	Throughput   int64        `json:"throughput_bytes_per_second"`
+	FromS3       bool         `json:"from_s3,omitempty"`
+	S3LatencyMS  milliseconds `json:"s3_latency_ms,omitempty"`
 	Calls        int64        `json:"calls"`
 	Region       string       `json:"region"`
 	Arch         string       `json:"arch"`
@@ -83,6 +85,7 @@ type statsJSON struct {
 	PeakMemory  int64   `json:"peak_memory_max_bytes"`
 	ReadBytes   int64   `json:"metered_read_p50_bytes"`
 	Metadata    int64   `json:"metadata_operations_p50"`
+	Gets        int64   `json:"gets_p50,omitempty"`
 }
 
 type billJSON struct {
@@ -90,7 +93,10 @@ type billJSON struct {
 	Requests json.Number `json:"requests"`
 	Gateway  json.Number `json:"gateway"`
 	EFS      json.Number `json:"efs"`
+	S3       json.Number `json:"s3,omitempty"` // missing if nothing is read from there
 	Total    json.Number `json:"total"`
+	Least    json.Number `json:"total_min"`
+	Most     json.Number `json:"total_max"`
 	Million  json.Number `json:"million_calls"`
 }
 
@@ -204,6 +210,8 @@ func setupOf(s Setup) setupJSON {
 		FetchDelayMS: milliseconds(s.FetchDelay),
 		LatencyMS:    milliseconds(s.Latency),
 		Throughput:   s.Throughput,
+		FromS3:       s.FromS3,
+		S3LatencyMS:  milliseconds(s.S3Latency),
 		Calls:        s.Calls,
 		Region:       s.Region,
 		Arch:         s.Arch,
@@ -257,8 +265,9 @@ func (s *stats) json() *statsJSON {
 		CPU:         inMS(s.cpu),
 		OfQuota:     s.ofQuota,
 		PeakMemory:  s.peakMemory,
-		ReadBytes:   s.readBytes,
-		Metadata:    s.metadata,
+		ReadBytes:   s.reads.MeteredReadBytes,
+		Metadata:    s.reads.MetadataOperations,
+		Gets:        s.reads.Gets,
 	}
 }
 
@@ -267,14 +276,20 @@ func (b *bill) json() *billJSON {
 		return nil
 	}
 	cents := func(amount *big.Rat) json.Number { return json.Number(cost.Cents(amount)) }
-	return &billJSON{
+	doc := &billJSON{
 		Lambda:   cents(b.lambda),
 		Requests: cents(b.requests),
 		Gateway:  cents(b.gateway),
 		EFS:      cents(b.efs),
 		Total:    cents(b.total),
+		Least:    cents(b.least),
+		Most:     cents(b.most),
 		Million:  json.Number(cost.Decimal(b.million, 6)),
 	}
+	if b.s3.Sign() > 0 {
+		doc.S3 = cents(b.s3)
+	}
+	return doc
 }
 
 func (r run) json() runJSON {

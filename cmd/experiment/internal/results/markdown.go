@@ -13,11 +13,11 @@ func writeMarkdown(b io.Writer, r *results) {
 		fmt.Fprintf(b, "**%s**\n\n", notBoxed)
 	}
 	fmt.Fprintf(b, "%s\n\n", escape(r.costs()))
-	names, units := heads()
-	for i := range names {
-		names[i] = strings.TrimPrefix(names[i]+", "+units[i], ", ")
-	}
 	for _, w := range r.workloads {
+		names, units := w.heads()
+		for i := range names {
+			names[i] = strings.TrimPrefix(names[i]+", "+units[i], ", ")
+		}
 		fmt.Fprintf(b, "**%s**: %s\n\n", escape(w.name), w.about(r.Setup))
 		markdownRow(b, slices.Concat([]string{"mode"}, names, []string{""}))
 		markdownRow(b, slices.Concat([]string{"---"}, slices.Repeat([]string{"--:"}, len(names)), []string{"---"}))
@@ -34,6 +34,16 @@ func writeMarkdown(b io.Writer, r *results) {
 			fmt.Fprintf(b, "\n%s\n", w.penalty.sentence)
 		}
 		fmt.Fprintln(b)
+	}
+	if s := newSources(r); s != nil {
+		fmt.Fprintf(b, "**EFS or S3**: %s\n\n", s.verdict())
+		heads := s.heads()
+		markdownRow(b, heads)
+		markdownRow(b, append([]string{"---"}, slices.Repeat([]string{"--:"}, len(heads)-1)...))
+		for _, row := range s.rows() {
+			markdownRow(b, row)
+		}
+		fmt.Fprintf(b, "\n%s\n\n", s.about())
 	}
 	for _, note := range r.notes() {
 		fmt.Fprintf(b, "- %s\n", escape(note))

@@ -72,7 +72,7 @@ func (r *results) notes() []string {
 		fmt.Sprintf("Rows are of warm calls, unless marked; cold is INIT and the first call. %s, interleaved. "+
 			"p50 and p95 are nearest-rank, ± the spread from the least to the most. "+
 			"A failed call is billed, and counted, like any other.", report.Count(int64(r.Setup.Runs), "run", "runs")),
-		"Costs are of the median call: its billed time (INIT and duration, rounded up to 1 ms) and what EFS meters of its reads. " +
+		"Costs are of the median call: its billed time (INIT and duration, rounded up to 1 ms) and what EFS or S3 meters of its reads. " +
 			"Storage and data transfer are left out.",
 		fmt.Sprintf("The knee is the smallest size from which no larger one takes off %.0f%% of the time for each doubling of memory; "+
 			"the best buy is the fastest size that costs at most %.0f%% more than the cheapest.", 100*kneeGain, 100*sameBill),
@@ -117,7 +117,11 @@ func (r *results) mount() string {
 	if s.Throughput > 0 {
 		throughput = humanize.IBytes(uint64(s.Throughput)) + "/s"
 	}
-	text := fmt.Sprintf("Files are read from a mount like EFS: %v an operation, %s. A call times out after %v", s.Latency, throughput, s.Timeout)
+	text := fmt.Sprintf("Files are read from a mount like EFS: %v an operation, %s.", s.Latency, throughput)
+	if s.FromS3 {
+		text = fmt.Sprintf("Files are read from a server like S3: %v a request.", s.S3Latency)
+	}
+	text += fmt.Sprintf(" A call times out after %v", s.Timeout)
 	if s.Instances > 1 {
 		text += fmt.Sprintf("; %s instances a run", humanize.Comma(int64(s.Instances)))
 	}

@@ -12,9 +12,13 @@ import (
 
 // bill is what calls cost that are all alike, by what is paid for.
 type bill struct {
-	lambda, requests, gateway, efs, total *big.Rat // of the calls of a month
-	million                               *big.Rat // total of a million calls
+	lambda, requests, gateway, efs, s3, total *big.Rat // of the calls of a month
+	least, most                               *big.Rat // total, if each took as long as the shortest and the longest call
+	million                                   *big.Rat // total of a million calls
 }
+
+// files is what reading files costs, wherever they are.
+func (b *bill) files() *big.Rat { return new(big.Rat).Add(b.efs, b.s3) }
 
 // pricer prices calls as an experiment's setup says. It keeps why it could not.
 type pricer struct {
@@ -53,33 +57,38 @@ func (s Setup) CheckPrices() error {
 	if err != nil {
 		return err
 	}
-	_, err = book.Bill(s.usage(s.Calls, vcpuMB, time.Second, 1, 1))
+	reads := Reads{MeteredReadBytes: 1, MetadataOperations: 1}
+	if s.FromS3 {
+		reads = Reads{Gets: 1}
+	}
+	_, err = book.Bill(s.usage(s.Calls, vcpuMB, time.Second, reads))
 	return err
 }
 
 // usage is a month of calls through an HTTP API that read so much from a file
-// system with Elastic throughput. What the file system stores is left out: it
-// costs the same whatever reads it.
-func (s Setup) usage(calls, memoryMB int64, billed time.Duration, readBytes, metadata int64) cost.Usage {
+// system with Elastic throughput, or from S3. What is stored is left out: it costs
+// the same whatever reads it.
+func (s Setup) usage(calls, memoryMB int64, billed time.Duration, r Reads) cost.Usage {
 	return cost.Usage{
 		Calls:  calls,
 		Lambda: cost.Lambda{Arch: cost.Arch(s.Arch), MemoryMB: memoryMB, Duration: billed},
 		API:    cost.HTTP,
 		EFS: cost.EFS{
 			Throughput:         cost.Elastic,
-			ReadBytes:          readBytes,
-			MetadataOperations: metadata,
+			ReadBytes:          r.MeteredReadBytes,
+			MetadataOperations: r.MetadataOperations,
 			StorageClass:       cost.NoStorage,
 		},
+		S3: cost.S3{Gets: r.Gets},
 	}
 }
 
 // month prices a month of calls that are all alike; it returns nil if it can't.
-func (p *pricer) month(calls, memoryMB int64, billed time.Duration, readBytes, metadata int64) *cost.Bill {
+func (p *pricer) month(calls, memoryMB int64, billed time.Duration, r Reads) *cost.Bill {
 	if p.book == nil {
 		return nil
 	}
-	b, err := p.book.Bill(p.setup.usage(calls, memoryMB, billed, readBytes, metadata))
+	b, err := p.book.Bill(p.setup.usage(calls, memoryMB, billed, r))
 	if err != nil {
 		p.fail(err)
 		return nil
@@ -92,9 +101,11 @@ func (p *pricer) bill(memoryMB int64, s *stats) *bill {
 	if s == nil {
 		return nil
 	}
-	month := p.month(p.setup.Calls, memoryMB, s.p50, s.readBytes, s.metadata)
-	million := p.month(1e6, memoryMB, s.p50, s.readBytes, s.metadata)
-	if month == nil || million == nil {
+	month := p.month(p.setup.Calls, memoryMB, s.p50, s.reads)
+	least := p.month(p.setup.Calls, memoryMB, s.least, s.reads)
+	most := p.month(p.setup.Calls, memoryMB, s.most, s.reads)
+	million := p.month(1e6, memoryMB, s.p50, s.reads)
+	if month == nil || least == nil || most == nil || million == nil {
 		return nil
 	}
 	return &bill{
@@ -102,14 +113,17 @@ func (p *pricer) bill(memoryMB int64, s *stats) *bill {
 		requests: meters(month, "lambda.requests"),
 		gateway:  meters(month, "api."),
 		efs:      meters(month, "efs."),
+		s3:       meters(month, "s3."),
 		total:    month.Total,
+		least:    least.Total,
+		most:     most.Total,
 		million:  million.Total,
 	}
 }
 
 // call prices n calls that are all like c; it returns nil if it can't.
 func (p *pricer) call(n, memoryMB int64, c Call) *big.Rat {
-	b := p.month(n, memoryMB, c.Billed(), c.Reads.MeteredReadBytes, c.Reads.MetadataOperations)
+	b := p.month(n, memoryMB, c.Billed(), c.Reads)
 	if b == nil {
 		return nil
 	}

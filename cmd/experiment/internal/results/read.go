@@ -55,6 +55,8 @@ func (s setupJSON) setup() Setup {
 		FetchDelay: time.Duration(s.FetchDelayMS),
 		Latency:    time.Duration(s.LatencyMS),
 		Throughput: s.Throughput,
+		FromS3:     s.FromS3,
+		S3Latency:  time.Duration(s.S3LatencyMS),
 		Calls:      s.Calls,
 		Region:     s.Region,
 		Arch:       s.Arch,
@@ -124,7 +126,7 @@ func (c Call) validate() error {
 		return fmt.Errorf("the outcome of a call is %q", c.Outcome)
 	}
 	for _, n := range []int64{int64(c.Run), int64(c.Instance), c.PeakMemory, c.OOMKills,
-		c.Reads.Opens, c.Reads.BytesRead, c.Reads.MeteredReadBytes, c.Reads.MetadataOperations} {
+		c.Reads.Opens, c.Reads.BytesRead, c.Reads.MeteredReadBytes, c.Reads.MetadataOperations, c.Reads.Gets} {
 		if n < 0 {
 			return fmt.Errorf("a call has %d of something: less than none", n)
 		}

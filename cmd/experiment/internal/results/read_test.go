@@ -54,7 +54,7 @@ func anything(r *rand.Rand) Experiment {
 		Machine: Machine{text(), int(number()), number(), text(), text(), text(), text()},
 		Setup: Setup{
 			Boxed: r.IntN(2) == 0, Tasks: int(number()), Workers: int(number()), Runs: int(number()), Instances: r.IntN(3), Timeout: duration(),
-			FileBytes: number(), FibSteps: number(), FetchDelay: duration(), Latency: duration(), Throughput: number(),
+			FileBytes: number(), FibSteps: number(), FetchDelay: duration(), Latency: duration(), Throughput: number(), FromS3: r.IntN(2) == 0, S3Latency: duration(),
 			Calls: number(), Region: []string{"us-east-1", "us-east-2", "nowhere"}[r.IntN(3)], Arch: []string{"arm64", "x86_64", text()}[r.IntN(3)],
 		},
 	}
@@ -65,7 +65,7 @@ func anything(r *rand.Rand) Experiment {
 				Run: r.IntN(3), Instance: r.IntN(3), Cold: r.IntN(2) == 0,
 				Outcome: []Outcome{OK, OK, OutOfMemory, TimedOut, Failed}[r.IntN(5)], Error: text(),
 				Init: duration(), Duration: duration(), CPU: duration(), PeakMemory: number(), OOMKills: number(),
-				Reads: Reads{number(), number(), number(), number()},
+				Reads: Reads{number(), number(), number(), number(), number()},
 			})
 		}
 		e.Series = append(e.Series, s)

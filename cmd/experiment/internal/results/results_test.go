@@ -39,6 +39,7 @@ func samples() []sample {
 		{"instances", instances()},
 		{"unboxed", unboxed()},
 		{"unpriced", unpriced()},
+		{"s3", fromS3()},
 		{"nothing", Experiment{Setup: setup()}},
 	}
 }
@@ -160,6 +161,28 @@ func failing() Experiment {
 	fetch[1].Calls = nil
 	fetch[2].Calls = fetch[2].Calls[:1] // cold
 	return experiment(setup(), goroutines, processes, perTask, fib, fetch)
+}
+
+// fromS3 reads images from S3.
+func fromS3() Experiment {
+	s := setup()
+	s.FromS3, s.S3Latency = true, 30*time.Millisecond
+	var all [][]Series
+	for _, p := range []program{
+		{"predict", "goroutines", "blake3", 1150, 400, 30, 2, 120},
+		{"predict", "processes", "blake3", 3400, 900, 30, 2, 1141},
+		{"predict", "rust-threads", "blake3", 1050, 390, 30, 2, 117},
+	} {
+		all = append(all, p.series(1769, 3008))
+	}
+	for _, series := range all {
+		for _, s := range series {
+			for i := range s.Calls {
+				s.Calls[i].Reads = Reads{Gets: 100}
+			}
+		}
+	}
+	return experiment(s, all...)
 }
 
 // instances has three instances in each of two runs.

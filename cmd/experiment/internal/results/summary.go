@@ -36,7 +36,7 @@ type stats struct {
 	init, cpu             time.Duration // p50
 	ofQuota               float64       // p50
 	peakMemory            int64         // the most of any call
-	readBytes, metadata   int64         // p50, metered
+	reads                 Reads         // p50 of what is metered
 }
 
 // statsOf returns nil for no calls.
@@ -58,8 +58,11 @@ func statsOf(calls []Call, memoryMB int64) *stats {
 		cpu:         percentile(each(calls, func(c Call) time.Duration { return c.CPU }), 50),
 		ofQuota:     percentile(each(calls, func(c Call) float64 { return c.ofQuota(memoryMB) }), 50),
 		peakMemory:  slices.Max(each(calls, func(c Call) int64 { return c.PeakMemory })),
-		readBytes:   percentile(each(calls, func(c Call) int64 { return c.Reads.MeteredReadBytes }), 50),
-		metadata:    percentile(each(calls, func(c Call) int64 { return c.Reads.MetadataOperations }), 50),
+		reads: Reads{
+			MeteredReadBytes:   percentile(each(calls, func(c Call) int64 { return c.Reads.MeteredReadBytes }), 50),
+			MetadataOperations: percentile(each(calls, func(c Call) int64 { return c.Reads.MetadataOperations }), 50),
+			Gets:               percentile(each(calls, func(c Call) int64 { return c.Reads.Gets }), 50),
+		},
 	}
 }
 

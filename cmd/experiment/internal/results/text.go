@@ -52,7 +52,24 @@ func writeText(b io.Writer, r *results, s style) error {
 			return err
 		}
 	}
-	return nil
+	return writeSources(b, newSources(r), s)
+}
+
+// writeSources writes what reading costs from EFS and from S3, if anything is read.
+func writeSources(b io.Writer, c *sources, s style) error {
+	if c == nil {
+		return nil
+	}
+	fmt.Fprintln(b, s.Strong("EFS or S3"))
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range append([][]string{c.heads()}, c.rows()...) {
+		fmt.Fprintln(table, strings.Join(append(row, ""), "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(b, "%s\n%s\n\n", wrap(c.verdict(), 118, ""), s.Faint(wrap(c.about(), 118, "")))
+	return err
 }
 
 // writeTable writes the rows of a workload. The cheapest and the fastest stand
@@ -67,7 +84,7 @@ func writeTable(b io.Writer, w *workload, s style) error {
 	line := func(first string, cells []string, last string) {
 		fmt.Fprintf(table, "%-*s\t%s\t %s\n", width, first, strings.Join(cells, "\t"), last)
 	}
-	names, units := heads()
+	names, units := w.heads()
 	line("", names, "")
 	line("mode", units, "")
 	paint := []func(a ...any) string{s.Faint, s.Faint}
