@@ -73,6 +73,8 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.IntVar(&o.Workers, "workers", o.Workers, "tasks in flight")
 	f.IntVar(&o.Runs, "runs", o.Runs, "how often to measure each mode and size")
 	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine")
+	f.Var(cli.OneOf(&o.From, lab.EFS, lab.S3), "from", "where tasks read files: a mount like EFS, or a server like S3 on 127.0.0.1")
+	f.DurationVar(&o.S3Latency, "s3-latency", o.S3Latency, "time that a GET takes, from S3")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the function's time-out")
 	f.BoolVar(&c.contenders, "contenders", false, "add Python processes and threads and Rust threads, if python3 and cargo are installed")
 	f.BoolVar(&o.Unboxed, "unboxed", false, "run without boxes: CPU time and memory are neither limited nor known")

@@ -14,6 +14,7 @@ import (
 
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/fixtures/aws"
 	"efsdedupe/fixtures/efs"
 	"efsdedupe/fixtures/lambda/box"
 	"efsdedupe/fixtures/lambda/runtimeapi"
@@ -22,14 +23,18 @@ import (
 // mountName is that of the mount, in the directory of its environment.
 const mountName = "efs"
 
+// bucketName is that of the bucket that holds the files, from S3.
+const bucketName = "files"
+
 // environment is one environment of a function: a box, unless there are none, a
-// mount, and a process in both.
+// mount or a bucket, and a process that sees them.
 type environment struct {
 	*running
 	series *series
 	dir    string          // of its own
 	box    *box.Box        // nil without boxes
-	mount  *efs.FileSystem // nil for workloads without files
+	mount  *efs.FileSystem // nil for workloads without files, and from S3
+	bucket *aws.Bucket     // nil but from S3
 	f      *runtimeapi.Function
 	stderr tail
 	digest string // the algorithm of the last checksums
@@ -60,10 +65,8 @@ func (e *environment) open() (err error) {
 	if e.dir, err = os.MkdirTemp(e.Dir, "environment-"); err != nil {
 		return err
 	}
-	if e.series.workload.files != "" {
-		if e.mount, err = efs.Mount(e.series.workload.files, e.root(), efs.Elastic()); err != nil {
-			return err
-		}
+	if err := e.serveFiles(); err != nil {
+		return err
 	}
 	if e.Unboxed {
 		return nil
@@ -80,8 +83,26 @@ func (e *environment) open() (err error) {
 	return err
 }
 
-// root is where the function sees its files.
-func (e *environment) root() string { return filepath.Join(e.dir, mountName) }
+// serveFiles mounts the workload's files, or serves them as a bucket.
+func (e *environment) serveFiles() (err error) {
+	files := e.series.workload.files
+	switch {
+	case files == "":
+	case e.From == S3:
+		e.bucket, err = aws.StartBucket(bucketName, files, e.S3Latency)
+	default:
+		e.mount, err = efs.Mount(files, e.root(), efs.Elastic())
+	}
+	return err
+}
+
+// root is where the function finds its files: a directory, or the URL of a bucket.
+func (e *environment) root() string {
+	if e.bucket != nil {
+		return e.bucket.URL
+	}
+	return filepath.Join(e.dir, mountName)
+}
 
 func (e *environment) close() error {
 	var errs []error
@@ -93,6 +114,9 @@ func (e *environment) close() error {
 	}
 	if e.mount != nil {
 		errs = append(errs, e.mount.Close())
+	}
+	if e.bucket != nil {
+		errs = append(errs, e.bucket.Close())
 	}
 	return errors.Join(append(errs, os.RemoveAll(e.dir))...)
 }
@@ -173,6 +197,7 @@ type measurement struct {
 	e      *environment
 	used   box.Usage
 	reads  efs.Counters
+	gets   int64
 	memory *box.Watch
 }
 
@@ -180,6 +205,9 @@ func (e *environment) measure() (*measurement, error) {
 	m := &measurement{e: e}
 	if e.mount != nil {
 		m.reads = e.mount.Counters()
+	}
+	if e.bucket != nil {
+		m.gets = e.bucket.Requests()
 	}
 	if e.box == nil {
 		return m, nil
@@ -200,6 +228,9 @@ func (m *measurement) end(c *results.Call) error {
 			MeteredReadBytes:   now.MeteredReadBytes - m.reads.MeteredReadBytes,
 			MetadataOperations: (now.MeteredMetadataBytes - m.reads.MeteredMetadataBytes) / cost.MeteredMetadata(1),
 		}
+	}
+	if bucket := m.e.bucket; bucket != nil {
+		c.Reads.Gets = bucket.Requests() - m.gets
 	}
 	if m.e.box == nil {
 		return nil

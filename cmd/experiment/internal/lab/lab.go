@@ -36,6 +36,7 @@ import (
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/fixtures/aws"
 	"efsdedupe/fixtures/efs"
 	"efsdedupe/fixtures/lambda/box"
 )
@@ -52,6 +53,9 @@ type Options struct {
 	Instances int // environments of a series in each run
 	Timeout   time.Duration
 
+	From      Source        // where the files of a workload are
+	S3Latency time.Duration // of each request, from S3
+
 	Calls  int64 // a month
 	Region string
 	Prices *cost.Book `json:"-"` // nil for those of Region
@@ -67,6 +71,15 @@ type Options struct {
 	// at a time.
 	Progress func(Progress) `json:"-"`
 }
+
+// Source is where tasks read files from.
+type Source string
+
+// The sources.
+const (
+	EFS Source = "efs" // a mount like EFS
+	S3  Source = "s3"  // a server on the loopback address that answers GET like S3
+)
 
 // Progress is how far an experiment is.
 type Progress struct {
@@ -97,6 +110,8 @@ func Defaults() Options {
 		Runs:      5,
 		Instances: 1,
 		Timeout:   30 * time.Second, // what an HTTP API waits
+		From:      EFS,
+		S3Latency: aws.S3Latency,
 		Calls:     50_000_000,
 		Region:    "us-east-1", // the one with a price for everything
 		Arch:      cost.ARM,
@@ -254,12 +269,16 @@ func (x *running) results(started time.Time) results.Experiment {
 
 func (o *Options) setup() results.Setup {
 	mount := efs.Elastic()
-	return results.Setup{
+	s := results.Setup{
 		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, Timeout: o.Timeout,
 		FileBytes: fileBytes, FibSteps: fibSteps, FetchDelay: fetchDelay,
 		Latency: mount.Latency.Read, Throughput: mount.Throughput,
 		Calls: o.Calls, Region: o.Region, Prices: o.Prices, Arch: string(o.Arch),
 	}
+	if o.From == S3 {
+		s.FromS3, s.S3Latency = true, o.S3Latency
+	}
+	return s
 }
 
 // Validate returns what is wrong with the options, in words for the one who gave
@@ -287,6 +306,9 @@ func (o *Options) validateCounts() error {
 	if o.Timeout < time.Second || o.Timeout > 15*time.Minute {
 		all = append(all, fmt.Errorf("a time-out of %v: choose 1s to Lambda's 15m", o.Timeout))
 	}
+	if o.S3Latency < 0 || o.S3Latency > time.Minute {
+		all = append(all, fmt.Errorf("an S3 latency of %v: choose 0s to 1m", o.S3Latency))
+	}
 	return errors.Join(all...)
 }
 
@@ -301,7 +323,22 @@ func (o *Options) validateNames() error {
 	if slices.Contains(o.Modes, Product) && !slices.Equal(o.Workloads, []string{task.Scan}) {
 		all = append(all, fmt.Errorf("the mode %s has no workload but %s", Product, task.Scan))
 	}
+	if o.From == S3 {
+		all = append(all, o.checkS3())
+	}
 	return errors.Join(all...)
+}
+
+// checkS3 refuses workloads whose tasks can't read from S3: they would read from EFS, or
+// nothing, under a heading that says S3.
+func (o *Options) checkS3() error {
+	const predict = "predict"
+	for _, name := range o.Workloads {
+		if name != predict {
+			return fmt.Errorf("the workload %s does not read from S3: leave out --from s3, or choose --workload %s", name, predict)
+		}
+	}
+	return nil
 }
 
 // each makes sure that names are known, and there once.
