@@ -1,10 +1,12 @@
 package results
 
 import (
-	"cmp"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"html"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -13,10 +15,10 @@ import (
 	"sync"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp"
 )
 
-// browserHTML shows a page to itself, on a phone and on a desk, and says what it finds.
+// browserHTML shows pages to itself, on a phone and on a desk, and says what it finds.
 //
 //go:embed testdata/browser.html
 var browserHTML string
@@ -37,17 +39,23 @@ func browser(t *testing.T) string {
 // every picture, and enough contrast in light and in dark.
 func TestBrowser(t *testing.T) {
 	chromium := browser(t)
+	pages := make(map[string][]byte)
+	want := []string{"/"}
 	for _, s := range append(samples(), sample{"hostile", hostile()}) {
-		page := write(t, HTML, s.Experiment, false)
-		for _, dark := range []bool{false, true} {
-			t.Run(s.name+map[bool]string{true: " dark", false: " light"}[dark], func(t *testing.T) {
-				found, requests := show(t, chromium, page, dark)
-				if want := []string{"/", "/page", "/page"}; !slices.Equal(requests, want) {
-					t.Errorf("requests %q, want %q", requests, want)
-				}
-				found.check(t, page, dark)
-			})
-		}
+		pages[s.name] = write(t, HTML, s.Experiment, false)
+		want = append(want, "/page/"+s.name, "/page/"+s.name)
+	}
+	slices.Sort(want)
+	for _, dark := range []bool{false, true} {
+		t.Run(fmt.Sprintf("dark %t", dark), func(t *testing.T) {
+			found, requests := show(t, chromium, pages, dark)
+			if diff := cmp.Diff(want, requests); diff != "" {
+				t.Errorf("requests (-want +got):\n%s", diff)
+			}
+			for name, page := range pages {
+				t.Run(name, func(t *testing.T) { found[name].check(t, page, dark) })
+			}
+		})
 	}
 }
 
@@ -59,10 +67,10 @@ type found struct {
 	Pictures              int
 	Time                  string
 	Wide, Untitled, Faint []string
-	SmallText             float64 // pixels; null without any
+	SmallText             float64 // pixels; null without any text
 }
 
-func (f *found) check(t *testing.T, page []byte, dark bool) {
+func (f found) check(t *testing.T, page []byte, dark bool) {
 	t.Helper()
 	if f.Dark != dark {
 		t.Fatalf("dark %t, want %t", f.Dark, dark)
@@ -77,11 +85,11 @@ func (f *found) check(t *testing.T, page []byte, dark bool) {
 		t.Errorf("%d pictures, want %d", f.Pictures, want)
 	}
 	for what, list := range map[string][]string{"too wide": f.Wide, "without a title": f.Untitled, "too faint": f.Faint} {
-		if diff := gocmp.Diff([]string{}, list); diff != "" {
+		if diff := cmp.Diff([]string{}, list); diff != "" {
 			t.Errorf("%s: %s", what, diff)
 		}
 	}
-	if least := 9.0; cmp.Or(f.SmallText, least) < least {
+	if least := 9.0; f.SmallText != 0 && f.SmallText < least {
 		t.Errorf("the text in pictures is %.1f pixels high on a phone, want %v", f.SmallText, least)
 	}
 	if f.Time == "" {
@@ -89,23 +97,30 @@ func (f *found) check(t *testing.T, page []byte, dark bool) {
 	}
 }
 
-// show shows a page in a browser, and returns what was found and asked for.
-func show(t *testing.T, chromium string, page []byte, dark bool) (found, []string) {
+// show shows pages in a browser, and returns what was found and asked for.
+func show(t *testing.T, chromium string, pages map[string][]byte, dark bool) (map[string]found, []string) {
 	t.Helper()
+	names, err := json.Marshal(slices.Collect(maps.Keys(pages)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := strings.Replace(browserHTML, "const names = []", "const names = "+string(names), 1)
 	var mu sync.Mutex
 	var requests []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		requests = append(requests, r.URL.Path)
 		mu.Unlock()
-		switch r.URL.Path {
-		case "/":
-			w.Write([]byte(browserHTML))
-		case "/page":
-			w.Write(page)
-		default:
-			http.NotFound(w, r)
+		if r.URL.Path == "/" {
+			io.WriteString(w, index)
+			return
 		}
+		page, ok := pages[strings.TrimPrefix(r.URL.Path, "/page/")]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(page)
 	}))
 	defer server.Close()
 	scheme := map[bool]string{true: "0", false: "1"}[dark]
@@ -117,14 +132,14 @@ func show(t *testing.T, chromium string, page []byte, dark bool) (found, []strin
 	if err != nil {
 		t.Fatalf("%v: %s", err, &log)
 	}
-	_, text, ok := strings.Cut(string(dom), `<pre id="found">`)
-	text, _, closed := strings.Cut(text, "</pre>")
-	var f found
-	if err := json.Unmarshal([]byte(html.UnescapeString(text)), &f); err != nil || !ok || !closed {
-		t.Fatalf("%v: %.300s\n%s", err, text, &log)
+	_, text, _ := strings.Cut(string(dom), `<pre id="found">`)
+	text, _, _ = strings.Cut(text, "</pre>")
+	var all map[string]found
+	if err := json.Unmarshal([]byte(html.UnescapeString(text)), &all); err != nil || len(all) != len(pages) {
+		t.Fatalf("%d pages, %v: %.300s\n%s", len(all), err, text, &log)
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	slices.Sort(requests)
-	return f, slices.DeleteFunc(requests, func(path string) bool { return path == "/favicon.ico" })
+	return all, slices.DeleteFunc(requests, func(path string) bool { return path == "/favicon.ico" })
 }
