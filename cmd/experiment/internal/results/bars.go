@@ -14,6 +14,7 @@ type barFigure struct {
 	Title, Note string
 	Parts       []key // what the parts of a bar are; empty if a bar has one
 	Bars        []bar
+	amounts     []amount // of Bars
 }
 
 // bar is a bar of a figure.
@@ -50,21 +51,21 @@ func (a amount) sum() float64 {
 	return sum
 }
 
-// fill draws the amounts on one scale from 0. A part that is there, but too small to be
+// add adds a bar.
+func (f *barFigure) add(b bar, a amount) {
+	f.Bars, f.amounts = append(f.Bars, b), append(f.amounts, a)
+}
+
+// draw draws all bars on one scale from 0. A part that is there, but too small to be
 // seen, is drawn a little wider.
-func (f *barFigure) fill(amounts []amount) {
+func (f *barFigure) draw() {
 	const room, visible = 98.0, 0.4 // percent
 	longest := 0.0
-	for _, a := range amounts {
+	for _, a := range f.amounts {
 		longest = max(longest, a.sum(), a.most)
 	}
-	if longest == 0 {
-		f.Bars = nil
-		return
-	}
-	for i, a := range amounts {
-		b := &f.Bars[i]
-		from := 0.0
+	for i, a := range f.amounts {
+		b, from := &f.Bars[i], 0.0
 		for n, p := range a.parts {
 			if p == 0 {
 				continue
@@ -83,34 +84,43 @@ func (f *barFigure) fill(amounts []amount) {
 	}
 }
 
-// barFigures compare the modes, each at its best buy.
+// barFigures compare the modes, each at its best buy. Those without bars are left out.
 func (w *workload) barFigures(r *results) []barFigure {
 	times := barFigure{Title: "Time of a call, ms", Note: "median; the line is from the least to the most"}
-	costs := barFigure{Title: "Cost of " + r.calls() + ", " + r.currency(), Note: "each at the median time; in brackets, at the least and the most", Parts: w.parts()}
 	memory := barFigure{Title: "Peak memory of a call, MiB", Note: "the most at any size"}
-	var taken, paid, held []amount
+	costs := barFigure{Title: "Cost of " + r.calls() + ", " + r.currency(), Note: "each at the median time; in brackets, at the least and the most", Parts: w.parts()}
+	rest := barFigure{Title: "The same without " + w.parts()[0].Name + ", " + r.currency(), Note: "what choosing a mode can change", Parts: w.parts()[1:]}
 	for _, m := range w.modes {
 		row := m.bestBuy()
 		if row == nil {
 			continue
 		}
 		k, s := key{r.class(m.name), quoteUnprintable(m.name)}, row.basis()
-		times.Bars = append(times.Bars, bar{key: k, Size: size(row.MemoryMB), Value: ms(s.p50), Range: span(ms(s.least), ms(s.most))})
-		taken = append(taken, amount{[]float64{millis(s.p50)}, millis(s.least), millis(s.most)})
-		if b := row.bill; b != nil {
-			cents := b.total.Cmp(big.NewRat(100, 1)) < 0
-			costs.Bars = append(costs.Bars, bar{key: k, Size: size(row.MemoryMB), Value: money(b.total, cents), Range: span(money(b.least, cents), money(b.most, cents))})
-			paid = append(paid, amount{[]float64{dollarsOf(b.files()), dollarsOf(b.lambda), dollarsOf(b.requests), dollarsOf(b.gateway)}, dollarsOf(b.least), dollarsOf(b.most)})
-		}
+		times.add(bar{key: k, Size: size(row.MemoryMB), Value: ms(s.p50), Range: span(ms(s.least), ms(s.most))},
+			amount{[]float64{millis(s.p50)}, millis(s.least), millis(s.most)})
 		if most := m.peakMemory(); most > 0 {
-			memory.Bars = append(memory.Bars, bar{key: k, Value: mib(most)})
-			held = append(held, amount{parts: []float64{float64(most)}})
+			memory.add(bar{key: k, Value: mib(most)}, amount{parts: []float64{float64(most)}})
+		}
+		if row.bill != nil && row.bill.total.Sign() > 0 {
+			row.bill.addTo(&costs, &rest, k, size(row.MemoryMB))
 		}
 	}
-	times.fill(taken)
-	costs.fill(paid)
-	memory.fill(held)
-	return slices.DeleteFunc([]barFigure{times, costs, memory}, func(f barFigure) bool { return len(f.Bars) == 0 })
+	figures := slices.DeleteFunc([]barFigure{times, memory, costs, rest}, func(f barFigure) bool { return len(f.Bars) == 0 })
+	for i := range figures {
+		figures[i].draw()
+	}
+	return figures
+}
+
+// addTo adds a bill to the bars of costs and, if it pays for files, without those to rest.
+func (b *bill) addTo(costs, rest *barFigure, k key, size string) {
+	cents := b.total.Cmp(big.NewRat(100, 1)) < 0
+	parts := []float64{dollarsOf(b.files()), dollarsOf(b.lambda), dollarsOf(b.requests), dollarsOf(b.gateway)}
+	least, most := dollarsOf(b.least), dollarsOf(b.most)
+	costs.add(bar{key: k, Size: size, Value: money(b.total, cents), Range: span(money(b.least, cents), money(b.most, cents))}, amount{parts, least, most})
+	if without := new(big.Rat).Sub(b.total, b.files()); parts[0] > 0 {
+		rest.add(bar{key: k, Size: size, Value: money(without, cents)}, amount{parts[1:], least - parts[0], most - parts[0]})
+	}
 }
 
 // parts are those of a bill, in the order of the bars.
