@@ -2,6 +2,7 @@ package results
 
 import (
 	"math/big"
+	"os"
 	"strings"
 	"testing"
 
@@ -55,6 +56,15 @@ func TestSources(t *testing.T) {
 	}
 	if !strings.Contains(s.verdict(), "at every size") {
 		t.Error(s.verdict())
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range want {
+		if line := "| " + strings.Join(row, " | ") + " |\n"; !strings.Contains(string(readme), line) {
+			t.Errorf("README.md lacks the line %s", line)
+		}
 	}
 }
 
