@@ -11,10 +11,10 @@ import (
 // barFigure is a picture of bars, one for each mode. Its text is text of the page, so
 // that it keeps its size on a narrow screen.
 type barFigure struct {
-	Title, Note string
-	Parts       []key // what the parts of a bar are; empty if a bar has one
-	Bars        []bar
-	amounts     []amount // of Bars
+	Title, Unit, Note string
+	Parts             []key // what the parts of a bar are; empty if a bar has one
+	Bars              []bar
+	amounts           []amount // of Bars
 }
 
 // bar is a bar of a figure.
@@ -86,10 +86,10 @@ func (f *barFigure) draw() {
 
 // barFigures compare the modes, each at its best buy. Those without bars are left out.
 func (w *workload) barFigures(r *results) []barFigure {
-	times := barFigure{Title: "Time of a call, ms", Note: "median; the line is from the least to the most"}
-	memory := barFigure{Title: "Peak memory of a call, MiB", Note: "the most at any size"}
-	costs := barFigure{Title: "Cost of " + r.calls() + ", " + r.currency(), Note: "each at the median time; in brackets, at the least and the most", Parts: w.parts()}
-	rest := barFigure{Title: "The same without " + w.parts()[0].Name + ", " + r.currency(), Note: "what choosing a mode can change", Parts: w.parts()[1:]}
+	times := barFigure{Title: "Time of a call", Unit: "ms", Note: "median; the line is from the least to the most"}
+	memory := barFigure{Title: "Peak memory of a call", Unit: "MiB", Note: "the most at any size"}
+	costs := barFigure{Title: "Cost of " + r.calls(), Unit: r.currency(), Note: "each at the median time; in brackets, at the least and the most", Parts: w.parts()}
+	rest := barFigure{Title: "The same without " + w.parts()[0].Name, Unit: r.currency(), Note: "what choosing a mode can change", Parts: w.parts()[1:]}
 	for _, m := range w.modes {
 		row := m.bestBuy()
 		if row == nil {
@@ -170,10 +170,9 @@ func dollarsOf(amount *big.Rat) float64 { return quotient(amount, big.NewRat(1, 
 
 // name titles the pictures of a figure's bars, from number first.
 func (f *barFigure) name(w *workload, first int) {
-	what, _, _ := strings.Cut(f.Title, ",")
 	for i := range f.Bars {
 		b := &f.Bars[i]
 		b.ID = fmt.Sprintf("picture-%d", first+i)
-		b.Title = fmt.Sprintf("%s, %s, %s: %s %s", quoteUnprintable(w.name), what, b.Name, b.Value, b.Range)
+		b.Title = strings.TrimSpace(fmt.Sprintf("%s, %s, %s: %s %s %s", quoteUnprintable(w.name), f.Title, b.Name, b.Value, f.Unit, b.Range))
 	}
 }
