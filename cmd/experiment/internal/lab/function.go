@@ -16,7 +16,7 @@ import (
 const Product = "product"
 
 // Modes are those that need no contender.
-func Modes() []string { return append(task.Modes(), Product) }
+func Modes() []string { return append(task.Modes(), task.Helpers, Product) }
 
 // NeedsProduct reports whether the program [Options.Product] runs.
 func (o *Options) NeedsProduct() bool { return slices.Contains(o.Workloads, task.Scan) }
@@ -32,21 +32,44 @@ func ModesOf(c contenders.Contender) []string {
 
 // function is a program that runs tasks, and how to ask it to, in one mode.
 type function struct {
+	name    string   // of the mode, as an experiment shows it
 	command []string // program and arguments
 	mode    string
+	helpers int // that share the tasks; 0 where they are not shared
 }
 
-// function returns who has a mode.
-func (o *Options) function(mode string) function {
+// functions returns who has a mode: more than one if different numbers of helpers can
+// share its tasks.
+func (o *Options) functions(mode string) []function {
 	for _, c := range o.Contenders {
 		if slices.Contains(ModesOf(c), mode) {
-			return function{command: c.Command, mode: strings.TrimPrefix(mode, c.Name+"-")}
+			return []function{{name: mode, command: c.Command, mode: strings.TrimPrefix(mode, c.Name+"-")}}
 		}
 	}
-	if mode == Product {
-		return function{command: []string{o.Product}, mode: mode}
+	switch mode {
+	case Product:
+		return []function{{name: mode, command: []string{o.Product}, mode: mode}}
+	case task.Helpers:
+		var all []function
+		for _, n := range upTo(o.Helpers) {
+			all = append(all, function{name: fmt.Sprintf("%s-%d", mode, n), command: []string{o.Bootstrap}, mode: mode, helpers: n})
+		}
+		return all
 	}
-	return function{command: []string{o.Bootstrap}, mode: mode}
+	return []function{{name: mode, command: []string{o.Bootstrap}, mode: mode}}
+}
+
+// upTo returns 1, 2, 5, 10, 20 and so on, and most as the last.
+func upTo(most int) []int {
+	var counts []int
+	for decade := 1; ; decade *= 10 {
+		for _, n := range []int{decade, 2 * decade, 5 * decade} {
+			if n >= most {
+				return append(counts, most)
+			}
+			counts = append(counts, n)
+		}
+	}
 }
 
 // event asks a function for its tasks.
@@ -56,7 +79,7 @@ func (x *running) event(s *series, root string) ([]byte, error) {
 	}
 	return json.Marshal(task.Event{
 		Workload: s.workload.name, Mode: s.function.mode, Tasks: x.Tasks, Workers: x.Workers,
-		Root: root, Steps: fibSteps, URL: s.workload.url,
+		Root: root, Steps: fibSteps, URL: s.workload.url, Helpers: s.function.helpers,
 	})
 }
 
@@ -72,7 +95,11 @@ func (f function) check(w *workload, body []byte) (digest string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("its answer can't be read: %w: %.200s", err, body)
 	}
-	return a.Digest, w.truth.check(a.Digest, a.Checksums)
+	err = w.truth.check(a.Digest, a.Checksums)
+	if err == nil && f.helpers > 0 && w.name == task.Scan {
+		err = checkGroups(a.Checksums, a.Groups)
+	}
+	return a.Digest, err
 }
 
 // answerOfReport makes of a report's groups what tasks answer. The standard

@@ -11,6 +11,7 @@
 //	scratch.go      what must not be left behind, and who removes it
 //	workload.go     what tasks need, and their true checksums
 //	environment.go  one environment of a function: its box, its mount, its calls
+//	helpers.go      the helpers that a function invokes: their environments, and who waits
 //	function.go     the programs that run tasks: the bootstrap, the contenders
 //	truth.go        checksums, computed another way
 //	pace.go         how long the rest will take
@@ -50,6 +51,7 @@ type Options struct {
 	Workers   int // tasks in flight
 	Runs      int
 	Instances int // environments of a series in each run
+	Helpers   int // the most, in the mode task.Helpers; fewer are tried, too
 	Timeout   time.Duration
 
 	Calls  int64 // a month
@@ -83,6 +85,8 @@ const (
 	fibSteps   = 200_000                // half a millisecond of a core, in Go
 	fetchDelay = 100 * time.Millisecond // of a chart that somebody else draws
 	maxTasks   = 10_000
+
+	helperMB = 1769 // of each helper: one vCPU
 )
 
 // Defaults are the mission's own case: the standard set, both modes, at the sizes
@@ -96,6 +100,7 @@ func Defaults() Options {
 		Workers:   100,
 		Runs:      5,
 		Instances: 1,
+		Helpers:   10,
 		Timeout:   30 * time.Second, // what an HTTP API waits
 		Calls:     50_000_000,
 		Region:    "us-east-1", // the one with a price for everything
@@ -151,15 +156,23 @@ func (x *running) prepare(ctx context.Context) error {
 	for _, name := range x.Workloads {
 		for _, memory := range x.MemoryMB {
 			for _, mode := range x.modes(name) {
-				x.series = append(x.series, &series{
-					Series:   results.Series{Workload: name, Mode: mode, MemoryMB: memory},
-					function: x.function(mode),
-					workload: x.workloads[name],
-				})
+				for _, f := range x.functions(mode) {
+					x.series = append(x.series, x.newSeries(x.workloads[name], f, memory))
+				}
 			}
 		}
 	}
 	return nil
+}
+
+func (x *running) newSeries(w *workload, f function, memoryMB int64) *series {
+	s := &series{
+		Series:   results.Series{Workload: w.name, Mode: f.name, MemoryMB: memoryMB, Helpers: f.helpers},
+		function: f,
+		workload: w,
+	}
+	s.AtOnce = x.atOnce(s)
+	return s
 }
 
 // modes are those of a workload: a scan has one more, the product's own.
@@ -197,10 +210,12 @@ func (x *running) run(ctx context.Context, run int) error {
 func (s *series) name() string { return fmt.Sprintf("%s, %s, %d MB", s.Workload, s.Mode, s.MemoryMB) }
 
 // runSeries calls all instances of a series, as many at once as there are cores
-// for.
+// for. Where a function has helpers, it is they for whom there are so many cores.
 func (x *running) runSeries(ctx context.Context, run int, s *series) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(x.atOnce(s))
+	if group.SetLimit(s.AtOnce); s.Helpers > 0 {
+		group.SetLimit(1)
+	}
 	for instance := range x.Instances {
 		group.Go(func() error {
 			calls, digest, err := x.callEnvironment(ctx, s)
@@ -217,8 +232,9 @@ func (x *running) runSeries(ctx context.Context, run int, s *series) error {
 	return group.Wait()
 }
 
-// atOnce is how many environments of a series run at once. Their mounts are work
-// for this machine, too: they have a core to themselves, if there is another.
+// atOnce is how many environments of a series run at once, or how many helpers: the main
+// function only waits for them. Their mounts are work for this machine, too: they have a
+// core to themselves, if there is another.
 func (x *running) atOnce(s *series) int {
 	if x.Unboxed {
 		return 1
@@ -227,7 +243,11 @@ func (x *running) atOnce(s *series) int {
 	if s.workload.files != "" {
 		spare = 1
 	}
-	return box.Fit(s.MemoryMB, spare)
+	memory := s.MemoryMB
+	if s.Helpers > 0 {
+		memory = helperMB
+	}
+	return box.Fit(memory, spare)
 }
 
 func (x *running) tell(done int, s *series) {
@@ -255,7 +275,7 @@ func (x *running) results(started time.Time) results.Experiment {
 func (o *Options) setup() results.Setup {
 	mount := efs.Elastic()
 	return results.Setup{
-		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, Timeout: o.Timeout,
+		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, HelperMB: helperMB, Timeout: o.Timeout,
 		FileBytes: fileBytes, FibSteps: fibSteps, FetchDelay: fetchDelay,
 		Latency: mount.Latency.Read, Throughput: mount.Throughput,
 		Calls: o.Calls, Region: o.Region, Prices: o.Prices, Arch: string(o.Arch),
@@ -284,6 +304,9 @@ func (o *Options) validateCounts() error {
 	check("workers", o.Workers, 1, 1000)
 	check("runs", o.Runs, 1, 1000)
 	check("instances", o.Instances, 1, 1000)
+	if slices.Contains(o.Modes, task.Helpers) {
+		check("helpers", o.Helpers, 1, min(o.Tasks, task.MaxHelpers))
+	}
 	if o.Timeout < time.Second || o.Timeout > 15*time.Minute {
 		all = append(all, fmt.Errorf("a time-out of %v: choose 1s to Lambda's 15m", o.Timeout))
 	}
@@ -330,6 +353,11 @@ func (o *Options) validateSizes() error {
 		}
 		if err := o.checkMemory(mb); err != nil {
 			return err
+		}
+	}
+	if slices.Contains(o.Modes, task.Helpers) {
+		if err := o.checkMemory(helperMB); err != nil {
+			return fmt.Errorf("helpers: %w", err)
 		}
 	}
 	return nil

@@ -33,7 +33,8 @@ type Setup struct {
 	Tasks     int  // of one call
 	Workers   int  // tasks in flight
 	Runs      int
-	Instances int // environments of a run
+	Instances int   // environments of a run
+	HelperMB  int64 // memory of each helper
 	Timeout   time.Duration
 
 	FileBytes  int64         // of each file of the workload scan
@@ -56,6 +57,8 @@ type Series struct {
 	Mode     string // such as "goroutines"; a contender's begins with its language, such as "python-threads"
 	MemoryMB int64
 	Digest   string // the algorithm of the tasks' checksums, such as "blake3"; empty where there is none
+	Helpers  int    // other functions that share the tasks of a call; 0 where it does them itself
+	AtOnce   int    // environments that ran at once here, or helpers, if there are any
 	Calls    []Call // by run, instance, cold before warm
 }
 
@@ -76,6 +79,9 @@ type Call struct {
 	OOMKills   int64         // processes that the kernel killed for want of memory
 
 	Reads Reads
+
+	Wait    time.Duration // of Duration, that for helpers, as if all had run at once
+	Helpers []Call        // of these
 }
 
 // Reads is what the EFS-like mount counted during a call.
