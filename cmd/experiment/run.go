@@ -49,6 +49,9 @@ million calls a month cost.
   fib     each task computes
   fetch   each task waits for an HTTP server
 
+In the mode helpers the function invokes others of 1,769 MB, one vCPU each, which share
+the tasks, and waits for them. The bill has both sides.
+
 Tasks return checksums, which are compared with ones computed another way. A wrong
 one ends the experiment: so every mode has done the same work.
 
@@ -58,6 +61,7 @@ or timed out; 2 there are none; 130 interrupted.`,
 		Example: `  experiment run
   experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
   experiment run --contenders --workload scan,fib,fetch --memory 1769
+  experiment run --workload fib,scan --modes goroutines,helpers --helpers 10 --memory 1769
   experiment run --instances 100 --memory 512 --runs 1
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
@@ -73,6 +77,7 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.IntVar(&o.Workers, "workers", o.Workers, "tasks in flight")
 	f.IntVar(&o.Runs, "runs", o.Runs, "how often to measure each mode and size")
 	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine")
+	f.IntVar(&o.Helpers, "helpers", o.Helpers, "in the mode helpers, other functions that share the tasks; 1, 2, 5, 10 and so on up to this are tried")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the function's time-out")
 	f.BoolVar(&c.contenders, "contenders", false, "add Python processes and threads and Rust threads, if python3 and cargo are installed")
 	f.BoolVar(&o.Unboxed, "unboxed", false, "run without boxes: CPU time and memory are neither limited nor known")

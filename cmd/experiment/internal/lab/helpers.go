@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 // run at once. Here they run in waves, as many at once as there are cores for, and what
 // the main function waits is computed: see addHelpers.
 type helpers struct {
+	root   string // of the main function
 	all    []*environment
 	free   chan *environment
 	core   chan struct{} // holds one for each helper that runs
@@ -40,7 +42,7 @@ type invocation struct {
 // invokes them.
 func (e *environment) openHelpers(ctx context.Context) (err error) {
 	n, atOnce := e.series.Helpers, e.series.AtOnce
-	h := &helpers{free: make(chan *environment, n), core: make(chan struct{}, atOnce)}
+	h := &helpers{root: e.root(), free: make(chan *environment, n), core: make(chan struct{}, atOnce)}
 	h.answered.L = &h.mu
 	ctx, h.cancel = context.WithCancel(ctx)
 	e.helpers = h
@@ -106,7 +108,7 @@ func (h *helpers) invoke(ctx context.Context, event []byte) (runtimeapi.Result, 
 		h.made = append(h.made, i)
 	}
 	if err == nil && i.Outcome != results.OK {
-		err = errors.New(i.Error)
+		return runtimeapi.Result{ErrorType: string(i.Outcome), ErrorMessage: i.Error}, nil
 	}
 	return runtimeapi.Result{Body: answer}, err
 }
@@ -120,8 +122,14 @@ func (h *helpers) attempt(ctx context.Context, event []byte, i *invocation) (ans
 	defer func() { <-h.core }()
 	e := <-h.free // no more are invoked at once than there are
 	defer func() { h.free <- e }()
-	i.Call, answer, err = e.attempt(ctx, event)
+	i.Call, answer, err = e.attempt(ctx, h.local(event, e))
 	return answer, err
+}
+
+// local returns an event with the helper's root in place of the main function's. On Lambda
+// all functions can mount the file system at one path; here each environment has its own.
+func (h *helpers) local(event []byte, e *environment) []byte {
+	return bytes.ReplaceAll(event, []byte(h.root), []byte(e.root()))
 }
 
 // end waits until all helpers of a call have ended, even if the main function did not wait
@@ -147,7 +155,9 @@ func addHelpers(c *results.Call, made []invocation, timeout time.Duration) {
 			last = i.to
 		}
 		c.Wait = max(c.Wait, i.from.Sub(made[0].from)+i.Init+i.Duration)
-		c.Helpers = append(c.Helpers, i.Call)
+		c.Helpers = append(c.Helpers, results.Helper{
+			Outcome: i.Outcome, Init: i.Init, Duration: i.Duration, CPU: i.CPU, PeakMemory: i.PeakMemory, Reads: i.Reads,
+		})
 	}
 	if len(made) > 0 {
 		c.Duration = max(0, c.Duration-last.Sub(made[0].from)) + c.Wait

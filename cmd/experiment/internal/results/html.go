@@ -28,6 +28,9 @@ type page struct {
 // section is a workload on the page.
 type section struct {
 	Name, About, Penalty string
+	Gain, HelpersAbout   string
+	HelperHeads          []string
+	Helpers              [][]string
 	Legend               []key
 	Figures              []figure
 	Heads, Units         []string
@@ -83,6 +86,13 @@ func (w *workload) section(r *results) (section, error) {
 	}
 	if w.penalty != nil {
 		s.Penalty = w.penalty.sentence
+	}
+	if w.gain != nil {
+		s.Gain = w.gain.sentence
+	}
+	for _, row := range w.helped() {
+		s.HelpersAbout, s.HelperHeads = helpersAbout, helperHeads()
+		s.Helpers = append(s.Helpers, row.helperCells(r.Setup.HelperMB, w.small()))
 	}
 	s.Heads, s.Units = heads()
 	for _, m := range w.modes {

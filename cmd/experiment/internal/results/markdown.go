@@ -33,10 +33,30 @@ func writeMarkdown(b io.Writer, r *results) {
 		if w.penalty != nil {
 			fmt.Fprintf(b, "\n%s\n", w.penalty.sentence)
 		}
+		writeMarkdownHelpers(b, &w, r.Setup)
 		fmt.Fprintln(b)
 	}
 	for _, note := range r.notes() {
 		fmt.Fprintf(b, "- %s\n", escape(note))
+	}
+}
+
+func writeMarkdownHelpers(b io.Writer, w *workload, s Setup) {
+	rows := w.helped()
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s:\n\n", helpersAbout)
+	heads := helperHeads()
+	markdownRow(b, heads)
+	markdownRow(b, slices.Concat([]string{"---"}, slices.Repeat([]string{"--:"}, len(heads)-1)))
+	for _, row := range rows {
+		cells := row.helperCells(s.HelperMB, w.small())
+		cells[0] = escape(row.Mode)
+		markdownRow(b, cells)
+	}
+	if w.gain != nil {
+		fmt.Fprintf(b, "\n%s\n", w.gain.sentence)
 	}
 }
 

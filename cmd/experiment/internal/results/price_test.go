@@ -53,7 +53,7 @@ func TestBill(t *testing.T) {
 	if diff := cmp.Diff([]string{"2,972.13", "345.51", "10.00", "50.00", "148,200.99", "148,606.50"}, cells); diff != "" {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(&billJSON{"345.51", "10.00", "50.00", "148200.99", "148606.50", "2972.129966"}, r.bill.json()); diff != "" {
+	if diff := cmp.Diff(&billJSON{Lambda: "345.51", Requests: "10.00", Gateway: "50.00", EFS: "148200.99", Total: "148606.50", Million: "2972.129966"}, r.bill.json(r.Series)); diff != "" {
 		t.Errorf("in JSON (-want +got):\n%s", diff)
 	}
 

@@ -35,6 +35,9 @@ func writeText(b io.Writer, r *results, s style) error {
 		if err := writeRuns(b, &w); err != nil {
 			return err
 		}
+		if err := writeHelpers(b, &w, r.Setup); err != nil {
+			return err
+		}
 		for _, line := range w.problems() {
 			fmt.Fprintf(b, "%s %s\n", s.Bad("failed:"), line)
 		}
@@ -115,7 +118,22 @@ func writeRuns(b io.Writer, w *workload) error {
 	return table.Flush()
 }
 
-// writeVerdict writes a line for each mode, and the penalty of processes.
+// writeHelpers writes both sides of the bill of functions with helpers, if there are any.
+func writeHelpers(b io.Writer, w *workload, s Setup) error {
+	rows := w.helped()
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(b, wrap(helpersAbout, 118, ""))
+	table := tabwriter.NewWriter(b, 0, 0, 1, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, strings.Join(append(helperHeads(), ""), "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(table, strings.Join(append(r.helperCells(s.HelperMB, w.small()), ""), "\t"))
+	}
+	return table.Flush()
+}
+
+// writeVerdict writes a line for each mode, the penalty of processes and what helpers do.
 func writeVerdict(b io.Writer, w *workload, s style) error {
 	fmt.Fprintln(b, s.Strong(quoteUnprintable(w.name)))
 	table := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
@@ -128,6 +146,9 @@ func writeVerdict(b io.Writer, w *workload, s style) error {
 	}
 	if w.penalty != nil {
 		fmt.Fprintln(b, wrap(w.penalty.sentence, 118, ""))
+	}
+	if w.gain != nil {
+		fmt.Fprintln(b, wrap(w.gain.sentence, 118, ""))
 	}
 	_, err := fmt.Fprintln(b)
 	return err

@@ -110,12 +110,24 @@ func (r *runner) invoke(ctx context.Context, share Event) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if response.StatusCode != http.StatusOK || response.Header.Get("X-Amz-Function-Error") != "" {
+	switch {
+	case response.StatusCode != http.StatusOK:
 		return Answer{}, fmt.Errorf("status %s: %.300s", response.Status, body)
+	case response.Header.Get("X-Amz-Function-Error") != "":
+		return Answer{}, functionError(body)
 	}
 	var a Answer
 	err = json.Unmarshal(body, &a)
 	return a, err
+}
+
+// functionError returns the error that a function answered with.
+func functionError(body []byte) error {
+	var f struct{ ErrorType, ErrorMessage string }
+	if err := json.Unmarshal(body, &f); err != nil {
+		return fmt.Errorf("it failed: %.300s", body)
+	}
+	return fmt.Errorf("%s: %s", f.ErrorType, f.ErrorMessage)
 }
 
 // join puts the shares' answers together. Equal files may be in different shares: the

@@ -161,9 +161,13 @@ func TestHelperFails(t *testing.T) {
 			w.WriteHeader(http.StatusTooManyRequests)
 			w.Write([]byte("slow down"))
 		},
-		"Sandbox.Timedout": func(w http.ResponseWriter, _ *http.Request) {
+		"Sandbox.Timedout: too long": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Amz-Function-Error", "Unhandled")
-			json.NewEncoder(w).Encode(map[string]string{"errorType": "Sandbox.Timedout"})
+			json.NewEncoder(w).Encode(map[string]string{"errorType": "Sandbox.Timedout", "errorMessage": "too long"})
+		},
+		"it failed: no JSON": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Amz-Function-Error", "Unhandled")
+			w.Write([]byte("no JSON"))
 		},
 		"1 checksums of 0 files for 2 tasks": func(w http.ResponseWriter, _ *http.Request) {
 			json.NewEncoder(w).Encode(Answer{Checksums: []string{"1"}})
