@@ -62,13 +62,16 @@ or timed out; 2 there are none; 130 interrupted.`,
   experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
   experiment run --contenders --workload scan,fib,fetch --memory 1769
   experiment run --workload fib,scan --modes goroutines,helpers --helpers 10 --memory 1769
-  experiment run --instances 100 --memory 512 --runs 1
+  experiment run --instances 100 --tasks 100
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
 		Args: cli.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c.ofManyInstances(f.Changed)
+		return c.run(cmd.Context())
+	}
 	o := &c.options
 	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(task.Workloads(), ", "))
 	f.StringSliceVar(&o.Modes, "modes", o.Modes, "how the function runs them: "+strings.Join(lab.Modes(), ", "))
@@ -76,7 +79,7 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks in a call; of a scan, files of 1 MiB")
 	f.IntVar(&o.Workers, "workers", o.Workers, "tasks in flight")
 	f.IntVar(&o.Runs, "runs", o.Runs, "how often to measure each mode and size")
-	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine")
+	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine; with more than 1, the defaults are --memory 1769 --runs 1 --contenders")
 	f.IntVar(&o.Helpers, "helpers", o.Helpers, "in the mode helpers, other functions that share the tasks; 1, 2, 5, 10 and so on up to this are tried")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the function's time-out")
 	f.BoolVar(&c.contenders, "contenders", false, "add Python processes and threads and Rust threads, if python3 and cargo are installed")
@@ -91,6 +94,24 @@ or timed out; 2 there are none; 130 interrupted.`,
 	c.prices.Flags(f)
 	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
 	return cmd
+}
+
+// ofManyInstances chooses what is compared with many instances, where it was not given:
+// all languages at one size, once.
+func (c *trial) ofManyInstances(given func(flag string) bool) {
+	o := &c.options
+	if o.Instances < 2 {
+		return
+	}
+	if !given("memory") {
+		o.MemoryMB = []int64{1769}
+	}
+	if !given("runs") {
+		o.Runs = 1
+	}
+	if !given("contenders") && !given("modes") {
+		c.contenders = true
+	}
 }
 
 func (c *trial) run(ctx context.Context) error {

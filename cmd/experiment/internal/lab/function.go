@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"efsdedupe/cmd/experiment/internal/contenders"
+	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
 )
 
@@ -51,25 +52,12 @@ func (o *Options) functions(mode string) []function {
 		return []function{{name: mode, command: []string{o.Product}, mode: mode}}
 	case task.Helpers:
 		var all []function
-		for _, n := range upTo(o.Helpers) {
+		for _, n := range results.Steps(o.Helpers) {
 			all = append(all, function{name: fmt.Sprintf("%s-%d", mode, n), command: []string{o.Bootstrap}, mode: mode, helpers: n})
 		}
 		return all
 	}
 	return []function{{name: mode, command: []string{o.Bootstrap}, mode: mode}}
-}
-
-// upTo returns 1, 2, 5, 10, 20 and so on, and most as the last.
-func upTo(most int) []int {
-	var counts []int
-	for decade := 1; ; decade *= 10 {
-		for _, n := range []int{decade, 2 * decade, 5 * decade} {
-			if n >= most {
-				return append(counts, most)
-			}
-			counts = append(counts, n)
-		}
-	}
 }
 
 // event asks a function for its tasks.

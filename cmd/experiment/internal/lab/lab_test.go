@@ -253,11 +253,3 @@ func TestCheckGroups(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestUpTo(t *testing.T) {
-	for most, want := range map[int][]int{1: {1}, 2: {1, 2}, 3: {1, 2, 3}, 10: {1, 2, 5, 10}, 12: {1, 2, 5, 10, 12}, 100: {1, 2, 5, 10, 20, 50, 100}} {
-		if got := upTo(most); !slices.Equal(got, want) {
-			t.Errorf("up to %d: %v", most, got)
-		}
-	}
-}

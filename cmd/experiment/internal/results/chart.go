@@ -21,9 +21,9 @@ type line struct {
 	values []float64
 }
 
-// lineChart draws values against memory, which is on a logarithmic axis. It is
-// empty if no line has two points.
-func lineChart(lines []line) (template.HTML, scale, error) {
+// lineChart draws values against memory, or what else the axis is named, which is
+// logarithmic. It is empty if no line has two points.
+func lineChart(lines []line, axis string) (template.HTML, scale, error) {
 	var sizes []int64
 	var values []float64
 	for _, l := range lines {
@@ -37,7 +37,7 @@ func lineChart(lines []line) (template.HTML, scale, error) {
 	y := newScale(slices.Min(values), slices.Max(values))
 	chart := chartdraw.Chart{
 		Width: chartWidth, Height: chartHeight, Background: blank(16), Canvas: blank(0),
-		XAxis:          chartdraw.XAxis{Name: "memory, MB", NameStyle: axisStyle(), Style: axisStyle(), Ticks: memoryTicks(sizes), GridMajorStyle: chartdraw.Hidden(), GridMinorStyle: chartdraw.Hidden()},
+		XAxis:          chartdraw.XAxis{Name: axis, NameStyle: axisStyle(), Style: axisStyle(), Ticks: memoryTicks(sizes), GridMajorStyle: chartdraw.Hidden(), GridMinorStyle: chartdraw.Hidden()},
 		YAxis:          chartdraw.YAxis{Style: chartdraw.Hidden(), Range: &chartdraw.ContinuousRange{Max: 1}},
 		YAxisSecondary: y.axis(),
 	}

@@ -2,6 +2,7 @@ package results
 
 import (
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,36 @@ func TestGain(t *testing.T) {
 		}
 		if !strings.HasPrefix(got, test.want) || test.want == "" && got != "" {
 			t.Errorf("%s\nwant %s", got, test.want)
+		}
+	}
+}
+
+// TestFleets has instances that take 1, 2, 3 s and so on, each with two calls.
+func TestFleets(t *testing.T) {
+	s := setup()
+	s.Instances, s.Runs = 12, 1
+	series := Series{Workload: "fib", Mode: "goroutines", MemoryMB: 1769}
+	for i := range s.Instances {
+		half := time.Duration(i+1) * time.Second / 2
+		series.Calls = append(series.Calls, Call{Instance: i, Outcome: OK, Cold: true, Duration: half}, Call{Instance: i, Outcome: OK, Duration: half})
+	}
+	r := compute(experiment(s, []Series{series}))
+	got := r.rows[0].fleetCells(r)
+	// A second of 1,769 MB is 23.03 millionths of a dollar, two calls and their requests 2.4.
+	want := []string{"goroutines", "1,769", "25, 1,000", "74, 2,000", "358, 5,000", "1,291, 10,000", "1,825, 12,000"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	fleets := r.rows[0].fleets(s.Instances, r.prices)
+	if last := fleets[len(fleets)-1]; last.median != 6*time.Second || last.cost.Cmp(r.rows[0].runs[0].cost) != 0 {
+		t.Errorf("all together: %+v", last)
+	}
+}
+
+func TestSteps(t *testing.T) {
+	for most, want := range map[int][]int{1: {1}, 2: {1, 2}, 3: {1, 2, 3}, 10: {1, 2, 5, 10}, 12: {1, 2, 5, 10, 12}, 100: {1, 2, 5, 10, 20, 50, 100}} {
+		if got := Steps(most); !slices.Equal(got, want) {
+			t.Errorf("up to %d: %v", most, got)
 		}
 	}
 }

@@ -107,7 +107,11 @@ func (w *workload) section(r *results) (section, error) {
 		}
 	}
 	var err error
-	s.Figures, err = w.figures(r)
+	if s.Figures, err = w.figures(r); err != nil {
+		return s, err
+	}
+	fleets, err := w.fleetFigures(r)
+	s.Figures = append(s.Figures, fleets...)
 	return s, err
 }
 
@@ -147,7 +151,7 @@ func (w *workload) figures(r *results) ([]figure, error) {
 		for _, m := range w.modes {
 			lines = append(lines, m.line(r.class(m.name), f.value))
 		}
-		svg, y, err := lineChart(lines)
+		svg, y, err := lineChart(lines, "memory, MB")
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -32,7 +31,7 @@ func writeText(b io.Writer, r *results, s style) error {
 		if err := writeTable(b, &w, s); err != nil {
 			return err
 		}
-		if err := writeRuns(b, &w); err != nil {
+		if err := writeRuns(b, &w, r); err != nil {
 			return err
 		}
 		if err := writeHelpers(b, &w, r.Setup); err != nil {
@@ -104,8 +103,8 @@ func (s style) of(r *row) func(a ...any) string {
 }
 
 // writeRuns writes what runs of several instances took and cost, if there are any.
-func writeRuns(b io.Writer, w *workload) error {
-	rows := slices.DeleteFunc(w.rows(), func(r *row) bool { return len(r.runs) == 0 })
+func writeRuns(b io.Writer, w *workload, all *results) error {
+	rows := w.fleetRows()
 	if len(rows) == 0 {
 		return nil
 	}
@@ -114,6 +113,14 @@ func writeRuns(b io.Writer, w *workload) error {
 	fmt.Fprintln(table, strings.Join(append(runHeads(), ""), "\t"))
 	for _, r := range rows {
 		fmt.Fprintln(table, strings.Join(append(r.runCells(), ""), "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(b, fleetsAbout)
+	fmt.Fprintln(table, strings.Join(append(fleetHeads(all.Setup.Instances), ""), "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(table, strings.Join(append(r.fleetCells(all), ""), "\t"))
 	}
 	return table.Flush()
 }
