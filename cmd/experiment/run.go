@@ -50,7 +50,8 @@ million calls a month cost.
   fetch   each task waits for an HTTP server
 
 In the mode helpers the function invokes others of 1,769 MB, one vCPU each, which share
-the tasks, and waits for them. The bill has both sides.
+the tasks, and waits for them. The bill has both sides. In helpers-stepfunctions a state
+machine invokes them, on an emulator of AWS, and nothing waits.
 
 Tasks return checksums, which are compared with ones computed another way. A wrong
 one ends the experiment: so every mode has done the same work.

@@ -91,12 +91,18 @@ func (b *measuring) boxed() (pids []int) {
 func (b *measuring) children() (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, stat := range stats {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+		pid := pidOf(stat)
 		if fields := clitest.ProcStat(pid); len(fields) > 1 && fields[1] == strconv.Itoa(b.Process.Pid) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// pidOf is the process of a path /proc/PID/FILE.
+func pidOf(path string) int {
+	pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+	return pid
 }
 
 // clean waits until nothing is left of an experiment: no process, no cgroup, no

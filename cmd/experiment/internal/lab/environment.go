@@ -132,7 +132,11 @@ func (e *environment) call(ctx context.Context) (results.Call, error) {
 	if err != nil {
 		return results.Call{}, err
 	}
-	c, answer, err := e.attempt(ctx, event)
+	attempt := e.attempt
+	if e.series.Transitions > 0 {
+		attempt = e.callStateMachine
+	}
+	c, answer, err := attempt(ctx, event)
 	if e.helpers != nil {
 		err = errors.Join(err, e.helpers.end(&c, e.Timeout))
 	}

@@ -17,7 +17,7 @@ import (
 const Product = "product"
 
 // Modes are those that need no contender.
-func Modes() []string { return append(task.Modes(), task.Helpers, Product) }
+func Modes() []string { return append(task.Modes(), task.Helpers, StepFunctions, Product) }
 
 // NeedsProduct reports whether the program [Options.Product] runs.
 func (o *Options) NeedsProduct() bool { return slices.Contains(o.Workloads, task.Scan) }
@@ -56,6 +56,8 @@ func (o *Options) functions(mode string) []function {
 			all = append(all, function{name: fmt.Sprintf("%s-%d", mode, n), command: []string{o.Bootstrap}, mode: mode, helpers: n})
 		}
 		return all
+	case StepFunctions:
+		return []function{{name: fmt.Sprintf("%s-%d", mode, o.Helpers), command: []string{o.Bootstrap}, mode: task.Join, helpers: o.Helpers}}
 	}
 	return []function{{name: mode, command: []string{o.Bootstrap}, mode: mode}}
 }
@@ -65,10 +67,14 @@ func (x *running) event(s *series, root string) ([]byte, error) {
 	if s.function.mode == Product {
 		return json.Marshal(map[string]any{"path": ".", "mode": "goroutines", "workers": x.Workers, "limit": x.Tasks})
 	}
-	return json.Marshal(task.Event{
+	e := task.Event{
 		Workload: s.workload.name, Mode: s.function.mode, Tasks: x.Tasks, Workers: x.Workers,
 		Root: root, Steps: fibSteps, URL: s.workload.url, Helpers: s.function.helpers,
-	})
+	}
+	if s.Transitions > 0 {
+		return stateMachineEvent(e)
+	}
+	return json.Marshal(e)
 }
 
 // check returns the algorithm of an answer's checksums, if they are those that

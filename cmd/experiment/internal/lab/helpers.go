@@ -22,8 +22,11 @@ type helpers struct {
 	all    []*environment
 	free   chan *environment
 	core   chan struct{} // holds one for each helper that runs
-	api    *runtimeapi.InvokeAPI
 	cancel context.CancelFunc
+
+	// The API with which the main function invokes them; nil if a state machine does.
+	api      *runtimeapi.InvokeAPI
+	machines int // that were made of this environment
 
 	mu       sync.Mutex
 	answered sync.Cond    // of invoking
@@ -36,6 +39,10 @@ type helpers struct {
 type invocation struct {
 	from, to time.Time
 	results.Call
+}
+
+func (i invocation) helper() results.Helper {
+	return results.Helper{Outcome: i.Outcome, Init: i.Init, Duration: i.Duration, CPU: i.CPU, PeakMemory: i.PeakMemory, Reads: i.Reads}
 }
 
 // openHelpers makes the environments of the helpers, and the API with which the function
@@ -53,6 +60,9 @@ func (e *environment) openHelpers(ctx context.Context) (err error) {
 			return err
 		}
 		h.free <- helper
+	}
+	if e.series.Transitions > 0 {
+		return nil
 	}
 	h.api, err = runtimeapi.ServeInvoke(ctx, map[string]func(context.Context, []byte) (runtimeapi.Result, error){task.HelperFunction: h.invoke})
 	if err != nil {
@@ -140,6 +150,10 @@ func (h *helpers) end(c *results.Call, timeout time.Duration) error {
 	defer h.mu.Unlock()
 	made, err := h.made, h.err
 	h.made, h.err = nil, nil
+	if h.api == nil {
+		addHelpersOfStateMachine(c, made)
+		return err
+	}
 	addHelpers(c, made, timeout)
 	return err
 }
@@ -155,9 +169,7 @@ func addHelpers(c *results.Call, made []invocation, timeout time.Duration) {
 			last = i.to
 		}
 		c.Wait = max(c.Wait, i.from.Sub(made[0].from)+i.Init+i.Duration)
-		c.Helpers = append(c.Helpers, results.Helper{
-			Outcome: i.Outcome, Init: i.Init, Duration: i.Duration, CPU: i.CPU, PeakMemory: i.PeakMemory, Reads: i.Reads,
-		})
+		c.Helpers = append(c.Helpers, i.helper())
 	}
 	if len(made) > 0 {
 		c.Duration = max(0, c.Duration-last.Sub(made[0].from)) + c.Wait

@@ -12,6 +12,7 @@
 //	workload.go     what tasks need, and their true checksums
 //	environment.go  one environment of a function: its box, its mount, its calls
 //	helpers.go      the helpers that a function invokes: their environments, and who waits
+//	statemachine.go the same, invoked by Step Functions
 //	function.go     the programs that run tasks: the bootstrap, the contenders
 //	truth.go        checksums, computed another way
 //	pace.go         how long the rest will take
@@ -37,6 +38,7 @@ import (
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/fixtures/aws"
 	"efsdedupe/fixtures/efs"
 	"efsdedupe/fixtures/lambda/box"
 )
@@ -121,6 +123,7 @@ type running struct {
 	scratch
 	series    []*series
 	workloads map[string]*workload
+	emulator  *aws.Emulator // nil unless the mode StepFunctions needs it
 
 	mu   sync.Mutex // of the calls of series
 	pace pace
@@ -146,6 +149,11 @@ func run(ctx context.Context, o Options, p scratch) (results.Experiment, error) 
 
 // prepare makes what the workloads need and lists the series.
 func (x *running) prepare(ctx context.Context) error {
+	if slices.Contains(x.Modes, StepFunctions) {
+		if err := x.startEmulator(ctx); err != nil {
+			return err
+		}
+	}
 	for _, name := range x.Workloads {
 		w, err := x.newWorkload(ctx, name)
 		if err != nil {
@@ -171,6 +179,9 @@ func (x *running) newSeries(w *workload, f function, memoryMB int64) *series {
 		function: f,
 		workload: w,
 	}
+	if f.mode == task.Join {
+		s.Transitions = transitionsOf(f.helpers)
+	}
 	s.AtOnce = x.atOnce(s)
 	return s
 }
@@ -186,6 +197,9 @@ func (x *running) modes(workload string) []string {
 func (x *running) close() {
 	for _, w := range x.workloads {
 		w.close()
+	}
+	if x.emulator != nil {
+		x.emulator.Stop()
 	}
 }
 
@@ -290,7 +304,30 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("%w; or run without boxes, --unboxed", err)
 		}
 	}
-	return errors.Join(o.validateCounts(), o.validateNames(), o.validateSizes(), o.setup().CheckPrices())
+	return errors.Join(o.validateCounts(), o.validateNames(), o.validateSizes(), o.validateHelpers(), o.setup().CheckPrices(slices.Contains(o.Modes, StepFunctions)))
+}
+
+// validateHelpers returns what is wrong with the modes that have helpers.
+func (o *Options) validateHelpers() error {
+	machine := slices.Contains(o.Modes, StepFunctions)
+	if !machine && !slices.Contains(o.Modes, task.Helpers) {
+		return nil
+	}
+	most := min(o.Tasks, task.MaxHelpers)
+	switch {
+	case o.Helpers < 1 || o.Helpers > most:
+		return fmt.Errorf("%d helpers: choose 1 to %d", o.Helpers, most)
+	case machine && o.Tasks > maxStateTasks:
+		return fmt.Errorf("%d tasks: the answers of more than %d are above what Step Functions passes on", o.Tasks, maxStateTasks)
+	}
+	if err := o.checkMemory(helperMB); err != nil {
+		return fmt.Errorf("helpers: %w", err)
+	}
+	if !machine {
+		return nil
+	}
+	_, err := aws.EmulatorInstalled()
+	return err
 }
 
 func (o *Options) validateCounts() error {
@@ -304,9 +341,6 @@ func (o *Options) validateCounts() error {
 	check("workers", o.Workers, 1, 1000)
 	check("runs", o.Runs, 1, 1000)
 	check("instances", o.Instances, 1, 1000)
-	if slices.Contains(o.Modes, task.Helpers) {
-		check("helpers", o.Helpers, 1, min(o.Tasks, task.MaxHelpers))
-	}
 	if o.Timeout < time.Second || o.Timeout > 15*time.Minute {
 		all = append(all, fmt.Errorf("a time-out of %v: choose 1s to Lambda's 15m", o.Timeout))
 	}
@@ -353,11 +387,6 @@ func (o *Options) validateSizes() error {
 		}
 		if err := o.checkMemory(mb); err != nil {
 			return err
-		}
-	}
-	if slices.Contains(o.Modes, task.Helpers) {
-		if err := o.checkMemory(helperMB); err != nil {
-			return fmt.Errorf("helpers: %w", err)
 		}
 	}
 	return nil

@@ -15,6 +15,23 @@ import (
 // billed is what Lambda bills of a helper, as of a call.
 func (h Helper) billed() time.Duration { return Call{Init: h.Init, Duration: h.Duration}.Billed() }
 
+// paid is what Lambda bills of the main function. It does not wait for helpers that a state
+// machine invokes.
+func (c Call) paid(r *Series) time.Duration {
+	if r.Transitions > 0 {
+		c.Duration = max(0, c.Duration-c.Wait)
+	}
+	return c.Billed()
+}
+
+// paid is what Lambda bills of the main function's median call.
+func (s *stats) paid(r *Series) time.Duration {
+	if r.Transitions > 0 {
+		return Call{Duration: max(0, s.p50-s.wait)}.Billed()
+	}
+	return s.p50
+}
+
 // addTimes adds up durations of helpers.
 func addTimes(helpers []Helper, of func(Helper) time.Duration) time.Duration {
 	var sum time.Duration
@@ -98,7 +115,10 @@ func (r *row) helperCells(helperMB int64, cents bool) []string {
 		return cells
 	}
 	main := new(big.Rat).Sub(b.lambda, b.helpers)
-	waits := portion(main, s.waiting())
+	waits := new(big.Rat)
+	if r.Transitions == 0 {
+		waits = portion(main, s.waiting())
+	}
 	cells[2], cells[3] = money(main.Sub(main, waits), cents), money(waits, cents)
 	idles := portion(b.helpers, idle)
 	cells[4] = money(new(big.Rat).Sub(b.helpers, idles), cents)
@@ -235,6 +255,10 @@ func (r *results) waves() []string {
 		if row.AtOnce > 0 && row.Helpers > 0 {
 			most, least, helpers = max(most, row.AtOnce), min(least, row.AtOnce), max(helpers, row.Helpers)
 		}
+	}
+	if slices.ContainsFunc(r.rows, func(row row) bool { return row.Transitions > 0 }) {
+		notes = append(notes, "In the mode helpers-stepfunctions a state machine invokes the helpers, and then the main function, which is billed only for joining their answers. "+
+			"Its time is that of the slowest helper and of the join: what Step Functions takes besides was not measured. It runs on an emulator.")
 	}
 	if helpers > 0 {
 		notes = append(notes, fmt.Sprintf("A helper is a function of %s that the main function invokes. On Lambda all run at once; here %s at once, in up to %s: "+

@@ -51,13 +51,17 @@ func (p *pricer) fail(err error) {
 }
 
 // CheckPrices finds out, before an experiment runs, whether what it finds can be
-// priced. Its error says which price is not known.
-func (s Setup) CheckPrices() error {
+// priced, be it that a state machine runs, too. Its error says which price is not known.
+func (s Setup) CheckPrices(stateMachine bool) error {
 	book, err := s.book()
 	if err != nil {
 		return err
 	}
-	_, err = book.Bill(s.usage(s.Calls, vcpuMB, time.Second, 1, 1, cost.Helpers{}))
+	var h cost.Helpers
+	if stateMachine {
+		h = cost.Helpers{Calls: 1, MemoryMB: vcpuMB, Duration: time.Second, Transitions: 1}
+	}
+	_, err = book.Bill(s.usage(s.Calls, vcpuMB, time.Second, 1, 1, h))
 	return err
 }
 
@@ -98,8 +102,8 @@ func (p *pricer) bill(r *Series, s *stats) *bill {
 		return nil
 	}
 	h := p.helpers(r, s.helpers, s.helpersBilled)
-	month := p.month(p.setup.Calls, r.MemoryMB, s.p50, s.readBytes, s.metadata, h)
-	million := p.month(1e6, r.MemoryMB, s.p50, s.readBytes, s.metadata, h)
+	month := p.month(p.setup.Calls, r.MemoryMB, s.paid(r), s.readBytes, s.metadata, h)
+	million := p.month(1e6, r.MemoryMB, s.paid(r), s.readBytes, s.metadata, h)
 	if month == nil || million == nil {
 		return nil
 	}
@@ -131,7 +135,7 @@ func (p *pricer) helpers(r *Series, n int, billed time.Duration) cost.Helpers {
 // call prices n calls that are all like c, one of r; it returns nil if it can't.
 func (p *pricer) call(n int64, r *Series, c Call) *big.Rat {
 	reads := c.allReads()
-	b := p.month(n, r.MemoryMB, c.Billed(), reads.MeteredReadBytes, reads.MetadataOperations, p.helpers(r, len(c.Helpers), c.helpersBilled()))
+	b := p.month(n, r.MemoryMB, c.paid(r), reads.MeteredReadBytes, reads.MetadataOperations, p.helpers(r, len(c.Helpers), c.helpersBilled()))
 	if b == nil {
 		return nil
 	}

@@ -125,8 +125,11 @@ func TestUnpriced(t *testing.T) {
 	for region, want := range map[string]bool{"us-east-1": true, "eu-west-1": true, "us-east-2": false, "nowhere": false} {
 		s := setup()
 		s.Region = region
-		if err := s.CheckPrices(); (err == nil) != want {
+		if err := s.CheckPrices(false); (err == nil) != want {
 			t.Errorf("prices of %s: %v", region, err)
+		}
+		if err := s.CheckPrices(true); (err == nil) != (region == "us-east-1") {
+			t.Errorf("prices of %s with a state machine: %v", region, err)
 		}
 	}
 }
