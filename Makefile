@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
+.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -93,6 +93,15 @@ build/api: $(wildcard $(API)/*.json $(API)/requirements.txt $(API)/go.*)
 	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
 	cd $(API) && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@/oapi-codegen github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen || { rm -rf $(CURDIR)/$@; exit 1; }
 	python3 -m venv $@/venv && $@/venv/bin/pip install --quiet --disable-pip-version-check -r $(API)/requirements.txt || { rm -rf $@; exit 1; }
+
+# AWS on the loopback address: S3, Step Functions and Lambda.
+build/ministack: fixtures/aws/requirements.txt
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'the emulator of AWS needs python3 3.11 or later; this is:'; python3 --version; exit 1; }
+	rm -rf $@
+	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< || { rm -rf $@; exit 1; }
+
+test-aws: build/ministack ## test what needs an emulator of AWS; needs python3
+	$(GO) test -count 1 -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./cmd/experiment
 
 test-api: build/api ## test the API with generated clients and Schemathesis; needs npm and python3
 	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe

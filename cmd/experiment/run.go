@@ -49,6 +49,10 @@ million calls a month cost.
   fib     each task computes
   fetch   each task waits for an HTTP server
 
+In the mode helpers the function invokes others of 1,769 MB, one vCPU each, which share
+the tasks, and waits for them. The bill has both sides. In helpers-stepfunctions a state
+machine invokes them, on an emulator of AWS, and nothing waits.
+
 Tasks return checksums, which are compared with ones computed another way. A wrong
 one ends the experiment: so every mode has done the same work.
 
@@ -58,13 +62,17 @@ or timed out; 2 there are none; 130 interrupted.`,
 		Example: `  experiment run
   experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
   experiment run --contenders --workload scan,fib,fetch --memory 1769
-  experiment run --instances 100 --memory 512 --runs 1
+  experiment run --workload fib,scan --modes goroutines,helpers --helpers 10 --memory 1769
+  experiment run --instances 100 --tasks 100
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
 		Args: cli.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c.ofManyInstances(f.Changed)
+		return c.run(cmd.Context())
+	}
 	o := &c.options
 	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(task.Workloads(), ", "))
 	f.StringSliceVar(&o.Modes, "modes", o.Modes, "how the function runs them: "+strings.Join(lab.Modes(), ", "))
@@ -72,7 +80,8 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks in a call; of a scan, files of 1 MiB")
 	f.IntVar(&o.Workers, "workers", o.Workers, "tasks in flight")
 	f.IntVar(&o.Runs, "runs", o.Runs, "how often to measure each mode and size")
-	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine")
+	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine; with more than 1, the defaults are --memory 1769 --runs 1 --contenders")
+	f.IntVar(&o.Helpers, "helpers", o.Helpers, "in the mode helpers, other functions that share the tasks; 1, 2, 5, 10 and so on up to this are tried")
 	f.Var(cli.OneOf(&o.From, lab.EFS, lab.S3), "from", "where tasks read files: a mount like EFS, or a server like S3 on 127.0.0.1")
 	f.DurationVar(&o.S3Latency, "s3-latency", o.S3Latency, "time that a GET takes, from S3")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the function's time-out")
@@ -88,6 +97,24 @@ or timed out; 2 there are none; 130 interrupted.`,
 	c.prices.Flags(f)
 	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
 	return cmd
+}
+
+// ofManyInstances chooses what is compared with many instances, where it was not given:
+// all languages at one size, once.
+func (c *trial) ofManyInstances(given func(flag string) bool) {
+	o := &c.options
+	if o.Instances < 2 {
+		return
+	}
+	if !given("memory") {
+		o.MemoryMB = []int64{1769}
+	}
+	if !given("runs") {
+		o.Runs = 1
+	}
+	if !given("contenders") && !given("modes") {
+		c.contenders = true
+	}
 }
 
 func (c *trial) run(ctx context.Context) error {

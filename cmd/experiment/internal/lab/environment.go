@@ -30,24 +30,33 @@ const bucketName = "files"
 // mount or a bucket, and a process that sees them.
 type environment struct {
 	*running
-	series *series
-	dir    string          // of its own
-	box    *box.Box        // nil without boxes
-	mount  *efs.FileSystem // nil for workloads without files, and from S3
-	bucket *aws.Bucket     // nil but from S3
-	f      *runtimeapi.Function
-	stderr tail
-	digest string // the algorithm of the last checksums
+	series    *series
+	memoryMB  int64
+	timeout   time.Duration   // of a call here, where helpers may have to wait for cores
+	variables []string        // further ones
+	helpers   *helpers        // that the function invokes; nil without
+	dir       string          // of its own
+	box       *box.Box        // nil without boxes
+	mount     *efs.FileSystem // nil for workloads without files, and from S3
+	bucket    *aws.Bucket     // nil but from S3
+	f         *runtimeapi.Function
+	stderr    tail
+	digest    string // the algorithm of the last checksums
 }
 
 // callEnvironment makes an environment and its calls: one cold, and as many warm
 // as are made of an environment that lives. One that does not is replaced by
 // Lambda, so that what follows would be cold again.
 func (x *running) callEnvironment(ctx context.Context, s *series) (calls []results.Call, digest string, err error) {
-	e := environment{running: x, series: s}
+	e := environment{running: x, series: s, memoryMB: s.MemoryMB, timeout: x.Timeout}
 	defer func() { err = errors.Join(err, e.close()) }()
 	if err := e.open(); err != nil {
 		return nil, "", err
+	}
+	if s.Helpers > 0 {
+		if err := e.openHelpers(ctx); err != nil {
+			return nil, "", err
+		}
 	}
 	for range 1 + warmCalls {
 		c, err := e.call(ctx)
@@ -79,7 +88,7 @@ func (e *environment) open() (err error) {
 	if e.mount != nil {
 		visible = append(visible, e.root())
 	}
-	e.box, err = box.New(e.Group, box.Options{MemoryMB: e.series.MemoryMB, Tmp: tmp, Visible: visible})
+	e.box, err = box.New(e.Group, box.Options{MemoryMB: e.memoryMB, Tmp: tmp, Visible: visible})
 	return err
 }
 
@@ -109,6 +118,9 @@ func (e *environment) close() error {
 	if e.f != nil {
 		e.f.Close()
 	}
+	if e.helpers != nil {
+		errs = append(errs, e.helpers.close())
+	}
 	if e.box != nil {
 		errs = append(errs, e.box.Close())
 	}
@@ -129,43 +141,61 @@ func (e *environment) command() *exec.Cmd {
 		cmd = e.box.Command(name, args...)
 	}
 	cmd.Env = append(os.Environ(),
-		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE="+strconv.FormatInt(e.series.MemoryMB, 10),
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE="+strconv.FormatInt(e.memoryMB, 10),
 		"DEDUPE_ROOT="+e.root(),
 		"DEDUPE_MAX_WORKERS="+strconv.Itoa(e.Workers),
 	)
+	cmd.Env = append(cmd.Env, e.variables...)
 	cmd.Stderr = &e.stderr
 	return cmd
 }
 
-// call makes a call and measures it. Nothing of the files is in a cache: of 50
-// million calls, few ask an environment for what it has just read.
+// call makes a call, measures it and checks its answer.
 func (e *environment) call(ctx context.Context) (results.Call, error) {
 	event, err := e.event(e.series, e.root())
 	if err != nil {
 		return results.Call{}, err
 	}
+	attempt := e.attempt
+	if e.series.Transitions > 0 {
+		attempt = e.callStateMachine
+	}
+	c, answer, err := attempt(ctx, event)
+	if e.helpers != nil {
+		err = errors.Join(err, e.helpers.end(&c, e.Timeout))
+	}
+	if err != nil || c.Outcome != results.OK {
+		return c, err
+	}
+	e.digest, err = e.series.function.check(e.series.workload, answer)
+	return c, err
+}
+
+// attempt makes a call and measures it. There is an answer if its outcome is OK. Nothing
+// of the files is in a cache: of 50 million calls, few ask an environment for what it has
+// just read.
+func (e *environment) attempt(ctx context.Context, event []byte) (c results.Call, answer []byte, err error) {
 	if e.mount != nil {
 		e.mount.DropCaches()
 	}
 	m, err := e.measure()
 	if err != nil {
-		return results.Call{}, err
+		return c, nil, err
 	}
-	c := results.Call{Cold: e.f == nil}
+	c.Cold = e.f == nil
 	answer, failure := e.invoke(ctx, &c, event)
 	if ctx.Err() != nil {
-		return c, ctx.Err()
+		return c, nil, ctx.Err()
 	}
 	if err := m.end(&c); err != nil {
-		return c, err
+		return c, nil, err
 	}
 	if failure != nil {
 		c.Outcome, c.Error = outcome(failure, c.OOMKills), e.why(failure)
-		return c, nil
+		return c, nil, nil
 	}
 	c.Outcome = results.OK
-	e.digest, err = e.series.function.check(e.series.workload, answer)
-	return c, err
+	return c, answer, nil
 }
 
 // invoke starts the function if it does not run, and calls it.
@@ -180,7 +210,7 @@ func (e *environment) invoke(ctx context.Context, c *results.Call, event []byte)
 		e.f = f
 		start = time.Now()
 	}
-	r, err := e.f.Invoke(ctx, event, e.Timeout)
+	r, err := e.f.Invoke(ctx, event, e.timeout)
 	if err != nil {
 		c.Duration = time.Since(start)
 		return nil, err

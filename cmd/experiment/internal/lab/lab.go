@@ -11,6 +11,8 @@
 //	scratch.go      what must not be left behind, and who removes it
 //	workload.go     what tasks need, and their true checksums
 //	environment.go  one environment of a function: its box, its mount, its calls
+//	helpers.go      the helpers that a function invokes: their environments, and who waits
+//	statemachine.go the same, invoked by Step Functions
 //	function.go     the programs that run tasks: the bootstrap, the contenders
 //	truth.go        checksums, computed another way
 //	pace.go         how long the rest will take
@@ -51,6 +53,7 @@ type Options struct {
 	Workers   int // tasks in flight
 	Runs      int
 	Instances int // environments of a series in each run
+	Helpers   int // the most, in the mode task.Helpers; fewer are tried, too
 	Timeout   time.Duration
 
 	From      Source        // where the files of a workload are
@@ -96,6 +99,8 @@ const (
 	fibSteps   = 200_000                // half a millisecond of a core, in Go
 	fetchDelay = 100 * time.Millisecond // of a chart that somebody else draws
 	maxTasks   = 10_000
+
+	helperMB = 1769 // of each helper: one vCPU
 )
 
 // Defaults are the mission's own case: the standard set, both modes, at the sizes
@@ -109,6 +114,7 @@ func Defaults() Options {
 		Workers:   100,
 		Runs:      5,
 		Instances: 1,
+		Helpers:   10,
 		Timeout:   30 * time.Second, // what an HTTP API waits
 		From:      EFS,
 		S3Latency: aws.S3Latency,
@@ -131,6 +137,7 @@ type running struct {
 	scratch
 	series    []*series
 	workloads map[string]*workload
+	emulator  *aws.Emulator // nil unless the mode StepFunctions needs it
 
 	mu   sync.Mutex // of the calls of series
 	pace pace
@@ -156,6 +163,11 @@ func run(ctx context.Context, o Options, p scratch) (results.Experiment, error) 
 
 // prepare makes what the workloads need and lists the series.
 func (x *running) prepare(ctx context.Context) error {
+	if slices.Contains(x.Modes, StepFunctions) {
+		if err := x.startEmulator(ctx); err != nil {
+			return err
+		}
+	}
 	for _, name := range x.Workloads {
 		w, err := x.newWorkload(ctx, name)
 		if err != nil {
@@ -166,15 +178,26 @@ func (x *running) prepare(ctx context.Context) error {
 	for _, name := range x.Workloads {
 		for _, memory := range x.MemoryMB {
 			for _, mode := range x.modes(name) {
-				x.series = append(x.series, &series{
-					Series:   results.Series{Workload: name, Mode: mode, MemoryMB: memory},
-					function: x.function(mode),
-					workload: x.workloads[name],
-				})
+				for _, f := range x.functions(mode) {
+					x.series = append(x.series, x.newSeries(x.workloads[name], f, memory))
+				}
 			}
 		}
 	}
 	return nil
+}
+
+func (x *running) newSeries(w *workload, f function, memoryMB int64) *series {
+	s := &series{
+		Series:   results.Series{Workload: w.name, Mode: f.name, MemoryMB: memoryMB, Helpers: f.helpers},
+		function: f,
+		workload: w,
+	}
+	if f.mode == task.Join {
+		s.Transitions = transitionsOf(f.helpers)
+	}
+	s.AtOnce = x.atOnce(s)
+	return s
 }
 
 // modes are those of a workload: a scan has one more, the product's own.
@@ -188,6 +211,9 @@ func (x *running) modes(workload string) []string {
 func (x *running) close() {
 	for _, w := range x.workloads {
 		w.close()
+	}
+	if x.emulator != nil {
+		x.emulator.Stop()
 	}
 }
 
@@ -212,10 +238,12 @@ func (x *running) run(ctx context.Context, run int) error {
 func (s *series) name() string { return fmt.Sprintf("%s, %s, %d MB", s.Workload, s.Mode, s.MemoryMB) }
 
 // runSeries calls all instances of a series, as many at once as there are cores
-// for.
+// for. Where a function has helpers, it is they for whom there are so many cores.
 func (x *running) runSeries(ctx context.Context, run int, s *series) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(x.atOnce(s))
+	if group.SetLimit(s.AtOnce); s.Helpers > 0 {
+		group.SetLimit(1)
+	}
 	for instance := range x.Instances {
 		group.Go(func() error {
 			calls, digest, err := x.callEnvironment(ctx, s)
@@ -232,8 +260,9 @@ func (x *running) runSeries(ctx context.Context, run int, s *series) error {
 	return group.Wait()
 }
 
-// atOnce is how many environments of a series run at once. Their mounts are work
-// for this machine, too: they have a core to themselves, if there is another.
+// atOnce is how many environments of a series run at once, or how many helpers: the main
+// function only waits for them. Their mounts are work for this machine, too: they have a
+// core to themselves, if there is another.
 func (x *running) atOnce(s *series) int {
 	if x.Unboxed {
 		return 1
@@ -242,7 +271,11 @@ func (x *running) atOnce(s *series) int {
 	if s.workload.files != "" {
 		spare = 1
 	}
-	return box.Fit(s.MemoryMB, spare)
+	memory := s.MemoryMB
+	if s.Helpers > 0 {
+		memory = helperMB
+	}
+	return box.Fit(memory, spare)
 }
 
 func (x *running) tell(done int, s *series) {
@@ -270,7 +303,7 @@ func (x *running) results(started time.Time) results.Experiment {
 func (o *Options) setup() results.Setup {
 	mount := efs.Elastic()
 	s := results.Setup{
-		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, Timeout: o.Timeout,
+		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, HelperMB: helperMB, Timeout: o.Timeout,
 		FileBytes: fileBytes, FibSteps: fibSteps, FetchDelay: fetchDelay,
 		Latency: mount.Latency.Read, Throughput: mount.Throughput,
 		Calls: o.Calls, Region: o.Region, Prices: o.Prices, Arch: string(o.Arch),
@@ -289,7 +322,30 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("%w; or run without boxes, --unboxed", err)
 		}
 	}
-	return errors.Join(o.validateCounts(), o.validateNames(), o.validateSizes(), o.setup().CheckPrices())
+	return errors.Join(o.validateCounts(), o.validateNames(), o.validateSizes(), o.validateHelpers(), o.setup().CheckPrices(slices.Contains(o.Modes, StepFunctions)))
+}
+
+// validateHelpers returns what is wrong with the modes that have helpers.
+func (o *Options) validateHelpers() error {
+	machine := slices.Contains(o.Modes, StepFunctions)
+	if !machine && !slices.Contains(o.Modes, task.Helpers) {
+		return nil
+	}
+	most := min(o.Tasks, task.MaxHelpers)
+	switch {
+	case o.Helpers < 1 || o.Helpers > most:
+		return fmt.Errorf("%d helpers: choose 1 to %d", o.Helpers, most)
+	case machine && o.Tasks > maxStateTasks:
+		return fmt.Errorf("%d tasks: the answers of more than %d are above what Step Functions passes on", o.Tasks, maxStateTasks)
+	}
+	if err := o.checkMemory(helperMB); err != nil {
+		return fmt.Errorf("helpers: %w", err)
+	}
+	if !machine {
+		return nil
+	}
+	_, err := aws.EmulatorInstalled()
+	return err
 }
 
 func (o *Options) validateCounts() error {

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/zeebo/blake3"
 )
@@ -29,6 +31,26 @@ func (t truth) check(digest string, checksums []string) error {
 		if checksums[i] != want[i] {
 			return fmt.Errorf("the checksum of task %d is %.80q and must be %q: this was not the same compute", i, checksums[i], want[i])
 		}
+	}
+	return nil
+}
+
+// checkGroups returns what is wrong with the groups of equal files, none of which is
+// another name of one, if these are their true checksums.
+func checkGroups(checksums []string, groups [][]int) error {
+	want := make(map[string][]int)
+	for task, checksum := range checksums {
+		want[checksum] = append(want[checksum], task)
+	}
+	maps.DeleteFunc(want, func(_ string, tasks []int) bool { return len(tasks) < 2 })
+	for _, tasks := range groups {
+		if len(tasks) == 0 || tasks[0] < 0 || tasks[0] >= len(checksums) || !slices.Equal(tasks, want[checksums[tasks[0]]]) {
+			return fmt.Errorf("the files of the tasks %v are not a group, or not all of it", tasks)
+		}
+		delete(want, checksums[tasks[0]])
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("%d groups of equal files are missing", len(want))
 	}
 	return nil
 }

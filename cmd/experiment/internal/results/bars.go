@@ -89,7 +89,7 @@ func (w *workload) barFigures(r *results) []barFigure {
 	times := barFigure{Title: "Time of a call", Unit: "ms", Note: "median; the line is from the least to the most"}
 	memory := barFigure{Title: "Peak memory of a call", Unit: "MiB", Note: "the most at any size"}
 	costs := barFigure{Title: "Cost of " + r.calls(), Unit: r.currency(), Note: "each at the median time; in brackets, at the least and the most", Parts: w.parts()}
-	rest := barFigure{Title: "The same without " + w.parts()[0].Name, Unit: r.currency(), Note: "what choosing a mode can change", Parts: w.parts()[1:]}
+	rest := barFigure{Title: "The same without " + w.source(), Unit: r.currency(), Note: "what choosing a mode can change", Parts: w.parts()[1:]}
 	for _, m := range w.modes {
 		row := m.bestBuy()
 		if row == nil {
@@ -125,11 +125,7 @@ func (b *bill) addTo(costs, rest *barFigure, k key, size string) {
 
 // parts are those of a bill, in the order of the bars.
 func (w *workload) parts() []key {
-	files := key{"files", "EFS"}
-	if w.fromS3() {
-		files.Name = "S3"
-	}
-	return []key{files, {"lambda", "Lambda, duration"}, {"requests", "Lambda, requests"}, {"gateway", "API Gateway"}}
+	return []key{{"files", w.source()}, {"lambda", "Lambda, duration"}, {"requests", "Lambda, requests"}, {"gateway", "API Gateway"}}
 }
 
 // bestBuy is the row that stands for a mode: if each size had failed calls, the largest at

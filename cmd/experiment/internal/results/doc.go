@@ -9,6 +9,8 @@
 //	price.go       what such calls cost
 //	verdict.go     the cheapest, the fastest and the knee
 //	penalty.go     what processes cost beyond goroutines, in a sentence
+//	helpers.go     both sides of the bill of helpers, and where they pay off
+//	instances.go   what many instances at once cost and take
 //	sources.go     what reading files costs, from EFS and from S3, by their size
 //
 // How it is shown:

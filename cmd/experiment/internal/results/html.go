@@ -38,10 +38,13 @@ type fact struct{ Name, Value string }
 // section is a workload on the page.
 type section struct {
 	Name, About, Penalty string
+	Gain, HelpersAbout   string
+	HelperHeads          []string
+	Helpers              [][]string
 	Ratios               []ratioTile
 	Legend               []key
 	Bars                 []barFigure
-	Figures              []figure
+	Figures, Fleets      []figure
 	Heads, Units         []string
 	Groups               []tableGroup
 	RunsAbout            string
@@ -145,6 +148,13 @@ func (w *workload) section(r *results, p *pictures) (section, error) {
 	if w.penalty != nil {
 		s.Penalty, s.Ratios = w.penalty.sentence, w.penalty.tiles()
 	}
+	if w.gain != nil {
+		s.Gain = w.gain.sentence
+	}
+	for _, row := range w.helped() {
+		s.HelpersAbout, s.HelperHeads = helpersAbout, w.helperHeads()
+		s.Helpers = append(s.Helpers, row.helperCells(r.Setup.HelperMB, w.small()))
+	}
 	s.Heads, s.Units = w.heads()
 	for _, m := range w.modes {
 		k := key{r.class(m.name), quoteUnprintable(m.name)}
@@ -162,7 +172,10 @@ func (w *workload) section(r *results, p *pictures) (section, error) {
 		s.Bars[i].name(w, p.next(len(s.Bars[i].Bars)))
 	}
 	var err error
-	s.Figures, err = w.figures(r, p)
+	if s.Figures, err = w.figures(r, p); err != nil {
+		return s, err
+	}
+	s.Fleets, err = w.fleetFigures(r, p)
 	return s, err
 }
 

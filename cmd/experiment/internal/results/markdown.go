@@ -33,6 +33,8 @@ func writeMarkdown(b io.Writer, r *results) {
 		if w.penalty != nil {
 			fmt.Fprintf(b, "\n%s\n", w.penalty.sentence)
 		}
+		writeMarkdownRuns(b, &w, r)
+		writeMarkdownHelpers(b, &w, r.Setup)
 		fmt.Fprintln(b)
 	}
 	if s := newSources(r); s != nil {
@@ -47,6 +49,33 @@ func writeMarkdown(b io.Writer, r *results) {
 	}
 	for _, note := range r.notes() {
 		fmt.Fprintf(b, "- %s\n", escape(note))
+	}
+}
+
+func writeMarkdownRuns(b io.Writer, w *workload, r *results) {
+	markdownTable(b, runsAbout, runHeads(), w.fleetRows(), (*row).runCells)
+	markdownTable(b, fleetsAbout, fleetHeads(r.Setup.Instances), w.fleetRows(), func(row *row) []string { return row.fleetCells(r) })
+}
+
+func writeMarkdownHelpers(b io.Writer, w *workload, s Setup) {
+	markdownTable(b, helpersAbout, w.helperHeads(), w.helped(), func(r *row) []string { return r.helperCells(s.HelperMB, w.small()) })
+	if w.gain != nil {
+		fmt.Fprintf(b, "\n%s\n", w.gain.sentence)
+	}
+}
+
+// markdownTable writes a table of rows, whose first cell is the mode, if there are any.
+func markdownTable(b io.Writer, about string, heads []string, rows []*row, cells func(*row) []string) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s:\n\n", about)
+	markdownRow(b, heads)
+	markdownRow(b, slices.Concat([]string{"---"}, slices.Repeat([]string{"--:"}, len(heads)-1)))
+	for _, row := range rows {
+		line := cells(row)
+		line[0] = escape(row.Mode)
+		markdownRow(b, line)
 	}
 }
 

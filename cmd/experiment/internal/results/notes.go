@@ -77,6 +77,7 @@ func (r *results) notes() []string {
 		fmt.Sprintf("The knee is the smallest size from which no larger one takes off %.0f%% of the time for each doubling of memory; "+
 			"the best buy is the fastest size that costs at most %.0f%% more than the cheapest.", 100*kneeGain, 100*sameBill),
 	}
+	notes = append(notes, r.waves()...)
 	for _, why := range r.prices.unpriced {
 		notes = append(notes, "There are rows without costs: "+quoteUnprintable(why)+".")
 	}

@@ -54,7 +54,7 @@ func TestBill(t *testing.T) {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(&billJSON{Lambda: "345.51", Requests: "10.00", Gateway: "50.00", EFS: "148200.99",
-		Total: "148606.50", Least: "148548.91", Most: "149412.69", Million: "2972.129966"}, r.bill.json()); diff != "" {
+		Total: "148606.50", Least: "148548.91", Most: "149412.69", Million: "2972.129966"}, r.bill.json(r.Series)); diff != "" {
 		t.Errorf("in JSON (-want +got):\n%s", diff)
 	}
 
@@ -82,13 +82,13 @@ func TestBillS3(t *testing.T) {
 	if got := r.cells(true)[11:13]; got[0] != "2,000.00" || got[1] != "2,405.51" { // and the 405.51 of TestBill without EFS
 		t.Errorf("shown as %s of %s", got[0], got[1])
 	}
-	if got := r.bill.json(); got.S3 != "2000.00" || got.EFS != "0.00" {
+	if got := r.bill.json(r.Series); got.S3 != "2000.00" || got.EFS != "0.00" {
 		t.Errorf("in JSON: S3 %s, EFS %s", got.S3, got.EFS)
 	}
 	noS3 := setup()
 	noS3.Region = "us-east-2"
 	noS3.FromS3 = true
-	if err := noS3.CheckPrices(); err == nil || !strings.Contains(err.Error(), `"s3.get"`) {
+	if err := noS3.CheckPrices(false); err == nil || !strings.Contains(err.Error(), `"s3.get"`) {
 		t.Errorf("a region without a price for GET: %v", err)
 	}
 }
@@ -151,8 +151,11 @@ func TestUnpriced(t *testing.T) {
 	for region, want := range map[string]bool{"us-east-1": true, "eu-west-1": true, "us-east-2": false, "nowhere": false} {
 		s := setup()
 		s.Region = region
-		if err := s.CheckPrices(); (err == nil) != want {
+		if err := s.CheckPrices(false); (err == nil) != want {
 			t.Errorf("prices of %s: %v", region, err)
+		}
+		if err := s.CheckPrices(true); (err == nil) != (region == "us-east-1") {
+			t.Errorf("prices of %s with a state machine: %v", region, err)
 		}
 	}
 }

@@ -37,6 +37,7 @@ func samples() []sample {
 		{"usual", usual()},
 		{"failures", failing()},
 		{"instances", instances()},
+		{"helpers", helping()},
 		{"unboxed", unboxed()},
 		{"unpriced", unpriced()},
 		{"s3", fromS3()},
@@ -205,6 +206,41 @@ func instances() Experiment {
 		all = append(all, row)
 	}
 	return experiment(s, all)
+}
+
+// helping has functions that share tasks among helpers, one of which fails.
+func helping() Experiment {
+	s := setup()
+	s.HelperMB = 1769
+	shared := func(p program, helpers, transitions int) []Series {
+		all := p.series(512, 1769)
+		for i := range all {
+			all[i].Helpers, all[i].Transitions, all[i].AtOnce = helpers, transitions, 2
+			for k := range all[i].Calls {
+				c := &all[i].Calls[k]
+				for range helpers {
+					h := Helper{Outcome: OK, Duration: time.Duration(700/helpers+3) * time.Millisecond, CPU: time.Duration(700/helpers) * time.Millisecond, PeakMemory: 8 * mebi}
+					if c.Cold {
+						h.Init = 5 * time.Millisecond
+					}
+					c.Helpers = append(c.Helpers, h)
+				}
+				c.Wait = c.Helpers[0].Init + c.Helpers[0].Duration
+				c.Duration = c.Wait + 4*time.Millisecond
+			}
+		}
+		return all
+	}
+	e := experiment(s,
+		program{"fib", "goroutines", "sum", 700, 6, 0, 2, 8}.series(512, 1769),
+		shared(program{"fib", "helpers-1", "sum", 4, 6, 0, 1, 12}, 1, 0),
+		shared(program{"fib", "helpers-10", "sum", 5, 6, 0, 1, 12}, 10, 0),
+		shared(program{"fib", "helpers-stepfunctions-10", "sum", 5, 6, 0, 1, 12}, 10, 13),
+		shared(program{"fetch", "helpers-2", "sum", 4, 6, 0, 1, 12}, 2, 0),
+	)
+	bad := &e.Series[2].Calls[1]
+	bad.Outcome, bad.Error, bad.Helpers[0].Outcome = Failed, "HelperError: helper 0: it hurts", Failed
+	return e
 }
 
 func unboxed() Experiment {

@@ -17,17 +17,17 @@ const none = "–"
 
 // heads are what stands above the cells of a row, in two lines.
 func (w *workload) heads() (names, units []string) {
-	names = []string{"", "p50", "p95", "±", "cold", "CPU", "peak", "per 1M", "Lambda", "req.", "API", "EFS", "total", "cost", "time"}
-	if w.fromS3() {
-		names[11] = "S3"
-	}
+	names = []string{"", "p50", "p95", "±", "cold", "CPU", "peak", "per 1M", "Lambda", "req.", "API", w.source(), "total", "cost", "time"}
 	units = []string{"MB", "ms", "ms", "%", "ms", "ms", "MiB", "USD", "USD", "USD", "USD", "USD", "USD", "×", "×"}
 	return names, units
 }
 
-// fromS3 reports whether tasks read from S3, and so not from EFS.
-func (w *workload) fromS3() bool {
-	return slices.ContainsFunc(w.rows(), func(r *row) bool { return r.bill != nil && r.bill.s3.Sign() > 0 })
+// source is where tasks read files from.
+func (w *workload) source() string {
+	if slices.ContainsFunc(w.rows(), func(r *row) bool { return r.bill != nil && r.bill.s3.Sign() > 0 }) {
+		return "S3"
+	}
+	return "EFS"
 }
 
 // cells are the row's figures, in the order of heads.

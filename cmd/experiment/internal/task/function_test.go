@@ -259,11 +259,11 @@ func all(t *testing.T) []work {
 		t.Fatalf("%d files", len(scan))
 	}
 	return []work{
-		{Event{Workload: Scan, Tasks: files, Workers: 4, Root: root}, Answer{"blake3", scan}},
-		{Event{Workload: Scan, Tasks: 3, Workers: 7, Root: root}, Answer{"blake3", scan[:3]}},
-		{Event{Workload: Fib, Tasks: 100, Workers: 4, Steps: steps}, Answer{"", trueFib(100, steps)}},
-		{Event{Workload: Fib, Tasks: 2, Workers: 1, Steps: 1}, Answer{"", []string{"1", "1"}}},
-		{Event{Workload: Fetch, Tasks: 30, Workers: 4, URL: server.URL}, Answer{"blake3", trueFetch(30)}},
+		{Event{Workload: Scan, Tasks: files, Workers: 4, Root: root}, Answer{Digest: "blake3", Checksums: scan}},
+		{Event{Workload: Scan, Tasks: 3, Workers: 7, Root: root}, Answer{Digest: "blake3", Checksums: scan[:3]}},
+		{Event{Workload: Fib, Tasks: 100, Workers: 4, Steps: steps}, Answer{Digest: "", Checksums: trueFib(100, steps)}},
+		{Event{Workload: Fib, Tasks: 2, Workers: 1, Steps: 1}, Answer{Digest: "", Checksums: []string{"1", "1"}}},
+		{Event{Workload: Fetch, Tasks: 30, Workers: 4, URL: server.URL}, Answer{Digest: "blake3", Checksums: trueFetch(30)}},
 	}
 }
 

@@ -20,6 +20,8 @@ type task struct {
 	Path     []byte `json:",omitempty"` // of scan; no string, because a name may be any bytes
 	Steps    int64  `json:",omitempty"` // of fib
 	URL      string `json:",omitempty"` // of fetch
+
+	found *File // of scan, where to put what the file is, unless nil; in this process only
 }
 
 // runner runs tasks in this process, many at once, and keeps from task to task
@@ -41,7 +43,7 @@ func newRunner() *runner {
 func (r *runner) run(ctx context.Context, t task) (string, error) {
 	switch t.Workload {
 	case Scan:
-		return r.scan(ctx, string(t.Path))
+		return r.scan(ctx, t)
 	case Fib:
 		return strconv.FormatUint(fib(uint64(t.Number), t.Steps), 10), nil
 	case Fetch:
@@ -52,10 +54,13 @@ func (r *runner) run(ctx context.Context, t task) (string, error) {
 
 // scan hashes a file with the product's own code, but all of it: the same compute
 // in every language.
-func (r *runner) scan(ctx context.Context, path string) (string, error) {
-	f, err := r.hasher.Find(path)
+func (r *runner) scan(ctx context.Context, t task) (string, error) {
+	f, err := r.hasher.Find(string(t.Path))
 	if err != nil {
 		return "", err
+	}
+	if t.found != nil {
+		*t.found = File{f.Size, f.Inode}
 	}
 	signed := r.hasher.Hash(ctx, dedupe.Batch{Copies: []*dedupe.Copy{{File: f}}, Want: dedupe.StageWhole})[0]
 	if signed.Problem != nil {
