@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		pool.Serve(os.Stdin, os.Stdout, func([]byte) []byte { return []byte("nonsense") })
 		os.Exit(0)
 	}
-	if isWorker, err := RunWorker(os.Stdin, os.Stdout); isWorker {
+	if isWorker, err := RunWorker(os.Stdin, os.Stdout, nil); isWorker {
 		if err != nil {
 			os.Exit(1)
 		}
@@ -238,7 +238,7 @@ func callIn(t testing.TB, ctx context.Context, f *Function, e Event) (a Answer, 
 }
 
 func newFunction(t testing.TB) *Function {
-	f := New()
+	f := New(nil)
 	t.Cleanup(f.Close)
 	return f
 }
@@ -422,7 +422,7 @@ func TestMalformed(t *testing.T) {
 		`{"Workload": "sort"}`: `unknown workload "sort"`,
 	} {
 		var done response
-		if err := json.Unmarshal(newRunner().answer([]byte(request)), &done); err != nil || done.Checksum != "" || !strings.Contains(done.Error, want) {
+		if err := json.Unmarshal(newRunner(nil).answer([]byte(request)), &done); err != nil || done.Checksum != "" || !strings.Contains(done.Error, want) {
 			t.Errorf("%q: %+v, error %v", request, done, err)
 		}
 	}
@@ -438,7 +438,7 @@ func TestMalformed(t *testing.T) {
 }
 
 func TestRunWorker(t *testing.T) {
-	if isWorker, err := RunWorker(nil, nil); isWorker || err != nil {
+	if isWorker, err := RunWorker(nil, nil, nil); isWorker || err != nil {
 		t.Errorf("without the role it is a worker, error %v", err)
 	}
 }
