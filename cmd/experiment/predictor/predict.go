@@ -53,10 +53,12 @@ func decode(content []byte) (*image.RGBA, error) {
 func normalize(m *image.RGBA) []float32 {
 	const plane = side * side
 	x := make([]float32, 3*plane)
+	red, green, blue := x[:plane], x[plane:2*plane], x[2*plane:]
 	for i := range plane {
-		for c := range 3 {
-			x[c*plane+i] = (float32(m.Pix[4*i+c]) - 127) / 128
-		}
+		p := m.Pix[4*i : 4*i+3 : 4*i+3]
+		red[i] = (float32(p[0]) - 127) / 128
+		green[i] = (float32(p[1]) - 127) / 128
+		blue[i] = (float32(p[2]) - 127) / 128
 	}
 	return x
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"efsdedupe/cmd/experiment/internal/results"
+	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/fixtures/efs"
 	"efsdedupe/fixtures/lambda/box"
@@ -73,6 +74,9 @@ func (e *environment) open() (err error) {
 		return err
 	}
 	visible := []string{filepath.Dir(e.series.function.command[0])}
+	if e.series.Workload == task.Predict {
+		visible = append(visible, filepath.Dir(e.Predict.Model), filepath.Dir(e.Predict.Library))
+	}
 	if e.mount != nil {
 		visible = append(visible, e.root())
 	}
@@ -109,6 +113,9 @@ func (e *environment) command() *exec.Cmd {
 		"DEDUPE_ROOT="+e.root(),
 		"DEDUPE_MAX_WORKERS="+strconv.Itoa(e.Workers),
 	)
+	if e.series.Workload == task.Predict {
+		cmd.Env = append(cmd.Env, e.Predict.Environment()...)
+	}
 	cmd.Stderr = &e.stderr
 	return cmd
 }

@@ -21,6 +21,9 @@ func Modes() []string { return append(task.Modes(), Product) }
 // NeedsProduct reports whether the program [Options.Product] runs.
 func (o *Options) NeedsProduct() bool { return slices.Contains(o.Workloads, task.Scan) }
 
+// NeedsPredictor reports whether the program [Options.Predictor] runs.
+func (o *Options) NeedsPredictor() bool { return slices.Contains(o.Workloads, task.Predict) }
+
 // ModesOf are the modes of a contender, as an experiment names them.
 func ModesOf(c contenders.Contender) []string {
 	modes := make([]string, len(c.Modes))
@@ -36,8 +39,8 @@ type function struct {
 	mode    string
 }
 
-// function returns who has a mode.
-func (o *Options) function(mode string) function {
+// function returns who has a mode of a workload.
+func (o *Options) function(workload, mode string) function {
 	for _, c := range o.Contenders {
 		if slices.Contains(ModesOf(c), mode) {
 			return function{command: c.Command, mode: strings.TrimPrefix(mode, c.Name+"-")}
@@ -45,6 +48,9 @@ func (o *Options) function(mode string) function {
 	}
 	if mode == Product {
 		return function{command: []string{o.Product}, mode: mode}
+	}
+	if workload == task.Predict {
+		return function{command: []string{o.Predictor}, mode: mode}
 	}
 	return function{command: []string{o.Bootstrap}, mode: mode}
 }

@@ -9,6 +9,8 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+
+	"efsdedupe/cmd/experiment/internal/task"
 )
 
 const (
@@ -26,9 +28,6 @@ var pictures = []string{"astronaut.png", "camera.png", "chelsea.png", "clock_mot
 
 // imagesSHA256 is the digest of all pixels. PNG files with the same pixels may differ.
 const imagesSHA256 = "f0f2cd996ba43ab4faf0461269f171b55a17b435830d4d64c045acc367567f0c"
-
-// ImageName is the file name of image number i, from 0.
-func ImageName(i int) string { return fmt.Sprintf("%03d.png", i) }
 
 // imagesOf makes images of pictures: each is halved as long as it stays large enough,
 // and cropped at the corners and in the middle, as it is and mirrored.
@@ -112,7 +111,7 @@ func writeImages(dir string, images []*image.RGBA) error {
 		if err := png.Encode(&b, m); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, ImageName(i)), b.Bytes(), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, task.ImageName(i)), b.Bytes(), 0o666); err != nil {
 			return err
 		}
 	}

@@ -32,11 +32,16 @@ const RuntimeVersion = "1.24.3"
 
 // Files are what predictions take.
 type Files struct {
-	Dir     string // holds all but a model of the user's own
 	Model   string // ONNX: takes an image as 1×3×224×224 float32, (value − 127) / 128
-	Images  string // a directory: see ImageName
+	Images  string // a directory: see task.ImageName
 	Library string // ONNX Runtime, for programs that load it
 	Own     bool   // the model is the user's, so that Golden says nothing of it
+}
+
+// Environment is the variables that tell a program where the files are. It also turns
+// off what ONNX Runtime would tell its makers.
+func (f Files) Environment() []string {
+	return []string{"DEDUPE_MODEL=" + f.Model, "DEDUPE_ONNXRUNTIME=" + f.Library, "ORT_DISABLE_TELEMETRY=1"}
 }
 
 // modelSHA256 is the digest of the model that convertModel makes.
@@ -66,7 +71,7 @@ func Prepare(ctx context.Context, dir, model string, log io.Writer) (Files, erro
 			return Files{}, fmt.Errorf("predict: %w", err)
 		}
 	}
-	f := Files{Dir: final, Model: filepath.Join(final, "model.onnx"), Images: filepath.Join(final, "images"), Library: filepath.Join(final, "libonnxruntime.so.1")}
+	f := Files{Model: filepath.Join(final, "model.onnx"), Images: filepath.Join(final, "images"), Library: filepath.Join(final, "libonnxruntime.so.1")}
 	if model != "" {
 		f.Own = true
 		f.Model, err = filepath.Abs(model)

@@ -38,7 +38,7 @@ const (
 )
 
 // Modes are the names of all.
-func Modes() []string { 
+func Modes() []string {
 	return []string{Goroutines, GoroutinesUngated, Processes, ProcessesPerTask, Serial}
 }
 
