@@ -50,6 +50,8 @@ const (
 	// that Lambda takes as an answer. Source: AWS Lambda quotas.
 	maxDigests = (6<<20 - 100) / 67
 
+	maxImages = 1000
+
 	// Digest is the algorithm of the checksums of scan and fetch: BLAKE3-256, in
 	// lower-case hexadecimal.
 	Digest = "blake3"
@@ -130,8 +132,8 @@ func (e *Event) validate() error {
 		return errors.New("scan has no root: name the directory of its files")
 	case e.Workload == Predict && e.Root == "":
 		return errors.New("predict has no root: name the directory of its images, or its URL")
-	case e.Mode == GoroutinesUngated && e.Workload != Predict:
-		return fmt.Errorf("the mode %s has no workload but %s", GoroutinesUngated, Predict)
+	case e.Workload == Predict && e.Tasks > maxImages:
+		return fmt.Errorf("%d tasks: images have numbers of three digits, choose 1 to %d", e.Tasks, maxImages)
 	case e.Workload == Fib && e.Steps < 1:
 		return fmt.Errorf("fib has %d steps: choose 1 or more", e.Steps)
 	case e.Workload == Fetch && !isHTTP(e.URL):

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		pool.Serve(os.Stdin, os.Stdout, func([]byte) []byte { return []byte("nonsense") })
 		os.Exit(0)
 	}
-	if isWorker, err := RunWorker(os.Stdin, os.Stdout, nil); isWorker {
+	if isWorker, err := RunWorker(os.Stdin, os.Stdout, upper); isWorker {
 		if err != nil {
 			os.Exit(1)
 		}
@@ -45,6 +45,14 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(built.dir)
 	os.Exit(code)
+}
+
+// upper predicts that an image shows its text, only larger.
+func upper(image []byte) (string, error) {
+	if len(image) == 0 {
+		return "", errors.New("no image")
+	}
+	return strings.ToUpper(string(image)), nil
 }
 
 const (
