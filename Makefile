@@ -7,13 +7,13 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
+.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers experiment golden clean install help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{printf "  %-13s %s\n", $$1, $$2}'
 
-build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap ## build all programs for this machine
+build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor ## build all programs for this machine
 
 # See cmd/internal/cli/start.go.
 ENTRY := $(if $(filter linux/amd64 linux/arm64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E start_dedupe)
@@ -37,7 +37,7 @@ demo: fixtures ## create the standard set, scan it in both modes, compare the bi
 
 # The bootstrap of a Lambda function; -trimpath and no build id make it the same
 # bytes wherever and whenever it is built from the same revision.
-BUILD_LAMBDA = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@
+BUILD_LAMBDA = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $(CURDIR)/$@
 
 build/lambda/%/bootstrap: FORCE
 	GOOS=linux GOARCH=$* $(BUILD_LAMBDA) ./cmd/lambda
@@ -49,6 +49,12 @@ build/bootstrap:
 # The function that the experiment measures, for this machine and for Lambda.
 build/experiment-bootstrap:
 	$(BUILD_LAMBDA) ./cmd/experiment/bootstrap
+
+# The same for predictions: a module of its own, with a dependency that nothing else has.
+PREDICTOR := cmd/experiment/predictor
+
+build/experiment-predictor:
+	cd $(PREDICTOR) && $(BUILD_LAMBDA) .
 
 build/experiment-lambda/%/bootstrap: FORCE
 	GOOS=linux GOARCH=$* $(BUILD_LAMBDA) ./cmd/experiment/bootstrap
@@ -134,6 +140,7 @@ lint: ## check format, vet, staticcheck, go.mod, links
 	GOOS=darwin $(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	cd $(PREDICTOR) && $(GO) vet ./... && $$($(GO) -C $(CURDIR) tool -n staticcheck) ./... && $(GO) mod tidy -diff
 	$(GO) test ./cmd/internal/docs
 
 bench: build/dedupe ## run the benchmarks
@@ -150,6 +157,9 @@ experiment: build ## compare modes and languages as on Lambda; needs root
 	build/experiment run --report build/languages.json --format markdown --output build/languages.md
 	$(call into,cmd/experiment/README.md,modes)
 	$(call into,cmd/experiment/README.md,languages)
+
+golden: ## predict images with another runtime, to check predictions against; needs cargo, takes minutes
+	$(GO) test -count 1 -timeout 30m -v -run TestGolden ./cmd/experiment/internal/predict -update
 
 # The table, and all samples; the trees stay, until make clean.
 bench-peers: build/dedupe build/experiment ## compare dedupe with other finders; TREES, RUNS, SEED

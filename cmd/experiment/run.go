@@ -16,6 +16,7 @@ import (
 
 	"efsdedupe/cmd/experiment/internal/contenders"
 	"efsdedupe/cmd/experiment/internal/lab"
+	"efsdedupe/cmd/experiment/internal/predict"
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/cmd/internal/cli"
@@ -28,6 +29,7 @@ type trial struct {
 	options    lab.Options
 	prices     cli.Prices
 	contenders bool
+	model      string
 	reports    []string
 	format     results.Format
 	output     string
@@ -48,6 +50,8 @@ million calls a month cost.
           is dedupe's own scan, which reads and hashes less
   fib     each task computes
   fetch   each task waits for an HTTP server
+  predict each task tells what an image shows, with ONNX Runtime; model, images and
+          runtime come from PyPI and npm, once
 
 In the mode helpers the function invokes others of 1,769 MB, one vCPU each, which share
 the tasks, and waits for them. The bill has both sides. In helpers-stepfunctions a state
@@ -89,6 +93,8 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.BoolVar(&o.Unboxed, "unboxed", false, "run without boxes: CPU time and memory are neither limited nor known")
 	f.StringVar(&o.Bootstrap, "bootstrap", "", "the `program` that runs tasks (default experiment-bootstrap, beside this program)")
 	f.StringVar(&o.Product, "product", "", "the `program` of the mode product (default bootstrap, beside this program)")
+	f.StringVar(&o.Predictor, "predictor", "", "the `program` that runs the tasks of predict (default experiment-predictor, beside this program)")
+	f.StringVar(&c.model, "model", "", "predict with this ONNX `file`, which takes 1x3x224x224 float32 (default EfficientNet-Lite0)")
 	f.StringArrayVar(&c.reports, "report", nil, "run nothing: show the results in this JSON `file` in another format; with two, show how the second differs from the first")
 	f.Var(cli.OneOf(&c.format, results.Formats()...), "format", "how to write the results; bench is for benchstat")
 	f.StringVarP(&c.output, "output", "o", "", "write the results to this `file`, replacing it only when they are complete")
@@ -159,7 +165,12 @@ func (c *trial) complete() (err error) {
 		return err
 	}
 	if o.NeedsProduct() {
-		o.Product, err = find(o.Product, "product", "bootstrap")
+		if o.Product, err = find(o.Product, "product", "bootstrap"); err != nil {
+			return err
+		}
+	}
+	if o.NeedsPredictor() {
+		o.Predictor, err = find(o.Predictor, "predictor", "experiment-predictor")
 	}
 	return err
 }
@@ -193,10 +204,15 @@ func find(path, flag, usual string) (string, error) {
 	return path, nil
 }
 
-func (c *trial) measure(ctx context.Context) (results.Experiment, error) {
+func (c *trial) measure(ctx context.Context) (e results.Experiment, err error) {
+	if c.options.NeedsPredictor() {
+		if err := c.prepareFiles(ctx); err != nil {
+			return e, err
+		}
+	}
 	if c.contenders {
 		if err := c.prepareContenders(ctx); err != nil {
-			return results.Experiment{}, err
+			return e, err
 		}
 	}
 	bar := newRunsBar(c)
@@ -205,14 +221,31 @@ func (c *trial) measure(ctx context.Context) (results.Experiment, error) {
 	return lab.Run(ctx, c.options)
 }
 
+// cacheDir is where what is downloaded and built once stays.
+func cacheDir(name string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("%s: what is made once is kept below the cache directory: %w; set XDG_CACHE_HOME", name, err)
+	}
+	return filepath.Join(cache, "dedupe", name), nil
+}
+
+func (c *trial) prepareFiles(ctx context.Context) error {
+	dir, err := cacheDir("predict")
+	if err == nil {
+		c.options.Predict, err = predict.Prepare(ctx, dir, c.model, c.Err)
+	}
+	return err
+}
+
 // prepareContenders adds the contenders whose languages are installed. It prints
 // which ones are missing, and runs without them.
 func (c *trial) prepareContenders(ctx context.Context) error {
-	cache, err := os.UserCacheDir()
+	dir, err := cacheDir("contenders")
 	if err != nil {
-		return fmt.Errorf("the contenders are built below the cache directory: %w; set XDG_CACHE_HOME", err)
+		return err
 	}
-	ready, missing := contenders.Prepare(ctx, filepath.Join(cache, "dedupe", "contenders"), c.Err)
+	ready, missing := contenders.Prepare(ctx, dir, c.options.NeedsPredictor(), c.Err)
 	for _, err := range missing {
 		fmt.Fprintf(c.Err, "experiment: %s\n", cli.OneLine(err.Error()))
 	}

@@ -34,7 +34,7 @@ var prepare = sync.OnceValues(func() ([]Contender, []error) {
 	if err != nil {
 		return nil, []error{err}
 	}
-	return Prepare(context.Background(), filepath.Join(dir, "dedupe", "contenders"), os.Stderr)
+	return Prepare(context.Background(), filepath.Join(dir, "dedupe", "contenders"), true, os.Stderr)
 })
 
 // prepared returns the contender in a language.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"efsdedupe/cmd/experiment/internal/results"
+	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/fixtures/aws"
 	"efsdedupe/fixtures/efs"
@@ -85,6 +86,9 @@ func (e *environment) open() (err error) {
 		return err
 	}
 	visible := []string{filepath.Dir(e.series.function.command[0])}
+	if e.series.Workload == task.Predict {
+		visible = append(visible, filepath.Dir(e.Predict.Model), filepath.Dir(e.Predict.Library))
+	}
 	if e.mount != nil {
 		visible = append(visible, e.root())
 	}
@@ -146,6 +150,9 @@ func (e *environment) command() *exec.Cmd {
 		"DEDUPE_MAX_WORKERS="+strconv.Itoa(e.Workers),
 	)
 	cmd.Env = append(cmd.Env, e.variables...)
+	if e.series.Workload == task.Predict {
+		cmd.Env = append(cmd.Env, e.Predict.Environment()...)
+	}
 	cmd.Stderr = &e.stderr
 	return cmd
 }

@@ -22,6 +22,9 @@ func Modes() []string { return append(task.Modes(), task.Helpers, StepFunctions,
 // NeedsProduct reports whether the program [Options.Product] runs.
 func (o *Options) NeedsProduct() bool { return slices.Contains(o.Workloads, task.Scan) }
 
+// NeedsPredictor reports whether the program [Options.Predictor] runs.
+func (o *Options) NeedsPredictor() bool { return slices.Contains(o.Workloads, task.Predict) }
+
 // ModesOf are the modes of a contender, as an experiment names them.
 func ModesOf(c contenders.Contender) []string {
 	modes := make([]string, len(c.Modes))
@@ -39,9 +42,13 @@ type function struct {
 	helpers int // that share the tasks; 0 where they are not shared
 }
 
-// functions returns who has a mode: more than one if different numbers of helpers can
-// share its tasks.
-func (o *Options) functions(mode string) []function {
+// functions returns who has a mode of a workload: more than one if different numbers of
+// helpers can share its tasks.
+func (o *Options) functions(workload, mode string) []function {
+	program := o.Bootstrap
+	if workload == task.Predict {
+		program = o.Predictor
+	}
 	for _, c := range o.Contenders {
 		if slices.Contains(ModesOf(c), mode) {
 			return []function{{name: mode, command: c.Command, mode: strings.TrimPrefix(mode, c.Name+"-")}}
@@ -53,13 +60,13 @@ func (o *Options) functions(mode string) []function {
 	case task.Helpers:
 		var all []function
 		for _, n := range results.Steps(o.Helpers) {
-			all = append(all, function{name: fmt.Sprintf("%s-%d", mode, n), command: []string{o.Bootstrap}, mode: mode, helpers: n})
+			all = append(all, function{name: fmt.Sprintf("%s-%d", mode, n), command: []string{program}, mode: mode, helpers: n})
 		}
 		return all
 	case StepFunctions:
-		return []function{{name: fmt.Sprintf("%s-%d", mode, o.Helpers), command: []string{o.Bootstrap}, mode: task.Join, helpers: o.Helpers}}
+		return []function{{name: fmt.Sprintf("%s-%d", mode, o.Helpers), command: []string{program}, mode: task.Join, helpers: o.Helpers}}
 	}
-	return []function{{name: mode, command: []string{o.Bootstrap}, mode: mode}}
+	return []function{{name: mode, command: []string{program}, mode: mode}}
 }
 
 // event asks a function for its tasks.

@@ -35,6 +35,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"efsdedupe/cmd/experiment/internal/contenders"
+	"efsdedupe/cmd/experiment/internal/predict"
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/dedupe/cost"
@@ -66,6 +67,8 @@ type Options struct {
 
 	Bootstrap  string                 // the program that runs tasks: cmd/experiment/bootstrap
 	Product    string                 // the program of the mode Product: cmd/lambda
+	Predictor  string                 // the program that runs the tasks of predict: cmd/experiment/predictor
+	Predict    predict.Files          // what they take
 	Contenders []contenders.Contender // whose modes may be among Modes
 
 	Unboxed bool // without boxes: no limits, and neither CPU time nor memory is known
@@ -100,7 +103,8 @@ const (
 	fetchDelay = 100 * time.Millisecond // of a chart that somebody else draws
 	maxTasks   = 10_000
 
-	helperMB = 1769 // of each helper: one vCPU
+	helperMB   = 1769             // of each helper: one vCPU
+	maxTimeout = 15 * time.Minute // Lambda's
 )
 
 // Defaults are the mission's own case: the standard set, both modes, at the sizes
@@ -178,7 +182,7 @@ func (x *running) prepare(ctx context.Context) error {
 	for _, name := range x.Workloads {
 		for _, memory := range x.MemoryMB {
 			for _, mode := range x.modes(name) {
-				for _, f := range x.functions(mode) {
+				for _, f := range x.functions(name, mode) {
 					x.series = append(x.series, x.newSeries(x.workloads[name], f, memory))
 				}
 			}
@@ -200,10 +204,21 @@ func (x *running) newSeries(w *workload, f function, memoryMB int64) *series {
 	return s
 }
 
-// modes are those of a workload: a scan has one more, the product's own.
+// ownMode is the mode that a workload has and no other does, empty for none.
+func ownMode(workload string) string {
+	switch workload {
+	case task.Scan:
+		return Product
+	case task.Predict:
+		return task.GoroutinesUngated
+	}
+	return ""
+}
+
+// modes are those of a workload. Its own is always one.
 func (x *running) modes(workload string) []string {
-	if workload == task.Scan && !slices.Contains(x.Modes, Product) {
-		return append(slices.Clone(x.Modes), Product)
+	if mode := ownMode(workload); mode != "" && !slices.Contains(x.Modes, mode) {
+		return append(slices.Clone(x.Modes), mode)
 	}
 	return x.Modes
 }
@@ -356,10 +371,13 @@ func (o *Options) validateCounts() error {
 		}
 	}
 	check("tasks", o.Tasks, 2, maxTasks)
+	if slices.Contains(o.Workloads, task.Predict) {
+		check("tasks of predict", o.Tasks, 2, predict.Images)
+	}
 	check("workers", o.Workers, 1, 1000)
 	check("runs", o.Runs, 1, 1000)
 	check("instances", o.Instances, 1, 1000)
-	if o.Timeout < time.Second || o.Timeout > 15*time.Minute {
+	if o.Timeout < time.Second || o.Timeout > maxTimeout {
 		all = append(all, fmt.Errorf("a time-out of %v: choose 1s to Lambda's 15m", o.Timeout))
 	}
 	if o.S3Latency < 0 || o.S3Latency > time.Minute {
@@ -376,8 +394,11 @@ func (o *Options) validateNames() error {
 		known = append(known, ModesOf(c)...)
 	}
 	all = append(all, each("mode", o.Modes, known))
-	if slices.Contains(o.Modes, Product) && !slices.Equal(o.Workloads, []string{task.Scan}) {
-		all = append(all, fmt.Errorf("the mode %s has no workload but %s", Product, task.Scan))
+	for _, workload := range task.Workloads() {
+		mode := ownMode(workload)
+		if slices.Contains(o.Modes, mode) && !slices.Equal(o.Workloads, []string{workload}) {
+			all = append(all, fmt.Errorf("the mode %s has no workload but %s", mode, workload))
+		}
 	}
 	if o.From == S3 {
 		all = append(all, o.checkS3())
@@ -388,10 +409,9 @@ func (o *Options) validateNames() error {
 // checkS3 refuses workloads whose tasks can't read from S3: they would read from EFS, or
 // nothing, under a heading that says S3.
 func (o *Options) checkS3() error {
-	const predict = "predict"
 	for _, name := range o.Workloads {
-		if name != predict {
-			return fmt.Errorf("the workload %s does not read from S3: leave out --from s3, or choose --workload %s", name, predict)
+		if name != task.Predict {
+			return fmt.Errorf("the workload %s does not read from S3: leave out --from s3, or choose --workload %s", name, task.Predict)
 		}
 	}
 	return nil

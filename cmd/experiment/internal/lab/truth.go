@@ -2,16 +2,24 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
 	"github.com/zeebo/blake3"
+
+	"efsdedupe/cmd/experiment/internal/predict"
+	"efsdedupe/cmd/experiment/internal/task"
+	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
 // truth is the checksums that tasks must return, by the algorithm that they say
@@ -118,4 +126,40 @@ func fibonacci(n int64, m *big.Int) *big.Int {
 		}
 	}
 	return a
+}
+
+// truthOfPredictions predicts the images one after the other, outside of any box, and
+// compares with what another runtime made of them. What is left to the modes is to do
+// the same to the bit.
+func (x *running) truthOfPredictions(ctx context.Context) (truth, error) {
+	event, err := json.Marshal(task.Event{Workload: task.Predict, Mode: task.Serial, Tasks: x.Tasks, Workers: 1, Root: x.Predict.Images})
+	if err != nil {
+		return nil, err
+	}
+	var said tail
+	f, err := runtimeapi.Start(ctx, func() *exec.Cmd {
+		cmd := exec.Command(x.Predictor)
+		cmd.Env = append(os.Environ(), x.Predict.Environment()...)
+		cmd.Stderr = &said
+		return cmd
+	})
+	if err != nil {
+		return nil, fmt.Errorf("can't predict with the model %q: %w: %s", x.Predict.Model, err, said.String())
+	}
+	defer f.Close()
+	r, err := f.Invoke(ctx, event, maxTimeout)
+	if err == nil && r.ErrorType != "" {
+		err = errors.New(r.ErrorMessage)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("can't predict with the model %q: %w", x.Predict.Model, err)
+	}
+	var a task.Answer
+	if err := json.Unmarshal(r.Body, &a); err != nil {
+		return nil, err
+	}
+	if !x.Predict.Own {
+		err = predict.Check(a.Checksums)
+	}
+	return truth{a.Digest: a.Checksums}, err
 }

@@ -13,9 +13,10 @@ import (
 // about says what a call of the workload does.
 func (w *workload) about(s Setup) string {
 	task := map[string]string{
-		"scan":  "a file of " + humanize.IBytes(uint64(max(s.FileBytes, 0))) + " each",
-		"fib":   humanize.Comma(s.FibSteps) + " steps of Fibonacci each",
-		"fetch": "a request each that is answered after " + s.FetchDelay.String(),
+		"scan":    "a file of " + humanize.IBytes(uint64(max(s.FileBytes, 0))) + " each",
+		"fib":     humanize.Comma(s.FibSteps) + " steps of Fibonacci each",
+		"predict": "an image of 224×224 pixels each, by a neural network",
+		"fetch":   "a request each that is answered after " + s.FetchDelay.String(),
 	}[w.name]
 	text := fmt.Sprintf("%s tasks a call, %s at once", humanize.Comma(int64(s.Tasks)), humanize.Comma(int64(s.Workers)))
 	if task != "" {

@@ -22,23 +22,28 @@ const (
 	Scan  = "scan"  // a task reads and hashes a file
 	Fib   = "fib"   // a task computes, and nothing else
 	Fetch = "fetch" // a task waits for an HTTP server
+
+	Predict = "predict" // a task tells what an image shows, with a neural network
 )
 
 // Workloads are the names of all.
-func Workloads() []string { return []string{Scan, Fib, Fetch} }
+func Workloads() []string { return []string{Scan, Fib, Fetch, Predict} }
 
 // The modes: where tasks run.
 const (
-	Goroutines       = "goroutines"         // in this process
-	Processes        = "processes"          // in a pool of worker processes that is kept from call to call
-	ProcessesPerTask = "processes-per-task" // each in a new process
-	Serial           = "serial"             // in this process, one after the other
-	Helpers          = "helpers"            // shared out among other functions, which this one invokes
-	Join             = "join"               // nowhere: put together what helpers returned that a state machine invoked
+	Goroutines        = "goroutines"         // in this process
+	GoroutinesUngated = "goroutines-ungated" // the same, but as many predictions at once as there are tasks in flight
+	Processes         = "processes"          // in a pool of worker processes that is kept from call to call
+	ProcessesPerTask  = "processes-per-task" // each in a new process
+	Serial            = "serial"             // in this process, one after the other
+	Helpers           = "helpers"            // shared out among other functions, which this one invokes
+	Join              = "join"               // nowhere: put together what helpers returned that a state machine invoked
 )
 
 // Modes are the names of those in which a function does its tasks itself.
-func Modes() []string { return []string{Goroutines, Processes, ProcessesPerTask, Serial} }
+func Modes() []string {
+	return []string{Goroutines, GoroutinesUngated, Processes, ProcessesPerTask, Serial}
+}
 
 const (
 	// MaxTasks is how many tasks an event may ask for.
@@ -47,6 +52,8 @@ const (
 	// maxDigests is how many may return a digest, which takes 67 bytes of the 6 MiB
 	// that Lambda takes as an answer. Source: AWS Lambda quotas.
 	maxDigests = (6<<20 - 100) / 67
+
+	maxImages = 1000
 
 	// Digest is the algorithm of the checksums of scan and fetch: BLAKE3-256, in
 	// lower-case hexadecimal.
@@ -74,7 +81,8 @@ type Event struct {
 	Answers []Answer `json:"answers,omitempty"`
 
 	// Root is, of scan, a directory. Task i reads its i-th regular file, in the
-	// order of the names' bytes.
+	// order of the names' bytes. Of predict, it is a directory or the URL of one, and
+	// task i reads the image that ImageName(i) names.
 	Root string `json:"root,omitempty"`
 
 	// Steps is, of fib, how often task i makes (b, a+b mod Prime) of (a, b), which
@@ -147,6 +155,10 @@ func (e *Event) validate() error {
 		return fmt.Errorf("share %d of %d helpers: choose one from 0", e.Share, e.Helpers)
 	case e.Workload == Scan && e.Root == "":
 		return errors.New("scan has no root: name the directory of its files")
+	case e.Workload == Predict && e.Root == "":
+		return errors.New("predict has no root: name the directory of its images, or its URL")
+	case e.Workload == Predict && e.Tasks > maxImages:
+		return fmt.Errorf("%d tasks: images have numbers of three digits, choose 1 to %d", e.Tasks, maxImages)
 	case e.Workload == Fib && e.Steps < 1:
 		return fmt.Errorf("fib has %d steps: choose 1 or more", e.Steps)
 	case e.Workload == Fetch && !isHTTP(e.URL):
@@ -190,6 +202,9 @@ func (e *Event) checkDescriptors() error {
 	}
 	return nil
 }
+
+// ImageName is the file name of the image that task i of predict reads.
+func ImageName(i int) string { return fmt.Sprintf("%03d.png", i) }
 
 func isHTTP(s string) bool {
 	u, err := url.Parse(s)

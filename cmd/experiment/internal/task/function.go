@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,9 +37,9 @@ type Function struct {
 	workers  *pool.Pool // in the mode Processes; else nil
 }
 
-// New returns a function. A program that has one calls RunWorker before it does
-// anything else.
-func New() *Function { return &Function{runner: newRunner()} }
+// New returns a function; p may be nil, but for the workload predict. A program that
+// has one calls RunWorker first.
+func New(p Predictor) *Function { return &Function{runner: newRunner(p)} }
 
 // TaskError is a task that failed, and with it the call.
 type TaskError struct {
@@ -95,7 +97,7 @@ func (f *Function) Close() {
 	if f.workers != nil {
 		f.workers.Close()
 	}
-	f.mode, f.workers = "", nil
+	f.mode, f.workers, f.runner.gate = "", nil, nil
 }
 
 // settle keeps what the last call left if that was like this one. Anything else
@@ -106,8 +108,11 @@ func (f *Function) settle(e Event) {
 	}
 	f.Close()
 	f.mode, f.inFlight = e.Mode, e.inFlight()
-	if e.Mode == Processes {
+	switch e.Mode {
+	case Processes:
 		f.workers = pool.New(f.inFlight, workerCommand)
+	case Goroutines:
+		f.runner.gate = make(chan struct{}, runtime.GOMAXPROCS(0))
 	}
 }
 
@@ -117,6 +122,9 @@ func (e *Event) tasks() ([]task, error) {
 	tasks := make([]task, n)
 	for i := range tasks {
 		tasks[i] = task{Workload: e.Workload, Number: first + i, Steps: e.Steps, URL: e.URL}
+		if e.Workload == Predict {
+			tasks[i].Image = strings.TrimSuffix(e.Root, "/") + "/" + ImageName(first+i)
+		}
 	}
 	if e.Workload != Scan {
 		return tasks, nil

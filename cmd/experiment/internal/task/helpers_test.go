@@ -23,7 +23,7 @@ import (
 func serveHelpers(t *testing.T) {
 	t.Helper()
 	helper := func(ctx context.Context, event []byte) (runtimeapi.Result, error) {
-		f := New()
+		f := New(nil)
 		defer f.Close()
 		body, err := f.Invoke(ctx, event)
 		if err != nil {

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/png"
+
+	"github.com/zeebo/blake3"
+)
+
+// side is the width and height of images.
+const side = 224
+
+// predict is a task.Predictor.
+func (s *session) predict(content []byte) (string, error) {
+	pixels, err := decode(content)
+	if err != nil {
+		return "", err
+	}
+	logits, err := s.run(normalize(pixels))
+	if err != nil {
+		return "", err
+	}
+	top := 0
+	for i, l := range logits {
+		if l > logits[top] {
+			top = i
+		}
+	}
+	raw, err := binary.Append(nil, binary.LittleEndian, logits)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d %.6f %x", top, logits[top], blake3.Sum256(raw)), nil
+}
+
+func decode(content []byte) (*image.RGBA, error) {
+	decoded, err := png.Decode(bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	m, isRGB := decoded.(*image.RGBA)
+	if !isRGB || m.Rect.Dx() != side || m.Rect.Dy() != side {
+		return nil, fmt.Errorf("a PNG of %v, %T: make it %d×%d, 8-bit RGB", decoded.Bounds().Size(), decoded, side, side)
+	}
+	return m, nil
+}
+
+// normalize returns all red values, then all green ones, then all blue ones, each about
+// between -1 and 1. It is exact, so that every language gets the same.
+func normalize(m *image.RGBA) []float32 {
+	const plane = side * side
+	x := make([]float32, 3*plane)
+	red, green, blue := x[:plane], x[plane:2*plane], x[2*plane:]
+	for i := range plane {
+		p := m.Pix[4*i : 4*i+3 : 4*i+3]
+		red[i] = (float32(p[0]) - 127) / 128
+		green[i] = (float32(p[1]) - 127) / 128
+		blue[i] = (float32(p[2]) - 127) / 128
+	}
+	return x
+}
