@@ -23,7 +23,7 @@ type bar struct {
 	ID, Title string // of the picture
 	Size      string // of the function's memory
 	Value     string
-	Range     string // from the least to the most; empty if there is none
+	Range     string // from the least to the most, or why there is no value; empty if there is none
 	Parts     []barPart
 	Error     *barError // nil if there is none
 }
@@ -84,18 +84,21 @@ func (f *barFigure) draw() {
 	}
 }
 
-// barFigures compare the modes, each at its best buy. Those without bars are left out.
+// barFigures compare the modes, each at its best buy. Of a mode of which no call succeeded
+// they say so. Figures without bars are left out.
 func (w *workload) barFigures(r *results) []barFigure {
 	times := barFigure{Title: "Time of a call", Unit: "ms", Note: "median; the line is from the least to the most"}
 	memory := barFigure{Title: "Peak memory of a call", Unit: "MiB", Note: "the most at any size"}
 	costs := barFigure{Title: "Cost of " + r.calls(), Unit: r.currency(), Note: "each at the median time; in brackets, at the least and the most", Parts: w.parts()}
 	rest := barFigure{Title: "The same without " + w.source(), Unit: r.currency(), Note: "what choosing a mode can change", Parts: w.parts()[1:]}
 	for _, m := range w.modes {
-		row := m.bestBuy()
+		k, row := key{r.class(m.name), quoteUnprintable(m.name)}, m.bestBuy()
 		if row == nil {
+			last := m.rows[len(m.rows)-1]
+			times.add(bar{key: k, Size: size(last.MemoryMB), Range: status(last)}, amount{})
 			continue
 		}
-		k, s := key{r.class(m.name), quoteUnprintable(m.name)}, row.basis()
+		s := row.basis()
 		times.add(bar{key: k, Size: size(row.MemoryMB), Value: ms(s.p50), Range: span(ms(s.least), ms(s.most))},
 			amount{[]float64{millis(s.p50)}, millis(s.least), millis(s.most)})
 		if most := m.peakMemory(); most > 0 {
@@ -169,6 +172,10 @@ func (f *barFigure) name(w *workload, first int) {
 	for i := range f.Bars {
 		b := &f.Bars[i]
 		b.ID = fmt.Sprintf("picture-%d", first+i)
-		b.Title = strings.TrimSpace(fmt.Sprintf("%s, %s, %s: %s %s %s", quoteUnprintable(w.name), f.Title, b.Name, b.Value, f.Unit, b.Range))
+		text := strings.TrimSpace(b.Value + " " + f.Unit + " " + b.Range)
+		if b.Value == "" {
+			text = b.Range
+		}
+		b.Title = fmt.Sprintf("%s, %s, %s: %s", quoteUnprintable(w.name), f.Title, b.Name, text)
 	}
 }
