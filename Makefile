@@ -149,14 +149,21 @@ bench: build/dedupe ## run the benchmarks
 # $(call into,FILE,NAME) replaces the table NAME in FILE with build/NAME.md.
 into = sed -i -e "/^<!-- $(2) -->/,/^<!-- end -->/{//!d}" -e "/^<!-- $(2) -->/r build/$(2).md" $(1)
 
-# Both modes at all memory sizes, and then all workloads, modes and languages at one.
-experiment: build ## compare modes and languages as on Lambda; needs root
+# Both modes at all memory sizes; all workloads, modes and languages at one; helpers; many
+# instances.
+experiment: build build/ministack ## compare modes and languages as on Lambda; needs root
 	build/experiment run --format json --output build/modes.json
 	build/experiment run --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task --memory 1769 --format json --output build/languages.json
+	build/experiment run --workload fib,scan,fetch --modes goroutines,helpers,helpers-stepfunctions --helpers 10 --memory 1769 --format json --output build/helpers.json
+	build/experiment run --instances 100 --tasks 100 --format json --output build/instances.json
 	build/experiment run --report build/modes.json --format markdown --output build/modes.md
 	build/experiment run --report build/languages.json --format markdown --output build/languages.md
 	$(call into,cmd/experiment/README.md,modes)
+	build/experiment run --report build/helpers.json --format markdown --output build/helpers.md
+	build/experiment run --report build/instances.json --format markdown --output build/instances.md
 	$(call into,cmd/experiment/README.md,languages)
+	$(call into,cmd/experiment/README.md,helpers)
+	$(call into,cmd/experiment/README.md,instances)
 
 golden: ## predict images with another runtime, to check predictions against; needs cargo, takes minutes
 	$(GO) test -count 1 -timeout 30m -v -run TestGolden ./cmd/experiment/internal/predict -update
