@@ -97,7 +97,7 @@ func (r *results) reading(u cost.Usage) *big.Rat {
 
 // about says what the figures are of.
 func (s *sources) about() string {
-	return fmt.Sprintf("What reading costs in USD a month, for %s of one size, from prices alone: READ, OPEN and CLOSE on EFS, a GET each on S3. "+
+	return fmt.Sprintf("What reading costs in USD a month, for %s of one size, from prices alone: READ, OPEN and CLOSE of files that were listed before on EFS, a GET each on S3. "+
 		"Storage is left out, and so is the time that a call waits. Provisioned throughput is at the average rate of the month, without room for peaks.", s.files)
 }
 
