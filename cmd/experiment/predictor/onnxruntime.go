@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -25,8 +26,8 @@ type api struct {
 	createOptions    func(options *pointer) pointer
 	setIntraThreads  func(options pointer, n int32) pointer
 	setInterThreads  func(options pointer, n int32) pointer
-	inputName        func(session pointer, i uintptr, allocator pointer, name *pointer) pointer
-	outputName       func(session pointer, i uintptr, allocator pointer, name *pointer) pointer
+	getInputName     func(session pointer, i uintptr, allocator pointer, name *pointer) pointer
+	getOutputName    func(session pointer, i uintptr, allocator pointer, name *pointer) pointer
 	createTensor     func(memory pointer, data *float32, bytes uintptr, shape *int64, dimensions uintptr, element int32, tensor *pointer) pointer
 	data             func(tensor pointer, data *pointer) pointer
 	elements         func(shape pointer, n *uintptr) pointer
@@ -60,7 +61,7 @@ func loadAPI(path string) (*api, error) {
 	a := new(api)
 	for place, function := range map[int]any{
 		2: &a.errorMessage, 3: &a.createEnv, 7: &a.createSession, 9: &a.runSession, 10: &a.createOptions, 24: &a.setIntraThreads, 25: &a.setInterThreads,
-		36: &a.inputName, 37: &a.outputName, 49: &a.createTensor, 51: &a.data, 64: &a.elements, 65: &a.shape, 69: &a.createMemory,
+		36: &a.getInputName, 37: &a.getOutputName, 49: &a.createTensor, 51: &a.data, 64: &a.elements, 65: &a.shape, 69: &a.createMemory,
 		78: &a.defaultAllocator, 93: &a.releaseStatus, 96: &a.releaseTensor, 99: &a.releaseShape,
 	} {
 		purego.RegisterFunc(function, table[place])
@@ -81,8 +82,11 @@ func (a *api) check(status pointer) error {
 // none of its own. It lives as long as the program.
 type session struct {
 	*api
-	model, memory pointer
-	input, output pointer // their names
+	model, memory         pointer
+	inputName, outputName pointer
+
+	normal [256]float32
+	inputs sync.Pool // of *input: each is 600 kB, which is too much to leave to the garbage collector
 }
 
 // load loads ONNX Runtime and a model.
@@ -95,7 +99,7 @@ func load(library, model string) (*session, error) {
 		return nil, err
 	}
 	const warnings, oneThread, arenaAllocator, defaultMemory = 2, 1, 1, 0
-	s := &session{api: a}
+	s := &session{api: a, normal: normalized(), inputs: sync.Pool{New: func() any { return new(input) }}}
 	var env, options, allocator pointer
 	for _, step := range []func() pointer{
 		func() pointer { return a.createEnv(warnings, "predictor", &env) },
@@ -105,8 +109,8 @@ func load(library, model string) (*session, error) {
 		func() pointer { return a.createSession(env, model, options, &s.model) },
 		func() pointer { return a.createMemory(arenaAllocator, defaultMemory, &s.memory) },
 		func() pointer { return a.defaultAllocator(&allocator) },
-		func() pointer { return a.inputName(s.model, 0, allocator, &s.input) },
-		func() pointer { return a.outputName(s.model, 0, allocator, &s.output) },
+		func() pointer { return a.getInputName(s.model, 0, allocator, &s.inputName) },
+		func() pointer { return a.getOutputName(s.model, 0, allocator, &s.outputName) },
 	} {
 		if err := a.check(step()); err != nil {
 			return nil, err
@@ -116,18 +120,18 @@ func load(library, model string) (*session, error) {
 }
 
 // run returns the logits of an image.
-func (s *session) run(image []float32) ([]float32, error) {
+func (s *session) run(x *input) ([]float32, error) {
 	const isFloat = 1
 	shape := [...]int64{1, 3, side, side}
 	var pinned runtime.Pinner // the input stays where it is until the model has run
 	defer pinned.Unpin()
-	pinned.Pin(&image[0])
+	pinned.Pin(x)
 	var input, output pointer
-	if err := s.check(s.createTensor(s.memory, &image[0], uintptr(4*len(image)), &shape[0], uintptr(len(shape)), isFloat, &input)); err != nil {
+	if err := s.check(s.createTensor(s.memory, &x[0], uintptr(4*len(x)), &shape[0], uintptr(len(shape)), isFloat, &input)); err != nil {
 		return nil, err
 	}
 	defer s.releaseTensor(input)
-	if err := s.check(s.runSession(s.model, nil, &s.input, &input, 1, &s.output, 1, &output)); err != nil {
+	if err := s.check(s.runSession(s.model, nil, &s.inputName, &input, 1, &s.outputName, 1, &output)); err != nil {
 		return nil, err
 	}
 	defer s.releaseTensor(output)

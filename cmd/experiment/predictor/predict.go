@@ -19,7 +19,10 @@ func (s *session) predict(content []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	logits, err := s.run(normalize(pixels))
+	input := s.inputs.Get().(*input)
+	defer s.inputs.Put(input)
+	input.fill(pixels, &s.normal)
+	logits, err := s.run(input)
 	if err != nil {
 		return "", err
 	}
@@ -48,17 +51,24 @@ func decode(content []byte) (*image.RGBA, error) {
 	return m, nil
 }
 
-// normalize returns all red values, then all green ones, then all blue ones, each about
-// between -1 and 1. It is exact, so that every language gets the same.
-func normalize(m *image.RGBA) []float32 {
-	const plane = side * side
-	x := make([]float32, 3*plane)
+const plane = side * side
+
+// input is what the model takes: all red values, then all green ones, then all blue ones.
+type input [3 * plane]float32
+
+// normalized returns what the model takes for each value of a pixel, about between -1
+// and 1. It is exact, so that every language gets the same.
+func normalized() (table [256]float32) {
+	for v := range table {
+		table[v] = (float32(v) - 127) / 128
+	}
+	return table
+}
+
+func (x *input) fill(m *image.RGBA, normal *[256]float32) {
 	red, green, blue := x[:plane], x[plane:2*plane], x[2*plane:]
 	for i := range plane {
 		p := m.Pix[4*i : 4*i+3 : 4*i+3]
-		red[i] = (float32(p[0]) - 127) / 128
-		green[i] = (float32(p[1]) - 127) / 128
-		blue[i] = (float32(p[2]) - 127) / 128
+		red[i], green[i], blue[i] = normal[p[0]], normal[p[1]], normal[p[2]]
 	}
-	return x
 }

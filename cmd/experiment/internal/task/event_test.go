@@ -36,7 +36,7 @@ var bad = map[string]string{
 	`{"path": "."}`:   `unknown field "path"`,
 	`{"version": "2.0", "routeKey": "$default"}`: `unknown field "version"`,
 
-	`{"workload": "sort", "mode": "serial", "tasks": 1, "workers": 1}`:                                         `unknown workload "sort": choose scan, fib, fetch`,
+	`{"workload": "sort", "mode": "serial", "tasks": 1, "workers": 1}`:                                         `unknown workload "sort": choose scan, fib, fetch, predict`,
 	`{"workload": "fib", "mode": "threads", "tasks": 1, "workers": 1, "steps": 1}`:                             `unknown mode "threads": choose goroutines, goroutines-ungated, processes, processes-per-task, serial`,
 	`{"workload": "fib", "tasks": 1, "workers": 1, "steps": 1}`:                                                `unknown mode ""`,
 	`{"workload": "fib", "mode": 1, "tasks": 1, "workers": 1, "steps": 1}`:                                     "not the JSON",
