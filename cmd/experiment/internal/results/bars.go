@@ -64,6 +64,7 @@ func (f *barFigure) draw() {
 	for _, a := range f.amounts {
 		longest = max(longest, a.sum(), a.most)
 	}
+	var used []key
 	for i, a := range f.amounts {
 		b, from := &f.Bars[i], 0.0
 		for n, p := range a.parts {
@@ -73,6 +74,7 @@ func (f *barFigure) draw() {
 			class := b.Class
 			if len(f.Parts) > 0 {
 				class = f.Parts[n].Class
+				find(&used, func(k key) bool { return k == f.Parts[n] }, f.Parts[n])
 			}
 			width := max(visible, p/longest*room)
 			b.Parts = append(b.Parts, barPart{class, from, width})
@@ -82,6 +84,7 @@ func (f *barFigure) draw() {
 			b.Error = &barError{a.least / longest * room, a.most / longest * room}
 		}
 	}
+	f.Parts = used
 }
 
 // barFigures compare the modes, each at its best buy. Of a mode of which no call succeeded
@@ -128,7 +131,7 @@ func (b *bill) addTo(costs, rest *barFigure, k key, size string) {
 
 // parts are those of a bill, in the order of the bars.
 func (w *workload) parts() []key {
-	return []key{{"files", w.source()}, {"lambda", "Lambda, duration"}, {"requests", "Lambda, requests"}, {"gateway", "API Gateway"}}
+	return []key{{"files", w.source()}, {"lambda", "Lambda's duration"}, {"requests", "Requests"}, {"gateway", "API Gateway"}}
 }
 
 // bestBuy is the row that stands for a mode: if each size had failed calls, the largest at
