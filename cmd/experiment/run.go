@@ -62,6 +62,7 @@ or timed out; 2 there are none; 130 interrupted.`,
 		Example: `  experiment run
   experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
   experiment run --contenders --workload scan,fib,fetch --memory 1769
+  experiment run --contenders --workload predict --memory 1769,3008
   experiment run --instances 100 --memory 512 --runs 1
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
