@@ -141,6 +141,9 @@ func (c *trial) complete() (err error) {
 			return err
 		}
 	}
+	if c.model != "" && !o.NeedsPredictor() {
+		return fmt.Errorf("--model %s: no workload takes a model but %s", c.model, task.Predict)
+	}
 	if o.NeedsPredictor() {
 		o.Predictor, err = find(o.Predictor, "predictor", "experiment-predictor")
 	}
