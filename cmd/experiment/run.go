@@ -66,6 +66,8 @@ or timed out; 2 there are none; 130 interrupted.`,
 		Example: `  experiment run
   experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
   experiment run --contenders --workload scan,fib,fetch --memory 1769
+  experiment run --contenders --workload predict --memory 1769,3008
+  experiment run --workload predict --from s3
   experiment run --workload fib,scan --modes goroutines,helpers --helpers 10 --memory 1769
   experiment run --instances 100 --tasks 100
   experiment run --format html -o report.html
@@ -168,6 +170,9 @@ func (c *trial) complete() (err error) {
 		if o.Product, err = find(o.Product, "product", "bootstrap"); err != nil {
 			return err
 		}
+	}
+	if c.model != "" && !o.NeedsPredictor() {
+		return fmt.Errorf("--model %s: no workload takes a model but %s", c.model, task.Predict)
 	}
 	if o.NeedsPredictor() {
 		o.Predictor, err = find(o.Predictor, "predictor", "experiment-predictor")

@@ -3,7 +3,7 @@
 // and return the same checksums, each written as its own users would write it.
 //
 //	contenders.go  Prepare
-//	python.go      Python: its interpreter, BLAKE3 from PyPI
+//	python.go      Python: its interpreter, packages from PyPI
 //	rust.go        Rust: its build
 //	cache.go       what is made once and kept
 //	python/        the source, and the versions of BLAKE3 and what predictions take

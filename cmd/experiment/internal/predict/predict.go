@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -67,7 +68,7 @@ func Prepare(ctx context.Context, dir, model string, log io.Writer) (Files, erro
 		return Files{}, err
 	}
 	if _, err := os.Stat(final); err != nil {
-		if err := (cache{dir, log}).make(ctx, final, "package/bin/napi-v6/linux/"+library+"/libonnxruntime.so.1"); err != nil {
+		if err := (cache{dir, log}).makeAll(ctx, final, "package/bin/napi-v6/linux/"+library+"/libonnxruntime.so.1"); err != nil {
 			return Files{}, fmt.Errorf("predict: %w", err)
 		}
 	}
@@ -79,8 +80,8 @@ func Prepare(ctx context.Context, dir, model string, log io.Writer) (Files, erro
 	return f, err
 }
 
-// make makes the directory final with all files, or nothing.
-func (c cache) make(ctx context.Context, final, library string) error {
+// makeAll makes the directory final with all files, or nothing.
+func (c cache) makeAll(ctx context.Context, final, library string) error {
 	if err := os.MkdirAll(c.dir, 0o777); err != nil {
 		return err
 	}
@@ -136,9 +137,7 @@ func (c cache) makeImages(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		for name, content := range some {
-			files[name] = content
-		}
+		maps.Copy(files, some)
 	}
 	images, err := imagesOf(files)
 	if err != nil {

@@ -56,7 +56,7 @@ type Setup struct {
 // Series is the calls of one workload, in one mode, with one memory size: a row
 // of the table.
 type Series struct {
-	Workload    string // "scan", "fib" or "fetch"
+	Workload    string // "scan", "fib", "fetch" or "predict"
 	Mode        string // such as "goroutines"; a contender's begins with its language, such as "python-threads"
 	MemoryMB    int64
 	Digest      string // the algorithm of the tasks' checksums, such as "blake3"; empty where there is none

@@ -85,6 +85,9 @@ func (r *results) notes() []string {
 	if slices.Contains(r.modes(), "product") {
 		notes = append(notes, "The mode product is the scan as the product does it: it reads and hashes less than the others, which hash all files whole.")
 	}
+	if slices.ContainsFunc(r.workloads, func(w workload) bool { return w.name == "predict" }) {
+		notes = append(notes, "All predictions have the same logits, to the bit, in every mode and language. INIT loads the model.")
+	}
 	for _, w := range r.workloads {
 		if d := w.digests(); d != "" {
 			notes = append(notes, d+".")
