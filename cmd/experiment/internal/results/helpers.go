@@ -242,8 +242,11 @@ func (g *gain) sayPay(alone *row) string {
 
 // price says how high the bill is, behind what it is for; nothing if that is not known.
 func (c gained) price() string {
-	if c.cost == 0 {
+	switch {
+	case c.cost == 0:
 		return ""
+	case math.Abs(c.cost-1) < 0.005:
+		return ", for the same bill"
 	}
 	return ", for " + times(c.cost) + " the bill"
 }

@@ -113,6 +113,7 @@ func TestGain(t *testing.T) {
 			"With a main function of 1,769 MB, helpers' cores are idle for 0% with 1 and 0% with 2. They start to pay off at 2: a call takes 61 ms, not the 100 ms of goroutines, for 1.65 times the bill."},
 		{[]Series{goroutines, took("helpers-2", 2, 61*ms, 60*ms), took("helpers-5", 5, 31*ms, 15*ms)},
 			"With a main function of 1,769 MB, helpers' cores are idle for 0% with 2 and 50% with 5. They start to pay off at 2: a call takes 61 ms, not the 100 ms of goroutines, for 1.65 times the bill; at 5 it takes 31 ms, for 1.82 times the bill."},
+		{[]Series{goroutines, took("helpers-1", 1, 46*ms, 40*ms)}, "With a main function of 1,769 MB, helpers' cores are idle for 11% with 1. They start to pay off at 1: a call takes 46 ms, not the 100 ms of goroutines, for the same bill."},
 		{[]Series{goroutines, took("helpers-2", 2, 61*ms, 0)}, "With a main function of 1,769 MB, helpers' cores are idle for an unknown part with 2."},
 	} {
 		s := setup()
