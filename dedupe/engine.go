@@ -106,8 +106,9 @@ type Engine struct {
 	// done.
 	Read func(bytes int64)
 
+	copies int          // the most that Read gets, if known
 	nfs    bool         // some files are on NFS; set by Scan, and by tests
-	mounts *mount.Table // read by Scan; nil for a walk alone
+	mounts *mount.Table // read by Scan, or by a walk alone
 }
 
 // Stage is a part of a scan.
@@ -144,7 +145,7 @@ func (e *Engine) now() time.Time {
 
 func (e *Engine) ignores(st *status) bool {
 	for _, f := range e.Ignore {
-		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.inode && uint64(own.Dev) == st.device {
+		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.inode && e.mounts.Device(uint64(own.Dev)) == st.device {
 			return true
 		}
 	}

@@ -130,7 +130,7 @@ func (c *scan) run(ctx context.Context) error {
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
-	book, err := c.bill.prices.Book()
+	book, err := c.bill.prices.Book(ctx)
 	if err != nil {
 		return err
 	}
@@ -142,10 +142,13 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	if err := c.apart(out); err != nil {
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.apart(out) })
+	if err != nil {
 		return err
 	}
-	c.adviseGlobs()
+	for _, line := range advice {
+		fmt.Fprintf(c.Err, "dedupe: %s\n", line)
+	}
 	c.eng.Ignore = append(out.Own, cli.RegularFiles(c.Out, c.Err)...)
 
 	c.eng.Memory = limits.RespectMemory(os.Getenv)
@@ -199,10 +202,13 @@ func sameTarget(a, b string) bool {
 	return err == nil && err2 == nil && os.SameFile(in, in2)
 }
 
-// adviseGlobs tells of globs that would be about something below a ROOT if they were
-// paths from here, which they are not.
-func (c *scan) adviseGlobs() {
+// adviseGlobs returns advice about globs that match less than they seem to: those that would be about
+// something below a ROOT if they were paths from here, and those with a ** that is a *.
+func (c *scan) adviseGlobs() (advice []string) {
 	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
+		if shallow(g) {
+			advice = append(advice, fmt.Sprintf("the glob %q has a ** that stands for one name only: for any number of directories, put it alone between slashes, as in \"dir/**/*.txt\"", g))
+		}
 		if !strings.Contains(strings.Trim(g, "/"), "/") || filepath.IsAbs(g) {
 			continue
 		}
@@ -211,10 +217,18 @@ func (c *scan) adviseGlobs() {
 		}
 		for _, root := range c.sel.Roots {
 			if below, err := rel(root, g); err == nil && filepath.IsLocal(below) && below != filepath.Clean(g) {
-				fmt.Fprintf(c.Err, "dedupe: the glob %q is a path below the ROOT, and not from here: %q is what leads to %s\n", g, "/"+below, report.Printable(g))
+				advice = append(advice, fmt.Sprintf("the glob %q is a path below the ROOT, and not from here: %q is what leads to %s", g, "/"+below, report.Printable(g)))
 			}
 		}
 	}
+	return advice
+}
+
+// shallow reports whether a glob that matches paths has a ** next to other characters,
+// where it means *.
+func shallow(glob string) bool {
+	names := strings.FieldsFunc(glob, func(r rune) bool { return strings.ContainsRune("/{,}", r) })
+	return strings.Contains(glob, "/") && slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "**") && name != "**" })
 }
 
 // rel returns a path as it is below a directory.
@@ -289,7 +303,7 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 		r, err := dedupe.Scan(ctx, c.sel, c.eng)
 		return r, nil, err
 	}
-	x, err := c.index.open()
+	x, err := c.index.open(ctx)
 	if err != nil {
 		return dedupe.Report{}, nil, err
 	}

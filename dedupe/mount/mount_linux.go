@@ -18,6 +18,7 @@ type Table struct {
 	byID map[uint64]*Mount
 	at   map[string]*Mount // by mount point
 	in   map[string]bool   // the directories that contain mount points
+	twin map[uint64]uint64 // see Device
 	err  error
 }
 
@@ -26,6 +27,10 @@ func Read() *Table {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	all := Parse(string(data))
 	all.err = err
+	all.findTwins(func() string {
+		volumes, _ := os.ReadFile("/proc/fs/nfsfs/volumes") // without it, mounts that look alike are twins
+		return string(volumes)
+	})
 	return all
 }
 
@@ -83,7 +88,7 @@ func (all *Table) Of(dir string) (*Mount, uint64, error) {
 		case m != nil && m.Kind == "btrfs":
 			return all.Exactly(dir)
 		case m != nil:
-			return m, m.Device, nil
+			return m, all.Device(m.Device), nil
 		case at == "/" || at == ".":
 			return nil, 0, cmp.Or(all.err, ErrHidden)
 		}
@@ -103,7 +108,7 @@ func (all *Table) Exactly(dir string) (*Mount, uint64, error) {
 	if st.Mask&unix.STATX_MNT_ID == 0 || m == nil || !m.holds(dir) {
 		return nil, 0, ErrHidden
 	}
-	device := unix.Mkdev(st.Dev_major, st.Dev_minor)
+	device := all.Device(unix.Mkdev(st.Dev_major, st.Dev_minor))
 	if m.Kind != "btrfs" {
 		return m, device, nil
 	}

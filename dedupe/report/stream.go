@@ -59,12 +59,16 @@ func (g *group) countsApart() bool {
 }
 
 func groupOf(g dedupe.Group) group {
-	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: g.Copies()}
-	if len(g.Files) > 0 && g.Files[0].Links > 0 { // else nobody counted
+	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: int64(len(g.Copies))}
+	if counted(g) {
 		out.allocated = g.ReclaimableAllocated
 	}
 	return out
 }
+
+// counted reports whether somebody counted the links to the files of a group, and what is
+// allocated to them.
+func counted(g dedupe.Group) bool { return len(g.Copies) > 0 && g.Copies[0].Links() > 0 }
 
 func fileOf(f dedupe.File, hardLink bool) file {
 	return file{
@@ -108,9 +112,8 @@ func streamGroup(g dedupe.Group, h handler) error {
 	if err := h.group(out); err != nil {
 		return err
 	}
-	links := g.HardLinks()
-	for i, f := range g.Files {
-		if err := h.file(fileOf(f, links[i])); err != nil {
+	for f, link := range g.Files() {
+		if err := h.file(fileOf(f, link)); err != nil {
 			return err
 		}
 	}

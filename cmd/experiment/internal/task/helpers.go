@@ -166,12 +166,12 @@ func join(e Event, answers []Answer) (Answer, error) {
 func (a *Answer) copies(first int) ([]*dedupe.Copy, error) {
 	copies := make([]*dedupe.Copy, len(a.Files))
 	for i, f := range a.Files {
-		known := &dedupe.Known{}
-		if n, err := hex.Decode(known.Digest[:], []byte(a.Checksums[i])); err != nil || n != len(known.Digest) {
+		var digest dedupe.Digest
+		if n, err := hex.Decode(digest[:], []byte(a.Checksums[i])); err != nil || n != len(digest) {
 			return nil, errors.Join(fmt.Errorf("the checksum %.80q is no %s digest", a.Checksums[i], Digest), err)
 		}
-		file := dedupe.File{Path: strconv.Itoa(first + i), Size: f.Size, Inode: f.Inode}
-		copies[i] = &dedupe.Copy{File: file, Known: known}
+		copies[i] = dedupe.CopyOf(dedupe.File{Path: strconv.Itoa(first + i), Size: f.Size, Inode: f.Inode})
+		copies[i].Learn(0, digest)
 	}
 	slices.SortFunc(copies, dedupe.StageWhole.Compare)
 	return copies, nil
@@ -181,8 +181,8 @@ func (a *Answer) copies(first int) ([]*dedupe.Copy, error) {
 func tasksOf(class iter.Seq[*dedupe.Copy]) []int {
 	var tasks []int
 	for c := range class {
-		for _, name := range append([]string{c.Path}, c.OtherPaths...) {
-			task, _ := strconv.Atoi(name) // as copies named it
+		for f := range c.Files() {
+			task, _ := strconv.Atoi(f.Path) // as copies named it
 			tasks = append(tasks, task)
 		}
 	}

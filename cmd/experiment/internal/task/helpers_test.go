@@ -101,7 +101,7 @@ func TestHelpersGroups(t *testing.T) {
 	}
 	for _, g := range report.Groups {
 		var tasks []int
-		for _, file := range g.Files {
+		for file := range g.Files() {
 			tasks = append(tasks, slices.Index(names, filepath.Base(file.Path)))
 		}
 		slices.Sort(tasks)

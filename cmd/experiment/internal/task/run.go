@@ -74,7 +74,7 @@ func (r *runner) scan(ctx context.Context, t task) (string, error) {
 	if t.found != nil {
 		*t.found = File{f.Size, f.Inode}
 	}
-	signed := r.hasher.Hash(ctx, dedupe.Batch{Copies: []*dedupe.Copy{{File: f}}, Want: dedupe.StageWhole})[0]
+	signed := r.hasher.Hash(ctx, dedupe.Batch{Files: []dedupe.File{f}, Want: dedupe.StageWhole})[0]
 	if signed.Problem != nil {
 		return "", signed.Problem
 	}
