@@ -76,6 +76,9 @@ or timed out; 2 there are none; 130 interrupted.`,
 	}
 	f := cmd.Flags()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if f.Changed("helpers") && !c.options.HasHelpers() {
+			return errors.New("--helpers is for the modes helpers and helpers-stepfunctions: choose one with --modes")
+		}
 		c.ofManyInstances(f.Changed)
 		return c.run(cmd.Context())
 	}

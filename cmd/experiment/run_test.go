@@ -37,7 +37,10 @@ type measuring struct {
 func startRun(t *testing.T, mode string) *measuring {
 	t.Helper()
 	b := &measuring{tmp: t.TempDir()}
-	args := []string{"run", "--memory", "512", "--runs", "1000", "--modes", mode, "--helpers", "5"}
+	args := []string{"run", "--memory", "512", "--runs", "1000", "--modes", mode}
+	if mode != "processes" {
+		args = append(args, "--helpers", "5")
+	}
 	b.Cmd = exec.Command(experiment, args...)
 	b.Cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
 	b.Cmd.Stderr = &b.stderr

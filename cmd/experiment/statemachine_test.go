@@ -104,18 +104,27 @@ func TestStateMachineKilled(t *testing.T) {
 	}
 }
 
-// TestStateMachineSurvives kills helpers. The execution fails, and the experiment goes on.
+// TestStateMachineSurvives kills a helper, or all. The execution fails, and the experiment
+// goes on.
 func TestStateMachineSurvives(t *testing.T) {
 	needStateMachines(t)
-	b := startRun(t, "helpers-stepfunctions")
-	group, killed := b.group(), b.boxed()
-	clitest.Kill(killed)
-	clitest.Eventually(t, "tasks in other boxes", func() bool {
-		now := b.boxed()
-		return len(now) > 2 && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(killed, pid) })
-	})
-	pids := slices.Concat(killed, b.boxed(), b.children(), b.emulators())
-	b.Process.Signal(os.Interrupt)
-	b.Wait()
-	b.clean(t, group, pids)
+	for name, victims := range map[string]func([]int) []int{
+		"all": func(pids []int) []int { return pids },
+		"one": func(pids []int) []int { return pids[:1] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startRun(t, "helpers-stepfunctions")
+			group, killed := b.group(), b.boxed()
+			clitest.Kill(victims(killed))
+			clitest.Eventually(t, "tasks in other boxes", func() bool {
+				now := b.boxed()
+				return len(now) > 2 && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(killed, pid) })
+			})
+			pids := slices.Concat(killed, b.boxed(), b.children(), b.emulators())
+			b.Process.Signal(os.Interrupt)
+			b.Wait()
+			b.clean(t, group, pids)
+		})
+	}
 }

@@ -340,12 +340,17 @@ func (o *Options) Validate() error {
 	return errors.Join(o.validateCounts(), o.validateNames(), o.validateSizes(), o.validateHelpers(), o.setup().CheckPrices(slices.Contains(o.Modes, StepFunctions)))
 }
 
+// HasHelpers reports whether a mode has helpers.
+func (o *Options) HasHelpers() bool {
+	return slices.Contains(o.Modes, task.Helpers) || slices.Contains(o.Modes, StepFunctions)
+}
+
 // validateHelpers returns what is wrong with the modes that have helpers.
 func (o *Options) validateHelpers() error {
-	machine := slices.Contains(o.Modes, StepFunctions)
-	if !machine && !slices.Contains(o.Modes, task.Helpers) {
+	if !o.HasHelpers() {
 		return nil
 	}
+	machine := slices.Contains(o.Modes, StepFunctions)
 	most := min(o.Tasks, task.MaxHelpers)
 	switch {
 	case o.Helpers < 1 || o.Helpers > most:

@@ -79,13 +79,14 @@ type execution struct {
 	Status, Output, Error, Cause string
 }
 
-// execute runs an execution to its end. Help and join do its tasks; help, many at once.
-func (m *stateMachine) execute(ctx context.Context, input []byte, help, join func(context.Context, []byte) ([]byte, error)) (execution, error) {
+// execute runs an execution to its end, and until the tasks that it has begun have ended.
+// Help and join do its tasks; help, many at once.
+func (m *stateMachine) execute(ctx context.Context, input []byte, help, join func([]byte) ([]byte, error)) (execution, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer cancel()
-	for arn, do := range map[string]func(context.Context, []byte) ([]byte, error){m.helper: help, m.main: join} {
+	for arn, do := range map[string]func([]byte) ([]byte, error){m.helper: help, m.main: join} {
 		workers.Go(func() { m.work(ctx, arn, &workers, do) })
 	}
 	var started struct{ ExecutionArn string }
@@ -106,14 +107,14 @@ func (m *stateMachine) execute(ctx context.Context, input []byte, help, join fun
 }
 
 // work does an activity's tasks until ctx ends.
-func (m *stateMachine) work(ctx context.Context, activity string, workers *sync.WaitGroup, do func(context.Context, []byte) ([]byte, error)) {
+func (m *stateMachine) work(ctx context.Context, activity string, workers *sync.WaitGroup, do func([]byte) ([]byte, error)) {
 	for ctx.Err() == nil {
 		var task struct{ TaskToken, Input string }
 		if err := m.do(ctx, "GetActivityTask", map[string]string{"activityArn": activity}, &task); err != nil || task.TaskToken == "" {
 			continue
 		}
 		workers.Go(func() {
-			answer, err := do(ctx, []byte(task.Input))
+			answer, err := do([]byte(task.Input))
 			if err != nil {
 				m.do(ctx, "SendTaskFailure", map[string]string{"taskToken": task.TaskToken, "error": "HelperError", "cause": err.Error()}, nil)
 				return
@@ -128,14 +129,14 @@ func (m *stateMachine) work(ctx context.Context, activity string, workers *sync.
 func (e *environment) callStateMachine(ctx context.Context, event []byte) (c results.Call, answer []byte, err error) {
 	c.Cold = e.f == nil
 	var joined error
-	help := func(ctx context.Context, event []byte) ([]byte, error) {
+	help := func(event []byte) ([]byte, error) {
 		r, err := e.helpers.invoke(ctx, event)
 		if err == nil && r.ErrorType != "" {
 			err = fmt.Errorf("%s: %s", r.ErrorType, r.ErrorMessage)
 		}
 		return r.Body, err
 	}
-	join := func(ctx context.Context, event []byte) ([]byte, error) {
+	join := func(event []byte) ([]byte, error) {
 		var body []byte
 		if c, body, joined = e.attempt(ctx, event); joined == nil && c.Outcome != results.OK {
 			return nil, errors.New(c.Error)
