@@ -7,13 +7,13 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap lambda invoke deploy check-deploy lint bench bench-peers experiment clean install help FORCE
+.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers experiment golden clean install help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{printf "  %-13s %s\n", $$1, $$2}'
 
-build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap ## build all programs for this machine
+build: build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor ## build all programs for this machine
 
 # See cmd/internal/cli/start.go.
 ENTRY := $(if $(filter linux/amd64 linux/arm64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E start_dedupe)
@@ -37,7 +37,7 @@ demo: fixtures ## create the standard set, scan it in both modes, compare the bi
 
 # The bootstrap of a Lambda function; -trimpath and no build id make it the same
 # bytes wherever and whenever it is built from the same revision.
-BUILD_LAMBDA = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $@
+BUILD_LAMBDA = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=auto -tags lambda.norpc -ldflags '-s -w -buildid=' -o $(CURDIR)/$@
 
 build/lambda/%/bootstrap: FORCE
 	GOOS=linux GOARCH=$* $(BUILD_LAMBDA) ./cmd/lambda
@@ -49,6 +49,12 @@ build/bootstrap:
 # The function that the experiment measures, for this machine and for Lambda.
 build/experiment-bootstrap:
 	$(BUILD_LAMBDA) ./cmd/experiment/bootstrap
+
+# The same for predictions: a module of its own, with a dependency that nothing else has.
+PREDICTOR := cmd/experiment/predictor
+
+build/experiment-predictor:
+	cd $(PREDICTOR) && $(BUILD_LAMBDA) .
 
 build/experiment-lambda/%/bootstrap: FORCE
 	GOOS=linux GOARCH=$* $(BUILD_LAMBDA) ./cmd/experiment/bootstrap
@@ -94,6 +100,15 @@ build/api: $(wildcard $(API)/*.json $(API)/requirements.txt $(API)/go.*)
 	cd $(API) && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@/oapi-codegen github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen || { rm -rf $(CURDIR)/$@; exit 1; }
 	python3 -m venv $@/venv && $@/venv/bin/pip install --quiet --disable-pip-version-check -r $(API)/requirements.txt || { rm -rf $@; exit 1; }
 
+# AWS on the loopback address: S3, Step Functions and Lambda.
+build/ministack: fixtures/aws/requirements.txt
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'the emulator of AWS needs python3 3.11 or later; this is:'; python3 --version; exit 1; }
+	rm -rf $@
+	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< || { rm -rf $@; exit 1; }
+
+test-aws: build/ministack ## test what needs an emulator of AWS; needs python3
+	$(GO) test -count 1 -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./cmd/experiment
+
 test-api: build/api ## test the API with generated clients and Schemathesis; needs npm and python3
 	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe
 
@@ -106,6 +121,7 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 	@echo 'go test $(RACE) $(ARGS) ./... >build/test.log'
 	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -E '^(ok|FAIL|panic:) ' || true
 	@test $$(cat build/test.status) = 0 || { grep -vE '^ *(=== |--- (PASS|SKIP)|PASS$$|ok )' build/test.log | tail -n 200; exit 1; }
+	@cd $(PREDICTOR) && CGO_ENABLED=0 $(GO) test $(ARGS) ./...
 	@awk '/^=== (RUN|CONT|NAME)/ {t = $$3} /^ *[a-z0-9_]+\.go:[0-9]+: / {sub(/^ *[^ ]+ /, ""); why[t] = $$0} \
 		/^ *--- SKIP: / {n[why[$$3]]++; one[why[$$3]] = $$3} \
 		END {for (w in n) printf "  %s: %s%s\n", w, one[w], (n[w] > 1 ? " and " n[w] - 1 " more" : "")}' build/test.log >build/skipped; \
@@ -125,6 +141,7 @@ lint: ## check format, vet, staticcheck, go.mod, links
 	GOOS=darwin $(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	cd $(PREDICTOR) && $(GO) vet ./... && $$($(GO) -C $(CURDIR) tool -n staticcheck) ./... && $(GO) mod tidy -diff
 	$(GO) test ./cmd/internal/docs
 
 bench: build/dedupe ## run the benchmarks
@@ -133,14 +150,24 @@ bench: build/dedupe ## run the benchmarks
 # $(call into,FILE,NAME) replaces the table NAME in FILE with build/NAME.md.
 into = sed -i -e "/^<!-- $(2) -->/,/^<!-- end -->/{//!d}" -e "/^<!-- $(2) -->/r build/$(2).md" $(1)
 
-# Both modes at all memory sizes, and then all workloads, modes and languages at one.
-experiment: build ## compare modes and languages as on Lambda; needs root
+# Both modes at all memory sizes; all workloads, modes and languages at one; helpers; many
+# instances.
+experiment: build build/ministack ## compare modes and languages as on Lambda; needs root
 	build/experiment run --format json --output build/modes.json
 	build/experiment run --contenders --workload scan,fib,fetch --modes goroutines,processes,processes-per-task --memory 1769 --format json --output build/languages.json
+	build/experiment run --workload fib,scan,fetch --modes goroutines,helpers,helpers-stepfunctions --helpers 10 --memory 1769 --format json --output build/helpers.json
+	build/experiment run --instances 100 --tasks 100 --format json --output build/instances.json
 	build/experiment run --report build/modes.json --format markdown --output build/modes.md
 	build/experiment run --report build/languages.json --format markdown --output build/languages.md
 	$(call into,cmd/experiment/README.md,modes)
+	build/experiment run --report build/helpers.json --format markdown --output build/helpers.md
+	build/experiment run --report build/instances.json --format markdown --output build/instances.md
 	$(call into,cmd/experiment/README.md,languages)
+	$(call into,cmd/experiment/README.md,helpers)
+	$(call into,cmd/experiment/README.md,instances)
+
+golden: ## predict images with another runtime, to check predictions against; needs cargo, takes minutes
+	$(GO) test -count 1 -timeout 30m -v -run TestGolden ./cmd/experiment/internal/predict -update
 
 # The table, and all samples; the trees stay, until make clean.
 bench-peers: build/dedupe build/experiment ## compare dedupe with other finders; TREES, RUNS, SEED

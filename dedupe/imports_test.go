@@ -42,7 +42,7 @@ func TestImports(t *testing.T) {
 		"cmd/experiment/bootstrap": {experiment + "task"},
 		experiment + "contenders":  nil,
 		experiment + "lab": {experiment + "contenders", experiment + "results", experiment + "task",
-			"dedupe/cost", "dedupe/pool", "fixtures", "fixtures/efs", "fixtures/lambda/box", "fixtures/lambda/runtimeapi"},
+			"dedupe/cost", "dedupe/pool", "fixtures", "fixtures/aws", "fixtures/efs", "fixtures/lambda/box", "fixtures/lambda/runtimeapi"},
 		experiment + "peers":        {"fixtures", "fixtures/efs"},
 		experiment + "peers/empty":  nil,
 		experiment + "peers/launch": nil,

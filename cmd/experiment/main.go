@@ -10,9 +10,11 @@
 // and in packages of their own
 //
 //	bootstrap            the Lambda function that is measured
+//	predictor            the same with ONNX Runtime, for predictions: a module of its own
 //	internal/lab         how: boxes, mounts, calls in turn, true checksums
 //	internal/task        what: the tasks, in goroutines and in processes
 //	internal/contenders  the same tasks in Python and Rust
+//	internal/predict     a model, images and ONNX Runtime, from public registries
 //	internal/results     what came of it: statistics, prices, tables, charts
 //	internal/peers       other duplicate finders, side by side with dedupe
 package main

@@ -16,6 +16,7 @@ import (
 
 	"efsdedupe/cmd/experiment/internal/contenders"
 	"efsdedupe/cmd/experiment/internal/lab"
+	"efsdedupe/cmd/experiment/internal/predict"
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/cmd/internal/cli"
@@ -28,6 +29,7 @@ type trial struct {
 	options    lab.Options
 	prices     cli.Prices
 	contenders bool
+	model      string
 	reports    []string
 	format     results.Format
 	output     string
@@ -48,6 +50,12 @@ million calls a month cost.
           is dedupe's own scan, which reads and hashes less
   fib     each task computes
   fetch   each task waits for an HTTP server
+  predict each task tells what an image shows, with ONNX Runtime; model, images and
+          runtime come from PyPI and npm, once
+
+In the mode helpers the function invokes others of 1,769 MB, one vCPU each, which share
+the tasks, and waits for them. The bill has both sides. In helpers-stepfunctions a state
+machine invokes them, on an emulator of AWS, and nothing waits.
 
 Tasks return checksums, which are compared with ones computed another way. A wrong
 one ends the experiment: so every mode has done the same work.
@@ -58,13 +66,22 @@ or timed out; 2 there are none; 130 interrupted.`,
 		Example: `  experiment run
   experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
   experiment run --contenders --workload scan,fib,fetch --memory 1769
-  experiment run --instances 100 --memory 512 --runs 1
+  experiment run --contenders --workload predict --memory 1769,3008
+  experiment run --workload predict --from s3
+  experiment run --workload fib,scan --modes goroutines,helpers --helpers 10 --memory 1769
+  experiment run --instances 100 --tasks 100
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
 		Args: cli.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if f.Changed("helpers") && !c.options.HasHelpers() {
+			return errors.New("--helpers is for the modes helpers and helpers-stepfunctions: choose one with --modes")
+		}
+		c.ofManyInstances(f.Changed)
+		return c.run(cmd.Context())
+	}
 	o := &c.options
 	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(task.Workloads(), ", "))
 	f.StringSliceVar(&o.Modes, "modes", o.Modes, "how the function runs them: "+strings.Join(lab.Modes(), ", "))
@@ -72,12 +89,17 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks in a call; of a scan, files of 1 MiB")
 	f.IntVar(&o.Workers, "workers", o.Workers, "tasks in flight")
 	f.IntVar(&o.Runs, "runs", o.Runs, "how often to measure each mode and size")
-	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine")
+	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine; with more than 1, the defaults are --memory 1769 --runs 1 --contenders")
+	f.IntVar(&o.Helpers, "helpers", o.Helpers, "in the mode helpers, other functions that share the tasks; 1, 2, 5, 10 and so on up to this are tried")
+	f.Var(cli.OneOf(&o.From, lab.EFS, lab.S3), "from", "where tasks read files: a mount like EFS, or a server like S3 on 127.0.0.1")
+	f.DurationVar(&o.S3Latency, "s3-latency", o.S3Latency, "time that a GET takes, from S3")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the function's time-out")
 	f.BoolVar(&c.contenders, "contenders", false, "add Python processes and threads and Rust threads, if python3 and cargo are installed")
 	f.BoolVar(&o.Unboxed, "unboxed", false, "run without boxes: CPU time and memory are neither limited nor known")
 	f.StringVar(&o.Bootstrap, "bootstrap", "", "the `program` that runs tasks (default experiment-bootstrap, beside this program)")
 	f.StringVar(&o.Product, "product", "", "the `program` of the mode product (default bootstrap, beside this program)")
+	f.StringVar(&o.Predictor, "predictor", "", "the `program` that runs the tasks of predict (default experiment-predictor, beside this program)")
+	f.StringVar(&c.model, "model", "", "predict with this ONNX `file`, which takes 1x3x224x224 float32 (default EfficientNet-Lite0)")
 	f.StringArrayVar(&c.reports, "report", nil, "run nothing: show the results in this JSON `file` in another format; with two, show how the second differs from the first")
 	f.Var(cli.OneOf(&c.format, results.Formats()...), "format", "how to write the results; bench is for benchstat")
 	f.StringVarP(&c.output, "output", "o", "", "write the results to this `file`, replacing it only when they are complete")
@@ -86,6 +108,24 @@ or timed out; 2 there are none; 130 interrupted.`,
 	c.prices.Flags(f)
 	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
 	return cmd
+}
+
+// ofManyInstances chooses what is compared with many instances, where it was not given:
+// all languages at one size, once.
+func (c *trial) ofManyInstances(given func(flag string) bool) {
+	o := &c.options
+	if o.Instances < 2 {
+		return
+	}
+	if !given("memory") {
+		o.MemoryMB = []int64{1769}
+	}
+	if !given("runs") {
+		o.Runs = 1
+	}
+	if !given("contenders") && !given("modes") {
+		c.contenders = true
+	}
 }
 
 func (c *trial) run(ctx context.Context) error {
@@ -130,7 +170,15 @@ func (c *trial) complete(ctx context.Context) (err error) {
 		return err
 	}
 	if o.NeedsProduct() {
-		o.Product, err = find(o.Product, "product", "bootstrap")
+		if o.Product, err = find(o.Product, "product", "bootstrap"); err != nil {
+			return err
+		}
+	}
+	if c.model != "" && !o.NeedsPredictor() {
+		return fmt.Errorf("--model %s: no workload takes a model but %s", c.model, task.Predict)
+	}
+	if o.NeedsPredictor() {
+		o.Predictor, err = find(o.Predictor, "predictor", "experiment-predictor")
 	}
 	return err
 }
@@ -164,10 +212,15 @@ func find(path, flag, usual string) (string, error) {
 	return path, nil
 }
 
-func (c *trial) measure(ctx context.Context) (results.Experiment, error) {
+func (c *trial) measure(ctx context.Context) (e results.Experiment, err error) {
+	if c.options.NeedsPredictor() {
+		if err := c.prepareFiles(ctx); err != nil {
+			return e, err
+		}
+	}
 	if c.contenders {
 		if err := c.prepareContenders(ctx); err != nil {
-			return results.Experiment{}, err
+			return e, err
 		}
 	}
 	bar := newRunsBar(c)
@@ -176,14 +229,31 @@ func (c *trial) measure(ctx context.Context) (results.Experiment, error) {
 	return lab.Run(ctx, c.options)
 }
 
+// cacheDir is where what is downloaded and built once stays.
+func cacheDir(name string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("%s: what is made once is kept below the cache directory: %w; set XDG_CACHE_HOME", name, err)
+	}
+	return filepath.Join(cache, "dedupe", name), nil
+}
+
+func (c *trial) prepareFiles(ctx context.Context) error {
+	dir, err := cacheDir("predict")
+	if err == nil {
+		c.options.Predict, err = predict.Prepare(ctx, dir, c.model, c.Err)
+	}
+	return err
+}
+
 // prepareContenders adds the contenders whose languages are installed. It prints
 // which ones are missing, and runs without them.
 func (c *trial) prepareContenders(ctx context.Context) error {
-	cache, err := os.UserCacheDir()
+	dir, err := cacheDir("contenders")
 	if err != nil {
-		return fmt.Errorf("the contenders are built below the cache directory: %w; set XDG_CACHE_HOME", err)
+		return err
 	}
-	ready, missing := contenders.Prepare(ctx, filepath.Join(cache, "dedupe", "contenders"), c.Err)
+	ready, missing := contenders.Prepare(ctx, dir, c.options.NeedsPredictor(), c.Err)
 	for _, err := range missing {
 		fmt.Fprintf(c.Err, "experiment: %s\n", cli.OneLine(err.Error()))
 	}

@@ -33,11 +33,14 @@ type measuring struct {
 	stderr bytes.Buffer
 }
 
-// startRun returns when tasks run in a box.
-func startRun(t *testing.T, args ...string) *measuring {
+// startRun returns when tasks run in boxes, in a mode that has more than two processes.
+func startRun(t *testing.T, mode string) *measuring {
 	t.Helper()
 	b := &measuring{tmp: t.TempDir()}
-	args = append([]string{"run", "--memory", "512", "--runs", "1000", "--modes", "processes"}, args...)
+	args := []string{"run", "--memory", "512", "--runs", "1000", "--modes", mode}
+	if mode != "processes" {
+		args = append(args, "--helpers", "5")
+	}
 	b.Cmd = exec.Command(experiment, args...)
 	b.Cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
 	b.Cmd.Stderr = &b.stderr
@@ -91,12 +94,18 @@ func (b *measuring) boxed() (pids []int) {
 func (b *measuring) children() (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, stat := range stats {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+		pid := pidOf(stat)
 		if fields := clitest.ProcStat(pid); len(fields) > 1 && fields[1] == strconv.Itoa(b.Process.Pid) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// pidOf is the process of a path /proc/PID/FILE.
+func pidOf(path string) int {
+	pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+	return pid
 }
 
 // clean waits until nothing is left of an experiment: no process, no cgroup, no
@@ -129,17 +138,19 @@ func TestRunKilled(t *testing.T) {
 		"the group of the terminal": func(b *measuring) { syscall.Kill(-b.Process.Pid, syscall.SIGKILL) },
 	}
 	for name, strike := range victims {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := startRun(t)
-			group, pids := b.group(), append(b.boxed(), b.children()...)
-			strike(b)
-			err := b.Wait()
-			b.clean(t, group, pids)
-			if code := b.ProcessState.ExitCode(); strings.HasPrefix(name, "with") && code != int(cli.ExitInterrupted) {
-				t.Errorf("exit code %d, %v: %s", code, err, &b.stderr)
-			}
-		})
+		for _, mode := range []string{"processes", "helpers"} {
+			t.Run(mode+" "+name, func(t *testing.T) {
+				t.Parallel()
+				b := startRun(t, mode)
+				group, pids := b.group(), append(b.boxed(), b.children()...)
+				strike(b)
+				err := b.Wait()
+				b.clean(t, group, pids)
+				if code := b.ProcessState.ExitCode(); strings.HasPrefix(name, "with") && code != int(cli.ExitInterrupted) {
+					t.Errorf("exit code %d, %v: %s", code, err, &b.stderr)
+				}
+			})
+		}
 	}
 }
 
@@ -147,7 +158,7 @@ func TestRunKilled(t *testing.T) {
 // they leave.
 func TestRunKilledAtOnce(t *testing.T) {
 	needBoxes(t)
-	b := startRun(t)
+	b := startRun(t, "helpers")
 	group, pids := b.group(), append(b.children(), b.boxed()...)
 	b.Process.Signal(syscall.SIGSTOP)
 	clitest.Kill(append(pids, b.Process.Pid))
@@ -160,24 +171,42 @@ func TestRunKilledAtOnce(t *testing.T) {
 	b.clean(t, group, pids)
 }
 
-// TestRunSurvives kills a process in a box. That call fails, and the experiment goes on.
+// TestRunSurvives kills the processes in boxes, be it all or one of a main function and its
+// helpers. That call fails, and the experiment goes on.
 func TestRunSurvives(t *testing.T) {
 	needBoxes(t)
-	b := startRun(t)
-	group := b.group()
-	clitest.Kill(b.boxed())
-	clitest.Eventually(t, "tasks in another box", func() bool { return len(b.boxed()) > 2 })
-	pids := append(b.boxed(), b.children()...)
-	b.Process.Signal(os.Interrupt)
-	b.Wait()
-	b.clean(t, group, pids)
+	all := func(pids []int) []int { return pids }
+	for name, victims := range map[string]func([]int) []int{
+		"processes": all,
+		"helpers":   all,
+		"helpers 0": func(pids []int) []int { return pids[:1] }, // the main function began first
+		"helpers 1": func(pids []int) []int { return pids[1:2] },
+		"helpers 2": func(pids []int) []int { return pids[2:3] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mode, _, _ := strings.Cut(name, " ")
+			b := startRun(t, mode)
+			group, killed := b.group(), b.boxed()
+			victim := victims(killed)
+			clitest.Kill(victim)
+			clitest.Eventually(t, "tasks in other boxes", func() bool {
+				now := b.boxed()
+				return len(now) > 2 && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(killed, pid) })
+			})
+			pids := slices.Concat(killed, b.boxed(), b.children())
+			b.Process.Signal(os.Interrupt)
+			b.Wait()
+			b.clean(t, group, pids)
+		})
+	}
 }
 
 // TestRunTwoAtOnce checks that two experiments have boxes of their own: each
 // ends well while the other is killed.
 func TestRunTwoAtOnce(t *testing.T) {
 	needBoxes(t)
-	endless := startRun(t)
+	endless := startRun(t, "processes")
 	group, pids := endless.group(), append(endless.boxed(), endless.children()...)
 	var out bytes.Buffer
 	other := exec.Command(experiment, "run", "--tasks", "4", "--runs", "3", "--memory", "512", "--format", "json")

@@ -14,7 +14,7 @@ type Bill struct {
 	Region   string
 	Currency string
 	Date     string // of the price book, see [Book]
-	Items    []Item // in a fixed order: Lambda, API, EFS, DynamoDB, then INIT and [Extras]
+	Items    []Item // in a fixed order: Lambda and helpers, API, EFS, DynamoDB, then INIT and [Extras]
 
 	// Total is the exact sum of the items' costs. Rounded, it can differ by a cent or two
 	// from the sum of the rounded items, and is more accurate.
@@ -48,6 +48,7 @@ func (b *Book) Bill(u Usage) (*Bill, error) {
 	}
 	t := &tally{book: b, freeTier: u.FreeTier}
 	t.lambda(u)
+	t.helpers(u)
 	t.api(u)
 	t.efs(u)
 	t.dynamoDB(u)
@@ -168,7 +169,7 @@ func (t *tally) lambda(u Usage) {
 	extraMB := max(0, l.EphemeralMB-freeEphemeralMB)
 	arch := "." + string(l.Arch)
 
-	t.charge("lambda.duration"+arch, gbSeconds(onDemand, l.MemoryMB, l.Duration))
+	t.charge("lambda.duration"+arch, u.callSeconds())
 	t.charge("lambda.provisioned_duration"+arch, gbSeconds(p.Calls, l.MemoryMB, duration))
 	t.charge("lambda.provisioned_concurrency"+arch, gbSeconds(p.Environments, l.MemoryMB, cmp.Or(p.Kept, u.month())))
 	t.charge("lambda.requests", ratio(1, u.Calls))
@@ -212,7 +213,7 @@ func (t *tally) api(u Usage) {
 func (t *tally) extras(u Usage) {
 	if l := u.Lambda; l != (Lambda{}) {
 		meter, arch := "lambda.duration.", string(l.Arch)
-		t.chargeAfter(meter+arch, gbSeconds(u.Calls-l.Provisioned.Calls, l.MemoryMB, l.Duration), "lambda.init."+arch, u.initSeconds(l.MemoryMB))
+		t.chargeAfter(meter+arch, sum(u.callSeconds(), u.helperSeconds()), "lambda.init."+arch, u.initSeconds(l.MemoryMB))
 	}
 	x := u.Extras
 	logged := ratio(gib, u.Calls, x.LogBytes)

@@ -178,6 +178,20 @@ func TestEFSItems(t *testing.T) {
 	}
 }
 
+// A GET costs the same whatever its size: 50 million calls with 100 of them are 5 billion.
+func TestS3Items(t *testing.T) {
+	for region, want := range map[string][]string{
+		"us-east-1":      {"s3.list 250.00", "s3.get 2000.00", "total 2250.00"},
+		"ap-northeast-1": {"s3.list 235.00", "s3.get 1850.00", "total 2085.00"},
+		"ap-northeast-2": {"s3.list 225.00", "s3.get 1750.00", "total 1975.00"},
+	} {
+		got := lines(mustBill(t, prices(t, region), Usage{Calls: 50 * million, S3: S3{Lists: 1, Gets: 100}}))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", region, diff)
+		}
+	}
+}
+
 func TestReclaimable(t *testing.T) {
 	efs := EFS{Throughput: Elastic, StorageClass: Standard, StoredBytes: 1000 * gib, ReclaimableBytes: 250 * gib}
 	bill := mustBill(t, prices(t, "us-east-1"), Usage{EFS: efs})

@@ -57,6 +57,19 @@ func TestService(t *testing.T) {
 		[]string{"lambda.duration.arm64 93333.80", "lambda.requests 14000.00", "lambda.init.arm64 6666.70",
 			"lambda.init.arm64 135001.13", "lambda.init.arm64 546668.38", "total 795670.00"},
 	}, {
+		// Ten helpers of 0.1 GB-seconds each.
+		"helpers", Usage{Calls: million, Lambda: function, Helpers: Helpers{Calls: 10, MemoryMB: 1024, Duration: time.Second}},
+		[]string{"lambda.duration.arm64 1.33", "lambda.requests 0.20", "lambda.helpers.duration.arm64 13.33", "lambda.helpers.requests 2.00", "total 16.87"},
+	}, {
+		"helpers of a state machine", Usage{Calls: million, Lambda: function, Helpers: Helpers{Calls: 1, MemoryMB: 1024, Duration: time.Millisecond, Transitions: 4}},
+		[]string{"lambda.duration.arm64 1.33", "lambda.requests 0.20", "lambda.helpers.duration.arm64 0.01", "lambda.helpers.requests 0.20",
+			"states.transitions 100.00", "total 101.75"},
+	}, {
+		// The calls take 7e9 GB-seconds of the first tier's 7.5e9, the helpers 7e9 more, INIT 63e9.
+		"helpers in higher tiers", Usage{Calls: 70_000 * million, Lambda: starting, Helpers: Helpers{Calls: 1, MemoryMB: 1024, Duration: 100 * time.Millisecond}},
+		[]string{"lambda.duration.arm64 93333.80", "lambda.requests 14000.00", "lambda.helpers.duration.arm64 6666.70", "lambda.helpers.duration.arm64 78000.65",
+			"lambda.helpers.requests 14000.00", "lambda.init.arm64 57000.48", "lambda.init.arm64 621335.28", "total 884336.90"},
+	}, {
 		"on provisioned concurrency nothing starts", Usage{Calls: 1000, Lambda: Lambda{Arch: ARM, MemoryMB: 1024, Duration: time.Second, Init: time.Second,
 			Provisioned: ProvisionedConcurrency{Environments: 1, Kept: time.Hour, Calls: 1000}}},
 		[]string{"lambda.provisioned_duration.arm64 0.01", "lambda.provisioned_concurrency.arm64 0.01", "lambda.requests 0.00", "total 0.02"},

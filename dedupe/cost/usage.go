@@ -18,6 +18,7 @@ type Usage struct {
 	Hours        int64 // of the month, 672 to 744; 0 means 720. AWS's calculator uses 730
 	Warm         int64 // calls in a million that find the files in their environment's page cache
 	Lambda       Lambda
+	Helpers      Helpers // need [Usage.Lambda]
 	API          API
 	RequestBytes int64 // per call, as API Gateway meters it; at most 10 MB
 	EFS          EFS
@@ -38,7 +39,7 @@ func (u Usage) month() time.Duration {
 
 // S3 is a bucket that holds the files instead of [EFS], see [Job].
 type S3 struct {
-	Lists, Gets int64 // requests of a call; a HEAD costs as much as a GET
+	Lists, Gets int64 // requests of a call; a GET costs the same whatever its size, and so does a HEAD
 	StoredBytes int64
 }
 
@@ -214,7 +215,10 @@ func (u Usage) Validate() error {
 	c.within("request bytes", u.RequestBytes, 0, 10*mib)
 	if u.Lambda != (Lambda{}) {
 		c.lambda(u.Lambda, u.Calls, u.month())
+	} else if u.Helpers != (Helpers{}) {
+		c.fail("a call has helpers, allowed: where it runs a function itself")
 	}
+	c.helpers(u.Helpers)
 	if u.EFS != (EFS{}) {
 		c.efs(u.EFS)
 	}

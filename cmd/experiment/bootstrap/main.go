@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	if isWorker, err := task.RunWorker(os.Stdin, os.Stdout); isWorker {
+	if isWorker, err := task.RunWorker(os.Stdin, os.Stdout, nil); isWorker {
 		if err != nil {
 			slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the worker ends", "error", err.Error())
 			os.Exit(2)
@@ -23,7 +23,7 @@ func main() {
 		return
 	}
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil))) // for what aws-lambda-go logs
-	lambda.Start(handler{task.New()})
+	lambda.Start(handler{task.New(nil)})
 }
 
 // handler runs tasks until they are done or Lambda kills it. It says nothing at

@@ -3,10 +3,10 @@
 // and return the same checksums, each written as its own users would write it.
 //
 //	contenders.go  Prepare
-//	python.go      Python: its interpreter, BLAKE3 from PyPI
+//	python.go      Python: its interpreter, packages from PyPI
 //	rust.go        Rust: its build
 //	cache.go       what is made once and kept
-//	python/        the source, and the version of BLAKE3
+//	python/        the source, and the versions of BLAKE3 and what predictions take
 //	rust/          the source, and everything it depends on
 //
 // An event is {"workload", "mode", "tasks", "workers"}, and what the workload
@@ -18,6 +18,9 @@
 //	fib    does a, b = b, (a+b) mod 2^61-1 "steps" times, from a = i and b = 1;
 //	       its checksum is a, and digest is empty
 //	fetch  hashes the answer to an HTTP GET of "url"/i, which must be status 200
+//	predict
+//	       tells what the image "root"/i shows, where i has three digits and .png,
+//	       and root is a directory or an http:// URL; see package predict
 //
 // A task that fails fails the call.
 package contenders
@@ -30,8 +33,8 @@ import (
 	"path/filepath"
 )
 
-//go:embed python/bootstrap.py python/requirements.txt
-//go:embed rust/Cargo.toml rust/Cargo.lock rust/src/main.rs
+//go:embed python/bootstrap.py python/predict.py python/requirements.txt python/predict.txt
+//go:embed rust/Cargo.toml rust/Cargo.lock rust/src/main.rs rust/src/predict.rs
 var sources embed.FS
 
 // Contender is a bootstrap that is ready to run.
@@ -46,8 +49,9 @@ type Contender struct {
 // Prepare returns the contenders for which this machine has the language, and
 // why one is missing or hashes with another digest, and what to do about it.
 // What has to be built or downloaded is kept in the directory dir; log is told
-// of it. Many may prepare in the same directory at once.
-func Prepare(ctx context.Context, dir string, log io.Writer) (ready []Contender, problems []error) {
+// of it. Many may prepare in the same directory at once. Only with predict are the
+// contenders able to run that workload, for which they have to be larger.
+func Prepare(ctx context.Context, dir string, predict bool, log io.Writer) (ready []Contender, problems []error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, []error{err}
@@ -55,7 +59,7 @@ func Prepare(ctx context.Context, dir string, log io.Writer) (ready []Contender,
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, []error{err}
 	}
-	c := cache{dir, log}
+	c := cache{dir, predict, log}
 	for _, prepare := range []func(context.Context, cache) (*Contender, error){python, rust} {
 		contender, err := prepare(ctx, c)
 		if contender != nil {

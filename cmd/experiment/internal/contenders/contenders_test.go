@@ -6,12 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/zeebo/blake3"
 
+	"efsdedupe/cmd/experiment/internal/predict"
 	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
@@ -34,7 +37,7 @@ var prepare = sync.OnceValues(func() ([]Contender, []error) {
 	if err != nil {
 		return nil, []error{err}
 	}
-	return Prepare(context.Background(), filepath.Join(dir, "dedupe", "contenders"), os.Stderr)
+	return Prepare(context.Background(), filepath.Join(dir, "dedupe", "contenders"), true, os.Stderr)
 })
 
 // prepared returns the contender in a language.
@@ -347,6 +350,53 @@ func TestFetchFails(t *testing.T) {
 		checkError(t, f, e, e.URL, "refused")
 		check(t, f, event{Workload: "fib", Mode: mode, Steps: 1, Tasks: 1, Workers: 1}, answer{Checksums: []string{"1"}})
 	})
+}
+
+// TestPredict has each contender read the same images from a directory and from a
+// server, and tell the same.
+func TestPredict(t *testing.T) {
+	files := predictFiles(t)
+	server := httptest.NewServer(http.StripPrefix("/bucket/", http.FileServer(http.Dir(files.Images))))
+	defer server.Close()
+	for _, variable := range files.Environment() {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+	var want answer // of the first
+	each(t, func(t *testing.T, c Contender, mode string) {
+		f, _ := start(t, c)
+		for _, root := range []string{files.Images, server.URL + "/bucket/"} {
+			e := event{Workload: "predict", Mode: mode, Root: root, Tasks: 5, Workers: 3}
+			if want.Checksums == nil {
+				if err := json.Unmarshal(invoke(t, f, e).Body, &want); err != nil {
+					t.Fatal(err)
+				}
+				if err := predict.Check(want.Checksums); err != nil || want.Digest != "blake3" {
+					t.Fatalf("%+v, error %v", want, err)
+				}
+			}
+			check(t, f, e, want)
+			e.Root += "/none"
+			checkError(t, f, e, "/none/000.png")
+		}
+	})
+}
+
+// predictFiles returns what predictions take.
+func predictFiles(t *testing.T) predict.Files {
+	t.Helper()
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := predict.Prepare(t.Context(), filepath.Join(dir, "dedupe", "predict"), "", os.Stderr)
+	if offline := new(url.Error); errors.As(err, &offline) {
+		t.Skip("no registries: ", offline)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 func TestMalformedEvents(t *testing.T) {

@@ -11,6 +11,8 @@
 //	scratch.go      what must not be left behind, and who removes it
 //	workload.go     what tasks need, and their true checksums
 //	environment.go  one environment of a function: its box, its mount, its calls
+//	helpers.go      the helpers that a function invokes: their environments, and who waits
+//	statemachine.go the same, invoked by Step Functions
 //	function.go     the programs that run tasks: the bootstrap, the contenders
 //	truth.go        checksums, computed another way
 //	pace.go         how long the rest will take
@@ -33,9 +35,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"efsdedupe/cmd/experiment/internal/contenders"
+	"efsdedupe/cmd/experiment/internal/predict"
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/fixtures/aws"
 	"efsdedupe/fixtures/efs"
 	"efsdedupe/fixtures/lambda/box"
 )
@@ -50,7 +54,11 @@ type Options struct {
 	Workers   int // tasks in flight
 	Runs      int
 	Instances int // environments of a series in each run
+	Helpers   int // the most, in the mode task.Helpers; fewer are tried, too
 	Timeout   time.Duration
+
+	From      Source        // where the files of a workload are
+	S3Latency time.Duration // of each request, from S3
 
 	Calls  int64 // a month
 	Region string
@@ -59,6 +67,8 @@ type Options struct {
 
 	Bootstrap  string                 // the program that runs tasks: cmd/experiment/bootstrap
 	Product    string                 // the program of the mode Product: cmd/lambda
+	Predictor  string                 // the program that runs the tasks of predict: cmd/experiment/predictor
+	Predict    predict.Files          // what they take
 	Contenders []contenders.Contender // whose modes may be among Modes
 
 	Unboxed bool // without boxes: no limits, and neither CPU time nor memory is known
@@ -67,6 +77,15 @@ type Options struct {
 	// at a time.
 	Progress func(Progress) `json:"-"`
 }
+
+// Source is where tasks read files from.
+type Source string
+
+// The sources.
+const (
+	EFS Source = "efs" // a mount like EFS
+	S3  Source = "s3"  // a server on the loopback address that answers GET like S3
+)
 
 // Progress is how far an experiment is.
 type Progress struct {
@@ -83,6 +102,9 @@ const (
 	fibSteps   = 200_000                // half a millisecond of a core, in Go
 	fetchDelay = 100 * time.Millisecond // of a chart that somebody else draws
 	maxTasks   = 10_000
+
+	helperMB   = 1769             // of each helper: one vCPU
+	maxTimeout = 15 * time.Minute // Lambda's
 )
 
 // Defaults are the mission's own case: the standard set, both modes, at the sizes
@@ -96,7 +118,10 @@ func Defaults() Options {
 		Workers:   100,
 		Runs:      5,
 		Instances: 1,
+		Helpers:   10,
 		Timeout:   30 * time.Second, // what an HTTP API waits
+		From:      EFS,
+		S3Latency: aws.S3Latency,
 		Calls:     50_000_000,
 		Region:    "us-east-1", // the one with a price for everything
 		Arch:      cost.ARM,
@@ -116,6 +141,7 @@ type running struct {
 	scratch
 	series    []*series
 	workloads map[string]*workload
+	emulator  *aws.Emulator // nil unless the mode StepFunctions needs it
 
 	mu   sync.Mutex // of the calls of series
 	pace pace
@@ -141,6 +167,11 @@ func run(ctx context.Context, o Options, p scratch) (results.Experiment, error) 
 
 // prepare makes what the workloads need and lists the series.
 func (x *running) prepare(ctx context.Context) error {
+	if slices.Contains(x.Modes, StepFunctions) {
+		if err := x.startEmulator(ctx); err != nil {
+			return err
+		}
+	}
 	for _, name := range x.Workloads {
 		w, err := x.newWorkload(ctx, name)
 		if err != nil {
@@ -151,21 +182,43 @@ func (x *running) prepare(ctx context.Context) error {
 	for _, name := range x.Workloads {
 		for _, memory := range x.MemoryMB {
 			for _, mode := range x.modes(name) {
-				x.series = append(x.series, &series{
-					Series:   results.Series{Workload: name, Mode: mode, MemoryMB: memory},
-					function: x.function(mode),
-					workload: x.workloads[name],
-				})
+				for _, f := range x.functions(name, mode) {
+					x.series = append(x.series, x.newSeries(x.workloads[name], f, memory))
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// modes are those of a workload: a scan has one more, the product's own.
+func (x *running) newSeries(w *workload, f function, memoryMB int64) *series {
+	s := &series{
+		Series:   results.Series{Workload: w.name, Mode: f.name, MemoryMB: memoryMB, Helpers: f.helpers},
+		function: f,
+		workload: w,
+	}
+	if f.mode == task.Join {
+		s.Transitions = transitionsOf(f.helpers)
+	}
+	s.AtOnce = x.atOnce(s)
+	return s
+}
+
+// ownMode is the mode that a workload has and no other does, empty for none.
+func ownMode(workload string) string {
+	switch workload {
+	case task.Scan:
+		return Product
+	case task.Predict:
+		return task.GoroutinesUngated
+	}
+	return ""
+}
+
+// modes are those of a workload. Its own is always one.
 func (x *running) modes(workload string) []string {
-	if workload == task.Scan && !slices.Contains(x.Modes, Product) {
-		return append(slices.Clone(x.Modes), Product)
+	if mode := ownMode(workload); mode != "" && !slices.Contains(x.Modes, mode) {
+		return append(slices.Clone(x.Modes), mode)
 	}
 	return x.Modes
 }
@@ -173,6 +226,9 @@ func (x *running) modes(workload string) []string {
 func (x *running) close() {
 	for _, w := range x.workloads {
 		w.close()
+	}
+	if x.emulator != nil {
+		x.emulator.Stop()
 	}
 }
 
@@ -197,10 +253,12 @@ func (x *running) run(ctx context.Context, run int) error {
 func (s *series) name() string { return fmt.Sprintf("%s, %s, %d MB", s.Workload, s.Mode, s.MemoryMB) }
 
 // runSeries calls all instances of a series, as many at once as there are cores
-// for.
+// for. Where a function has helpers, it is they for whom there are so many cores.
 func (x *running) runSeries(ctx context.Context, run int, s *series) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(x.atOnce(s))
+	if group.SetLimit(s.AtOnce); s.Helpers > 0 {
+		group.SetLimit(1)
+	}
 	for instance := range x.Instances {
 		group.Go(func() error {
 			calls, digest, err := x.callEnvironment(ctx, s)
@@ -217,8 +275,9 @@ func (x *running) runSeries(ctx context.Context, run int, s *series) error {
 	return group.Wait()
 }
 
-// atOnce is how many environments of a series run at once. Their mounts are work
-// for this machine, too: they have a core to themselves, if there is another.
+// atOnce is how many environments of a series run at once, or how many helpers: the main
+// function only waits for them. Their mounts are work for this machine, too: they have a
+// core to themselves, if there is another.
 func (x *running) atOnce(s *series) int {
 	if x.Unboxed {
 		return 1
@@ -227,7 +286,11 @@ func (x *running) atOnce(s *series) int {
 	if s.workload.files != "" {
 		spare = 1
 	}
-	return box.Fit(s.MemoryMB, spare)
+	memory := s.MemoryMB
+	if s.Helpers > 0 {
+		memory = helperMB
+	}
+	return box.Fit(memory, spare)
 }
 
 func (x *running) tell(done int, s *series) {
@@ -254,12 +317,16 @@ func (x *running) results(started time.Time) results.Experiment {
 
 func (o *Options) setup() results.Setup {
 	mount := efs.Elastic()
-	return results.Setup{
-		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, Timeout: o.Timeout,
+	s := results.Setup{
+		Boxed: !o.Unboxed, Tasks: o.Tasks, Workers: o.Workers, Runs: o.Runs, Instances: o.Instances, HelperMB: helperMB, Timeout: o.Timeout,
 		FileBytes: fileBytes, FibSteps: fibSteps, FetchDelay: fetchDelay,
 		Latency: mount.Latency.Read, Throughput: mount.Throughput,
 		Calls: o.Calls, Region: o.Region, Prices: o.Prices, Arch: string(o.Arch),
 	}
+	if o.From == S3 {
+		s.FromS3, s.S3Latency = true, o.S3Latency
+	}
+	return s
 }
 
 // Validate returns what is wrong with the options, in words for the one who gave
@@ -270,7 +337,35 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("%w; or run without boxes, --unboxed", err)
 		}
 	}
-	return errors.Join(o.validateCounts(), o.validateNames(), o.validateSizes(), o.setup().CheckPrices())
+	return errors.Join(o.validateCounts(), o.validateNames(), o.validateSizes(), o.validateHelpers(), o.setup().CheckPrices(slices.Contains(o.Modes, StepFunctions)))
+}
+
+// HasHelpers reports whether a mode has helpers.
+func (o *Options) HasHelpers() bool {
+	return slices.Contains(o.Modes, task.Helpers) || slices.Contains(o.Modes, StepFunctions)
+}
+
+// validateHelpers returns what is wrong with the modes that have helpers.
+func (o *Options) validateHelpers() error {
+	if !o.HasHelpers() {
+		return nil
+	}
+	machine := slices.Contains(o.Modes, StepFunctions)
+	most := min(o.Tasks, task.MaxHelpers)
+	switch {
+	case o.Helpers < 1 || o.Helpers > most:
+		return fmt.Errorf("%d helpers: choose 1 to %d", o.Helpers, most)
+	case machine && o.Tasks > maxStateTasks:
+		return fmt.Errorf("%d tasks: the answers of more than %d are above what Step Functions passes on", o.Tasks, maxStateTasks)
+	}
+	if err := o.checkMemory(helperMB); err != nil {
+		return fmt.Errorf("helpers: %w", err)
+	}
+	if !machine {
+		return nil
+	}
+	_, err := aws.EmulatorInstalled()
+	return err
 }
 
 func (o *Options) validateCounts() error {
@@ -281,11 +376,17 @@ func (o *Options) validateCounts() error {
 		}
 	}
 	check("tasks", o.Tasks, 2, maxTasks)
+	if slices.Contains(o.Workloads, task.Predict) {
+		check("tasks of predict", o.Tasks, 2, predict.Images)
+	}
 	check("workers", o.Workers, 1, 1000)
 	check("runs", o.Runs, 1, 1000)
 	check("instances", o.Instances, 1, 1000)
-	if o.Timeout < time.Second || o.Timeout > 15*time.Minute {
+	if o.Timeout < time.Second || o.Timeout > maxTimeout {
 		all = append(all, fmt.Errorf("a time-out of %v: choose 1s to Lambda's 15m", o.Timeout))
+	}
+	if o.S3Latency < 0 || o.S3Latency > time.Minute {
+		all = append(all, fmt.Errorf("an S3 latency of %v: choose 0s to 1m", o.S3Latency))
 	}
 	return errors.Join(all...)
 }
@@ -298,10 +399,27 @@ func (o *Options) validateNames() error {
 		known = append(known, ModesOf(c)...)
 	}
 	all = append(all, each("mode", o.Modes, known))
-	if slices.Contains(o.Modes, Product) && !slices.Equal(o.Workloads, []string{task.Scan}) {
-		all = append(all, fmt.Errorf("the mode %s has no workload but %s", Product, task.Scan))
+	for _, workload := range task.Workloads() {
+		mode := ownMode(workload)
+		if slices.Contains(o.Modes, mode) && !slices.Equal(o.Workloads, []string{workload}) {
+			all = append(all, fmt.Errorf("the mode %s has no workload but %s", mode, workload))
+		}
+	}
+	if o.From == S3 {
+		all = append(all, o.checkS3())
 	}
 	return errors.Join(all...)
+}
+
+// checkS3 refuses workloads whose tasks can't read from S3: they would read from EFS, or
+// nothing, under a heading that says S3.
+func (o *Options) checkS3() error {
+	for _, name := range o.Workloads {
+		if name != task.Predict {
+			return fmt.Errorf("the workload %s does not read from S3: leave out --from s3, or choose --workload %s", name, task.Predict)
+		}
+	}
+	return nil
 }
 
 // each makes sure that names are known, and there once.

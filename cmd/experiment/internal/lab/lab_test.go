@@ -197,3 +197,59 @@ func TestPace(t *testing.T) {
 		t.Errorf("%v left of a second run of 6 s", left)
 	}
 }
+
+// TestAddHelpers has helpers that waited for a core: the main function is not billed for
+// it.
+func TestAddHelpers(t *testing.T) {
+	const ms = time.Millisecond
+	start := time.Now()
+	made := func(from, to time.Duration, init, duration time.Duration) invocation {
+		i := invocation{from: start.Add(from), to: start.Add(to)}
+		i.Init, i.Duration, i.Outcome = init, duration, results.OK
+		return i
+	}
+	for name, test := range map[string]struct {
+		took           time.Duration // by the clock
+		made           []invocation
+		duration, wait time.Duration
+		outcome        results.Outcome
+	}{
+		"none":        {5 * ms, nil, 5 * ms, 0, results.OK},
+		"one":         {25 * ms, []invocation{made(0, 20*ms, 0, 20*ms)}, 25 * ms, 20 * ms, results.OK},
+		"three waves": {65 * ms, []invocation{made(2*ms, 60*ms, 0, 18*ms), made(0, 20*ms, 0, 20*ms), made(ms, 41*ms, 0, 21*ms)}, 27 * ms, 22 * ms, results.OK},
+		"INIT":        {65 * ms, []invocation{made(0, 30*ms, 10*ms, 20*ms), made(0, 60*ms, 11*ms, 20*ms)}, 36 * ms, 31 * ms, results.OK},
+		"too long":    {2050 * ms, []invocation{made(0, 1000*ms, 0, 1000*ms), made(0, 2000*ms, 0, 999*ms)}, 1000 * ms, 950 * ms, results.TimedOut},
+		"hangs":       {3000 * ms, nil, 1000 * ms, 0, results.TimedOut},
+	} {
+		c := results.Call{Duration: test.took, Outcome: results.OK}
+		addHelpers(&c, test.made, time.Second)
+		if c.Duration != test.duration || c.Wait != test.wait || len(c.Helpers) != len(test.made) || c.Outcome != test.outcome {
+			t.Errorf("%s: %v, %v of it waiting, %d helpers, %s", name, c.Duration, c.Wait, len(c.Helpers), c.Outcome)
+		}
+	}
+}
+
+func TestCheckGroups(t *testing.T) {
+	checksums := []string{"a", "b", "a", "c", "b", "a"}
+	for name, test := range map[string]struct {
+		groups [][]int
+		right  bool
+	}{
+		"right":             {[][]int{{1, 4}, {0, 2, 5}}, true},
+		"one is missing":    {[][]int{{0, 2, 5}}, false},
+		"one twice":         {[][]int{{1, 4}, {1, 4}}, false},
+		"half of one":       {[][]int{{1, 4}, {0, 2}}, false},
+		"unequal files":     {[][]int{{1, 4}, {0, 2, 3, 5}}, false},
+		"one alone":         {[][]int{{1, 4}, {0, 2, 5}, {3}}, false},
+		"an empty one":      {[][]int{{1, 4}, {}}, false},
+		"what is no task":   {[][]int{{1, 4}, {6}}, false},
+		"none where no two": {nil, false},
+	} {
+		if err := checkGroups(checksums, test.groups); (err == nil) != test.right {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if err := checkGroups([]string{"a", "b"}, nil); err != nil {
+		t.Error(err)
+	}
+}

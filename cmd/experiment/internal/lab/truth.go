@@ -2,14 +2,24 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/zeebo/blake3"
+
+	"efsdedupe/cmd/experiment/internal/predict"
+	"efsdedupe/cmd/experiment/internal/task"
+	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
 // truth is the checksums that tasks must return, by the algorithm that they say
@@ -29,6 +39,26 @@ func (t truth) check(digest string, checksums []string) error {
 		if checksums[i] != want[i] {
 			return fmt.Errorf("the checksum of task %d is %.80q and must be %q: this was not the same compute", i, checksums[i], want[i])
 		}
+	}
+	return nil
+}
+
+// checkGroups returns what is wrong with the groups of equal files, none of which is
+// another name of one, if these are their true checksums.
+func checkGroups(checksums []string, groups [][]int) error {
+	want := make(map[string][]int)
+	for task, checksum := range checksums {
+		want[checksum] = append(want[checksum], task)
+	}
+	maps.DeleteFunc(want, func(_ string, tasks []int) bool { return len(tasks) < 2 })
+	for _, tasks := range groups {
+		if len(tasks) == 0 || tasks[0] < 0 || tasks[0] >= len(checksums) || !slices.Equal(tasks, want[checksums[tasks[0]]]) {
+			return fmt.Errorf("the files of the tasks %v are not a group, or not all of it", tasks)
+		}
+		delete(want, checksums[tasks[0]])
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("%d groups of equal files are missing", len(want))
 	}
 	return nil
 }
@@ -96,4 +126,40 @@ func fibonacci(n int64, m *big.Int) *big.Int {
 		}
 	}
 	return a
+}
+
+// truthOfPredictions predicts the images one after the other, outside of any box, and
+// compares with what another runtime made of them. What is left to the modes is to do
+// the same to the bit.
+func (x *running) truthOfPredictions(ctx context.Context) (truth, error) {
+	event, err := json.Marshal(task.Event{Workload: task.Predict, Mode: task.Serial, Tasks: x.Tasks, Workers: 1, Root: x.Predict.Images})
+	if err != nil {
+		return nil, err
+	}
+	var said tail
+	f, err := runtimeapi.Start(ctx, func() *exec.Cmd {
+		cmd := exec.Command(x.Predictor)
+		cmd.Env = append(os.Environ(), x.Predict.Environment()...)
+		cmd.Stderr = &said
+		return cmd
+	})
+	if err != nil {
+		return nil, fmt.Errorf("can't predict with the model %q: %w: %s", x.Predict.Model, err, said.String())
+	}
+	defer f.Close()
+	r, err := f.Invoke(ctx, event, maxTimeout)
+	if err == nil && r.ErrorType != "" {
+		err = errors.New(r.ErrorMessage)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("can't predict with the model %q: %w", x.Predict.Model, err)
+	}
+	var a task.Answer
+	if err := json.Unmarshal(r.Body, &a); err != nil {
+		return nil, err
+	}
+	if !x.Predict.Own {
+		err = predict.Check(a.Checksums)
+	}
+	return truth{a.Digest: a.Checksums}, err
 }

@@ -34,6 +34,11 @@ func (x *running) newWorkload(ctx context.Context, name string) (*workload, erro
 		truth, err := truthOfFiles(w.files, x.Tasks)
 		w.truth = truth
 		return w, err
+	case task.Predict:
+		w.files = x.Predict.Images
+		truth, err := x.truthOfPredictions(ctx)
+		w.truth = truth
+		return w, err
 	case task.Fib:
 		w.truth = truthOfFib(x.Tasks, fibSteps)
 		return w, nil

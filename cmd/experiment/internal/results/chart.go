@@ -14,99 +14,120 @@ import (
 // Charts are SVG whose colours and fonts are in page.html: they have classes, and
 // follow the reader's choice of light or dark.
 
-// line is a line of a chart: a value above 0 for each memory size that has one.
+// point is a point of a line, all above 0. Its error bar is from least to most; there is
+// none where both are 0.
+type point struct{ x, y, least, most float64 }
+
+// line is a line of a chart.
 type line struct {
 	class  string
-	sizes  []int64
-	values []float64
+	points []point
 }
 
-// lineChart draws values against memory, which is on a logarithmic axis. It is
-// empty if no line has two points.
-func lineChart(lines []line) (template.HTML, scale, error) {
-	var sizes []int64
-	var values []float64
-	for _, l := range lines {
-		sizes = append(sizes, l.sizes...)
-		values = append(values, l.values...)
-	}
-	slices.Sort(sizes)
-	if sizes = slices.Compact(sizes); len(sizes) < 2 {
-		return "", scale{}, nil
-	}
-	y := newScale(slices.Min(values), slices.Max(values))
-	chart := chartdraw.Chart{
-		Width: chartWidth, Height: chartHeight, Background: blank(16), Canvas: blank(0),
-		XAxis:          chartdraw.XAxis{Name: "memory, MB", NameStyle: axisStyle(), Style: axisStyle(), Ticks: memoryTicks(sizes), GridMajorStyle: chartdraw.Hidden(), GridMinorStyle: chartdraw.Hidden()},
-		YAxis:          chartdraw.YAxis{Style: chartdraw.Hidden(), Range: &chartdraw.ContinuousRange{Max: 1}},
-		YAxisSecondary: y.axis(),
-	}
-	for _, l := range slices.Backward(lines) { // the first mode on top
-		s := chartdraw.ContinuousSeries{YAxis: chartdraw.YAxisSecondary, Style: chartdraw.Style{ClassName: l.class, StrokeWidth: 2, DotWidth: 3.5}}
-		for i, v := range l.values {
-			s.XValues = append(s.XValues, math.Log2(float64(l.sizes[i])))
-			s.YValues = append(s.YValues, y.of(v))
-		}
-		if len(s.XValues) > 0 {
-			chart.Series = append(chart.Series, s)
-		}
-	}
-	var b bytes.Buffer
-	err := chart.Render(chartdraw.SVG, &b)
-	return template.HTML(b.String()), y, err
+// chart is lines against a logarithmic axis. The lines of right have an axis of their
+// own, and are dashed.
+type chart struct {
+	xName   string
+	xLabel  func(int64) string
+	left    []line
+	leftOn  scale
+	right   []line
+	rightOn scale
 }
 
-// bar is a bar of a chart.
-type bar struct {
-	class, label string
-	value        float64
-}
+// The size of a chart, in its own coordinates: about that of a phone, so that its text
+// is readable there.
+const chartWidth, chartHeight = 400, 270
 
-// barChart draws values from 0. It is empty if none is above.
-func barChart(bars []bar) (template.HTML, error) {
-	most := 0.0
-	room := (chartWidth - 80) / max(len(bars), 1)
-	width := min(room*2/3, 80)
-	chart := chartdraw.BarChart{
-		Width: chartWidth, Height: chartHeight, Background: blank(48), Canvas: blank(0),
-		XAxis: axisStyle(), BarWidth: width, BarSpacing: room - width,
-	}
-	for _, v := range bars {
-		most = max(most, v.value)
-		chart.Bars = append(chart.Bars, chartdraw.Value{Style: chartdraw.Style{ClassName: v.class}, Label: v.label, Value: v.value})
-	}
-	if most == 0 {
+// draw is empty if no line has two points.
+func (c chart) draw() (template.HTML, error) {
+	ticks := c.xTicks()
+	if len(ticks) < 4 { // two of them are the margins
 		return "", nil
 	}
-	chart.YAxis = scale{ticks: linearTicks(most)}.axis()
-	chart.YAxis.AxisType = chartdraw.YAxisSecondary
+	drawn := chartdraw.Chart{
+		Width: chartWidth, Height: chartHeight, Background: blank(), Canvas: chartdraw.Style{ClassName: "blank"},
+		XAxis: chartdraw.XAxis{Name: c.xName, NameStyle: axisStyle(), Style: axisStyle(), Ticks: ticks,
+			GridMajorStyle: chartdraw.Hidden(), GridMinorStyle: chartdraw.Hidden()},
+		YAxis:          chartdraw.YAxis{Style: chartdraw.Hidden(), Range: &chartdraw.ContinuousRange{Max: 1}},
+		YAxisSecondary: c.leftOn.axis(true),
+	}
+	if len(c.right) > 0 {
+		drawn.YAxis = c.rightOn.axis(false)
+	}
+	for _, l := range slices.Backward(c.right) {
+		drawn.Series = append(drawn.Series, l.series(c.rightOn, chartdraw.YAxisPrimary, chartdraw.Style{ClassName: l.class + " dashed", StrokeWidth: 2}))
+	}
+	for _, l := range slices.Backward(c.left) { // the first mode on top
+		drawn.Series = append(drawn.Series, l.errorBars(c.leftOn, errorCap*(ticks[len(ticks)-1].Value-ticks[0].Value))...)
+		drawn.Series = append(drawn.Series, l.series(c.leftOn, chartdraw.YAxisSecondary, chartdraw.Style{ClassName: l.class, StrokeWidth: 2, DotWidth: 3.5}))
+	}
+	drawn.Series = slices.DeleteFunc(drawn.Series, func(s chartdraw.Series) bool { return s.(chartdraw.ContinuousSeries).Len() == 0 })
 	var b bytes.Buffer
-	err := chart.Render(chartdraw.SVG, &b)
+	err := drawn.Render(chartdraw.SVG, &b)
 	return template.HTML(b.String()), err
 }
 
-// The size of a chart, in its own coordinates.
-const chartWidth, chartHeight = 620, 340
+func (l line) series(y scale, axis chartdraw.YAxisType, style chartdraw.Style) chartdraw.ContinuousSeries {
+	s := chartdraw.ContinuousSeries{YAxis: axis, Style: style}
+	for _, p := range l.points {
+		s.XValues = append(s.XValues, math.Log2(p.x))
+		s.YValues = append(s.YValues, y.of(p.y))
+	}
+	return s
+}
 
-func blank(bottom int) chartdraw.Style {
-	return chartdraw.Style{ClassName: "blank", Padding: chartdraw.NewBox(16, 8, 16, bottom)}
+// errorCap is half the width of the caps of an error bar, as a part of the axis.
+const errorCap = 0.012
+
+// errorBars are a series for each, drawn in one stroke with both caps.
+func (l line) errorBars(y scale, half float64) []chartdraw.Series {
+	var all []chartdraw.Series
+	for _, p := range l.points {
+		if p.most == 0 {
+			continue
+		}
+		x, top, bottom := math.Log2(p.x), y.of(p.most), y.of(p.least)
+		all = append(all, chartdraw.ContinuousSeries{YAxis: chartdraw.YAxisSecondary, Style: chartdraw.Style{ClassName: l.class + " error", StrokeWidth: 1},
+			XValues: []float64{x - half, x + half, x, x, x - half, x + half},
+			YValues: []float64{top, top, top, bottom, bottom, bottom}})
+	}
+	return all
+}
+
+func blank() chartdraw.Style {
+	return chartdraw.Style{ClassName: "blank", Padding: chartdraw.NewBox(8, 8, 8, 8)}
 }
 
 func axisStyle() chartdraw.Style {
-	return chartdraw.Style{ClassName: "axis", FontStyle: chartdraw.FontStyle{FontSize: 10.5}}
+	return chartdraw.Style{ClassName: "axis", FontStyle: chartdraw.FontStyle{FontSize: 10}}
 }
 
-// memoryTicks are the memory sizes, with a label where there is room for one.
-func memoryTicks(sizes []int64) []chartdraw.Tick {
-	const margin, room = 0.12, 0.09 // of the axis
-	first, last := math.Log2(float64(sizes[0])), math.Log2(float64(sizes[len(sizes)-1]))
+// xTicks are where points are, between two margins. Each has a label if there is room.
+func (c chart) xTicks() []chartdraw.Tick {
+	var values []int64
+	for _, l := range slices.Concat(c.left, c.right) {
+		for _, p := range l.points {
+			values = append(values, int64(p.x))
+		}
+	}
+	slices.Sort(values)
+	return logTicksAt(slices.Compact(values), c.xLabel)
+}
+
+func logTicksAt(values []int64, label func(int64) string) []chartdraw.Tick {
+	const margin, room = 0.14, 0.145 // of the axis
+	if len(values) == 0 {
+		return nil
+	}
+	first, last := math.Log2(float64(values[0])), math.Log2(float64(values[len(values)-1]))
 	width := last - first
 	ticks := []chartdraw.Tick{{Value: first - margin*width/2}}
 	free := math.Inf(-1)
-	for _, size := range sizes {
-		tick := chartdraw.Tick{Value: math.Log2(float64(size))}
+	for _, v := range values {
+		tick := chartdraw.Tick{Value: math.Log2(float64(v))}
 		if tick.Value >= free {
-			tick.Label = humanize.Comma(size)
+			tick.Label = label(v)
 			free = tick.Value + room*width
 		}
 		ticks = append(ticks, tick)
@@ -128,6 +149,23 @@ type scale struct {
 	ticks []float64
 }
 
+// scaleOf is a scale for lines and their error bars.
+func scaleOf(lines []line) scale {
+	least, most := math.Inf(1), 0.0
+	for _, l := range lines {
+		for _, p := range l.points {
+			least, most = min(least, p.y), max(most, p.y)
+			if p.most > 0 {
+				least, most = min(least, p.least), max(most, p.most)
+			}
+		}
+	}
+	if most == 0 {
+		return scale{}
+	}
+	return newScale(least, most)
+}
+
 // newScale is logarithmic for values of which the greatest is four times the
 // least or more. Otherwise it begins at 0: what differs little then looks so.
 func newScale(least, most float64) scale {
@@ -144,10 +182,14 @@ func (s scale) of(value float64) float64 {
 	return value
 }
 
-func (s scale) axis() chartdraw.YAxis {
+// axis is the scale beside a chart; only one of two has lines across it.
+func (s scale) axis(grid bool) chartdraw.YAxis {
 	axis := chartdraw.YAxis{Style: axisStyle(), Zero: chartdraw.GridLine{Style: chartdraw.Hidden()}}
 	for _, v := range s.ticks {
 		axis.Ticks = append(axis.Ticks, chartdraw.Tick{Value: s.of(v), Label: label(v)})
+		if !grid {
+			continue
+		}
 		axis.GridLines = append(axis.GridLines, chartdraw.GridLine{Value: s.of(v), Style: chartdraw.Style{
 			StrokeColor: drawing.Color{R: 128, G: 128, B: 128, A: 56}, StrokeWidth: 1}})
 	}

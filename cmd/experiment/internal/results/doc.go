@@ -9,6 +9,9 @@
 //	price.go       what such calls cost
 //	verdict.go     the cheapest, the fastest and the knee
 //	penalty.go     what processes cost beyond goroutines, in a sentence
+//	helpers.go     both sides of the bill of helpers, and where they pay off
+//	instances.go   what many instances at once cost and take
+//	sources.go     what reading files costs, from EFS and from S3, by their size
 //
 // How it is shown:
 //
@@ -17,7 +20,8 @@
 //	text.go        for people, at a terminal
 //	plot.go        the terminal's charts
 //	html.go        a page for people, from page.html
-//	chart.go       the page's charts
+//	chart.go       the page's charts of lines
+//	bars.go        the page's bars
 //	markdown.go    for README.md
 //	gobench.go     Go benchmark lines, which benchstat reads
 //	compare.go     two experiments side by side

@@ -33,7 +33,8 @@ type Setup struct {
 	Tasks     int  // of one call
 	Workers   int  // tasks in flight
 	Runs      int
-	Instances int // environments of a run
+	Instances int   // environments of a run
+	HelperMB  int64 // memory of each helper
 	Timeout   time.Duration
 
 	FileBytes  int64         // of each file of the workload scan
@@ -42,6 +43,9 @@ type Setup struct {
 
 	Latency    time.Duration // of each operation of the EFS-like mount
 	Throughput int64         // of the mount, bytes a second
+
+	FromS3    bool          // files are read from a server like S3, not from the mount
+	S3Latency time.Duration // of each of its requests
 
 	Calls  int64 // a month, to which costs are projected
 	Region string
@@ -52,11 +56,14 @@ type Setup struct {
 // Series is the calls of one workload, in one mode, with one memory size: a row
 // of the table.
 type Series struct {
-	Workload string // "scan", "fib" or "fetch"
-	Mode     string // such as "goroutines"; a contender's begins with its language, such as "python-threads"
-	MemoryMB int64
-	Digest   string // the algorithm of the tasks' checksums, such as "blake3"; empty where there is none
-	Calls    []Call // by run, instance, cold before warm
+	Workload    string // "scan", "fib", "fetch" or "predict"
+	Mode        string // such as "goroutines"; a contender's begins with its language, such as "python-threads"
+	MemoryMB    int64
+	Digest      string // the algorithm of the tasks' checksums, such as "blake3"; empty where there is none
+	Helpers     int    // other functions that share the tasks of a call; 0 where it does them itself
+	Transitions int    // of the state machine that invokes them, for a call; 0 where the function does
+	AtOnce      int    // environments that ran at once here, or helpers, if there are any
+	Calls       []Call // by run, instance, cold before warm
 }
 
 // Call is one invocation of the function. A call that failed is one too: Lambda
@@ -76,14 +83,28 @@ type Call struct {
 	OOMKills   int64         // processes that the kernel killed for want of memory
 
 	Reads Reads
+
+	Wait    time.Duration // of Duration, that for helpers, as if all had run at once
+	Helpers []Helper
 }
 
-// Reads is what the EFS-like mount counted during a call.
+// Helper is one invocation of another function by a call.
+type Helper struct {
+	Outcome    Outcome
+	Init       time.Duration // of a cold one
+	Duration   time.Duration
+	CPU        time.Duration // as that of a call
+	PeakMemory int64         // as that of a call
+	Reads      Reads
+}
+
+// Reads is what the EFS-like mount counted during a call, or the S3-like server.
 type Reads struct {
 	Opens              int64 `json:"opens"`
 	BytesRead          int64 `json:"bytes_read"`
 	MeteredReadBytes   int64 `json:"metered_read_bytes"`
 	MetadataOperations int64 `json:"metadata_operations"` // each metered as 4 KiB
+	Gets               int64 `json:"gets,omitempty"`      // from S3; 0 from EFS
 }
 
 // Outcome is how a call ended.

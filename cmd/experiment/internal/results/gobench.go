@@ -48,7 +48,7 @@ func writeBenchLine(b io.Writer, r *row, c Call, p *pricer) {
 	if c.CPU > 0 || c.PeakMemory > 0 {
 		fmt.Fprintf(b, " %.3f cpu-ms %d peak-B", float64(c.CPU)/float64(time.Millisecond), c.PeakMemory)
 	}
-	if usd := p.call(1e6, r.MemoryMB, c); usd != nil {
+	if usd := p.call(1e6, r.Series, c); usd != nil {
 		fmt.Fprintf(b, " %s USD/1M-calls", cost.Decimal(usd, 6))
 	}
 	fmt.Fprintln(b)

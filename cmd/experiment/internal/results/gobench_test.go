@@ -37,7 +37,7 @@ func TestBench(t *testing.T) {
 				check("cpu-ms", c.CPU.Seconds()*1000)
 				check("peak-B", float64(c.PeakMemory))
 				usd := 0.0
-				if r := p.call(1e6, series.MemoryMB, c); r != nil {
+				if r := p.call(1e6, &series, c); r != nil {
 					usd, _ = r.Float64()
 				}
 				check("USD/1M-calls", usd)

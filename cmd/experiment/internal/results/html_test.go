@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
 // The page needs no other file, runs nothing, and shows what was measured.
@@ -31,7 +34,8 @@ func TestPage(t *testing.T) {
 // element is an element of SVG.
 type element struct {
 	name, class, text string
-	x, y              float64
+	path              string
+	x, y, width       float64 // width in percent
 }
 
 // elements parses all charts of a page.
@@ -56,6 +60,10 @@ func elements(t *testing.T, page string) [][]element {
 					switch a.Name.Local {
 					case "class":
 						e.class = a.Value
+					case "d":
+						e.path = a.Value
+					case "width":
+						e.width, _ = strconv.ParseFloat(strings.TrimSuffix(a.Value, "%"), 64)
 					case "x", "cx":
 						e.x, _ = strconv.ParseFloat(a.Value, 64)
 					case "y", "cy":
@@ -78,12 +86,13 @@ func TestCharts(t *testing.T) {
 		oneCall("fib", "goroutines", map[int64]float64{128: 1000, 256: 500, 512: 250, 1024: 125, 1769: 100, 3008: 100}),
 		oneCall("fib", "processes", map[int64]float64{128: -60000, 256: 4000, 512: 2000, 1024: 1000, 1769: 600, 3008: 400}))
 	charts := elements(t, string(write(t, HTML, e, false)))
-	if len(charts) != 4 { // cost, Lambda's part, time, memory
-		t.Fatalf("%d charts, want 4", len(charts))
+	// The chart of both modes' times, one of each mode, and each mode's bars of time, cost and memory.
+	if len(charts) != 9 {
+		t.Fatalf("%d pictures, want 9", len(charts))
 	}
 	dots := make(map[string][]element)
 	var labels []string
-	for _, e := range charts[2] {
+	for _, e := range titled(t, charts, "fib, Time of a call, ms: 100 to ") {
 		switch {
 		case e.name == "circle":
 			mode, _, _ := strings.Cut(e.class, " ")
@@ -114,6 +123,94 @@ func TestCharts(t *testing.T) {
 			t.Errorf("%v ms are at %v, want %v", ms, p[i].y, want)
 		}
 	}
+}
+
+// TestErrorBars finds the least and the most of calls again, as halving and doubling of
+// the median on a logarithmic axis.
+func TestErrorBars(t *testing.T) {
+	series := func(size int64, ms ...time.Duration) Series {
+		s := Series{Workload: "fib", Mode: "goroutines", MemoryMB: size}
+		for i, d := range ms {
+			s.Calls = append(s.Calls, Call{Run: i, Outcome: OK, Duration: d * time.Millisecond})
+		}
+		return s
+	}
+	e := experiment(setup(), []Series{series(512, 400, 200, 800), series(1024, 200, 100, 400), series(2048, 100, 100, 100)})
+	charts := elements(t, string(write(t, HTML, e, false)))
+	for _, title := range []string{"fib, Time of a call, ms: ", "fib, goroutines: "} {
+		var dots, bars []element
+		for _, e := range titled(t, charts, title) {
+			switch {
+			case e.name == "circle":
+				dots = append(dots, e)
+			case strings.Contains(e.class, "error"):
+				bars = append(bars, e)
+			}
+		}
+		if len(dots) != 3 || len(bars) != 2 {
+			t.Fatalf("%s: %d dots and %d error bars, want 3 and 2: calls that took equally long have none", title, len(dots), len(bars))
+		}
+		doubling := dots[1].y - dots[0].y // down
+		for i, b := range bars {
+			var left, right, x, top, bottom float64
+			if _, err := fmt.Sscanf(strings.ReplaceAll(b.path, "\n", " "), "M %f %f L %f %f L %f %f L %f %f", &left, &top, &right, &top, &x, &top, &x, &bottom); err != nil {
+				t.Fatalf("%s: %v", b.path, err)
+			}
+			if math.Abs(x-dots[i].x) > 1 || left >= x || right <= x {
+				t.Errorf("%s: an error bar at %v to %v, the dot at %v", title, left, right, dots[i].x)
+			}
+			if math.Abs(dots[i].y-top-doubling) > 1.5 || math.Abs(bottom-dots[i].y-doubling) > 1.5 {
+				t.Errorf("%s: from %v to %v, the dot at %v, want %v on each side", title, top, bottom, dots[i].y, doubling)
+			}
+		}
+	}
+}
+
+// TestBars compares the widths of bars and of their parts with figures made by hand.
+func TestBars(t *testing.T) {
+	e := experiment(setup(), oneCall("fetch", "goroutines", map[int64]float64{1024: 100}), oneCall("fetch", "processes", map[int64]float64{1024: 200}))
+	charts := elements(t, string(write(t, HTML, e, false)))
+	// Lambda: 50,000,000 × 0.1 s × 1 GB × 0.0000133334, requests 10, gateway 50.
+	for start, want := range map[string][]float64{
+		"fetch, Time of a call, goroutines: 100 ":           {49},
+		"fetch, Time of a call, processes: 200 ":            {98},
+		"fetch, Peak memory of a call, processes: 1.0 ":     {98},
+		"fetch, Cost of 50,000,000 calls, goroutines: 127 ": {66.667 / 193.334 * 98, 10 / 193.334 * 98, 50 / 193.334 * 98},
+		"fetch, Cost of 50,000,000 calls, processes: 193 ":  {133.334 / 193.334 * 98, 10 / 193.334 * 98, 50 / 193.334 * 98},
+	} {
+		var got []float64
+		for _, e := range titled(t, charts, start) {
+			if e.name == "rect" {
+				got = append(got, e.width)
+			}
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%s: %v, want %v", start, got, want)
+		}
+		for i := range want {
+			if math.Abs(got[i]-want[i]) > 0.01 {
+				t.Errorf("%s: %v, want %v", start, got, want)
+				break
+			}
+		}
+	}
+}
+
+// titled returns the picture whose title begins so.
+func titled(t *testing.T, charts [][]element, start string) []element {
+	t.Helper()
+	var titles []string
+	for _, chart := range charts {
+		if chart[1].name != "title" {
+			t.Fatalf("a picture begins with %+v", chart[1])
+		}
+		if strings.HasPrefix(chart[1].text, start) {
+			return chart
+		}
+		titles = append(titles, chart[1].text)
+	}
+	t.Fatalf("no picture %q among %q", start, titles)
+	return nil
 }
 
 func TestTicks(t *testing.T) {
@@ -148,7 +245,7 @@ func labels(s scale) []string {
 // Sizes that are close to each other share the room for a label.
 func TestMemoryTicks(t *testing.T) {
 	var shown []string
-	for _, tick := range memoryTicks([]int64{128, 130, 140, 512, 3008}) {
+	for _, tick := range logTicksAt([]int64{128, 130, 140, 512, 3008}, humanize.Comma) {
 		if tick.Label != "" {
 			shown = append(shown, tick.Label)
 		}

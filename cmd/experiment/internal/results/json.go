@@ -35,12 +35,15 @@ type setupJSON struct {
 	Workers      int          `json:"workers"`
 	Runs         int          `json:"runs"`
 	Instances    int          `json:"instances"`
+	HelperMB     int64        `json:"helper_memory_mb,omitempty"`
 	TimeoutMS    milliseconds `json:"timeout_ms"`
 	FileBytes    int64        `json:"file_bytes"`
 	FibSteps     int64        `json:"fib_steps"`
 	FetchDelayMS milliseconds `json:"fetch_delay_ms"`
 	LatencyMS    milliseconds `json:"latency_ms"`
 	Throughput   int64        `json:"throughput_bytes_per_second"`
+	FromS3       bool         `json:"from_s3,omitempty"`
+	S3LatencyMS  milliseconds `json:"s3_latency_ms,omitempty"`
 	Calls        int64        `json:"calls"`
 	Region       string       `json:"region"`
 	Arch         string       `json:"arch"`
@@ -53,19 +56,22 @@ type pricesJSON struct {
 }
 
 type rowJSON struct {
-	Workload  string     `json:"workload"`
-	Mode      string     `json:"mode"`
-	MemoryMB  int64      `json:"memory_mb"`
-	Digest    string     `json:"digest,omitempty"`
-	Basis     string     `json:"basis,omitempty"` // "warm" or "cold": the calls that bill and ratios are of
-	Warm      *statsJSON `json:"warm,omitempty"`
-	Cold      *statsJSON `json:"cold,omitempty"`
-	Bill      *billJSON  `json:"bill,omitempty"`
-	ColdBill  *billJSON  `json:"cold_bill,omitempty"`
-	CostRatio float64    `json:"cost_ratio,omitempty"`
-	TimeRatio float64    `json:"time_ratio,omitempty"`
-	Runs      []runJSON  `json:"runs,omitempty"`
-	Calls     []callJSON `json:"calls"`
+	Workload    string     `json:"workload"`
+	Mode        string     `json:"mode"`
+	MemoryMB    int64      `json:"memory_mb"`
+	Digest      string     `json:"digest,omitempty"`
+	Helpers     int        `json:"helpers,omitempty"`
+	Transitions int        `json:"transitions,omitempty"`
+	AtOnce      int        `json:"at_once,omitempty"`
+	Basis       string     `json:"basis,omitempty"` // "warm" or "cold": the calls that bill and ratios are of
+	Warm        *statsJSON `json:"warm,omitempty"`
+	Cold        *statsJSON `json:"cold,omitempty"`
+	Bill        *billJSON  `json:"bill,omitempty"`
+	ColdBill    *billJSON  `json:"cold_bill,omitempty"`
+	CostRatio   float64    `json:"cost_ratio,omitempty"`
+	TimeRatio   float64    `json:"time_ratio,omitempty"`
+	Runs        []runJSON  `json:"runs,omitempty"`
+	Calls       []callJSON `json:"calls"`
 }
 
 type statsJSON struct {
@@ -83,6 +89,11 @@ type statsJSON struct {
 	PeakMemory  int64   `json:"peak_memory_max_bytes"`
 	ReadBytes   int64   `json:"metered_read_p50_bytes"`
 	Metadata    int64   `json:"metadata_operations_p50"`
+	Gets        int64   `json:"gets_p50,omitempty"`
+
+	Wait    float64  `json:"wait_p50_ms,omitempty"`
+	Helpers float64  `json:"helpers_billed_p50_ms,omitempty"`
+	Idle    *float64 `json:"helpers_idle,omitempty"`
 }
 
 type billJSON struct {
@@ -90,8 +101,14 @@ type billJSON struct {
 	Requests json.Number `json:"requests"`
 	Gateway  json.Number `json:"gateway"`
 	EFS      json.Number `json:"efs"`
+	S3       json.Number `json:"s3,omitempty"` // missing if nothing is read from there
 	Total    json.Number `json:"total"`
+	Least    json.Number `json:"total_min"`
+	Most     json.Number `json:"total_max"`
 	Million  json.Number `json:"million_calls"`
+
+	Helpers     json.Number `json:"helpers,omitempty"`
+	Transitions json.Number `json:"transitions,omitempty"`
 }
 
 type runJSON struct {
@@ -115,12 +132,41 @@ type callJSON struct {
 	PeakMemory int64        `json:"peak_memory_bytes"`
 	OOMKills   int64        `json:"oom_kills"`
 	Reads      Reads        `json:"reads"`
+
+	Wait    milliseconds `json:"wait_ms,omitempty"`
+	Helpers []helperJSON `json:"helpers,omitempty"`
+}
+
+type helperJSON struct {
+	Outcome    Outcome      `json:"outcome"`
+	Billed     float64      `json:"billed_ms"`
+	Init       milliseconds `json:"init_ms"`
+	Duration   milliseconds `json:"duration_ms"`
+	CPU        milliseconds `json:"cpu_ms"`
+	PeakMemory int64        `json:"peak_memory_bytes"`
+	Reads      Reads        `json:"reads"`
 }
 
 type verdictJSON struct {
 	Workload string       `json:"workload"`
 	Modes    []modeJSON   `json:"modes"`
 	Penalty  *penaltyJSON `json:"penalty,omitempty"`
+	Helpers  *gainJSON    `json:"helpers,omitempty"`
+}
+
+type gainJSON struct {
+	Sentence string       `json:"sentence"`
+	MemoryMB int64        `json:"memory_mb"`
+	From     int          `json:"pays_off_from,omitempty"`
+	Counts   []gainedJSON `json:"counts"`
+}
+
+type gainedJSON struct {
+	Helpers int      `json:"helpers"`
+	Idle    *float64 `json:"helpers_idle,omitempty"`
+	Wait    float64  `json:"wait_share"`
+	Time    float64  `json:"time_ratio,omitempty"`
+	Cost    float64  `json:"cost_ratio,omitempty"`
 }
 
 type modeJSON struct {
@@ -181,7 +227,7 @@ func writeJSON(b io.Writer, r *results) error {
 		doc.Prices = &pricesJSON{book.Region, book.Currency, book.Date}
 	}
 	for i := range r.rows {
-		doc.Rows[i] = r.rows[i].json()
+		doc.Rows[i] = r.rows[i].json(r.Setup.HelperMB)
 	}
 	for i := range r.workloads {
 		doc.Verdict[i] = r.workloads[i].json()
@@ -198,31 +244,37 @@ func setupOf(s Setup) setupJSON {
 		Workers:      s.Workers,
 		Runs:         s.Runs,
 		Instances:    s.Instances,
+		HelperMB:     s.HelperMB,
 		TimeoutMS:    milliseconds(s.Timeout),
 		FileBytes:    s.FileBytes,
 		FibSteps:     s.FibSteps,
 		FetchDelayMS: milliseconds(s.FetchDelay),
 		LatencyMS:    milliseconds(s.Latency),
 		Throughput:   s.Throughput,
+		FromS3:       s.FromS3,
+		S3LatencyMS:  milliseconds(s.S3Latency),
 		Calls:        s.Calls,
 		Region:       s.Region,
 		Arch:         s.Arch,
 	}
 }
 
-func (r *row) json() rowJSON {
+func (r *row) json(helperMB int64) rowJSON {
 	doc := rowJSON{
-		Workload:  r.Workload,
-		Mode:      r.Mode,
-		MemoryMB:  r.MemoryMB,
-		Digest:    r.Digest,
-		Warm:      r.warm.json(),
-		Cold:      r.cold.json(),
-		Bill:      r.bill.json(),
-		ColdBill:  r.coldBill.json(),
-		CostRatio: r.costRatio,
-		TimeRatio: r.timeRatio,
-		Calls:     make([]callJSON, len(r.Calls)),
+		Workload:    r.Workload,
+		Mode:        r.Mode,
+		MemoryMB:    r.MemoryMB,
+		Digest:      r.Digest,
+		Helpers:     r.Helpers,
+		Transitions: r.Transitions,
+		AtOnce:      r.AtOnce,
+		Warm:        r.warm.json(helperMB),
+		Cold:        r.cold.json(helperMB),
+		Bill:        r.bill.json(r.Series),
+		ColdBill:    r.coldBill.json(r.Series),
+		CostRatio:   r.costRatio,
+		TimeRatio:   r.timeRatio,
+		Calls:       make([]callJSON, len(r.Calls)),
 	}
 	switch r.basis() {
 	case nil:
@@ -240,11 +292,11 @@ func (r *row) json() rowJSON {
 	return doc
 }
 
-func (s *stats) json() *statsJSON {
+func (s *stats) json(helperMB int64) *statsJSON {
 	if s == nil {
 		return nil
 	}
-	return &statsJSON{
+	doc := &statsJSON{
 		Calls:       s.calls,
 		OutOfMemory: s.outOfMemory,
 		Timeouts:    s.timeouts,
@@ -257,24 +309,40 @@ func (s *stats) json() *statsJSON {
 		CPU:         inMS(s.cpu),
 		OfQuota:     s.ofQuota,
 		PeakMemory:  s.peakMemory,
-		ReadBytes:   s.readBytes,
-		Metadata:    s.metadata,
+		ReadBytes:   s.reads.MeteredReadBytes,
+		Metadata:    s.reads.MetadataOperations,
+		Gets:        s.reads.Gets,
+		Wait:        inMS(s.wait),
+		Helpers:     inMS(s.helpersBilled),
 	}
+	if idle, ok := s.idle(helperMB); ok {
+		doc.Idle = &idle
+	}
+	return doc
 }
 
-func (b *bill) json() *billJSON {
+func (b *bill) json(s *Series) *billJSON {
 	if b == nil {
 		return nil
 	}
 	cents := func(amount *big.Rat) json.Number { return json.Number(cost.Cents(amount)) }
-	return &billJSON{
+	doc := &billJSON{
 		Lambda:   cents(b.lambda),
 		Requests: cents(b.requests),
 		Gateway:  cents(b.gateway),
 		EFS:      cents(b.efs),
 		Total:    cents(b.total),
+		Least:    cents(b.least),
+		Most:     cents(b.most),
 		Million:  json.Number(cost.Decimal(b.million, 6)),
 	}
+	if b.s3.Sign() > 0 {
+		doc.S3 = cents(b.s3)
+	}
+	if s.Helpers > 0 {
+		doc.Helpers, doc.Transitions = cents(b.helpers), cents(b.transitions)
+	}
+	return doc
 }
 
 func (r run) json() runJSON {
@@ -291,7 +359,7 @@ func (r run) json() runJSON {
 }
 
 func callOf(c Call) callJSON {
-	return callJSON{
+	doc := callJSON{
 		Run:        c.Run,
 		Instance:   c.Instance,
 		Cold:       c.Cold,
@@ -304,11 +372,16 @@ func callOf(c Call) callJSON {
 		PeakMemory: c.PeakMemory,
 		OOMKills:   c.OOMKills,
 		Reads:      c.Reads,
+		Wait:       milliseconds(c.Wait),
 	}
+	for _, h := range c.Helpers {
+		doc.Helpers = append(doc.Helpers, helperJSON{h.Outcome, inMS(h.billed()), milliseconds(h.Init), milliseconds(h.Duration), milliseconds(h.CPU), h.PeakMemory, h.Reads})
+	}
+	return doc
 }
 
 func (w *workload) json() verdictJSON {
-	doc := verdictJSON{Workload: w.name, Modes: make([]modeJSON, len(w.modes))}
+	doc := verdictJSON{Workload: w.name, Modes: make([]modeJSON, len(w.modes)), Helpers: w.gain.json()}
 	memory := func(r *row) int64 {
 		if r == nil {
 			return 0

@@ -13,11 +13,11 @@ func writeMarkdown(b io.Writer, r *results) {
 		fmt.Fprintf(b, "**%s**\n\n", notBoxed)
 	}
 	fmt.Fprintf(b, "%s\n\n", escape(r.costs()))
-	names, units := heads()
-	for i := range names {
-		names[i] = strings.TrimPrefix(names[i]+", "+units[i], ", ")
-	}
 	for _, w := range r.workloads {
+		names, units := w.heads()
+		for i := range names {
+			names[i] = strings.TrimPrefix(names[i]+", "+units[i], ", ")
+		}
 		fmt.Fprintf(b, "**%s**: %s\n\n", escape(w.name), w.about(r.Setup))
 		markdownRow(b, slices.Concat([]string{"mode"}, names, []string{""}))
 		markdownRow(b, slices.Concat([]string{"---"}, slices.Repeat([]string{"--:"}, len(names)), []string{"---"}))
@@ -33,10 +33,49 @@ func writeMarkdown(b io.Writer, r *results) {
 		if w.penalty != nil {
 			fmt.Fprintf(b, "\n%s\n", w.penalty.sentence)
 		}
+		writeMarkdownRuns(b, &w, r)
+		writeMarkdownHelpers(b, &w, r.Setup)
 		fmt.Fprintln(b)
+	}
+	if s := newSources(r); s != nil {
+		fmt.Fprintf(b, "**EFS or S3**: %s\n\n", s.verdict())
+		heads := s.heads()
+		markdownRow(b, heads)
+		markdownRow(b, append([]string{"---"}, slices.Repeat([]string{"--:"}, len(heads)-1)...))
+		for _, row := range s.rows() {
+			markdownRow(b, row)
+		}
+		fmt.Fprintf(b, "\n%s\n\n", s.about())
 	}
 	for _, note := range r.notes() {
 		fmt.Fprintf(b, "- %s\n", escape(note))
+	}
+}
+
+func writeMarkdownRuns(b io.Writer, w *workload, r *results) {
+	markdownTable(b, runsAbout, runHeads(), w.fleetRows(), (*row).runCells)
+	markdownTable(b, fleetsAbout, fleetHeads(r.Setup.Instances), w.fleetRows(), func(row *row) []string { return row.fleetCells(r) })
+}
+
+func writeMarkdownHelpers(b io.Writer, w *workload, s Setup) {
+	markdownTable(b, helpersAbout, w.helperHeads(), w.helped(), func(r *row) []string { return r.helperCells(s.HelperMB, w.small()) })
+	if w.gain != nil {
+		fmt.Fprintf(b, "\n%s\n", w.gain.sentence)
+	}
+}
+
+// markdownTable writes a table of rows, whose first cell is the mode, if there are any.
+func markdownTable(b io.Writer, about string, heads []string, rows []*row, cells func(*row) []string) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s:\n\n", about)
+	markdownRow(b, heads)
+	markdownRow(b, slices.Concat([]string{"---"}, slices.Repeat([]string{"--:"}, len(heads)-1)))
+	for _, row := range rows {
+		line := cells(row)
+		line[0] = escape(row.Mode)
+		markdownRow(b, line)
 	}
 }
 

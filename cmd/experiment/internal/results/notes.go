@@ -13,9 +13,10 @@ import (
 // about says what a call of the workload does.
 func (w *workload) about(s Setup) string {
 	task := map[string]string{
-		"scan":  "a file of " + humanize.IBytes(uint64(max(s.FileBytes, 0))) + " each",
-		"fib":   humanize.Comma(s.FibSteps) + " steps of Fibonacci each",
-		"fetch": "a request each that is answered after " + s.FetchDelay.String(),
+		"scan":    "a file of " + humanize.IBytes(uint64(max(s.FileBytes, 0))) + " each",
+		"fib":     humanize.Comma(s.FibSteps) + " steps of Fibonacci each",
+		"predict": "an image of 224×224 pixels each, by a neural network",
+		"fetch":   "a request each that is answered after " + s.FetchDelay.String(),
 	}[w.name]
 	text := fmt.Sprintf("%s tasks a call, %s at once", humanize.Comma(int64(s.Tasks)), humanize.Comma(int64(s.Workers)))
 	if task != "" {
@@ -72,16 +73,20 @@ func (r *results) notes() []string {
 		fmt.Sprintf("Rows are of warm calls, unless marked; cold is INIT and the first call. %s, interleaved. "+
 			"p50 and p95 are nearest-rank, ± the spread from the least to the most. "+
 			"A failed call is billed, and counted, like any other.", report.Count(int64(r.Setup.Runs), "run", "runs")),
-		"Costs are of the median call: its billed time (INIT and duration, rounded up to 1 ms) and what EFS meters of its reads. " +
+		"Costs are of the median call: its billed time (INIT and duration, rounded up to 1 ms) and what EFS or S3 meters of its reads. " +
 			"Storage and data transfer are left out.",
 		fmt.Sprintf("The knee is the smallest size from which no larger one takes off %.0f%% of the time for each doubling of memory; "+
 			"the best buy is the fastest size that costs at most %.0f%% more than the cheapest.", 100*kneeGain, 100*sameBill),
 	}
+	notes = append(notes, r.waves()...)
 	for _, why := range r.prices.unpriced {
 		notes = append(notes, "There are rows without costs: "+quoteUnprintable(why)+".")
 	}
 	if slices.Contains(r.modes(), "product") {
 		notes = append(notes, "The mode product is the scan as the product does it: it reads and hashes less than the others, which hash all files whole.")
+	}
+	if slices.ContainsFunc(r.workloads, func(w workload) bool { return w.name == "predict" }) {
+		notes = append(notes, "All predictions have the same logits, to the bit, in every mode and language. INIT loads the model.")
 	}
 	for _, w := range r.workloads {
 		if d := w.digests(); d != "" {
@@ -117,7 +122,11 @@ func (r *results) mount() string {
 	if s.Throughput > 0 {
 		throughput = humanize.IBytes(uint64(s.Throughput)) + "/s"
 	}
-	text := fmt.Sprintf("Files are read from a mount like EFS: %v an operation, %s. A call times out after %v", s.Latency, throughput, s.Timeout)
+	text := fmt.Sprintf("Files are read from a mount like EFS: %v an operation, %s.", s.Latency, throughput)
+	if s.FromS3 {
+		text = fmt.Sprintf("Files are read from a server like S3: %v a request.", s.S3Latency)
+	}
+	text += fmt.Sprintf(" A call times out after %v", s.Timeout)
 	if s.Instances > 1 {
 		text += fmt.Sprintf("; %s instances a run", humanize.Comma(int64(s.Instances)))
 	}

@@ -120,7 +120,7 @@ func (b *bill) largest() (string, float64) {
 	for _, part := range []struct {
 		name string
 		cost *big.Rat
-	}{{"EFS", b.efs}, {"API Gateway", b.gateway}, {"Lambda's requests", b.requests}} {
+	}{{"EFS", b.efs}, {"S3", b.s3}, {"API Gateway", b.gateway}, {"Lambda's requests", b.requests}} {
 		if part.cost.Cmp(most) > 0 {
 			name, most = part.name, part.cost
 		}

@@ -12,9 +12,17 @@ import (
 
 // bill is what calls cost that are all alike, by what is paid for.
 type bill struct {
-	lambda, requests, gateway, efs, total *big.Rat // of the calls of a month
-	million                               *big.Rat // total of a million calls
+	lambda, requests, gateway, efs, s3, total *big.Rat // of the calls of a month
+	least, most                               *big.Rat // total, if each took as long as the shortest and the longest call
+	million                                   *big.Rat // total of a million calls
+
+	// What helpers cost is part of lambda: their duration, and of requests: themselves,
+	// and the transitions of a state machine.
+	helpers, transitions *big.Rat
 }
+
+// files is what reading files costs, wherever they are.
+func (b *bill) files() *big.Rat { return new(big.Rat).Add(b.efs, b.s3) }
 
 // pricer prices calls as an experiment's setup says. It keeps why it could not.
 type pricer struct {
@@ -47,39 +55,49 @@ func (p *pricer) fail(err error) {
 }
 
 // CheckPrices finds out, before an experiment runs, whether what it finds can be
-// priced. Its error says which price is not known.
-func (s Setup) CheckPrices() error {
+// priced, be it that a state machine runs, too. Its error says which price is not known.
+func (s Setup) CheckPrices(stateMachine bool) error {
 	book, err := s.book()
 	if err != nil {
 		return err
 	}
-	_, err = book.Bill(s.usage(s.Calls, vcpuMB, time.Second, 1, 1))
+	reads := Reads{MeteredReadBytes: 1, MetadataOperations: 1}
+	if s.FromS3 {
+		reads = Reads{Gets: 1}
+	}
+	var h cost.Helpers
+	if stateMachine {
+		h = cost.Helpers{Calls: 1, MemoryMB: vcpuMB, Duration: time.Second, Transitions: 1}
+	}
+	_, err = book.Bill(s.usage(s.Calls, vcpuMB, time.Second, reads, h))
 	return err
 }
 
 // usage is a month of calls through an HTTP API that read so much from a file
-// system with Elastic throughput. What the file system stores is left out: it
-// costs the same whatever reads it.
-func (s Setup) usage(calls, memoryMB int64, billed time.Duration, readBytes, metadata int64) cost.Usage {
+// system with Elastic throughput, or from S3. What is stored is left out: it costs
+// the same whatever reads it.
+func (s Setup) usage(calls, memoryMB int64, billed time.Duration, r Reads, h cost.Helpers) cost.Usage {
 	return cost.Usage{
-		Calls:  calls,
-		Lambda: cost.Lambda{Arch: cost.Arch(s.Arch), MemoryMB: memoryMB, Duration: billed},
-		API:    cost.HTTP,
+		Calls:   calls,
+		Lambda:  cost.Lambda{Arch: cost.Arch(s.Arch), MemoryMB: memoryMB, Duration: billed},
+		Helpers: h,
+		API:     cost.HTTP,
 		EFS: cost.EFS{
 			Throughput:         cost.Elastic,
-			ReadBytes:          readBytes,
-			MetadataOperations: metadata,
+			ReadBytes:          r.MeteredReadBytes,
+			MetadataOperations: r.MetadataOperations,
 			StorageClass:       cost.NoStorage,
 		},
+		S3: cost.S3{Gets: r.Gets},
 	}
 }
 
 // month prices a month of calls that are all alike; it returns nil if it can't.
-func (p *pricer) month(calls, memoryMB int64, billed time.Duration, readBytes, metadata int64) *cost.Bill {
+func (p *pricer) month(calls, memoryMB int64, billed time.Duration, r Reads, h cost.Helpers) *cost.Bill {
 	if p.book == nil {
 		return nil
 	}
-	b, err := p.book.Bill(p.setup.usage(calls, memoryMB, billed, readBytes, metadata))
+	b, err := p.book.Bill(p.setup.usage(calls, memoryMB, billed, r, h))
 	if err != nil {
 		p.fail(err)
 		return nil
@@ -88,28 +106,49 @@ func (p *pricer) month(calls, memoryMB int64, billed time.Duration, readBytes, m
 }
 
 // bill prices the median of calls, each median on its own.
-func (p *pricer) bill(memoryMB int64, s *stats) *bill {
+func (p *pricer) bill(r *Series, s *stats) *bill {
 	if s == nil {
 		return nil
 	}
-	month := p.month(p.setup.Calls, memoryMB, s.p50, s.readBytes, s.metadata)
-	million := p.month(1e6, memoryMB, s.p50, s.readBytes, s.metadata)
-	if month == nil || million == nil {
+	h := p.helpers(r, s.helpers, s.helpersBilled)
+	month := p.month(p.setup.Calls, r.MemoryMB, s.paid(r, s.p50), s.reads, h)
+	least := p.month(p.setup.Calls, r.MemoryMB, s.paid(r, s.least), s.reads, h)
+	most := p.month(p.setup.Calls, r.MemoryMB, s.paid(r, s.most), s.reads, h)
+	million := p.month(1e6, r.MemoryMB, s.paid(r, s.p50), s.reads, h)
+	if month == nil || least == nil || most == nil || million == nil {
 		return nil
 	}
+	helpers, transitions := meters(month, "lambda.helpers.duration."), meters(month, "states.")
+	requests := meters(month, "lambda.requests")
+	requests.Add(requests, meters(month, "lambda.helpers.requests")).Add(requests, transitions)
+	lambda := meters(month, "lambda.duration.")
 	return &bill{
-		lambda:   meters(month, "lambda.duration."),
-		requests: meters(month, "lambda.requests"),
+		lambda:   lambda.Add(lambda, helpers),
+		requests: requests,
 		gateway:  meters(month, "api."),
 		efs:      meters(month, "efs."),
+		s3:       meters(month, "s3."),
 		total:    month.Total,
+		least:    least.Total,
+		most:     most.Total,
 		million:  million.Total,
+
+		helpers:     helpers,
+		transitions: transitions,
 	}
 }
 
-// call prices n calls that are all like c; it returns nil if it can't.
-func (p *pricer) call(n, memoryMB int64, c Call) *big.Rat {
-	b := p.month(n, memoryMB, c.Billed(), c.Reads.MeteredReadBytes, c.Reads.MetadataOperations)
+// helpers are n invocations of a call of r, which are billed for so long together.
+func (p *pricer) helpers(r *Series, n int, billed time.Duration) cost.Helpers {
+	if n == 0 {
+		return cost.Helpers{}
+	}
+	return cost.Helpers{Calls: int64(n), MemoryMB: p.setup.HelperMB, Duration: billed, Transitions: int64(r.Transitions)}
+}
+
+// call prices n calls that are all like c, one of r; it returns nil if it can't.
+func (p *pricer) call(n int64, r *Series, c Call) *big.Rat {
+	b := p.month(n, r.MemoryMB, c.paid(r), c.allReads(), p.helpers(r, len(c.Helpers), c.helpersBilled()))
 	if b == nil {
 		return nil
 	}
@@ -143,17 +182,17 @@ func runsOf(s *Series, p *pricer) []run {
 	}
 	var runs []run
 	for _, number := range slices.Sorted(maps.Keys(byRun)) {
-		runs = append(runs, runOf(number, byRun[number], s.MemoryMB, p))
+		runs = append(runs, runOf(number, byRun[number], s, p))
 	}
 	return runs
 }
 
-func runOf(number int, calls []Call, memoryMB int64, p *pricer) run {
+func runOf(number int, calls []Call, s *Series, p *pricer) run {
 	instances := make(map[int]time.Duration)
 	total := new(big.Rat)
 	for _, c := range calls {
 		instances[c.Instance] += c.Billed()
-		if cost := p.call(1, memoryMB, c); cost != nil && total != nil {
+		if cost := p.call(1, s, c); cost != nil && total != nil {
 			total.Add(total, cost)
 		} else {
 			total = nil

@@ -53,7 +53,8 @@ func TestBill(t *testing.T) {
 	if diff := cmp.Diff([]string{"2,972.13", "345.51", "10.00", "50.00", "148,200.99", "148,606.50"}, cells); diff != "" {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(&billJSON{"345.51", "10.00", "50.00", "148200.99", "148606.50", "2972.129966"}, r.bill.json()); diff != "" {
+	if diff := cmp.Diff(&billJSON{Lambda: "345.51", Requests: "10.00", Gateway: "50.00", EFS: "148200.99",
+		Total: "148606.50", Least: "148548.91", Most: "149412.69", Million: "2972.129966"}, r.bill.json(r.Series)); diff != "" {
 		t.Errorf("in JSON (-want +got):\n%s", diff)
 	}
 
@@ -64,6 +65,31 @@ func TestBill(t *testing.T) {
 	s.Calls = s.Calls[:1]
 	if r := rowOf(&s, newPricer(setup())); r.bill.total.Cmp(r.coldBill.total) != 0 {
 		t.Error("without a warm call, the row costs something else than its cold call")
+	}
+}
+
+// A call that reads 100 objects from S3 pays $0.0000004 for each, however large, and
+// EFS nothing.
+func TestBillS3(t *testing.T) {
+	s := known()
+	for i := range s.Calls {
+		s.Calls[i].Reads = Reads{Gets: 100}
+	}
+	r := rowOf(&s, newPricer(setup()))
+	if r.bill.s3.Cmp(big.NewRat(2000, 1)) != 0 || r.bill.efs.Sign() != 0 {
+		t.Errorf("S3 %s, EFS %s, want 2000 and 0", r.bill.s3.FloatString(9), r.bill.efs.FloatString(9))
+	}
+	if got := r.cells(true)[11:13]; got[0] != "2,000.00" || got[1] != "2,405.51" { // and the 405.51 of TestBill without EFS
+		t.Errorf("shown as %s of %s", got[0], got[1])
+	}
+	if got := r.bill.json(r.Series); got.S3 != "2000.00" || got.EFS != "0.00" {
+		t.Errorf("in JSON: S3 %s, EFS %s", got.S3, got.EFS)
+	}
+	noS3 := setup()
+	noS3.Region = "us-east-2"
+	noS3.FromS3 = true
+	if err := noS3.CheckPrices(false); err == nil || !strings.Contains(err.Error(), `"s3.get"`) {
+		t.Errorf("a region without a price for GET: %v", err)
 	}
 }
 
@@ -125,8 +151,11 @@ func TestUnpriced(t *testing.T) {
 	for region, want := range map[string]bool{"us-east-1": true, "eu-west-1": true, "us-east-2": false, "nowhere": false} {
 		s := setup()
 		s.Region = region
-		if err := s.CheckPrices(); (err == nil) != want {
+		if err := s.CheckPrices(false); (err == nil) != want {
 			t.Errorf("prices of %s: %v", region, err)
+		}
+		if err := s.CheckPrices(true); (err == nil) != (region == "us-east-1") {
+			t.Errorf("prices of %s with a state machine: %v", region, err)
 		}
 	}
 }

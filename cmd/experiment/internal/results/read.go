@@ -49,12 +49,15 @@ func (s setupJSON) setup() Setup {
 		Workers:    s.Workers,
 		Runs:       s.Runs,
 		Instances:  s.Instances,
+		HelperMB:   s.HelperMB,
 		Timeout:    time.Duration(s.TimeoutMS),
 		FileBytes:  s.FileBytes,
 		FibSteps:   s.FibSteps,
 		FetchDelay: time.Duration(s.FetchDelayMS),
 		Latency:    time.Duration(s.LatencyMS),
 		Throughput: s.Throughput,
+		FromS3:     s.FromS3,
+		S3Latency:  time.Duration(s.S3LatencyMS),
 		Calls:      s.Calls,
 		Region:     s.Region,
 		Arch:       s.Arch,
@@ -63,11 +66,14 @@ func (s setupJSON) setup() Setup {
 
 func (r rowJSON) series() Series {
 	s := Series{
-		Workload: r.Workload,
-		Mode:     r.Mode,
-		MemoryMB: r.MemoryMB,
-		Digest:   r.Digest,
-		Calls:    make([]Call, len(r.Calls)),
+		Workload:    r.Workload,
+		Mode:        r.Mode,
+		MemoryMB:    r.MemoryMB,
+		Digest:      r.Digest,
+		Helpers:     r.Helpers,
+		Transitions: r.Transitions,
+		AtOnce:      r.AtOnce,
+		Calls:       make([]Call, len(r.Calls)),
 	}
 	for i, c := range r.Calls {
 		s.Calls[i] = c.call()
@@ -76,7 +82,7 @@ func (r rowJSON) series() Series {
 }
 
 func (c callJSON) call() Call {
-	return Call{
+	call := Call{
 		Run:        c.Run,
 		Instance:   c.Instance,
 		Cold:       c.Cold,
@@ -88,7 +94,12 @@ func (c callJSON) call() Call {
 		PeakMemory: c.PeakMemory,
 		OOMKills:   c.OOMKills,
 		Reads:      c.Reads,
+		Wait:       time.Duration(c.Wait),
 	}
+	for _, h := range c.Helpers {
+		call.Helpers = append(call.Helpers, Helper{h.Outcome, time.Duration(h.Init), time.Duration(h.Duration), time.Duration(h.CPU), h.PeakMemory, h.Reads})
+	}
+	return call
 }
 
 // The memory that a function can have. Source: AWS Lambda quotas.
@@ -97,7 +108,7 @@ const minMemoryMB, maxMemoryMB = 128, 10240
 // validate returns the first thing that no experiment has.
 func (e *Experiment) validate() error {
 	m, s := e.Machine, e.Setup
-	for _, n := range []int64{int64(m.Cores), m.MemoryMB, int64(s.Tasks), int64(s.Workers), int64(s.Runs), int64(s.Instances),
+	for _, n := range []int64{int64(m.Cores), m.MemoryMB, int64(s.Tasks), int64(s.Workers), int64(s.Runs), int64(s.Instances), s.HelperMB,
 		s.FileBytes, s.FibSteps, s.Throughput, s.Calls} {
 		if n < 0 {
 			return fmt.Errorf("its machine or setup has %d: less than none", n)
@@ -110,6 +121,11 @@ func (e *Experiment) validate() error {
 		if s.MemoryMB < minMemoryMB || s.MemoryMB > maxMemoryMB {
 			return fmt.Errorf("%s %s has a memory of %d MB, allowed: %d to %d", s.Workload, s.Mode, s.MemoryMB, minMemoryMB, maxMemoryMB)
 		}
+		for _, n := range []int{s.Helpers, s.Transitions, s.AtOnce} {
+			if n < 0 {
+				return fmt.Errorf("%s %s has %d of something: less than none", s.Workload, s.Mode, n)
+			}
+		}
 		for _, c := range s.Calls {
 			if err := c.validate(); err != nil {
 				return fmt.Errorf("%s %s at %d MB: %w", s.Workload, s.Mode, s.MemoryMB, err)
@@ -120,13 +136,24 @@ func (e *Experiment) validate() error {
 }
 
 func (c Call) validate() error {
-	if !slices.Contains([]Outcome{OK, OutOfMemory, TimedOut, Failed}, c.Outcome) {
-		return fmt.Errorf("the outcome of a call is %q", c.Outcome)
+	if err := validate("a call", c.Outcome, c.Reads, int64(c.Run), int64(c.Instance), c.PeakMemory, c.OOMKills); err != nil {
+		return err
 	}
-	for _, n := range []int64{int64(c.Run), int64(c.Instance), c.PeakMemory, c.OOMKills,
-		c.Reads.Opens, c.Reads.BytesRead, c.Reads.MeteredReadBytes, c.Reads.MetadataOperations} {
+	for _, h := range c.Helpers {
+		if err := validate("a helper", h.Outcome, h.Reads, h.PeakMemory); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validate(what string, o Outcome, r Reads, counts ...int64) error {
+	if !slices.Contains([]Outcome{OK, OutOfMemory, TimedOut, Failed}, o) {
+		return fmt.Errorf("the outcome of %s is %q", what, o)
+	}
+	for _, n := range append(counts, r.Opens, r.BytesRead, r.MeteredReadBytes, r.MetadataOperations, r.Gets) {
 		if n < 0 {
-			return fmt.Errorf("a call has %d of something: less than none", n)
+			return fmt.Errorf("%s has %d of something: less than none", what, n)
 		}
 	}
 	return nil

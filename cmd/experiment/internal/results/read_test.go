@@ -53,20 +53,25 @@ func anything(r *rand.Rand) Experiment {
 		Version: text(),
 		Machine: Machine{text(), int(number()), number(), text(), text(), text(), text()},
 		Setup: Setup{
-			Boxed: r.IntN(2) == 0, Tasks: int(number()), Workers: int(number()), Runs: int(number()), Instances: r.IntN(3), Timeout: duration(),
-			FileBytes: number(), FibSteps: number(), FetchDelay: duration(), Latency: duration(), Throughput: number(),
+			Boxed: r.IntN(2) == 0, Tasks: int(number()), Workers: int(number()), Runs: int(number()), Instances: r.IntN(3), HelperMB: []int64{0, 1769, number()}[r.IntN(3)], Timeout: duration(),
+			FileBytes: number(), FibSteps: number(), FetchDelay: duration(), Latency: duration(), Throughput: number(), FromS3: r.IntN(2) == 0, S3Latency: duration(),
 			Calls: number(), Region: []string{"us-east-1", "us-east-2", "nowhere"}[r.IntN(3)], Arch: []string{"arm64", "x86_64", text()}[r.IntN(3)],
 		},
 	}
 	for range r.IntN(8) {
-		s := Series{Workload: text() + "w", Mode: text() + "m", MemoryMB: 128 + r.Int64N(10240-127), Digest: text()}
+		s := Series{Workload: text() + "w", Mode: text() + "m", MemoryMB: 128 + r.Int64N(10240-127), Digest: text(),
+			Helpers: r.IntN(3), Transitions: r.IntN(3), AtOnce: r.IntN(3)}
 		for range r.IntN(6) {
 			s.Calls = append(s.Calls, Call{
 				Run: r.IntN(3), Instance: r.IntN(3), Cold: r.IntN(2) == 0,
 				Outcome: []Outcome{OK, OK, OutOfMemory, TimedOut, Failed}[r.IntN(5)], Error: text(),
 				Init: duration(), Duration: duration(), CPU: duration(), PeakMemory: number(), OOMKills: number(),
-				Reads: Reads{number(), number(), number(), number()},
+				Reads: Reads{number(), number(), number(), number(), number()}, Wait: duration(),
 			})
+			last := &s.Calls[len(s.Calls)-1]
+			for range r.IntN(3) {
+				last.Helpers = append(last.Helpers, Helper{last.Outcome, duration(), duration(), duration(), number(), Reads{number(), number(), number(), number(), number()}})
+			}
 		}
 		e.Series = append(e.Series, s)
 	}
@@ -75,6 +80,7 @@ func anything(r *rand.Rand) Experiment {
 
 func TestReadRefuses(t *testing.T) {
 	whole := string(write(t, JSON, failing(), false))
+	helped := string(write(t, JSON, helping(), false))
 	replace := func(good, bad string) string {
 		if !strings.Contains(whole, good) {
 			t.Fatalf("nothing to replace: no %s", good)
@@ -98,6 +104,9 @@ func TestReadRefuses(t *testing.T) {
 		{replace(`"duration_ms":60000`, `"duration_ms":"1s"`), "cannot unmarshal string"},
 		{replace(`"oom_kills":1`, `"oom_kills":-1`), "has -1 of something"},
 		{replace(`"metered_read_bytes":104857600`, `"metered_read_bytes":-5`), "has -5 of something"},
+		{strings.Replace(helped, `"helpers":[{"outcome":"ok"`, `"helpers":[{"outcome":"lost"`, 1), `the outcome of a helper is "lost"`},
+		{strings.Replace(helped, `"peak_memory_bytes":8388608`, `"peak_memory_bytes":-8`, 1), "a call has -8 of something"},
+		{strings.Replace(helped, `"at_once":2`, `"at_once":-2`, 1), "has -2 of something"},
 		{replace(`"run":1`, `"run":1.5`), "cannot unmarshal number"},
 		{replace(`"tasks":100`, `"tasks":-100`), "-100: less than none"},
 		{replace(`"started":"2026`, `"started":"6`), "cannot parse"},

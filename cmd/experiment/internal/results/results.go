@@ -60,6 +60,7 @@ type workload struct {
 	name    string
 	modes   []mode
 	penalty *penalty // nil if nothing can be said of it
+	gain    *gain    // nil without helpers
 }
 
 // mode is the rows of one mode of a workload, by memory, and its verdict: rows

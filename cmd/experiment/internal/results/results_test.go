@@ -37,8 +37,10 @@ func samples() []sample {
 		{"usual", usual()},
 		{"failures", failing()},
 		{"instances", instances()},
+		{"helpers", helping()},
 		{"unboxed", unboxed()},
 		{"unpriced", unpriced()},
+		{"s3", fromS3()},
 		{"nothing", Experiment{Setup: setup()}},
 	}
 }
@@ -162,6 +164,28 @@ func failing() Experiment {
 	return experiment(setup(), goroutines, processes, perTask, fib, fetch)
 }
 
+// fromS3 reads images from S3.
+func fromS3() Experiment {
+	s := setup()
+	s.FromS3, s.S3Latency = true, 30*time.Millisecond
+	var all [][]Series
+	for _, p := range []program{
+		{"predict", "goroutines", "blake3", 1150, 400, 30, 2, 120},
+		{"predict", "processes", "blake3", 3400, 900, 30, 2, 1141},
+		{"predict", "rust-threads", "blake3", 1050, 390, 30, 2, 117},
+	} {
+		all = append(all, p.series(1769, 3008))
+	}
+	for _, series := range all {
+		for _, s := range series {
+			for i := range s.Calls {
+				s.Calls[i].Reads = Reads{Gets: 100}
+			}
+		}
+	}
+	return experiment(s, all...)
+}
+
 // instances has three instances in each of two runs.
 func instances() Experiment {
 	s := setup()
@@ -182,6 +206,41 @@ func instances() Experiment {
 		all = append(all, row)
 	}
 	return experiment(s, all)
+}
+
+// helping has functions that share tasks among helpers, one of which fails.
+func helping() Experiment {
+	s := setup()
+	s.HelperMB = 1769
+	shared := func(p program, helpers, transitions int) []Series {
+		all := p.series(512, 1769)
+		for i := range all {
+			all[i].Helpers, all[i].Transitions, all[i].AtOnce = helpers, transitions, 2
+			for k := range all[i].Calls {
+				c := &all[i].Calls[k]
+				for range helpers {
+					h := Helper{Outcome: OK, Duration: time.Duration(700/helpers+3) * time.Millisecond, CPU: time.Duration(700/helpers) * time.Millisecond, PeakMemory: 8 * mebi}
+					if c.Cold {
+						h.Init = 5 * time.Millisecond
+					}
+					c.Helpers = append(c.Helpers, h)
+				}
+				c.Wait = c.Helpers[0].Init + c.Helpers[0].Duration
+				c.Duration = c.Wait + 4*time.Millisecond
+			}
+		}
+		return all
+	}
+	e := experiment(s,
+		program{"fib", "goroutines", "sum", 700, 6, 0, 2, 8}.series(512, 1769),
+		shared(program{"fib", "helpers-1", "sum", 4, 6, 0, 1, 12}, 1, 0),
+		shared(program{"fib", "helpers-10", "sum", 5, 6, 0, 1, 12}, 10, 0),
+		shared(program{"fib", "helpers-stepfunctions-10", "sum", 5, 6, 0, 1, 12}, 10, 13),
+		shared(program{"fetch", "helpers-2", "sum", 4, 6, 0, 1, 12}, 2, 0),
+	)
+	bad := &e.Series[2].Calls[1]
+	bad.Outcome, bad.Error, bad.Helpers[0].Outcome = Failed, "HelperError: helper 0: it hurts", Failed
+	return e
 }
 
 func unboxed() Experiment {

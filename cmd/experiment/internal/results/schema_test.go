@@ -80,6 +80,8 @@ var optional = map[string]bool{
 	"prices": true, "unpriced": true, ".machine.cgroup": true, ".machine.goos": true, ".machine.goarch": true,
 	"digest": true, "basis": true, "warm": true, "cold_bill": true, "bill": true, "cost_ratio": true, "time_ratio": true, ".rows[].runs": true, "error": true,
 	".rows[].cold": true, ".rows[].runs[].cost": true, "penalty": true, "cheapest_mb": true, "fastest_mb": true, "knee_mb": true,
+	".rows[].helpers": true, ".rows[].calls[].helpers": true, ".rows[].bill.helpers": true, ".rows[].cold_bill.helpers": true, ".verdict[].helpers": true, "transitions": true, "at_once": true, "helper_memory_mb": true, "wait_ms": true, "wait_p50_ms": true, "helpers_billed_p50_ms": true,
+	"helpers_idle": true, "pays_off_from": true,
 	".verdict[].penalty.memory_mb": true, ".verdict[].penalty.time_ratio": true, "cpu_ratio": true, "memory_ratio": true, "bill_change": true,
 }
 
@@ -88,7 +90,7 @@ var optional = map[string]bool{
 func TestSchemaRefuses(t *testing.T) {
 	s := compile(t)
 	tried := 0
-	for _, sample := range []sample{{"failures", failing()}, {"instances", instances()}, {"unpriced", unpriced()}} {
+	for _, sample := range []sample{{"failures", failing()}, {"instances", instances()}, {"helpers", helping()}, {"unpriced", unpriced()}} {
 		for i, s := range sample.Series { // few calls are as good as many, and quicker
 			sample.Series[i].Calls = s.Calls[:min(len(s.Calls), 3)]
 		}

@@ -36,7 +36,11 @@ type stats struct {
 	init, cpu             time.Duration // p50
 	ofQuota               float64       // p50
 	peakMemory            int64         // the most of any call
-	readBytes, metadata   int64         // p50, metered
+	reads                 Reads         // p50 of what is metered
+
+	helpers                                 int           // p50, of a call
+	wait                                    time.Duration // p50, of the main function for its helpers
+	helpersBilled, helpersInit, helpersBusy time.Duration // p50, of all helpers of a call: busy is their CPU time
 }
 
 // statsOf returns nil for no calls.
@@ -55,11 +59,20 @@ func statsOf(calls []Call, memoryMB int64) *stats {
 		least:       slices.Min(billed),
 		most:        slices.Max(billed),
 		init:        percentile(each(calls, func(c Call) time.Duration { return c.Init }), 50),
-		cpu:         percentile(each(calls, func(c Call) time.Duration { return c.CPU }), 50),
+		cpu:         percentile(each(calls, Call.allCPU), 50),
 		ofQuota:     percentile(each(calls, func(c Call) float64 { return c.ofQuota(memoryMB) }), 50),
-		peakMemory:  slices.Max(each(calls, func(c Call) int64 { return c.PeakMemory })),
-		readBytes:   percentile(each(calls, func(c Call) int64 { return c.Reads.MeteredReadBytes }), 50),
-		metadata:    percentile(each(calls, func(c Call) int64 { return c.Reads.MetadataOperations }), 50),
+		peakMemory:  slices.Max(each(calls, Call.mostMemory)),
+		reads: Reads{
+			MeteredReadBytes:   percentile(each(calls, func(c Call) int64 { return c.allReads().MeteredReadBytes }), 50),
+			MetadataOperations: percentile(each(calls, func(c Call) int64 { return c.allReads().MetadataOperations }), 50),
+			Gets:               percentile(each(calls, func(c Call) int64 { return c.allReads().Gets }), 50),
+		},
+
+		helpers:       percentile(each(calls, func(c Call) int { return len(c.Helpers) }), 50),
+		wait:          percentile(each(calls, func(c Call) time.Duration { return c.Wait }), 50),
+		helpersBilled: percentile(each(calls, Call.helpersBilled), 50),
+		helpersInit:   percentile(each(calls, Call.helpersInit), 50),
+		helpersBusy:   percentile(each(calls, Call.helpersCPU), 50),
 	}
 }
 
@@ -115,8 +128,8 @@ func rowOf(s *Series, p *pricer) row {
 		}
 	}
 	r := row{Series: s, cold: statsOf(cold, s.MemoryMB), warm: statsOf(warm, s.MemoryMB)}
-	r.coldBill = p.bill(s.MemoryMB, r.cold)
-	r.bill = p.bill(s.MemoryMB, r.basis())
+	r.coldBill = p.bill(s, r.cold)
+	r.bill = p.bill(s, r.basis())
 	if p.setup.Instances > 1 {
 		r.runs = runsOf(s, p)
 	}

@@ -77,7 +77,7 @@ func TestStats(t *testing.T) {
 		calls: 5, timeouts: 1,
 		p50: 300 * ms, p95: 1000 * ms, least: 250 * ms, most: 1000 * ms,
 		cpu: 31 * ms, ofQuota: 29.0 / 250, // at 1,769 MB the quota is the time: 0.1003, 0.1, 0.116, 0.125, 0.5
-		peakMemory: 40, readBytes: 100 * mebi, metadata: 300,
+		peakMemory: 40, reads: Reads{MeteredReadBytes: 100 * mebi, MetadataOperations: 300},
 	}
 	cold := stats{
 		calls: 2, outOfMemory: 1,

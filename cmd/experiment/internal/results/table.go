@@ -16,10 +16,18 @@ import (
 const none = "–"
 
 // heads are what stands above the cells of a row, in two lines.
-func heads() (names, units []string) {
-	names = []string{"", "p50", "p95", "±", "cold", "CPU", "peak", "per 1M", "Lambda", "req.", "API", "EFS", "total", "cost", "time"}
+func (w *workload) heads() (names, units []string) {
+	names = []string{"", "p50", "p95", "±", "cold", "CPU", "peak", "per 1M", "Lambda", "req.", "API", w.source(), "total", "cost", "time"}
 	units = []string{"MB", "ms", "ms", "%", "ms", "ms", "MiB", "USD", "USD", "USD", "USD", "USD", "USD", "×", "×"}
 	return names, units
+}
+
+// source is where tasks read files from.
+func (w *workload) source() string {
+	if slices.ContainsFunc(w.rows(), func(r *row) bool { return r.bill != nil && r.bill.s3.Sign() > 0 }) {
+		return "S3"
+	}
+	return "EFS"
 }
 
 // cells are the row's figures, in the order of heads.
@@ -36,7 +44,7 @@ func (r *row) cells(cents bool) []string {
 	}
 	if b := r.bill; b != nil {
 		cells[7] = money(b.million, true)
-		for i, part := range []*big.Rat{b.lambda, b.requests, b.gateway, b.efs, b.total} {
+		for i, part := range []*big.Rat{b.lambda, b.requests, b.gateway, b.files(), b.total} {
 			cells[8+i] = money(part, cents)
 		}
 	}

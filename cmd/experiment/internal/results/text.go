@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -32,7 +31,10 @@ func writeText(b io.Writer, r *results, s style) error {
 		if err := writeTable(b, &w, s); err != nil {
 			return err
 		}
-		if err := writeRuns(b, &w); err != nil {
+		if err := writeRuns(b, &w, r); err != nil {
+			return err
+		}
+		if err := writeHelpers(b, &w, r.Setup); err != nil {
 			return err
 		}
 		for _, line := range w.problems() {
@@ -52,7 +54,24 @@ func writeText(b io.Writer, r *results, s style) error {
 			return err
 		}
 	}
-	return nil
+	return writeSources(b, newSources(r), s)
+}
+
+// writeSources writes what reading costs from EFS and from S3, if anything is read.
+func writeSources(b io.Writer, c *sources, s style) error {
+	if c == nil {
+		return nil
+	}
+	fmt.Fprintln(b, s.Strong("EFS or S3"))
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range append([][]string{c.heads()}, c.rows()...) {
+		fmt.Fprintln(table, strings.Join(append(row, ""), "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(b, "%s\n%s\n\n", wrap(c.verdict(), 118, ""), s.Faint(wrap(c.about(), 118, "")))
+	return err
 }
 
 // writeTable writes the rows of a workload. The cheapest and the fastest stand
@@ -67,7 +86,7 @@ func writeTable(b io.Writer, w *workload, s style) error {
 	line := func(first string, cells []string, last string) {
 		fmt.Fprintf(table, "%-*s\t%s\t %s\n", width, first, strings.Join(cells, "\t"), last)
 	}
-	names, units := heads()
+	names, units := w.heads()
 	line("", names, "")
 	line("mode", units, "")
 	paint := []func(a ...any) string{s.Faint, s.Faint}
@@ -101,8 +120,8 @@ func (s style) of(r *row) func(a ...any) string {
 }
 
 // writeRuns writes what runs of several instances took and cost, if there are any.
-func writeRuns(b io.Writer, w *workload) error {
-	rows := slices.DeleteFunc(w.rows(), func(r *row) bool { return len(r.runs) == 0 })
+func writeRuns(b io.Writer, w *workload, all *results) error {
+	rows := w.fleetRows()
 	if len(rows) == 0 {
 		return nil
 	}
@@ -112,10 +131,33 @@ func writeRuns(b io.Writer, w *workload) error {
 	for _, r := range rows {
 		fmt.Fprintln(table, strings.Join(append(r.runCells(), ""), "\t"))
 	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(b, fleetsAbout)
+	fmt.Fprintln(table, strings.Join(append(fleetHeads(all.Setup.Instances), ""), "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(table, strings.Join(append(r.fleetCells(all), ""), "\t"))
+	}
 	return table.Flush()
 }
 
-// writeVerdict writes a line for each mode, and the penalty of processes.
+// writeHelpers writes both sides of the bill of functions with helpers, if there are any.
+func writeHelpers(b io.Writer, w *workload, s Setup) error {
+	rows := w.helped()
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(b, wrap(helpersAbout, 118, ""))
+	table := tabwriter.NewWriter(b, 0, 0, 1, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, strings.Join(append(w.helperHeads(), ""), "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(table, strings.Join(append(r.helperCells(s.HelperMB, w.small()), ""), "\t"))
+	}
+	return table.Flush()
+}
+
+// writeVerdict writes a line for each mode, the penalty of processes and what helpers do.
 func writeVerdict(b io.Writer, w *workload, s style) error {
 	fmt.Fprintln(b, s.Strong(quoteUnprintable(w.name)))
 	table := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
@@ -128,6 +170,9 @@ func writeVerdict(b io.Writer, w *workload, s style) error {
 	}
 	if w.penalty != nil {
 		fmt.Fprintln(b, wrap(w.penalty.sentence, 118, ""))
+	}
+	if w.gain != nil {
+		fmt.Fprintln(b, wrap(w.gain.sentence, 118, ""))
 	}
 	_, err := fmt.Fprintln(b)
 	return err

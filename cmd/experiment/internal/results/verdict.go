@@ -23,7 +23,7 @@ func (w *workload) judge(s Setup) {
 		m := &w.modes[i]
 		m.cheapest, m.fastest, m.knee = cheapest(m.rows), best(m.rows, byTime), knee(m.rows)
 	}
-	w.penalty = penaltyOf(w, s)
+	w.penalty, w.gain = penaltyOf(w, s), gainOf(w, s)
 }
 
 // best returns the least of the rows without a failed call, the first of equals;

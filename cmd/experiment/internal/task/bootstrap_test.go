@@ -170,7 +170,7 @@ func TestBootstrapErrors(t *testing.T) {
 		}
 	}
 	pid := d.cmd.Process.Pid
-	d.check(t, Event{Workload: Fib, Mode: Goroutines, Tasks: 2, Workers: 1, Steps: 1}, Answer{"", []string{"1", "1"}})
+	d.check(t, Event{Workload: Fib, Mode: Goroutines, Tasks: 2, Workers: 1, Steps: 1}, Answer{Digest: "", Checksums: []string{"1", "1"}})
 	if d.cmd.Process.Pid != pid {
 		t.Error("an error ended its process")
 	}
@@ -204,7 +204,7 @@ func TestBootstrapProcesses(t *testing.T) {
 			}
 			e := Event{Workload: Fetch, Mode: mode, Tasks: tasks, Workers: workers, URL: c.serve(t)}
 			for range calls {
-				d.check(t, e, Answer{"blake3", trueFetch(tasks)})
+				d.check(t, e, Answer{Digest: "blake3", Checksums: trueFetch(tasks)})
 			}
 			if len(seen) != want.all || c.most != want.inFlight {
 				t.Errorf("%d processes and at most %d in flight, want %+v", len(seen), c.most, want)
@@ -225,7 +225,7 @@ func TestBootstrapPoolSize(t *testing.T) {
 	before := []int(nil)
 	for _, size := range []struct{ tasks, workers, want int }{{12, 4, 4}, {3, 4, 3}, {12, 5, 5}} {
 		e := Event{Workload: Fib, Mode: Processes, Tasks: size.tasks, Workers: size.workers, Steps: steps}
-		d.check(t, e, Answer{"", trueFib(size.tasks, steps)})
+		d.check(t, e, Answer{Digest: "", Checksums: trueFib(size.tasks, steps)})
 		now := d.workers(t)
 		if len(now) != size.want || slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(before, pid) }) {
 			t.Errorf("%+v: the processes %v after %v", size, now, before)
@@ -233,7 +233,7 @@ func TestBootstrapPoolSize(t *testing.T) {
 		before = now
 	}
 	for _, mode := range []string{Goroutines, Processes, ProcessesPerTask, Serial} {
-		d.check(t, Event{Workload: Fib, Mode: mode, Tasks: 2, Workers: 2, Steps: steps}, Answer{"", trueFib(2, steps)})
+		d.check(t, Event{Workload: Fib, Mode: mode, Tasks: 2, Workers: 2, Steps: steps}, Answer{Digest: "", Checksums: trueFib(2, steps)})
 		if now := d.workers(t); len(now) > 0 != (mode == Processes) {
 			t.Errorf("in the mode %s it keeps the processes %v", mode, now)
 		}
@@ -259,7 +259,7 @@ func TestBootstrapWorkersDie(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	e := Event{Workload: Fetch, Mode: Processes, Tasks: 12, Workers: 4, URL: server.URL}
-	want := Answer{"blake3", trueFetch(12)}
+	want := Answer{Digest: "blake3", Checksums: trueFetch(12)}
 	d.check(t, e, want)
 	d.check(t, e, want)
 	kill(d.workers(t))
@@ -342,13 +342,13 @@ func TestBootstrapDescriptors(t *testing.T) {
 	for mode, most := range map[string]int{Goroutines: 96, Processes: 32, ProcessesPerTask: 16} {
 		c := crowd{size: most}
 		e := Event{Workload: Fetch, Mode: mode, Tasks: most, Workers: 100, URL: c.serve(t)}
-		d.check(t, e, Answer{"blake3", trueFetch(most)})
+		d.check(t, e, Answer{Digest: "blake3", Checksums: trueFetch(most)})
 		e.Tasks++
 		if r := d.invoke(t, e); r.ErrorType != "EventError" || !strings.HasSuffix(r.ErrorMessage, fmt.Sprintf("the limit is 128: ask for at most %d workers", most)) {
 			t.Errorf("%s: %+v", mode, r)
 		}
 	}
-	d.check(t, Event{Workload: Fib, Mode: Serial, Tasks: 200, Workers: 200, Steps: steps}, Answer{"", trueFib(200, steps)})
+	d.check(t, Event{Workload: Fib, Mode: Serial, Tasks: 200, Workers: 200, Steps: steps}, Answer{Digest: "", Checksums: trueFib(200, steps)})
 }
 
 // BenchmarkBootstrap is a warm call, as Lambda would bill it, of the mission's

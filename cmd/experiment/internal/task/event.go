@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -21,21 +22,28 @@ const (
 	Scan  = "scan"  // a task reads and hashes a file
 	Fib   = "fib"   // a task computes, and nothing else
 	Fetch = "fetch" // a task waits for an HTTP server
+
+	Predict = "predict" // a task tells what an image shows, with a neural network
 )
 
 // Workloads are the names of all.
-func Workloads() []string { return []string{Scan, Fib, Fetch} }
+func Workloads() []string { return []string{Scan, Fib, Fetch, Predict} }
 
 // The modes: where tasks run.
 const (
-	Goroutines       = "goroutines"         // in this process
-	Processes        = "processes"          // in a pool of worker processes that is kept from call to call
-	ProcessesPerTask = "processes-per-task" // each in a new process
-	Serial           = "serial"             // in this process, one after the other
+	Goroutines        = "goroutines"         // in this process
+	GoroutinesUngated = "goroutines-ungated" // the same, but as many predictions at once as there are tasks in flight
+	Processes         = "processes"          // in a pool of worker processes that is kept from call to call
+	ProcessesPerTask  = "processes-per-task" // each in a new process
+	Serial            = "serial"             // in this process, one after the other
+	Helpers           = "helpers"            // shared out among other functions, which this one invokes
+	Join              = "join"               // nowhere: put together what helpers returned that a state machine invoked
 )
 
-// Modes are the names of all.
-func Modes() []string { return []string{Goroutines, Processes, ProcessesPerTask, Serial} }
+// Modes are the names of those in which a function does its tasks itself.
+func Modes() []string {
+	return []string{Goroutines, GoroutinesUngated, Processes, ProcessesPerTask, Serial}
+}
 
 const (
 	// MaxTasks is how many tasks an event may ask for.
@@ -44,6 +52,8 @@ const (
 	// maxDigests is how many may return a digest, which takes 67 bytes of the 6 MiB
 	// that Lambda takes as an answer. Source: AWS Lambda quotas.
 	maxDigests = (6<<20 - 100) / 67
+
+	maxImages = 1000
 
 	// Digest is the algorithm of the checksums of scan and fetch: BLAKE3-256, in
 	// lower-case hexadecimal.
@@ -61,8 +71,18 @@ type Event struct {
 	Tasks    int    `json:"tasks"`   // 1 to MaxTasks
 	Workers  int    `json:"workers"` // tasks in flight, 1 to dedupe.MaxWorkers
 
+	// Helpers is how many functions share the tasks, up to MaxHelpers; 0 unless they are
+	// shared. In the mode Helpers or Join the event is for all of them. In another mode
+	// it is for one: share number Share, from 0.
+	Helpers int `json:"helpers,omitempty"`
+	Share   int `json:"share,omitempty"`
+
+	// Answers are, in the mode Join, those of the helpers, in the order of their shares.
+	Answers []Answer `json:"answers,omitempty"`
+
 	// Root is, of scan, a directory. Task i reads its i-th regular file, in the
-	// order of the names' bytes.
+	// order of the names' bytes. Of predict, it is a directory or the URL of one, and
+	// task i reads the image that ImageName(i) names.
 	Root string `json:"root,omitempty"`
 
 	// Steps is, of fib, how often task i makes (b, a+b mod Prime) of (a, b), which
@@ -78,6 +98,11 @@ type Event struct {
 type Answer struct {
 	Digest    string   `json:"digest"`    // the algorithm of the checksums; empty where there is none
 	Checksums []string `json:"checksums"` // one a task, in their order
+
+	// Files are, of a share of scan, those of the tasks. Groups are, where helpers have
+	// done the tasks, those whose files are equal.
+	Files  []File  `json:"files,omitempty"`
+	Groups [][]int `json:"groups,omitempty"`
 }
 
 // EventError says why an event is refused. Lambda tells the invoker the name of
@@ -112,7 +137,7 @@ func (e *Event) validate() error {
 	switch {
 	case !slices.Contains(Workloads(), e.Workload):
 		return fmt.Errorf("unknown workload %q: choose %s", e.Workload, strings.Join(Workloads(), ", "))
-	case !slices.Contains(Modes(), e.Mode):
+	case e.Mode != Helpers && e.Mode != Join && !slices.Contains(Modes(), e.Mode):
 		return fmt.Errorf("unknown mode %q: choose %s", e.Mode, strings.Join(Modes(), ", "))
 	case e.Tasks < 1 || e.Tasks > MaxTasks:
 		return fmt.Errorf("%d tasks: choose 1 to %d", e.Tasks, MaxTasks)
@@ -120,8 +145,20 @@ func (e *Event) validate() error {
 		return fmt.Errorf("%d tasks: the digests of more than %d are above what Lambda takes as an answer", e.Tasks, maxDigests)
 	case e.Workers < 1 || e.Workers > dedupe.MaxWorkers:
 		return fmt.Errorf("%d workers: choose 1 to %d", e.Workers, dedupe.MaxWorkers)
+	case e.shared() && (e.Helpers < 1 || e.Helpers > min(MaxHelpers, e.Tasks)):
+		return fmt.Errorf("%d helpers for %d tasks: choose 1 to %d", e.Helpers, e.Tasks, min(MaxHelpers, e.Tasks))
+	case e.shared() && (e.Mode == Processes || e.Mode == ProcessesPerTask):
+		return fmt.Errorf("a helper has no mode %s: choose %s", e.Mode, Goroutines)
+	case e.Mode == Helpers && !isHTTP(os.Getenv(EndpointVariable)):
+		return fmt.Errorf("no API to invoke helpers with: %s is %q: set it to a URL", EndpointVariable, os.Getenv(EndpointVariable))
+	case e.Share < 0 || e.Share > max(0, e.Helpers-1):
+		return fmt.Errorf("share %d of %d helpers: choose one from 0", e.Share, e.Helpers)
 	case e.Workload == Scan && e.Root == "":
 		return errors.New("scan has no root: name the directory of its files")
+	case e.Workload == Predict && e.Root == "":
+		return errors.New("predict has no root: name the directory of its images, or its URL")
+	case e.Workload == Predict && e.Tasks > maxImages:
+		return fmt.Errorf("%d tasks: images have numbers of three digits, choose 1 to %d", e.Tasks, maxImages)
 	case e.Workload == Fib && e.Steps < 1:
 		return fmt.Errorf("fib has %d steps: choose 1 or more", e.Steps)
 	case e.Workload == Fetch && !isHTTP(e.URL):
@@ -130,12 +167,19 @@ func (e *Event) validate() error {
 	return e.checkDescriptors()
 }
 
-// inFlight is how many tasks run at once.
+// shared reports whether others do the tasks, or one share of them is asked for.
+func (e *Event) shared() bool { return e.Helpers != 0 || e.Mode == Helpers || e.Mode == Join }
+
+// inFlight is how many tasks run at once, or helpers.
 func (e *Event) inFlight() int {
-	if e.Mode == Serial {
+	switch e.Mode {
+	case Serial, Join:
 		return 1
+	case Helpers:
+		return e.Helpers
 	}
-	return min(e.Workers, e.Tasks)
+	_, tasks := e.shareOf()
+	return min(e.Workers, tasks)
 }
 
 // checkDescriptors refuses what would fail half way, or run in fewer processes
@@ -158,6 +202,9 @@ func (e *Event) checkDescriptors() error {
 	}
 	return nil
 }
+
+// ImageName is the file name of the image that task i of predict reads.
+func ImageName(i int) string { return fmt.Sprintf("%03d.png", i) }
 
 func isHTTP(s string) bool {
 	u, err := url.Parse(s)

@@ -8,6 +8,7 @@
 //
 //	event.go     what an event asks for, what it gets, and what is refused
 //	function.go  all tasks of an event, in its mode
+//	helpers.go   the same, shared out among other functions
 //	run.go       one task
 //	worker.go    one task in a worker process, over package pool
 package task
@@ -18,6 +19,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,9 +37,9 @@ type Function struct {
 	workers  *pool.Pool // in the mode Processes; else nil
 }
 
-// New returns a function. A program that has one calls RunWorker before it does
-// anything else.
-func New() *Function { return &Function{runner: newRunner()} }
+// New returns a function; p may be nil, but for the workload predict. A program that
+// has one calls RunWorker first.
+func New(p Predictor) *Function { return &Function{runner: newRunner(p)} }
 
 // TaskError is a task that failed, and with it the call.
 type TaskError struct {
@@ -49,25 +52,43 @@ func (e *TaskError) Error() string { return fmt.Sprintf("task %d: %v", e.Task, e
 func (e *TaskError) Unwrap() error { return e.Err }
 
 // Invoke answers an [Event] with an [Answer], both as JSON. Its error is an
-// *EventError, or the *TaskError of the first task that failed; the others are
-// cancelled.
+// *EventError, or the *TaskError or *HelperError of the first that failed; the others
+// are cancelled.
 func (f *Function) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	e, err := parse(payload)
 	if err != nil {
 		return nil, err
 	}
-	tasks, err := e.tasks()
+	a, err := f.answer(ctx, e)
 	if err != nil {
-		return nil, &EventError{err}
-	}
-	a := Answer{Digest: Digest}
-	if e.Workload == Fib {
-		a.Digest = ""
-	}
-	if a.Checksums, err = f.run(ctx, e, tasks); err != nil {
 		return nil, err
 	}
 	return json.Marshal(a)
+}
+
+func (f *Function) answer(ctx context.Context, e Event) (a Answer, err error) {
+	switch e.Mode {
+	case Helpers:
+		f.settle(e)
+		return f.delegate(ctx, e)
+	case Join:
+		return join(e, e.Answers)
+	}
+	tasks, err := e.tasks()
+	if err != nil {
+		return a, &EventError{err}
+	}
+	if e.Workload != Fib {
+		a.Digest = Digest
+	}
+	if e.Workload == Scan && e.shared() {
+		a.Files = make([]File, len(tasks))
+		for i := range tasks {
+			tasks[i].found = &a.Files[i]
+		}
+	}
+	a.Checksums, err = f.run(ctx, e, tasks)
+	return a, err
 }
 
 // Close ends the worker processes and connections that are kept for another call.
@@ -76,7 +97,7 @@ func (f *Function) Close() {
 	if f.workers != nil {
 		f.workers.Close()
 	}
-	f.mode, f.workers = "", nil
+	f.mode, f.workers, f.runner.gate = "", nil, nil
 }
 
 // settle keeps what the last call left if that was like this one. Anything else
@@ -87,16 +108,23 @@ func (f *Function) settle(e Event) {
 	}
 	f.Close()
 	f.mode, f.inFlight = e.Mode, e.inFlight()
-	if e.Mode == Processes {
+	switch e.Mode {
+	case Processes:
 		f.workers = pool.New(f.inFlight, workerCommand)
+	case Goroutines:
+		f.runner.gate = make(chan struct{}, runtime.GOMAXPROCS(0))
 	}
 }
 
-// tasks are those that an event asks for.
+// tasks are those that an event asks for, or those of its share.
 func (e *Event) tasks() ([]task, error) {
-	tasks := make([]task, e.Tasks)
+	first, n := e.shareOf()
+	tasks := make([]task, n)
 	for i := range tasks {
-		tasks[i] = task{Workload: e.Workload, Number: i, Steps: e.Steps, URL: e.URL}
+		tasks[i] = task{Workload: e.Workload, Number: first + i, Steps: e.Steps, URL: e.URL}
+		if e.Workload == Predict {
+			tasks[i].Image = strings.TrimSuffix(e.Root, "/") + "/" + ImageName(first+i)
+		}
 	}
 	if e.Workload != Scan {
 		return tasks, nil
@@ -105,11 +133,11 @@ func (e *Event) tasks() ([]task, error) {
 	if err != nil {
 		return nil, fmt.Errorf("can't list the root: %w", err)
 	}
-	if len(names) < len(tasks) {
-		return nil, fmt.Errorf("%q has %d regular files: ask for at most as many tasks, not %d", e.Root, len(names), len(tasks))
+	if len(names) < e.Tasks {
+		return nil, fmt.Errorf("%q has %d regular files: ask for at most as many tasks, not %d", e.Root, len(names), e.Tasks)
 	}
 	for i := range tasks {
-		tasks[i].Path = []byte(filepath.Join(e.Root, names[i]))
+		tasks[i].Path = []byte(filepath.Join(e.Root, names[first+i]))
 	}
 	return tasks, nil
 }
@@ -145,7 +173,7 @@ func (f *Function) run(ctx context.Context, e Event, tasks []task) ([]string, er
 				checksums[i], err = run(ctx, t)
 			}
 			if err != nil {
-				return &TaskError{i, err}
+				return &TaskError{t.Number, err}
 			}
 			return nil
 		})

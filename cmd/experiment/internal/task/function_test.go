@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		pool.Serve(os.Stdin, os.Stdout, func([]byte) []byte { return []byte("nonsense") })
 		os.Exit(0)
 	}
-	if isWorker, err := RunWorker(os.Stdin, os.Stdout); isWorker {
+	if isWorker, err := RunWorker(os.Stdin, os.Stdout, upper); isWorker {
 		if err != nil {
 			os.Exit(1)
 		}
@@ -45,6 +45,14 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(built.dir)
 	os.Exit(code)
+}
+
+// upper predicts that an image shows its text, only larger.
+func upper(image []byte) (string, error) {
+	if len(image) == 0 {
+		return "", errors.New("no image")
+	}
+	return strings.ToUpper(string(image)), nil
 }
 
 const (
@@ -238,7 +246,7 @@ func callIn(t testing.TB, ctx context.Context, f *Function, e Event) (a Answer, 
 }
 
 func newFunction(t testing.TB) *Function {
-	f := New()
+	f := New(nil)
 	t.Cleanup(f.Close)
 	return f
 }
@@ -259,11 +267,11 @@ func all(t *testing.T) []work {
 		t.Fatalf("%d files", len(scan))
 	}
 	return []work{
-		{Event{Workload: Scan, Tasks: files, Workers: 4, Root: root}, Answer{"blake3", scan}},
-		{Event{Workload: Scan, Tasks: 3, Workers: 7, Root: root}, Answer{"blake3", scan[:3]}},
-		{Event{Workload: Fib, Tasks: 100, Workers: 4, Steps: steps}, Answer{"", trueFib(100, steps)}},
-		{Event{Workload: Fib, Tasks: 2, Workers: 1, Steps: 1}, Answer{"", []string{"1", "1"}}},
-		{Event{Workload: Fetch, Tasks: 30, Workers: 4, URL: server.URL}, Answer{"blake3", trueFetch(30)}},
+		{Event{Workload: Scan, Tasks: files, Workers: 4, Root: root}, Answer{Digest: "blake3", Checksums: scan}},
+		{Event{Workload: Scan, Tasks: 3, Workers: 7, Root: root}, Answer{Digest: "blake3", Checksums: scan[:3]}},
+		{Event{Workload: Fib, Tasks: 100, Workers: 4, Steps: steps}, Answer{Digest: "", Checksums: trueFib(100, steps)}},
+		{Event{Workload: Fib, Tasks: 2, Workers: 1, Steps: 1}, Answer{Digest: "", Checksums: []string{"1", "1"}}},
+		{Event{Workload: Fetch, Tasks: 30, Workers: 4, URL: server.URL}, Answer{Digest: "blake3", Checksums: trueFetch(30)}},
 	}
 }
 
@@ -422,7 +430,7 @@ func TestMalformed(t *testing.T) {
 		`{"Workload": "sort"}`: `unknown workload "sort"`,
 	} {
 		var done response
-		if err := json.Unmarshal(newRunner().answer([]byte(request)), &done); err != nil || done.Checksum != "" || !strings.Contains(done.Error, want) {
+		if err := json.Unmarshal(newRunner(nil).answer([]byte(request)), &done); err != nil || done.Checksum != "" || !strings.Contains(done.Error, want) {
 			t.Errorf("%q: %+v, error %v", request, done, err)
 		}
 	}
@@ -438,7 +446,7 @@ func TestMalformed(t *testing.T) {
 }
 
 func TestRunWorker(t *testing.T) {
-	if isWorker, err := RunWorker(nil, nil); isWorker || err != nil {
+	if isWorker, err := RunWorker(nil, nil, nil); isWorker || err != nil {
 		t.Errorf("without the role it is a worker, error %v", err)
 	}
 }

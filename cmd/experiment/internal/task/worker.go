@@ -15,13 +15,13 @@ import (
 const workerRole pool.Role = "DEDUPE_TASK_WORKER"
 
 // RunWorker makes a program a worker process if a Function started it as one: it runs
-// the tasks that frames on in hold, and answers on out, until in ends.
-func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
+// the tasks that frames on in hold, and answers on out, until in ends. Of p, see New.
+func RunWorker(in io.Reader, out io.Writer, p Predictor) (isWorker bool, err error) {
 	how, err := workerRole.Take(in, out)
 	if how == "" || err != nil {
 		return how != "", err
 	}
-	return true, pool.Serve(in, out, newRunner().answer)
+	return true, pool.Serve(in, out, newRunner(p).answer)
 }
 
 // workerCommand is this program as a worker process.

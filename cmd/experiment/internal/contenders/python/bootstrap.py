@@ -27,6 +27,14 @@ except ImportError:
 
     DIGEST = "sha256"
 
+if "DEDUPE_MODEL" in os.environ:
+    from predict import predict
+else:
+
+    def predict(image: bytes) -> str:
+        raise RuntimeError("no model: DEDUPE_MODEL is not set")
+
+
 RUNTIME = "/2018-06-01/runtime"
 PRIME = 2**61 - 1
 CHUNK = 128 << 10  # bytes a read
@@ -63,7 +71,7 @@ def fib(a: int, steps: int) -> str:
     return str(a)
 
 
-def fetch(url: str) -> str:
+def get(url: str) -> bytes:
     target = urlsplit(url)
     connection = http.client.HTTPConnection(target.netloc)
     try:
@@ -76,7 +84,19 @@ def fetch(url: str) -> str:
         connection.close()
     if response.status != 200:
         raise RuntimeError(f"{url}: status {response.status}, want 200")
-    return new_digest(body).hexdigest()
+    return body
+
+
+def fetch(url: str) -> str:
+    return new_digest(get(url)).hexdigest()
+
+
+def tell(source: str) -> str:
+    """What the image in a file or at a URL shows."""
+    if source.startswith("http://"):
+        return predict(get(source))
+    with open(source, "rb", buffering=0) as file:
+        return predict(file.read())
 
 
 def in_threads(task: Task, tasks: int, workers: int) -> list[str]:
@@ -158,7 +178,10 @@ def plan(event: dict[str, Any]) -> tuple[str, Task]:
     if workload == "fetch":
         url = event.get("url", "")
         return DIGEST, lambda i: fetch(f"{url}/{i}")
-    raise ValueError(f"unknown workload {workload!r}: choose scan, fib or fetch")
+    if workload == "predict":
+        root = event.get("root", "").rstrip("/")
+        return DIGEST, lambda i: tell(f"{root}/{i:03}.png")
+    raise ValueError(f"unknown workload {workload!r}: choose scan, fib, fetch or predict")
 
 
 def handle(event: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+#[cfg(feature = "predict")]
+mod predict;
+
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
@@ -31,9 +34,19 @@ enum Mode {
 #[derive(Deserialize)]
 #[serde(tag = "workload", rename_all = "lowercase")]
 enum Workload {
-    Scan { root: PathBuf },
-    Fib { steps: u64 },
-    Fetch { url: String },
+    Scan {
+        root: PathBuf,
+    },
+    Fib {
+        steps: u64,
+    },
+    Fetch {
+        url: String,
+    },
+    #[cfg(feature = "predict")]
+    Predict {
+        root: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -44,6 +57,8 @@ struct Answer {
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
+    #[cfg(feature = "predict")]
+    predict::load()?;
     lambda_runtime::run(service_fn(handle)).await
 }
 
@@ -69,14 +84,16 @@ fn answer(event: Event) -> Result<Answer, Error> {
             ("", in_threads(tasks, workers, fib)?)
         }
         Workload::Fetch { url } => {
-            let agent = Agent::config_builder()
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .proxy(None)
-                .build()
-                .new_agent();
+            let agent = new_agent();
             let fetch = |i| fetch(&agent, &format!("{url}/{i}"));
             ("blake3", in_threads(tasks, workers, fetch)?)
+        }
+        #[cfg(feature = "predict")]
+        Workload::Predict { root } => {
+            let agent = new_agent();
+            let root = root.trim_end_matches('/');
+            let predict = |i| predict::predict(i, &agent, &format!("{root}/{i:03}.png"));
+            ("blake3", in_threads(tasks, workers, predict)?)
         }
     };
     Ok(Answer { digest, checksums })
@@ -143,12 +160,26 @@ fn fib(mut a: u64, steps: u64) -> String {
     a.to_string()
 }
 
+fn new_agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .build()
+        .new_agent()
+}
+
 fn fetch(agent: &Agent, url: &str) -> Result<String, Error> {
-    let mut response = agent.get(url).call().map_err(|e| format!("{url}: {e}"))?;
+    Ok(digest(get(agent, url)?).map_err(|e| format!("{url}: {e}"))?)
+}
+
+/// The body of an answer with the status 200.
+fn get(agent: &Agent, url: &str) -> Result<impl io::Read + use<>, Error> {
+    let response = agent.get(url).call().map_err(|e| format!("{url}: {e}"))?;
     if response.status() != 200 {
         return Err(format!("{url}: status {}, want 200", response.status().as_u16()).into());
     }
-    Ok(digest(response.body_mut().as_reader()).map_err(|e| format!("{url}: {e}"))?)
+    Ok(response.into_body().into_reader())
 }
 
 fn digest(content: impl io::Read) -> io::Result<String> {
