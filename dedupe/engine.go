@@ -236,7 +236,7 @@ func (e *Engine) batchLimit() int {
 // stop ends it and returns what its processes used.
 func (e *Engine) start(files int) (h Hasher, stop func() pool.Usage) {
 	if e.Mode != Processes {
-		return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}, func() pool.Usage { return pool.Usage{} }
+		return e.Local(), func() pool.Usage { return pool.Usage{} }
 	}
 	size := min(e.Workers, files)
 	workers := pool.New(size, e.workerCommand)

@@ -86,6 +86,22 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 	return room + sortMemory*int64(len(v.copies)), room > 0
 }
 
+// Fit makes the copies of an inventory, for a caller that reads them in this process and
+// keeps more bytes for each. It lowers Workers to what fits in Memory. If nothing fits, its
+// error wraps ErrTooManyFiles.
+func (e *Engine) Fit(ctx context.Context, v *Inventory, more int64) error {
+	e.Workers = min(e.Workers, e.affordable())
+	if room, fits := e.roomForGroups(ctx, v); !fits || room/max(more, 1) < int64(len(v.copies)) {
+		return e.outOfMemory(v.Files)
+	}
+	return nil
+}
+
+// Local returns a hasher that reads in this process and keeps to Memory.
+func (e *Engine) Local() *LocalHasher {
+	return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}
+}
+
 // cacheBlocks returns how many blocks the content cache of this process may hold.
 func (e *Engine) cacheBlocks() int { return blocksWithin(e.Memory) }
 
