@@ -236,8 +236,16 @@ func (e *Engine) batchLimit() int {
 // stop ends it and returns what its processes used.
 func (e *Engine) start(files int) (h Hasher, stop func() pool.Usage) {
 	if e.Mode != Processes {
-		return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}, func() pool.Usage { return pool.Usage{} }
+		return e.Local(), func() pool.Usage { return pool.Usage{} }
 	}
-	workers := pool.New(min(e.Workers, files), e.workerCommand)
-	return &poolHasher{pool: workers, read: e.Read}, workers.Close
+	size := min(e.Workers, files)
+	workers := pool.New(size, e.workerCommand)
+	giveBack := func() {}
+	if e.Memory > 0 {
+		giveBack = limits.Lend(int64(size) * processMemory)
+	}
+	return &poolHasher{pool: workers, read: e.Read}, func() pool.Usage {
+		defer giveBack()
+		return workers.Close()
+	}
 }

@@ -223,7 +223,7 @@ func (o opened) close() { unix.Close(o.fd) }
 // by descriptor, which is cheaper than by path; ctime also shows that a file was removed
 // or replaced. Only if something changed does it look at the path, to say what.
 func (o opened) stayed(op string) error {
-	now, err := statOpen(o.fd)
+	now, err := statOpen(o.fd, o.nfs)
 	if err != nil {
 		return problem("stat", o.Path, err)
 	}

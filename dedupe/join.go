@@ -197,10 +197,10 @@ func mergeNames(copies iter.Seq[*Copy], by Stage) iter.Seq[*Copy] {
 	}
 }
 
-// groupOf turns a class that is proven equal into a group.
+// groupOf turns a class that is proven equal into a group. It keeps the slice.
 func groupOf(class []*Copy) Group {
 	_, digest := class[0].Known()
-	g := Group{Size: class[0].size, Digest: digest, Copies: slices.Clone(class)}
+	g := Group{Size: class[0].size, Digest: digest, Copies: class}
 	slices.SortFunc(g.Copies, comparePaths)
 	g.Reclaimable, g.ReclaimableAllocated = reclaimable(class)
 	return g

@@ -11,23 +11,21 @@ import (
 )
 
 // A scan with a memory limit plans ahead with these figures, in bytes. Those that are
-// plain numbers were measured, then rounded up. None includes paths.
+// plain numbers were measured, then rounded up.
 const (
-	programMemory = 20 << 20                        // this process: code, heap of the program, threads
-	processMemory = 12 << 20                        // a worker process, buffers included
+	pointerMemory = int64(unsafe.Sizeof(&Copy{}))
+	programMemory = 14 << 20                        // this process: heap of the program, threads, kernel
+	processMemory = 8 << 20                         // a worker process, buffers included
+	workerLimit   = 12 << 20                        // what the garbage collector of a worker process keeps to
 	bufferMemory  = (1 + mostTogether) * bufferSize // a worker in this process that reads large files
-	copyMemory    = int64(unsafe.Sizeof(Copy{}))
-	knownMemory   = int64(unsafe.Sizeof(known{}) + 5*unsafe.Sizeof(&Copy{})) // what is known of a copy, and the copy in lists
+	copyMemory    = int64(unsafe.Sizeof(Copy{}))    // a name that was found
 	folderMemory  = int(unsafe.Sizeof(folder{}))
-	indexMemory   = 120 // a copy in an index
-	confirmMemory = 100 // a name that is looked at again
+	knownMemory   = int64(unsafe.Sizeof(known{})) + 2*pointerMemory // what is known of a copy, and the copy in two lists
+	sortMemory    = int64(unsafe.Sizeof(ordered{})) + pointerMemory // a copy until it is sorted
+	indexMemory   = 120                                             // a copy in an index
+	confirmMemory = 100                                             // a name that is looked at again
 	groupMemory   = int64(unsafe.Sizeof(Group{}))
 )
-
-// memory returns how much a group takes besides its copies.
-func (g *Group) memory() int64 {
-	return groupMemory + int64(len(g.Copies))*int64(unsafe.Sizeof(&Copy{}))
-}
 
 // affordable returns how many workers fit in memory, at least one.
 func (e *Engine) affordable() int {
@@ -35,21 +33,19 @@ func (e *Engine) affordable() int {
 	case e.Memory == 0:
 		return e.Workers
 	case e.Mode == Processes:
-		return int(max(e.Memory/2/processMemory, 1))
+		return int(max(e.Memory/3/processMemory, 1))
 	}
 	return int(max(e.Memory/4/bufferMemory, 1))
 }
 
-// roomForFiles returns how many bytes the files found may take; 0 means no limit.
-//
-// In a process without workers, the soft limit set by package limits keeps the heap below
-// the limit. With worker processes it would act too late, so the heap may grow to twice
-// the live data.
+// roomForFiles returns how many bytes the files found may take; 0 means no limit. The soft
+// limit set by package limits keeps the heap below the limit. If worker processes would
+// leave too little, there will be fewer of them, but one at least.
 func (e *Engine) roomForFiles() int64 {
 	if e.Memory == 0 {
 		return 0
 	}
-	room := (e.Memory/2 - programMemory) / 2
+	room := e.Memory - programMemory - processMemory
 	if e.Mode != Processes {
 		room = e.Memory - programMemory - int64(e.Workers+e.cacheBlocks())*bufferSize
 	}
@@ -57,7 +53,8 @@ func (e *Engine) roomForFiles() int64 {
 }
 
 // roomForGroups makes the copies of an inventory, and returns how many bytes remain for
-// groups. If the copies do not fit, fits is false.
+// groups. If the copies do not fit, fits is false. It lets fewer worker processes run if
+// files take the memory of the others.
 func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, fits bool) {
 	room := e.roomForFiles()
 	if !v.makeCopies(ctx, room) {
@@ -66,8 +63,7 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 	if room == 0 {
 		return math.MaxInt64, true
 	}
-	room -= v.table.bytes
-	each := knownMemory
+	each := knownMemory + sortMemory
 	if e.Recall != nil {
 		each += indexMemory
 	}
@@ -76,15 +72,34 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 	}
 	large := 0
 	for _, c := range v.copies {
-		room -= each
 		if c.size > smallMax {
 			large++
 		}
 	}
-	if e.Mode != Processes {
+	room -= v.table.bytes + each*int64(len(v.copies))
+	if e.Mode == Processes {
+		e.Workers = int(max(min(int64(e.Workers), 1+room/processMemory), 1))
+		room -= int64(e.Workers-1) * processMemory
+	} else {
 		room -= int64(min(e.Workers, large)) * (bufferMemory - bufferSize)
 	}
-	return room, room > 0
+	return room + sortMemory*int64(len(v.copies)), room > 0
+}
+
+// Fit makes the copies of an inventory, for a caller that reads them in this process and
+// keeps more bytes for each. It lowers Workers to what fits in Memory. If nothing fits, its
+// error wraps ErrTooManyFiles.
+func (e *Engine) Fit(ctx context.Context, v *Inventory, more int64) error {
+	e.Workers = min(e.Workers, e.affordable())
+	if room, fits := e.roomForGroups(ctx, v); !fits || room/max(more, 1) < int64(len(v.copies)) {
+		return e.outOfMemory(v.Files)
+	}
+	return nil
+}
+
+// Local returns a hasher that reads in this process and keeps to Memory.
+func (e *Engine) Local() *LocalHasher {
+	return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}
 }
 
 // cacheBlocks returns how many blocks the content cache of this process may hold.
@@ -102,7 +117,7 @@ func blocksWithin(limit int64) int {
 // limitMemory tells a worker process how much memory it may use.
 func (e *Engine) limitMemory(cmd *exec.Cmd) {
 	if e.Memory > 0 {
-		cmd.Env = append(cmd.Environ(), "GOMEMLIMIT="+strconv.Itoa(processMemory))
+		cmd.Env = append(cmd.Environ(), "GOMEMLIMIT="+strconv.Itoa(workerLimit))
 	}
 }
 

@@ -93,15 +93,15 @@ func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room 
 	if e.nfs {
 		equal = did.confirm(ctx, equal, found.copies, e)
 	}
+	if room < groupMemory*int64(n) {
+		return nil, false
+	}
 	groups = make([]Group, 0, n)
-	var class []*Copy
-	for c := range Join(StageWhole, slices.Values(equal)) {
-		class = slices.AppendSeq(class[:0], c)
-		g := groupOf(class)
-		if room -= g.memory(); room < 0 {
-			return nil, false
-		}
-		groups = append(groups, g)
+	grouped := equal[:0] // overwrites only what Join has already taken
+	for class := range Join(StageWhole, slices.Values(equal)) {
+		first := len(grouped)
+		grouped = slices.AppendSeq(grouped, class)
+		groups = append(groups, groupOf(grouped[first:len(grouped):len(grouped)]))
 	}
 	return groups, true
 }

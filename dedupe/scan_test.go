@@ -628,7 +628,7 @@ func TestDeadlineInWalk(t *testing.T) {
 	scan := func(ctx context.Context, observe func(Event)) (Report, error) {
 		o := options{Roots: []string{"."}, Mode: Goroutines, Workers: 4, Observe: observe}
 		eng := o.engine()
-		eng.Memory = programMemory + 23<<18
+		eng.Memory = programMemory + 21<<18
 		return Scan(ctx, o.selection(), eng)
 	}
 	if _, err := scan(t.Context(), nil); !errors.Is(err, ErrTooManyFiles) {

@@ -61,4 +61,11 @@ func fstatat(dir int, path string, flags int) (status, error) {
 	return statusOf(&st), err
 }
 
+// fstat is fstat(2).
+func fstat(fd int) (status, error) {
+	var st unix.Stat_t
+	err := retry(func() error { return unix.Fstat(fd, &st) })
+	return statusOf(&st), err
+}
+
 func timestamp(t unix.Timespec) Timestamp { return Timestamp{int64(t.Sec), int32(t.Nsec)} }

@@ -2,8 +2,6 @@
 
 package dedupe
 
-import "golang.org/x/sys/unix"
-
 // statAt is fstatat(2).
 func statAt(dir int, path string, flags int) (status, error) { return fstatat(dir, path, flags) }
 
@@ -11,8 +9,4 @@ func statAt(dir int, path string, flags int) (status, error) { return fstatat(di
 const askServer = 0
 
 // statOpen is fstat(2).
-func statOpen(fd int) (status, error) {
-	var st unix.Stat_t
-	err := retry(func() error { return unix.Fstat(fd, &st) })
-	return statusOf(&st), err
-}
+func statOpen(fd int, _ bool) (status, error) { return fstat(fd) }

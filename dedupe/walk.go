@@ -260,7 +260,7 @@ func (w *walker) list(from start, d *directory) (below []string) {
 		w.listings.Put(entries)
 	}()
 	if w.sel.OneFileSystem && from.Dir != "" {
-		if st, err := statOpen(d.fd); err == nil && st.device != from.root.stat.device {
+		if st, err := statOpen(d.fd, from.root.nfs); err == nil && st.device != from.root.stat.device {
 			if from.Part == 0 {
 				w.skip(Skipped{d.path, "one_file_system"})
 			}

@@ -19,6 +19,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/report"
 )
@@ -219,6 +220,7 @@ func verify(ctx context.Context, s cli.Std, x *index.Index, sel dedupe.Selection
 	if err := cmp.Or(eng.Validate(), sel.Validate()); err != nil {
 		return err
 	}
+	eng.Memory = limits.RespectMemory(os.Getenv)
 	c, err := x.Verify(ctx, sel, eng, share)
 	switch {
 	case err != nil:

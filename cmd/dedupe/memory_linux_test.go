@@ -43,7 +43,7 @@ func TestMemoryLimit(t *testing.T) {
 			var out, errs bytes.Buffer
 			cmd := exec.Command(binary, args...)
 			cmd.Stdout, cmd.Stderr = &out, &errs
-			err := limited(t, 48<<20, cmd)
+			err := limited(t, 32<<20, cmd)
 			var report struct{ Groups []struct{} }
 			switch {
 			case err == nil:

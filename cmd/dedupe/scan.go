@@ -244,15 +244,16 @@ func rel(dir, path string) (string, error) {
 }
 
 // collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are
-// over by then, and collections cost them up to a tenth of their time. From the first
-// one on, which frees an object that nobody needs, it is as ever.
+// over by then, and collections cost them up to a tenth of their time. From the first one
+// on, which frees an object that nobody needs, it collects whenever the heap has grown by
+// half: a scan keeps most of what it allocates, so that costs little and saves memory.
 func collectLater() {
 	if os.Getenv("GOGC") != "" {
 		return // somebody knows better
 	}
-	usual := debug.SetGCPercent(400)
+	debug.SetGCPercent(400)
 	object := new(*int) // a pointer: what has none may share its memory, and stay
-	runtime.AddCleanup(object, func(percent int) { debug.SetGCPercent(percent) }, usual)
+	runtime.AddCleanup(object, func(percent int) { debug.SetGCPercent(percent) }, 50)
 }
 
 // metered is what a scan counts for its bill.

@@ -577,6 +577,18 @@ func TestVerifyUnreadable(t *testing.T) {
 	}
 }
 
+// TestVerifyMemory checks that verifying more files than fit in memory says so.
+func TestVerifyMemory(t *testing.T) {
+	root := tree(t)
+	x := open(t, filepath.Join(t.TempDir(), "index"))
+	scan(t, x, options(root))
+	opts := options(root)
+	opts.Engine.Memory = 1 << 20
+	if _, err := x.Verify(t.Context(), opts.Selection, opts.Engine, 1); !errors.Is(err, dedupe.ErrTooManyFiles) {
+		t.Errorf("verified in 1 MiB: %v", err)
+	}
+}
+
 // TestReused checks that a directory whose files are replaced many times in one day is
 // still known.
 func TestReused(t *testing.T) {

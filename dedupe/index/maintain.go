@@ -243,13 +243,17 @@ func atMost(k int, n int64, p float64) float64 {
 
 // Verify reads again a share of the files that a scan of the selection would find in the
 // index, at least one, and returns those whose digests differ from the index. When ctx is
-// cancelled, it returns what it has found so far.
+// cancelled, it returns what it has found so far. Files that do not fit in the engine's
+// memory are an error.
 func (x *Index) Verify(ctx context.Context, sel dedupe.Selection, eng dedupe.Engine, share float64) (Checked, error) {
 	found, _, err := dedupe.Walk(ctx, sel, nil, eng)
 	if err != nil {
 		return Checked{}, err
 	}
-	h := &dedupe.LocalHasher{Within: eng.Within}
+	if err := eng.Fit(ctx, &found, knownMemory); err != nil {
+		return Checked{}, err
+	}
+	h := eng.Local()
 	s := x.scan(sel.Roots, eng.Within)
 	s.Recall(ctx, &found)
 	known := s.knownOf(found.Copies())
@@ -305,6 +309,9 @@ func (s *Scan) knownOf(copies iter.Seq[*dedupe.Copy]) (known []knownFile) {
 	}
 	return known
 }
+
+// knownMemory is how many bytes Verify takes for a file: a knownFile, its path, and its entry.
+const knownMemory = 400
 
 // knownFile is a file, and what the index knows of its content.
 type knownFile struct {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"runtime/debug"
 	"strconv"
+	"sync"
 )
 
 // RespectMemory returns how many bytes this process and its children may use, or 0 if there is
@@ -27,6 +28,23 @@ func RespectMemory(getenv func(string) string) int64 {
 	}
 	return limit
 }
+
+// Lend makes the garbage collector keep the Go heap lower by some bytes, which child
+// processes use, until giveBack is called. It does nothing if there is no limit.
+func Lend(bytes int64) (giveBack func()) {
+	lower := func(by int64) {
+		lending.Lock()
+		defer lending.Unlock()
+		if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+			debug.SetMemoryLimit(max(limit-by, 0))
+		}
+	}
+	lower(bytes)
+	return func() { lower(-bytes) }
+}
+
+// lending guards the limit, which the runtime can only replace.
+var lending sync.Mutex
 
 func memoryLimit(getenv func(string) string) int64 {
 	least := int64(math.MaxInt64)
