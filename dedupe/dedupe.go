@@ -168,14 +168,15 @@ type Group struct {
 	// everything the group occupies except the copy to keep.
 	ReclaimableAllocated int64
 
-	inodes int // number of inodes; 0 if not counted
+	inodes                 int64 // 0 if not counted
+	free, allocated, least int64 // of the copies that free something: their number, what they occupy, and the least of them
 }
 
 // HardLinks reports for each of Files whether it links to the inode of an earlier one,
 // and so is no copy of its own.
 func (g Group) HardLinks() []bool {
 	links := make([]bool, len(g.Files))
-	if g.inodes == len(g.Files) {
+	if int(g.inodes) == len(g.Files) {
 		return links
 	}
 	seen := make(map[inode]bool, len(g.Files))
@@ -189,7 +190,7 @@ func (g Group) HardLinks() []bool {
 // Copies counts the inodes of the group: hard links to one inode are one copy.
 func (g Group) Copies() int64 {
 	if g.inodes > 0 {
-		return int64(g.inodes)
+		return g.inodes
 	}
 	copies := int64(0)
 	for _, link := range g.HardLinks() {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"iter"
-	"math"
 	"slices"
 	"strings"
 )
@@ -171,9 +170,10 @@ func (c *Copy) merge(d *Copy) *Copy {
 
 // groupOf turns a class that is proven equal into a group.
 func groupOf(class []*Copy) Group {
-	g := Group{Size: class[0].Size, Digest: class[0].known().Digest, inodes: len(class)}
+	g := Group{Size: class[0].Size, Digest: class[0].known().Digest}
 	files := 0
 	for _, c := range class {
+		g.Add(c)
 		files += 1 + len(c.OtherPaths)
 	}
 	g.Files = make([]File, 0, files)
@@ -185,26 +185,25 @@ func groupOf(class []*Copy) Group {
 		}
 	}
 	slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	g.Reclaimable, g.ReclaimableAllocated = reclaimable(class)
 	return g
 }
 
-// reclaimable returns the most that deleting all copies but one can free: in file size,
-// and on the file system. A copy with names outside the class frees nothing, so it is the
-// one to keep. If there is none, keep the one that occupies the least.
-func reclaimable(class []*Copy) (bytes, allocated int64) {
-	free := 0
-	most := int64(math.MaxInt64)
-	for _, c := range class {
-		if int64(c.Links) <= int64(1+len(c.OtherPaths)) {
-			free++
-			allocated += c.Allocated
-			most = min(most, c.Allocated)
+// Add counts a copy with all its names, but does not add these to Files. A copy with names
+// outside the group frees nothing, so it is the one to keep. If there is none, keep the one
+// that occupies the least.
+func (g *Group) Add(c *Copy) {
+	g.inodes++
+	if int64(c.Links) <= int64(1+len(c.OtherPaths)) {
+		if g.free == 0 || c.Allocated < g.least {
+			g.least = c.Allocated
 		}
+		g.free++
+		g.allocated += c.Allocated
 	}
-	if free == len(class) { // one must stay
+	free := g.free
+	if g.ReclaimableAllocated = g.allocated; free == g.inodes { // one must stay
 		free--
-		allocated -= most
+		g.ReclaimableAllocated -= g.least
 	}
-	return int64(free) * class[0].Size, allocated
+	g.Reclaimable = int64(free) * g.Size
 }

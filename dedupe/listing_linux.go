@@ -43,6 +43,13 @@ func (l *listing) next() (name []byte, kind uint8, err error) {
 	}
 }
 
+// rewind makes next start again. It returns why that failed.
+func (l *listing) rewind() error {
+	l.unread = nil
+	_, err := unix.Seek(l.fd, 0, io.SeekStart)
+	return err
+}
+
 // fill reads more entries.
 func (l *listing) fill() error {
 	n := 0

@@ -265,7 +265,7 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 			break
 		}
 		rest.Path, rest.OtherPaths = rest.OtherPaths[0], rest.OtherPaths[1:]
-		signed = s.sign(ctx, Batch{Copies: []*Copy{{File: rest.File}}, Want: s.depth, More: true, NFS: s.eng.nfs})[0]
+		signed = s.sign(ctx, Batch{Copies: []*Copy{{File: rest.File}}, Want: s.depth, More: true, NFS: s.eng.NFS})[0]
 	}
 	s.finish(c, rest, signed, failed)
 }

@@ -38,7 +38,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	found.stored = eng.Stored
-	eng.nfs = eng.nfs || found.nfs()
+	eng.NFS = eng.NFS || found.NFS()
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
@@ -67,9 +67,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	m.measure(&r, &found, stop)
 	r.sort()
 	if eng.Within == nil {
-		for _, root := range r.Roots {
-			r.FileSystems = append(r.FileSystems, found.locations[root].fileSystem)
-		}
+		r.FileSystems = found.FileSystems(r.Roots)
 	}
 	return r, nil
 }
@@ -77,7 +75,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 // groups reads the copies of an inventory, and returns those that are equal. They fit
 // unless they take more than room bytes.
 func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room int64) (groups []Group, fit bool) {
-	if e.nfs {
+	if e.NFS {
 		did.opened = make(map[string]bool)
 	}
 	copies := found.Copies()
@@ -87,7 +85,7 @@ func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room 
 		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(ends), StageEnds))), small)
 	}
 	whole := sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, *e)), StageWhole)
-	if e.nfs {
+	if e.NFS {
 		whole = did.confirm(ctx, whole, found.copies, e)
 	}
 	for class := range Join(StageWhole, whole) {
@@ -140,7 +138,7 @@ func (e *Engine) recall(ctx context.Context, v Inventory, m *meter) (finished bo
 	if !e.Abandoned.await(ctx, one, func() { e.Recall(ctx, &v) }) {
 		return false
 	}
-	return !e.nfs || m.sent(&v).Listed(v.Directories) || e.recheck(ctx, v.copies)
+	return !e.NFS || m.sent(&v).Listed(v.Directories) || e.recheck(ctx, v.copies)
 }
 
 // reasonOf says why a report is incomplete.

@@ -47,7 +47,7 @@ func (s *stage) run(ctx context.Context) {
 func (s *stage) claim(copies []*Copy) Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := Batch{Copies: copies, Want: s.depth, NFS: s.eng.nfs}
+	b := Batch{Copies: copies, Want: s.depth, NFS: s.eng.NFS}
 	if s.abandoned || s.next == len(s.copies) {
 		return b
 	}

@@ -117,6 +117,32 @@ func (m *Mount) holds(path string) bool {
 	return path == m.Point || strings.HasPrefix(path, strings.TrimSuffix(m.Point, "/")+"/")
 }
 
+// Names returns a name for each mounted device that is the same on every machine with the
+// same mounts: the identity of its file system. If it has none, or two devices have the
+// same, the name includes where it is mounted.
+func (all *Table) Names() map[uint64]string {
+	names, points := make(map[uint64]string), make(map[uint64]string)
+	devices := make(map[string]int) // by name
+	for _, m := range all.byID {
+		if point, known := points[m.Device]; !known || m.Point < point {
+			points[m.Device] = m.Point
+		}
+		name, err := m.Identity()
+		if old := names[m.Device]; err == nil && (old == "" || name < old) {
+			names[m.Device] = name
+		}
+	}
+	for _, name := range names {
+		devices[name]++
+	}
+	for device, point := range points {
+		if name := names[device]; name == "" || devices[name] > 1 {
+			names[device] = name + " at " + point
+		}
+	}
+	return names
+}
+
 // Covers reports whether something is mounted over a name in a directory.
 func (all *Table) Covers(dir string) bool { return all.in[dir] }
 
