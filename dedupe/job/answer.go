@@ -147,8 +147,8 @@ func (j *Job) lines(section int, compare func(a, b line) int, failed *error) ite
 	return func(yield func(line) bool) {
 		var in []*blocks
 		for o := range j.outcomes() {
-			if from, to := o.span(section, section+1); from < to {
-				in = append(in, &blocks{store: j.store, name: resultOf(o.unit), at: o.at + from, end: o.at + to})
+			if ends := o.ends(); ends[section] < ends[section+1] {
+				in = append(in, &blocks{store: j.store, name: resultOf(o.unit), at: o.at + ends[section], end: o.at + ends[section+1]})
 			}
 		}
 		sources := make([]source[line], len(in))

@@ -328,24 +328,36 @@ func (j *Job) nfs() bool {
 func (j *Job) mergers(to stage, s shuffle, names func(*result) int64, of ...stage) (*round, error) {
 	n := min(int(j.count(names, of...)/j.spec.Limits.Merged)+1, buckets)
 	r := &round{stage: to}
-	for i := range n {
-		var list inputs
+	const atOnce = 32 // lists in memory
+	for first := 0; first < n; first += atOnce {
+		lists := make([]inputs, min(atOnce, n-first))
 		for o := range j.outcomes(of...) {
-			from, to := o.span(s.first+i*buckets/n, s.first+(i+1)*buckets/n)
-			if from < to {
-				list.Parts = append(list.Parts, input{resultOf(o.unit), o.at + from, o.at + to, o.sum})
+			ends, name := o.ends(), resultOf(o.unit)
+			for i := range lists {
+				from, to := ends[s.first+(first+i)*buckets/n], ends[s.first+(first+i+1)*buckets/n]
+				if from < to {
+					lists[i].Parts = append(lists[i].Parts, input{name, o.at + from, o.at + to, o.sum})
+				}
 			}
 		}
-		b, err := object(&list, &list.head, nil)
-		if err != nil {
-			return nil, err
+		for i := range lists {
+			u, err := j.merger(to, &lists[i])
+			if err != nil {
+				return nil, err
+			}
+			r.units = append(r.units, u)
 		}
-		sum := blake3.Sum256(b)
-		name := "inputs-" + hex.EncodeToString(sum[:16])
-		if err := j.store.put(name, b); err != nil {
-			return nil, err
-		}
-		r.units = append(r.units, unit{Stage: to, Inputs: name})
 	}
 	return r, nil
+}
+
+// merger stores what a unit merges, and returns the unit.
+func (j *Job) merger(s stage, list *inputs) (unit, error) {
+	b, err := object(list, &list.head, nil)
+	if err != nil {
+		return unit{}, err
+	}
+	sum := blake3.Sum256(b)
+	name := "inputs-" + hex.EncodeToString(sum[:16])
+	return unit{Stage: s, Inputs: name}, j.store.put(name, b)
 }

@@ -99,17 +99,15 @@ type head struct {
 	Sum     uint64 `json:"sum,omitempty"`     // checksum of all sections: a header stands for its object
 }
 
-// span returns where sections begin and end, after the header.
-func (h *head) span(first, end int) (from, to int64) {
-	rest := h.Lengths
-	for i := 0; i < end && len(rest) > 0; i++ {
+// ends returns where each section ends, after the header. The first is where they begin.
+func (h *head) ends() []int64 {
+	ends := make([]int64, 1, sectionCount+1)
+	for rest := h.Lengths; len(rest) > 0; {
 		length, n := binary.Uvarint(rest)
-		if rest = rest[max(n, 1):]; i < first {
-			from += int64(length)
-		}
-		to += int64(length)
+		rest = rest[max(n, 1):]
+		ends = append(ends, ends[len(ends)-1]+int64(length))
 	}
-	return from, to
+	return ends
 }
 
 // object returns the bytes of an object. Its header must embed a head, which object fills.

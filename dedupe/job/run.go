@@ -125,7 +125,7 @@ func (j *Job) read(r *round, i int) error {
 	}
 	var err error
 	o.at, o.sum, err = j.store.header(name, o.result)
-	if err == nil && o.at+o.Length != size {
+	if err == nil && (o.at+o.Length != size || len(o.ends()) != sectionCount+1) {
 		err = &damage{name}
 	}
 	if err != nil {
