@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -119,28 +120,39 @@ func (m *Mount) holds(path string) bool {
 
 // Names returns a name for each mounted device that is the same on every machine with the
 // same mounts: the identity of its file system. If it has none, or two devices have the
-// same, the name includes where it is mounted.
+// same, the name includes where it is mounted. A device that others hide has no name.
 func (all *Table) Names() map[uint64]string {
 	names, points := make(map[uint64]string), make(map[uint64]string)
-	devices := make(map[string]int) // by name
-	for _, m := range all.byID {
-		if point, known := points[m.Device]; !known || m.Point < point {
-			points[m.Device] = m.Point
+	for point, m := range all.at {
+		if old, known := points[m.Device]; !known || point < old {
+			points[m.Device] = point
 		}
 		name, err := m.Identity()
 		if old := names[m.Device]; err == nil && (old == "" || name < old) {
 			names[m.Device] = name
 		}
 	}
-	for _, name := range names {
-		devices[name]++
-	}
+	shared := repeated(names)
 	for device, point := range points {
-		if name := names[device]; name == "" || devices[name] > 1 {
+		if name := names[device]; name == "" || shared[name] {
 			names[device] = name + " at " + point
 		}
 	}
+	shared = repeated(names)
+	maps.DeleteFunc(names, func(_ uint64, name string) bool { return shared[name] })
 	return names
+}
+
+// repeated returns the names that several devices have.
+func repeated(names map[uint64]string) map[string]bool {
+	seen, repeated := make(map[string]bool), make(map[string]bool)
+	for _, name := range names {
+		if seen[name] {
+			repeated[name] = true
+		}
+		seen[name] = true
+	}
+	return repeated
 }
 
 // Covers reports whether something is mounted over a name in a directory.
