@@ -39,6 +39,16 @@ type response struct {
 // Run runs the units of a job that have no results yet, until all have. If it returns an
 // error, another Run continues where it stopped.
 func (l Local) Run(ctx context.Context, j *Job, o Options) error {
+	do, stop, err := l.start(j, max(o.Concurrency, 1))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return j.run(ctx, o, do)
+}
+
+// start starts a number of worker processes, each when it is needed.
+func (l Local) start(j *Job, processes int) (do perform, stop func(), err error) {
 	config := workerConfig{Store: []byte(j.store.dir)}
 	for _, info := range l.Own {
 		if id, ok := identityOf(info); ok {
@@ -47,33 +57,36 @@ func (l Local) Run(ctx context.Context, j *Job, o Options) error {
 	}
 	how, err := json.Marshal(config)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	workers := pool.New(max(o.Concurrency, 1), func() *exec.Cmd {
+	workers := pool.New(processes, func() *exec.Cmd {
 		cmd := l.command()
 		workerRole.Give(cmd, string(how))
-		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.Itoa(unitMemory*3/4))
+		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.Itoa(unitMemory*5/8), "GOGC=400") // collecting less often is faster
 		return cmd
 	})
-	defer func() { j.processes += workers.Close().Started }()
-	return j.run(ctx, o, func(ctx context.Context, u unit) error {
-		request, err := json.Marshal(u)
-		if err != nil {
-			return err
-		}
-		b, err := workers.Call(ctx, request)
-		if errors.Is(err, pool.ErrFailed) {
-			return lostError{err}
-		}
-		if err != nil {
-			return err
-		}
-		var r response
-		if err := json.Unmarshal(b, &r); err != nil {
-			return lostError{err}
-		}
-		return r.err()
-	})
+	stop = func() { j.processes += workers.Close().Started }
+	return func(ctx context.Context, u unit) error { return call(ctx, workers, u) }, stop, nil
+}
+
+// call has a worker process run a unit.
+func call(ctx context.Context, workers *pool.Pool, u unit) error {
+	request, err := json.Marshal(u)
+	if err != nil {
+		return err
+	}
+	b, err := workers.Call(ctx, request)
+	if errors.Is(err, pool.ErrFailed) {
+		return lostError{err}
+	}
+	if err != nil {
+		return err
+	}
+	var r response
+	if err := json.Unmarshal(b, &r); err != nil {
+		return lostError{err}
+	}
+	return r.err()
 }
 
 func (l Local) command() *exec.Cmd {

@@ -47,17 +47,34 @@ func (s shuffle) bucket(c *dedupe.Copy) int {
 	return int(xxhash.Sum64(key[:]) % buckets)
 }
 
-// placed is a copy and its bucket.
+// placed is a copy and its bucket, with what decides most comparisons: its size, and the
+// first of what Stage.Compare compares then.
 type placed struct {
 	*dedupe.Copy
 	bucket int
+	size   int64
+	key    uint64
 }
 
-func (s shuffle) place(c *dedupe.Copy) placed { return placed{c, s.bucket(c)} }
+func (s shuffle) place(c *dedupe.Copy) placed {
+	p := placed{c, s.bucket(c), c.Size, c.Inode}
+	switch {
+	case s.by == dedupe.StageWhole:
+		p.key = binary.BigEndian.Uint64(c.Known.Digest[:])
+	case c.Known != nil:
+		p.key = uint64(c.Known.Ends)
+	}
+	return p
+}
 
 func (s shuffle) compare(a, b placed) int {
-	if a.bucket != b.bucket {
+	switch {
+	case a.bucket != b.bucket:
 		return cmp.Compare(a.bucket, b.bucket)
+	case a.size != b.size:
+		return cmp.Compare(b.size, a.size)
+	case a.key != b.key:
+		return cmp.Compare(a.key, b.key)
 	}
 	return s.by.Compare(a.Copy, b.Copy)
 }
