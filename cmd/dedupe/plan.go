@@ -18,6 +18,7 @@ import (
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
+	"efsdedupe/dedupe/report"
 )
 
 // jobPlan is the flags of dedupe job plan.
@@ -68,31 +69,39 @@ func (c *jobPlan) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e, err := c.estimate(ctx)
+	e, how, err := c.estimate(ctx)
 	if err != nil {
 		return err
 	}
-	return writePlan(c.Out, book, e, cost.RatesOf(c.throughput, c.provisioned))
+	return writePlan(c.Out, book, e, how, cost.RatesOf(c.throughput, c.provisioned))
 }
 
-func (c *jobPlan) estimate(ctx context.Context) (job.Estimate, error) {
+// estimate returns what the tree is taken to be, and how that is known.
+func (c *jobPlan) estimate(ctx context.Context) (e job.Estimate, how string, err error) {
 	switch {
 	case c.provisioned < 1:
-		return job.Estimate{}, fmt.Errorf("--provisioned-mibps %d: choose 1 or more", c.provisioned)
+		return e, "", fmt.Errorf("--provisioned-mibps %d: choose 1 or more", c.provisioned)
 	case c.files > 0 && len(c.sel.Roots) > 0:
-		return job.Estimate{}, errors.New("--files is instead of ROOTs: leave out one of them")
+		return e, "", errors.New("--files is instead of ROOTs: leave out one of them")
 	case c.files > 0:
-		return job.Reference(int64(c.files)), nil
+		return job.Reference(int64(c.files)), "a tree of files of 100 kB on average", nil
 	}
 	if err := c.settle(); err != nil {
-		return job.Estimate{}, err
+		return e, "", err
 	}
-	return job.Sample(ctx, c.sel, int64(c.sample), rand.New(rand.NewPCG(1, 2))) // the same sample each time
+	if how = "a sample of the tree"; c.sample < 1 {
+		return e, "", fmt.Errorf("--sample %d: choose 1 or more", c.sample)
+	}
+	e, err = job.Sample(ctx, c.sel, int64(c.sample), rand.New(rand.NewPCG(1, 2))) // the same sample each time
+	if e.Exact {
+		how = "a list of the whole tree"
+	}
+	return e, how, err
 }
 
 // writePlan writes what a job takes and costs, and how that depends on the number of
 // functions.
-func writePlan(w io.Writer, book *cost.Book, e job.Estimate, rates cost.Rates) error {
+func writePlan(w io.Writer, book *cost.Book, e job.Estimate, how string, rates cost.Rates) error {
 	f := e.Fanout()
 	best, err := book.Crowd(f, rates, f.Saturating(rates))
 	if err != nil {
@@ -103,39 +112,43 @@ func writePlan(w io.Writer, book *cost.Book, e job.Estimate, rates cost.Rates) e
 	if err != nil {
 		return err
 	}
-	how := "a sample of the tree"
-	if e.Exact {
-		how = "a list of the whole tree"
-	} else if e.Files == job.Reference(e.Files).Files && e == job.Reference(e.Files) {
-		how = "a tree like the one that the manual describes"
-	}
+	count := humanize.Comma
+	fmt.Fprintf(w, "From %s, at most:\n\n", how)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name string, value string) { fmt.Fprintf(t, "%s\t%s\n", name, value) }
-	fmt.Fprintf(t, "From %s, at most:\n", how)
-	row("files", fmt.Sprintf("%s, %s, in %s directories", humanize.Comma(e.Files), humanize.IBytes(uint64(e.Bytes)), humanize.Comma(e.Directories)))
-	row("to read", fmt.Sprintf("%s files, %s again; EFS meters %s", humanize.Comma(e.Copies), humanize.Comma(e.Again), humanize.IBytes(uint64(f.DataBytes))))
-	row("NFS messages", fmt.Sprintf("%s, and %s READs", humanize.Comma(f.Messages.Count), humanize.Comma(f.Reads)))
-	row("units", fmt.Sprintf("%s, %s transitions", humanize.Comma(f.Units), humanize.Comma(f.Transitions)))
-	row("S3 requests", fmt.Sprintf("%s PUT, %s GET", humanize.Comma(f.Puts), humanize.Comma(f.Gets)))
-	row("Lambda", fmt.Sprintf("%s GB-seconds", cost.Decimal(f.GBSeconds(), 0)))
-	fmt.Fprintln(t)
-	usd := func(meters ...string) string {
-		sum := new(big.Rat)
-		for _, m := range meters {
-			sum.Add(sum, bill.Meter(m))
+	for _, row := range [][2]string{
+		{"files", fmt.Sprintf("%s, %s, in %s", count(e.Files), humanize.IBytes(uint64(e.Bytes)), report.Count(e.Directories, "directory", "directories"))},
+		{"to read", fmt.Sprintf("%s, %s twice; EFS meters %s", report.Count(e.Copies, "file", "files"), count(e.Again), humanize.IBytes(uint64(f.DataBytes)))},
+		{"NFS messages", fmt.Sprintf("%s, and %s READs", count(f.Messages.Count), count(f.Reads))},
+		{"units", fmt.Sprintf("%s, with %s", count(f.Units), report.Count(f.Transitions, "transition", "transitions"))},
+		{"S3 requests", fmt.Sprintf("%s PUT, %s GET", count(f.Puts), count(f.Gets))},
+		{"Lambda", cost.Decimal(f.GBSeconds(), 0) + " GB-seconds"},
+		{},
+		{"EFS data", usd(bill, "efs.read")},
+		{"EFS metadata", usd(bill, "efs.metadata")},
+		{"Lambda", usd(bill, "lambda.duration.arm64", "lambda.requests")},
+		{"S3", usd(bill, "s3.get", "s3.list")},
+		{"Step Functions", usd(bill, "states.transitions")},
+		{"in all", bill.Amount(bill.Total) + " USD"},
+		{},
+	} {
+		if row[0] == "" {
+			fmt.Fprintln(t)
+			continue
 		}
-		return cost.Cents(sum)
+		fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
 	}
-	fmt.Fprintln(t, "USD")
-	row("EFS data", usd("efs.read"))
-	row("EFS metadata", usd("efs.metadata"))
-	row("Lambda", usd("lambda.duration.arm64", "lambda.requests"))
-	row("S3", usd("s3.get", "s3.list"))
-	row("Step Functions", usd("states.transitions"))
-	row("in all", cost.Cents(bill.Total))
 	t.Flush()
-	fmt.Fprintf(w, "\n%s can serve %d functions: more are no faster.\n\n", "The file system", best.Functions)
+	fmt.Fprintf(w, "The file system can serve %s at once. More are no faster:\n\n", report.Count(best.Functions, "function", "functions"))
 	return writeCrowds(w, book, f, rates, best.Functions)
+}
+
+// usd returns what some meters cost together.
+func usd(bill *cost.Bill, meters ...string) string {
+	sum := new(big.Rat)
+	for _, m := range meters {
+		sum.Add(sum, bill.Meter(m))
+	}
+	return bill.Amount(sum) + " USD"
 }
 
 // writeCrowds writes a table of numbers of functions.
@@ -143,13 +156,26 @@ func writeCrowds(w io.Writer, book *cost.Book, f cost.Fanout, rates cost.Rates, 
 	counts := []int64{best, 1000, 10_000}
 	slices.Sort(counts)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "functions\thours\tbusy\tUSD\tof which idle\t")
+	fmt.Fprintln(t, "functions\ttime\tbusy\tUSD\tof it idle\t")
 	for _, n := range slices.Compact(counts) {
 		c, err := book.Crowd(f, rates, n)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "%s\t%.1f\t%.0f%%\t%s\t%s\t\n", humanize.Comma(n), c.Time.Hours(), 100*c.Busy, cost.Decimal(c.Cost, 0), cost.Decimal(c.Idle, 0))
+		took := c.Time.Round(time.Second).String()
+		if c.Time >= time.Hour {
+			took = fmt.Sprintf("%.1f h", c.Time.Hours())
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.0f%%\t%s\t%s\t\n", humanize.Comma(n), took, 100*c.Busy, dollars(c.Cost), dollars(c.Idle))
 	}
 	return t.Flush()
+}
+
+// dollars returns an amount in whole dollars, or more exactly if it is small.
+func dollars(r *big.Rat) string {
+	if r.Cmp(big.NewRat(1, 1)) < 0 {
+		return cost.Amount(r)
+	}
+	whole, _ := new(big.Rat).Add(r, big.NewRat(1, 2)).Float64()
+	return humanize.Comma(int64(whole))
 }

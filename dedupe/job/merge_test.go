@@ -13,10 +13,10 @@ import (
 	"efsdedupe/dedupe/limits"
 )
 
-// mergeMany has units merge three million records in 30 results: first of one size, then of
+// mergeMany has units merge 1.5 million records in 30 results: first of one size, then of
 // one digest. It prints the peak memory of the process.
 func mergeMany() error {
-	const results, each = 30, 100_000
+	const results, each = 30, 50_000
 	j := &Job{store: folder{"."}, spec: Spec{Limits: DefaultLimits()}}
 	w := &worker{store: j.store, spec: j.spec}
 	for _, s := range []struct {

@@ -108,7 +108,7 @@ type sampledSize struct {
 }
 
 // mostSampled is how many of the frontiers that are left are walked in a sample.
-const mostSampled = 64
+const mostSampled = 16
 
 func (s *sampler) walk(from []dedupe.Frontier, entries int64, times float64) error {
 	eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: mostWorkers, Budget: max(entries, 1)}

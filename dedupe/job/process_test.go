@@ -152,8 +152,8 @@ func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool
 // mergeRole makes the test binary a process that merges very many records.
 const mergeRole = "merge"
 
-// TestMemory merges three million records of one size, and of one digest, in a process as
-// small as a unit. They would take four times the memory.
+// TestMemory merges 1.5 million records of one size, and of one digest, in a process as
+// small as a unit. Together they would not fit.
 func TestMemory(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = t.TempDir()
