@@ -2,7 +2,9 @@ package job
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/report"
@@ -205,9 +207,127 @@ func TestChaos(t *testing.T) {
 				c.w.late = func(context.Context) bool { return rnd.IntN(3) == 0 }
 			}
 			must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
-			if diff := cmp.Diff(want, answered(t, j)); diff != "" {
+			if diff := gocmp.Diff(want, answered(t, j)); diff != "" {
 				t.Errorf("%+v (-scan +job):\n%s", spec.Limits, diff)
 			}
 		})
+	}
+}
+
+// begin opens a job in small units, and returns a worker for it.
+func begin(t *testing.T, sel dedupe.Selection) (*Job, *worker) {
+	t.Helper()
+	spec := Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 20, Copies: 10, Bytes: 1 << 20, Merged: 100}}
+	j, err := Open(t.TempDir(), spec)
+	must(t, err)
+	t.Cleanup(func() { j.Close() })
+	return j, newWorker(j.store, spec, nil)
+}
+
+// TestConcurrent runs units at once, and each by two workers at once.
+func TestConcurrent(t *testing.T) {
+	t.Chdir(t.TempDir())
+	sel := fill(t, 2)
+	want := scanned(t, sel, nil, false)
+	j, w := begin(t, sel)
+	must(t, j.run(t.Context(), Options{Concurrency: 4}, func(ctx context.Context, u unit) error {
+		other := make(chan error)
+		go func() { other <- newWorker(j.store, j.spec, nil).run(ctx, u) }()
+		return cmp.Or(w.run(ctx, u), <-other)
+	}))
+	if diff := gocmp.Diff(want, answered(t, j)); diff != "" {
+		t.Errorf("(-scan +job):\n%s", diff)
+	}
+}
+
+// TestLost has some units fail again and again. What they were to find is a problem, and the
+// report is not complete.
+func TestLost(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for i := range 100 {
+		write(t, fmt.Sprintf("a/d%d/f", i), []byte("all alike"))
+	}
+	for _, lost := range []stage{walking, reading} {
+		j, w := begin(t, dedupe.Selection{Roots: []string{"a"}})
+		losses := 0
+		must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+			if u.Stage == lost && len(j.rounds) > 0 && losses < 2 {
+				losses++
+				return lostError{errors.New("it was killed")}
+			}
+			return w.run(ctx, u)
+		}))
+		r, parts, failed := j.Answer()
+		problems, files := 0, 0
+		for p := range parts.Problems {
+			if problems++; !strings.HasPrefix(p.Path, "a") || !strings.HasSuffix(p.Err.Error(), "it was killed") {
+				t.Error(p)
+			}
+		}
+		for g := range parts.Groups {
+			files += int(g.Copies)
+		}
+		must(t, *failed)
+		if r.Complete || r.Reason != dedupe.ReasonProblems || losses != 2 || problems == 0 || files+problems > 100 || lost == reading && files+problems < 100 {
+			t.Errorf("%s: complete %v, %d units lost, %d problems, %d files in groups", lost, r.Complete, losses, problems, files)
+		}
+	}
+	j, w := begin(t, dedupe.Selection{Roots: []string{"a"}})
+	err := j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+		if u.Stage == grouping {
+			return lostError{errors.New("it was killed")}
+		}
+		return w.run(ctx, u)
+	})
+	if err == nil || !strings.Contains(err.Error(), `stage "groups"`) {
+		t.Errorf("a job without groups ended: %v", err)
+	}
+}
+
+// TestCancel cancels a job in the middle. No unit may run after that.
+func TestCancel(t *testing.T) {
+	t.Chdir(t.TempDir())
+	j, w := begin(t, fill(t, 0))
+	err := j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+		if u.Stage == sizing {
+			must(t, j.Cancel())
+		}
+		return w.run(ctx, u)
+	})
+	if !errors.Is(err, errCancelled) || len(j.rounds) == 0 || j.rounds[len(j.rounds)-1].stage != walking {
+		t.Errorf("error %v after %d rounds", err, len(j.rounds))
+	}
+}
+
+// TestOpen opens a job twice, which must fail while the first one is open, and in a folder
+// below a root.
+func TestOpen(t *testing.T) {
+	t.Chdir(t.TempDir())
+	must(t, os.MkdirAll("root/in", 0o777))
+	must(t, os.Symlink("root/in", "link"))
+	spec := Spec{Selection: dedupe.Selection{Roots: []string{"root"}}, Limits: DefaultLimits()}
+	for _, dir := range []string{"root", "root/in/deep/er", "link", "link/x", "./root/../root/in"} {
+		if _, err := Open(dir, spec); err == nil || !strings.Contains(err.Error(), "inside the root") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	first, err := Open("rootless", spec)
+	must(t, err)
+	if _, err := Open("rootless", spec); err == nil || !strings.Contains(err.Error(), "another process works on this job") {
+		t.Errorf("a second time: %v", err)
+	}
+	must(t, first.Close())
+	second, err := Open("rootless", spec)
+	must(t, err)
+	if first.Resumed || !second.Resumed || !first.begun.Equal(second.begun) {
+		t.Error("the second is not the first")
+	}
+	spec.HashAll = true
+	other, err := Open("rootless", spec)
+	must(t, err)
+	must(t, second.Remove())
+	must(t, other.Close())
+	if other.Resumed {
+		t.Error("another job is resumed")
 	}
 }

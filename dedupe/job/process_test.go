@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
 )
 
 // driverRole makes the test binary a process that runs a job. Its value is a driven.
