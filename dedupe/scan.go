@@ -230,7 +230,7 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 func (t *tally) confirm(ctx context.Context, signed iter.Seq[*Copy], all []*Copy, eng *Engine) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		copies := slices.Collect(signed)
-		changed, finished := eng.confirm(ctx, all, t.opened)
+		changed, finished := eng.Confirm(ctx, all, t.opened)
 		t.stopped = t.stopped || !finished
 		known := make(map[string]bool, len(t.problems))
 		for _, p := range t.problems {

@@ -162,7 +162,12 @@ func (j *Job) lines(section int, compare func(a, b line) int, failed *error) ite
 
 func (j *Job) problems(failed *error) iter.Seq[*dedupe.Problem] {
 	return func(yield func(*dedupe.Problem) bool) {
+		var last line
 		for l := range j.lines(problemSection, line.compare, failed) {
+			if l == last { // several units met it
+				continue
+			}
+			last = l
 			if !yield(&dedupe.Problem{Path: l.path, Op: l.what, Err: errors.New(l.why)}) {
 				return
 			}

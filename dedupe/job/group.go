@@ -23,16 +23,9 @@ const (
 func (w *worker) group(u unit) (*result, error) {
 	r := new(result)
 	var failed error
-	counted := func(yield func(*dedupe.Copy) bool) {
-		for p := range w.merged(&u, byDigest, &failed) {
-			r.In += names(p.Copy)
-			if !yield(p.Copy) {
-				return
-			}
-		}
-	}
+	copies := unchanged(w.merged(&u, byDigest, &failed), &r.In)
 	g := &grouper{w: w, u: &u, r: r}
-	for class := range dedupe.Join(dedupe.StageWhole, counted) {
+	for class := range dedupe.Join(dedupe.StageWhole, copies) {
 		if err := g.add(class); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@
 //	read    packs → small copies by digest, others by their ends
 //	ends    copies with the same ends meet → packs of copies that may be equal
 //	whole   packs → copies by digest
+//	confirm on NFS, directories with files that were read → what changed meanwhile
 //	groups  copies with the same digest meet → groups, in the order of the report
 //
 // A unit is small: a part of a large directory, or of the files of one size. Where copies
@@ -25,6 +26,7 @@
 //	walk.go     units that walk
 //	sort.go     units that sort copies by size or ends
 //	read.go     units that read
+//	confirm.go  units that look for changes once more, on NFS
 //	group.go    units that make groups
 //	shuffle.go  which copies meet where
 //	merge.go    sorted streams → one
@@ -88,6 +90,8 @@ type Job struct {
 	store folder
 	lock  *os.File
 	begun time.Time
+
+	nfsAlways bool // in tests
 
 	rounds    []round
 	processes int64 // started
@@ -270,16 +274,22 @@ func (j *Job) next() (*round, error) {
 		if len(next) > 0 {
 			return &round{stage: finish, units: next}, nil
 		}
+	case confirming:
+		return j.mergers(grouping, byDigest, signed, reading, finish, confirming)
 	case grouping:
 		return nil, nil
 	}
-	return j.mergers(grouping, byDigest, func(r *result) int64 { return r.Out - r.Ends }, reading, finish)
+	if j.nfs() {
+		return j.mergers(confirming, byDirectory, signed, reading, finish)
+	}
+	return j.mergers(grouping, byDigest, signed, reading, finish)
 }
 
 // errTooMuch is the error of a job whose files add up to more than a report can hold.
 var errTooMuch = errors.New("the sizes of all files add up to more than 2^63-1 bytes, the most that a report can hold: leave out the largest with a maximum size")
 
 func endsOnly(r *result) int64 { return r.Ends }
+func signed(r *result) int64   { return r.Out - r.Ends }
 
 // collect returns the units that the results of a round ask for.
 func (r *round) collect(of func(*result) []unit) (units []unit) {
@@ -315,6 +325,9 @@ func (j *Job) count(figure func(*result) int64, of ...stage) (n int64) {
 
 // nfs reports whether some files may be on NFS.
 func (j *Job) nfs() bool {
+	if j.nfsAlways {
+		return true
+	}
 	for o := range j.outcomes(walking) {
 		if o.Walked != nil && o.Walked.NFS {
 			return true

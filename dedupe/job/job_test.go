@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -329,5 +330,48 @@ func TestOpen(t *testing.T) {
 	must(t, other.Close())
 	if other.Resumed {
 		t.Error("another job is resumed")
+	}
+}
+
+// TestConfirm changes a file after all were read, as another NFS client may. It and all its
+// names must be problems, in no group, as in a scan.
+func TestConfirm(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const size, files = 1000, 60
+	for i := range files {
+		write(t, fmt.Sprintf("a/d%d/f%d", i%7, i), bytes.Repeat([]byte{byte(i % 2)}, size))
+	}
+	must(t, os.Link("a/d0/f0", "a/d3/name"))
+	must(t, os.Link("a/d0/f0", "a/d0/name"))
+	sel := dedupe.Selection{Roots: []string{"a"}}
+	for _, changing := range []bool{false, true} {
+		change := func() {
+			if changing {
+				must(t, os.Chmod("a/d0/f0", 0o600))
+			}
+		}
+		var read atomic.Int64
+		r, err := dedupe.Scan(t.Context(), sel, dedupe.Engine{Mode: dedupe.Goroutines, Workers: 1, NFS: true, Read: func(n int64) {
+			if read.Add(n) == size*files {
+				change()
+			}
+		}})
+		must(t, err)
+		r.Workers = 4 // as in the job
+		want := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error { return report.Write(b, report.JSON, r, nil, o) })
+		j, w := begin(t, sel)
+		j.nfsAlways = true
+		confirmed := 0
+		must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+			if u.Stage == confirming {
+				if confirmed++; confirmed == 1 {
+					change()
+				}
+			}
+			return w.run(ctx, u)
+		}))
+		if diff := gocmp.Diff(want, answered(t, j)); diff != "" || confirmed == 0 || r.Complete == changing {
+			t.Errorf("changing %v, %d units that confirm, complete %v (-scan +job):\n%s", changing, confirmed, r.Complete, diff)
+		}
 	}
 }

@@ -70,9 +70,6 @@ func (j *Job) addMany(s shuffle, from, n int) error {
 		copies[i] = s.place(c)
 	}
 	r := &result{Out: int64(n), sections: new(sections)}
-	for range s.first {
-		r.sections.begin()
-	}
 	s.write(r.sections, copies)
 	u := unit{Stage: walking, Pack: fmt.Sprint(s.first, from)}
 	if err := j.store.putResult(u.name(), r); err != nil {

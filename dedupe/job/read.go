@@ -79,7 +79,7 @@ type pass struct {
 	left []int64        // names of each copy that were not signed yet
 	late bool
 
-	ends, digests []placed
+	ends, digests, looked []placed
 }
 
 // read reads copies until the deadline is near, and adds those that are signed to out.
@@ -115,8 +115,23 @@ func (p *pass) read(ctx context.Context, copies []*dedupe.Copy, depth dedupe.Sta
 		p.r.Out += names(signed.Copy)
 		p.w.devices.toCommon(&signed.File)
 		*out = append(*out, s.place(signed.Copy))
+		if p.eng.NFS {
+			p.look(signed)
+		}
 	}
 	return ctx.Err()
+}
+
+// look adds the names of a copy to those that are looked at again.
+func (p *pass) look(s dedupe.Signed) {
+	all := append([]string{s.Path}, s.OtherPaths...)
+	for i, path := range all {
+		c := *s.Copy
+		c.Path, c.OtherPaths = path, slices.Concat(all[:i], all[i+1:])
+		name := byDirectory.place(&c)
+		name.flags = flagIf(wasOpened, i == 0 && s.Work.Opens > 0)
+		p.looked = append(p.looked, name)
+	}
 }
 
 func (p *pass) signed(ctx context.Context, copies []*dedupe.Copy, depth dedupe.Stage) iter.Seq[dedupe.Signed] {
@@ -133,6 +148,7 @@ func (p *pass) end(u *unit, all []*dedupe.Copy) error {
 	p.r.sections = new(sections)
 	byDigest.write(p.r.sections, p.digests)
 	byEnds.write(p.r.sections, p.ends)
+	byDirectory.write(p.r.sections, p.looked)
 	for _, c := range p.ends {
 		p.r.Ends += names(c.Copy)
 	}

@@ -18,6 +18,8 @@ const (
 	sameTimes  // mtime and ctime are equal
 	moreNames  // it has other paths
 	isHardLink // to a file before it in its group
+	wasOpened  // to be read
+	isChanged  // since it was read: it is in no group
 )
 
 // writer appends records to a block, and knows the one before.

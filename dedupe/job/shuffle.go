@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -15,29 +16,33 @@ import (
 const buckets = 256
 
 // A shuffle says which copies have to meet, and in which order they get there. There is one
-// by size, one by ends and one by digest.
+// by size, one by ends, one by digest and one by directory.
 type shuffle struct {
-	by    dedupe.Stage
-	first int // section of bucket 0 in a result
+	by    dedupe.Stage // StageWalk means by directory
+	first int          // section of bucket 0 in a result
 }
 
-// The sections of a result: copies by digest, copies by size or ends, and lines.
+// The sections of a result: copies by digest, by size or ends, and by directory, and lines.
 var (
-	byDigest = shuffle{dedupe.StageWhole, 0}
-	byEnds   = shuffle{dedupe.StageEnds, buckets}
-	bySize   = byEnds // no ends are known yet
+	byDigest    = shuffle{dedupe.StageWhole, 0}
+	byEnds      = shuffle{dedupe.StageEnds, buckets}
+	bySize      = byEnds // no ends are known yet
+	byDirectory = shuffle{dedupe.StageWalk, 2 * buckets}
 )
 
 const (
-	problemSection = 2*buckets + iota
+	problemSection = 3*buckets + iota
 	skippedSection
 	sectionCount
 )
 
 // bucket returns the bucket of a copy. Copies that may be equal have the same.
 func (s shuffle) bucket(c *dedupe.Copy) int {
-	if s.by == dedupe.StageWhole {
+	switch s.by {
+	case dedupe.StageWhole:
 		return int(c.Known.Digest[0])
+	case dedupe.StageWalk:
+		return int(xxhash.Sum64String(directoryOf(c.Path)) % buckets)
 	}
 	var key [16]byte
 	binary.LittleEndian.PutUint64(key[:], uint64(c.Size))
@@ -52,13 +57,16 @@ func (s shuffle) bucket(c *dedupe.Copy) int {
 type placed struct {
 	*dedupe.Copy
 	bucket int
+	flags  byte
 	size   int64
 	key    uint64
 }
 
 func (s shuffle) place(c *dedupe.Copy) placed {
-	p := placed{c, s.bucket(c), c.Size, c.Inode}
+	p := placed{Copy: c, bucket: s.bucket(c), size: c.Size, key: c.Inode}
 	switch {
+	case s.by == dedupe.StageWalk:
+		p.size, p.key = 0, 0
 	case s.by == dedupe.StageWhole:
 		p.key = binary.BigEndian.Uint64(c.Known.Digest[:])
 	case c.Known != nil:
@@ -75,18 +83,27 @@ func (s shuffle) compare(a, b placed) int {
 		return cmp.Compare(b.size, a.size)
 	case a.key != b.key:
 		return cmp.Compare(a.key, b.key)
+	case s.by == dedupe.StageWalk: // first the files that were opened
+		return cmp.Or(strings.Compare(directoryOf(a.Path), directoryOf(b.Path)), cmp.Compare(b.flags&wasOpened, a.flags&wasOpened),
+			strings.Compare(a.Path, b.Path))
 	}
 	return s.by.Compare(a.Copy, b.Copy)
 }
 
-// write writes a section for each bucket.
+// directoryOf returns the directory that a path is in.
+func directoryOf(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
+
+// write writes a section for each bucket, after empty ones for other shuffles.
 func (s shuffle) write(out *sections, copies []placed) {
 	slices.SortFunc(copies, s.compare)
+	for len(out.starts) < s.first {
+		out.begin()
+	}
 	for b := range buckets {
 		out.begin()
 		var w writer
 		for len(copies) > 0 && copies[0].bucket == b {
-			out.block = w.appendCopy(out.block, copies[0].Copy, 0)
+			out.block = w.appendCopy(out.block, copies[0].Copy, copies[0].flags)
 			if out.ended() {
 				w = writer{}
 			}

@@ -40,7 +40,15 @@ func (w *worker) merged(u *unit, s shuffle, failed *error) iter.Seq[placed] {
 	if _, _, *failed = w.store.header(u.Inputs, &in); *failed != nil {
 		return func(func(placed) bool) {}
 	}
-	take := func(t *taker) placed { c, _ := t.takeCopy(); return s.place(c) }
+	take := func(t *taker) placed {
+		c, flags := t.takeCopy()
+		if t.bad {
+			return placed{}
+		}
+		p := s.place(c)
+		p.flags = flags
+		return p
+	}
 	sources := make([]source[placed], len(in.Parts))
 	for i, p := range in.Parts {
 		chunk := min(chunkFor(len(in.Parts)), p.To-p.From)

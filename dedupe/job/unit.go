@@ -34,12 +34,13 @@ type unit struct {
 type stage string
 
 const (
-	walking  stage = "walk"   // directories → files by size
-	sizing   stage = "sizes"  // files by size → packs of copies that share their size
-	reading  stage = "read"   // packs → copies by digest if they are small, else by ends
-	ending   stage = "ends"   // copies by ends → packs of copies that may be equal
-	finish   stage = "whole"  // packs → copies by digest
-	grouping stage = "groups" // copies by digest → groups
+	walking    stage = "walk"    // directories → files by size
+	sizing     stage = "sizes"   // files by size → packs of copies that share their size
+	reading    stage = "read"    // packs → copies by digest if they are small, else by ends
+	ending     stage = "ends"    // copies by ends → packs of copies that may be equal
+	finish     stage = "whole"   // packs → copies by digest
+	confirming stage = "confirm" // directories with files that were opened, on NFS → what changed meanwhile
+	grouping   stage = "groups"  // copies by digest → groups
 )
 
 func (u *unit) name() string {
@@ -142,6 +143,8 @@ func (w *worker) run(ctx context.Context, u unit) error {
 		r, err = w.read(ctx, u)
 	case ending:
 		r, err = w.sortEnds(u)
+	case confirming:
+		r, err = w.confirm(ctx, u)
 	case grouping:
 		r, err = w.group(u)
 	default:

@@ -72,9 +72,6 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 	}
 	r.In = r.Out
 	r.sections = new(sections)
-	for range bySize.first {
-		r.sections.begin()
-	}
 	bySize.write(r.sections, copies)
 	r.Rest = w.walks(left, r)
 	return r, nil
