@@ -358,7 +358,9 @@ func TestConfirm(t *testing.T) {
 		}})
 		must(t, err)
 		r.Workers = 4 // as in the job
-		want := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error { return report.Write(b, report.JSON, r, nil, o) })
+		want := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
+			return report.Write(b, report.JSON, r, nil, o)
+		})
 		j, w := begin(t, sel)
 		j.nfsAlways = true
 		confirmed := 0

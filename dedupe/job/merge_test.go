@@ -105,7 +105,9 @@ func TestRecords(t *testing.T) {
 	path := func() string {
 		return fmt.Sprintf("%s/%x\xff\n", []string{"/mnt", "/mnt/efs/a", ""}[rnd.IntN(3)], number())
 	}
-	time := func() dedupe.Timestamp { return dedupe.Timestamp{Sec: number() - number(), Nsec: rnd.Int32N(1e9)} }
+	time := func() dedupe.Timestamp {
+		return dedupe.Timestamp{Sec: number() * int64(1-2*rnd.IntN(2)), Nsec: rnd.Int32N(1e9)}
+	}
 	var want []*dedupe.Copy
 	var b []byte
 	var w writer
