@@ -194,13 +194,22 @@ func realPath(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(filepath.Clean(dir))), nil
 }
 
+// lockPatience is how long to wait for the lock of a process that was just killed: until a
+// worker process that it was starting has begun, that has the lock, too.
+const lockPatience = time.Second
+
 // acquire makes sure that no other process works on the job.
 func (j *Job) acquire() error {
 	lock, err := os.OpenFile(filepath.Join(j.store.dir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o666)
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	for start := time.Now(); err == nil || time.Since(start) < lockPatience; time.Sleep(lockPatience / 100) {
+		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			break
+		}
+	}
+	if err != nil {
 		lock.Close()
 		return fmt.Errorf("another process works on this job in %q: wait for it, or choose another --store", j.store.dir)
 	}

@@ -83,10 +83,10 @@ func disturb(t *testing.T, grow bool) {
 }
 
 // scanned returns the report of a scan.
-func scanned(t *testing.T, sel dedupe.Selection, own []os.FileInfo, disturbing bool) string {
+func scanned(t *testing.T, sel dedupe.Selection, own []os.FileInfo, disturbing, nfs bool) string {
 	t.Helper()
 	r, err := dedupe.Scan(t.Context(), sel, dedupe.Engine{
-		Mode: dedupe.Goroutines, Workers: 4, Ignore: own,
+		Mode: dedupe.Goroutines, Workers: 4, Ignore: own, NFS: nfs,
 		Recall: func(context.Context, *dedupe.Inventory) {
 			if disturbing {
 				disturb(t, true)
@@ -187,7 +187,7 @@ func TestChaos(t *testing.T) {
 			own, err := os.Stat("a/own")
 			must(t, err)
 			disturbs := seed%2 == 0 // a walk that ran again would find what is there now
-			want := scanned(t, sel, []os.FileInfo{own}, disturbs)
+			want := scanned(t, sel, []os.FileInfo{own}, disturbs, seed%3 == 0)
 			if disturbs {
 				disturb(t, false)
 			}
@@ -199,12 +199,13 @@ func TestChaos(t *testing.T) {
 			j, err := Open(t.TempDir(), spec)
 			must(t, err)
 			defer j.Close()
+			j.nfsAlways = seed%3 == 0
 			id, _ := identityOf(own)
 			c := &chaos{t: t, rnd: rnd, w: newWorker(j.store, spec, []identity{id}), disturbs: disturbs}
 			if !disturbs {
 				c.damages = 5
 			}
-			if seed%3 > 0 {
+			if seed%4 > 0 {
 				c.w.late = func(context.Context) bool { return rnd.IntN(3) == 0 }
 			}
 			must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
@@ -229,7 +230,7 @@ func begin(t *testing.T, sel dedupe.Selection) (*Job, *worker) {
 func TestConcurrent(t *testing.T) {
 	t.Chdir(t.TempDir())
 	sel := fill(t, 2)
-	want := scanned(t, sel, nil, false)
+	want := scanned(t, sel, nil, false, false)
 	j, w := begin(t, sel)
 	must(t, j.run(t.Context(), Options{Concurrency: 4}, func(ctx context.Context, u unit) error {
 		other := make(chan error)

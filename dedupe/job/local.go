@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 
 	"efsdedupe/dedupe/pool"
 )
@@ -66,8 +67,20 @@ func (l Local) start(j *Job, processes int) (do perform, stop func(), err error)
 		return cmd
 	})
 	stop = func() { j.processes += workers.Close().Started }
-	return func(ctx context.Context, u unit) error { return call(ctx, workers, u) }, stop, nil
+	var lost atomic.Int64 // units in a row
+	return func(ctx context.Context, u unit) error {
+		err := call(ctx, workers, u)
+		if !errors.As(err, new(lostError)) {
+			lost.Store(0)
+		} else if lost.Add(1) >= mostLost {
+			return fmt.Errorf("worker processes die whatever they do: %v; the same command goes on", err)
+		}
+		return err
+	}, stop, nil
 }
+
+// mostLost is how many units in a row may be lost before something else is to blame.
+const mostLost = 4
 
 // call has a worker process run a unit.
 func call(ctx context.Context, workers *pool.Pool, u unit) error {

@@ -76,7 +76,7 @@ func TestKilled(t *testing.T) {
 	t.Chdir(t.TempDir())
 	sel := fill(t, 1)
 	sel.Roots = append(sel.Roots, "out")
-	want := scanned(t, sel, nil, false)
+	want := scanned(t, sel, nil, false, false)
 	d := driven{[]byte(t.TempDir()), Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 12, Copies: 5, Bytes: 4 << 20, Merged: 50}}, 2}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	done, again := make(map[string]bool), 0

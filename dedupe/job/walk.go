@@ -24,10 +24,6 @@ const (
 	// fit in unitMemory.
 	mostWorkers = 48
 
-	// slicesOfWalk is in how many steps a unit uses up its budget. After each it looks at
-	// the clock.
-	slicesOfWalk = 4
-
 	// mostPathBytes ends a unit early where paths are long.
 	mostPathBytes = 32 << 20
 )
@@ -48,7 +44,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 			return nil, errCancelled
 		}
 		eng := w.engine()
-		eng.Budget = max(budget/slicesOfWalk, 1)
+		eng.Budget = max(budget-r.Out-r.Walked.Directories, budget/4, 1)
 		v, more, err := dedupe.Walk(ctx, w.spec.Selection, left, eng)
 		if err == nil && v.Interrupted {
 			err = cmp.Or(context.Cause(ctx), context.Canceled)
