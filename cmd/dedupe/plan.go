@@ -162,7 +162,7 @@ func writeCrowds(w io.Writer, book *cost.Book, f cost.Fanout, rates cost.Rates, 
 		if err != nil {
 			return err
 		}
-		took := c.Time.Round(time.Second).String()
+		took := c.Time.Round(time.Millisecond).String()
 		if c.Time >= time.Hour {
 			took = fmt.Sprintf("%.1f h", c.Time.Hours())
 		}

@@ -42,7 +42,7 @@ func mergeMany() error {
 			}
 			in, out = in+merged.In, out+merged.Out
 			for _, next := range merged.Next {
-				if copies, err := w.unpack(next.Pack); err != nil || int64(len(copies)) > j.spec.Limits.Copies {
+				if copies, err := unpack(w.store, next.Pack, takeCopy); err != nil || int64(len(copies)) > j.spec.Limits.Copies {
 					return fmt.Errorf("a pack of %d copies, error %v", len(copies), err)
 				}
 			}

@@ -70,8 +70,8 @@ func (e Estimate) Fanout() cost.Fanout {
 	return cost.Fanout{
 		Reads: opens, DataBytes: e.DataBytes, Units: all, Transitions: all,
 		Messages: cost.Tree{Files: e.Files, Directories: e.Directories, Opens: opens}.Cold(),
-		Puts:     all + first + second + 3*merges, // results, packs, and what to merge
-		Gets:     first + second + merges*(walks+withEnds+first+second),
+		Puts:     2 * all, // results, and packs or what to merge
+		Gets:     all + merges*(walks+withEnds+first+second),
 	}
 }
 

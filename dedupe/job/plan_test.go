@@ -24,16 +24,16 @@ func TestBillion(t *testing.T) {
 	must(t, err)
 
 	const (
-		opens      = 1.134 * files                          // each with an OPEN, a READ and a CLOSE
-		messages   = 2*opens + (2+1+1)*0.1625*files         // a directory is opened, and listed twice
-		hours      = (messages + opens) / 900_000 / 3600    // with Elastic throughput
-		perHour    = 1769.0 / 1024 * 0.0000133334 * 3600    // of a function
-		walks      = 1.1625 * files / (65536 * 0.85)        // units
-		reads      = 0.98*files/32_000 + 0.154*files/32_000 // units
-		merges     = 3 * 256.0                              // units
-		withEnds   = 0.98 * files / 32_000 / 3              // results
-		gets       = reads + 256*(walks+withEnds+reads)     // packs, and what merges get
-		puts       = walks + 2*reads + 2*merges             // results, packs and lists
+		opens      = 1.134 * files                                       // each with an OPEN, a READ and a CLOSE
+		messages   = 2*opens + (2+1+1)*0.1625*files                      // a directory is opened, and listed twice
+		hours      = (messages + opens) / 900_000 / 3600                 // with Elastic throughput
+		perHour    = 1769.0 / 1024 * 0.0000133334 * 3600                 // of a function
+		walks      = 1.1625 * files / (65536 * 0.85)                     // units
+		reads      = 0.98*files/32_000 + 0.154*files/32_000              // units
+		merges     = 3 * 256.0                                           // units
+		withEnds   = 0.98 * files / 32_000 / 3                           // results
+		gets       = walks + reads + merges + 256*(walks+withEnds+reads) // packs or lists, and what merges get
+		puts       = 2 * (walks + reads + merges)                        // results, and packs or lists
 		mebibyteps = 500.0
 	)
 	for name, c := range map[string]struct{ got, want, rounded float64 }{

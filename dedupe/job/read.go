@@ -13,7 +13,7 @@ import (
 // read reads the copies of a pack: small ones whole, and the others by their ends, unless
 // that was done before. What it does not get to becomes another unit.
 func (w *worker) read(ctx context.Context, u unit) (*result, error) {
-	all, err := w.unpack(u.Pack)
+	all, err := unpack(w.store, u.Pack, takeCopy)
 	if err != nil {
 		return nil, err
 	}
@@ -51,22 +51,21 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 	return r, p.end(&u, all)
 }
 
-// unpack returns the copies of a pack.
-func (w *worker) unpack(name string) ([]*dedupe.Copy, error) {
-	b, err := w.store.open(name, 1<<20)
+// unpack returns the records of a pack.
+func unpack[T any](store folder, name string, take func(*taker) T) (all []T, err error) {
+	b, err := store.open(name, 1<<20)
 	if err != nil {
 		return nil, err
 	}
-	var all []*dedupe.Copy
-	for next := records(b, takeCopy); ; {
-		c, err := next()
+	for next := records(b, take); ; {
+		v, err := next()
 		if err == io.EOF {
 			return all, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, c)
+		all = append(all, v)
 	}
 }
 

@@ -192,6 +192,15 @@ func (t *taker) takeCopy() (*dedupe.Copy, byte) {
 // names counts the names of a copy.
 func names(c *dedupe.Copy) int64 { return int64(1 + len(c.OtherPaths)) }
 
+func (w *writer) appendFrontier(b []byte, f dedupe.Frontier) []byte {
+	b = w.appendPath(w.appendPath(b, f.Root), f.Dir)
+	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(f.Part)), uint64(f.Of))
+}
+
+func (t *taker) takeFrontier() dedupe.Frontier {
+	return dedupe.Frontier{Root: t.takePath(), Dir: t.takePath(), Part: int(t.uint()), Of: int(t.uint())}
+}
+
 // line is a problem or a skipped entry: what happened to a path, and why.
 type line struct {
 	path, what, why string

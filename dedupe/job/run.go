@@ -162,11 +162,11 @@ func (c *crew) run(ctx context.Context, u *unit, do func() (*result, error)) {
 	case <-ctx.Done():
 		return
 	}
-	if err := c.spend(u); err != nil {
-		c.stopAfter(err)
+	if ctx.Err() != nil {
 		return
 	}
-	if ctx.Err() != nil {
+	if err := c.spend(u); err != nil {
+		c.stopAfter(err)
 		return
 	}
 	c.group.Go(func() {
@@ -217,14 +217,17 @@ func (j *Job) giveUp(u unit, why error) error {
 	r := new(result)
 	err := fmt.Errorf("the process that worked on it died: %w", why)
 	switch {
-	case u.Stage == walking && len(u.Frontiers) > 0:
+	case u.Stage == walking && u.Pack != "":
 		r.Walked = new(walked)
-		for _, f := range u.Frontiers {
+		frontiers, failed := unpack(j.store, u.Pack, (*taker).takeFrontier)
+		if failed != nil {
+			return failed
+		}
+		for _, f := range frontiers {
 			r.problem(&dedupe.Problem{Op: "walk", Path: joinPath(f.Root, f.Dir), Err: err})
 		}
 	case u.Stage == reading || u.Stage == finish:
-		w := &worker{store: j.store}
-		copies, failed := w.unpack(u.Pack)
+		copies, failed := unpack(j.store, u.Pack, takeCopy)
 		if failed != nil {
 			return failed
 		}

@@ -21,12 +21,11 @@ import (
 // unit is a piece of work for one process. It says what to do and never who does it. Its
 // name is a digest of its content, so equal work has one name and one result.
 type unit struct {
-	Stage     stage             `json:"stage"`
-	Frontiers []dedupe.Frontier `json:"frontiers,omitempty"` // where to walk; none means from the roots
-	Pack      string            `json:"pack,omitempty"`      // object with the copies to read
-	Inputs    string            `json:"inputs,omitempty"`    // object that lists what to merge
-	Weight    int64             `json:"weight,omitempty"`    // bytes that EFS meters at most
-	NFS       bool              `json:"nfs,omitempty"`       // the files may be on NFS
+	Stage  stage  `json:"stage"`
+	Pack   string `json:"pack,omitempty"`   // object with the copies to read, or the frontiers to walk from; none means the roots
+	Inputs string `json:"inputs,omitempty"` // object that lists what to merge
+	Weight int64  `json:"weight,omitempty"` // bytes that EFS meters at most
+	NFS    bool   `json:"nfs,omitempty"`    // the files may be on NFS
 }
 
 // stage is a step of a job. Its units run in rounds: the units of a round do not need each

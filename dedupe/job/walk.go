@@ -35,7 +35,13 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 	budget := w.spec.Limits.Entries
 	var copies []placed
 	var paths int64
-	left := u.Frontiers
+	var left []dedupe.Frontier
+	if u.Pack != "" {
+		var err error
+		if left, err = unpack(w.store, u.Pack, (*taker).takeFrontier); err != nil {
+			return nil, err
+		}
+	}
 	for first := true; first || len(left) > 0; first = false {
 		if !first && (r.Out+r.Walked.Directories >= budget || paths >= mostPathBytes || w.late(ctx)) {
 			break
@@ -69,29 +75,38 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 	r.In = r.Out
 	r.sections = new(sections)
 	bySize.write(r.sections, copies)
-	r.Rest = w.walks(left, r)
-	return r, nil
+	var err error
+	r.Rest, err = w.walks(&u, left, r)
+	return r, err
 }
 
 // walks divides frontiers into units, so that each may use up its budget if its directories
 // are like those that a unit found.
-func (w *worker) walks(left []dedupe.Frontier, like *result) (units []unit) {
-	const mostBytes = 128 << 10 // of names in a unit
+func (w *worker) walks(u *unit, left []dedupe.Frontier, like *result) (units []unit, err error) {
+	const mostBytes = 1 << 20 // of names in a unit
 	entries := (like.Out + like.Walked.Directories) / max(like.Walked.Directories, 1)
 	most := int(max(w.spec.Limits.Entries/max(entries, 1)/2, 1))
 	slices.SortFunc(left, func(a, b dedupe.Frontier) int {
 		return cmp.Or(cmp.Compare(a.Root, b.Root), cmp.Compare(a.Dir, b.Dir), cmp.Compare(a.Of, b.Of), cmp.Compare(a.Part, b.Part))
 	})
-	for len(left) > 0 {
+	for len(left) > 0 && err == nil {
+		s := new(sections)
+		s.begin()
+		var to writer
 		n, bytes := 0, 0
-		for n < min(most, len(left)) && bytes < mostBytes {
+		for ; n < min(most, len(left)) && bytes < mostBytes; n++ {
 			bytes += len(left[n].Root) + len(left[n].Dir)
-			n++
+			s.block = to.appendFrontier(s.block, left[n])
+			if s.ended() {
+				to = writer{}
+			}
 		}
-		units = append(units, unit{Stage: walking, Frontiers: left[:n:n], Weight: w.spec.Limits.Entries * weighedEntry})
 		left = left[n:]
+		next := unit{Stage: walking, Weight: w.spec.Limits.Entries * weighedEntry}
+		next.Pack, err = w.putPart(u, "pack", s)
+		units = append(units, next)
 	}
-	return units
+	return units, err
 }
 
 // weighedEntry is the most that EFS meters to list an entry, on average.
