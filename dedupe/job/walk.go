@@ -43,14 +43,15 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 		}
 	}
 	for first := true; first || len(left) > 0; first = false {
-		if !first && (r.Out+r.Walked.Directories >= budget || paths >= mostPathBytes || w.late(ctx)) {
+		found := r.Out + r.Walked.Directories + int64(len(r.problems)+len(r.skipped))
+		if !first && (found >= budget || paths >= mostPathBytes || w.late(ctx)) {
 			break
 		}
 		if w.store.size(cancelObject) >= 0 {
 			return nil, errCancelled
 		}
 		eng := w.engine()
-		eng.Budget = max(budget-r.Out-r.Walked.Directories, budget/4, 1)
+		eng.Budget = max(budget-found, budget/4, 1)
 		v, more, err := dedupe.Walk(ctx, w.spec.Selection, left, eng)
 		if err == nil && v.Interrupted {
 			err = cmp.Or(context.Cause(ctx), context.Canceled)
