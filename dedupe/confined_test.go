@@ -161,7 +161,7 @@ func TestWithinSwap(t *testing.T) {
 			t.Error(err)
 		}
 		for _, g := range r.Groups {
-			for _, f := range g.Files {
+			for f := range g.Files() {
 				if outside[f.Inode] {
 					t.Errorf("%s led out", f.Path)
 				}
@@ -192,7 +192,7 @@ func TestLinkedRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := scan(t, options{Roots: []string{"link", "b"}})
-	if len(r.Groups) != 1 || !r.Complete || r.Groups[0].Files[0].Path != mustAbs(t, "dir/a") {
+	if len(r.Groups) != 1 || !r.Complete || r.Groups[0].Copies[0].path() != mustAbs(t, "dir/a") {
 		t.Errorf("%v %v", r.Groups, r.Problems)
 	}
 }

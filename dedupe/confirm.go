@@ -51,11 +51,11 @@ func (e *Engine) recheck(ctx context.Context, copies []*Copy) (finished bool) {
 	var changed []*Copy
 	finished = e.Abandoned.await(ctx, crew.calls, func() {
 		for _, c := range copies {
-			if c.Known == nil || ctx.Err() != nil {
+			if c.known == nil || ctx.Err() != nil {
 				continue
 			}
 			crew.spawn(func() {
-				if at.stillHas(c.File, askServer) != nil {
+				if at.stillHas(c.File(), askServer) != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					changed = append(changed, c)
@@ -67,7 +67,7 @@ func (e *Engine) recheck(ctx context.Context, copies []*Copy) (finished bool) {
 	mu.Lock()
 	defer mu.Unlock()
 	for _, c := range changed {
-		c.Known = nil
+		c.known = nil
 	}
 	return finished && ctx.Err() == nil
 }
@@ -152,7 +152,7 @@ func (c *confirmer) look(fd int, names []name, listed map[string]bool) {
 		}
 		now, err := statAt(fd, n.base(), flags)
 		if err == nil {
-			err = n.unchanged(&now)
+			err = n.file(n.path).unchanged(&now)
 		}
 		if err == nil && !c.at.holds(fd) {
 			err = unix.ENOENT

@@ -98,7 +98,7 @@ func TestConfirm(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
-			if len(r.Groups) != 1 || len(r.Groups[0].Files) != 2 {
+			if len(r.Groups) != 1 || r.Groups[0].Names() != 2 {
 				t.Errorf("groups %+v", r.Groups)
 			}
 		})
@@ -137,7 +137,7 @@ func TestTrials(t *testing.T) {
 	}
 	var h LocalHasher
 	read := func(files ...File) (bytes []int64) {
-		for _, s := range h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageEnds, NFS: true}) {
+		for _, s := range h.Hash(t.Context(), Batch{Files: files, Want: StageEnds, NFS: true}) {
 			if s.Problem != nil {
 				t.Fatal(s.Problem)
 			}

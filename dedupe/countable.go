@@ -9,17 +9,15 @@ import (
 
 // countable returns the bytes of all files, each inode once, and the largest file size
 // for which that sum fits in 63 bits. Larger files are not in the sum. Files must be
-// those that share a size, sorted as copies does. Only they can be names of an inode with
+// those that share a size, sorted. Only they can be names of an inode with
 // another name: a hard link, or a directory found twice, as under a bind mount.
 func (t *table) countable(files []sized) (bytes, largest int64) {
 	var high, low uint64
-	for _, records := range t.records {
-		for i := range records {
-			low, high = addTo(low, high, uint64(records[i].size))
-		}
+	for c := range t.all() {
+		low, high = addTo(low, high, uint64(c.size))
 	}
 	for i := range files {
-		if i > 0 && files[i].size == files[i-1].size && t.isSame(files[i], files[i-1]) {
+		if i > 0 && isSame(files[i], files[i-1]) {
 			var borrow uint64
 			low, borrow = bits.Sub64(low, uint64(files[i].size), 0)
 			high -= borrow
@@ -40,13 +38,11 @@ func addTo(low, high, n uint64) (uint64, uint64) {
 // It counts all files of one size or none, because they may be equal.
 func (t *table) countFromBelow(files []sized) (bytes, largest int64) {
 	inodes := make(map[int64]uint64) // by size
-	for _, records := range t.records {
-		for i := range records {
-			inodes[records[i].size]++
-		}
+	for c := range t.all() {
+		inodes[c.size]++
 	}
 	for i := range files {
-		if i > 0 && files[i].size == files[i-1].size && t.isSame(files[i], files[i-1]) {
+		if i > 0 && isSame(files[i], files[i-1]) {
 			inodes[files[i].size]--
 		}
 	}
@@ -70,19 +66,17 @@ func (t *table) weigh(files []sized, largest int64, stored func(size, allocated,
 	if stored == nil {
 		return
 	}
-	tell := func(r *record, n int64) {
-		if r.size <= largest {
-			stored(r.size, r.allocated, n)
+	tell := func(c *Copy, n int64) {
+		if c.size <= largest {
+			stored(c.size, c.allocated, n)
 		}
 	}
-	for _, records := range t.records {
-		for i := range records {
-			tell(&records[i], 1)
-		}
+	for c := range t.all() {
+		tell(c, 1)
 	}
 	for i := range files {
-		if i > 0 && files[i].size == files[i-1].size && t.isSame(files[i], files[i-1]) {
-			tell(t.at(files[i].at), -1)
+		if i > 0 && isSame(files[i], files[i-1]) {
+			tell(files[i].Copy, -1)
 		}
 	}
 }
@@ -92,10 +86,10 @@ func (t *table) uncountable(largest int64) (problems []*Problem) {
 	if largest == math.MaxInt64 {
 		return nil
 	}
-	for i := range t.files {
-		if r := t.at(uint32(i)); r.size > largest {
-			problems = append(problems, &Problem{Op: "stat", Path: t.path(uint32(i)), Err: fmt.Errorf(
-				"its %d bytes bring the sum of all files above 2^63-1, the most that a report can hold; exclude it with a maximum size", r.size)})
+	for c := range t.all() {
+		if c.size > largest {
+			problems = append(problems, &Problem{Op: "stat", Path: c.path(), Err: fmt.Errorf(
+				"its %d bytes bring the sum of all files above 2^63-1, the most that a report can hold; exclude it with a maximum size", c.size)})
 		}
 	}
 	return problems

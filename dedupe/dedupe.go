@@ -29,7 +29,8 @@
 //	crew.go             functions run at once, up to a limit
 //	abandoned.go        hung system calls, left behind when the context ends
 //	listing_*.go        the entries of a directory
-//	inventory.go        all files found, in a few bytes each → copies
+//	inventory.go        all files found → copies
+//	copy.go             one inode in a few bytes
 //	countable.go        the bytes of all files, each inode once
 //	maybeduplicated.go  keys added more than once
 //	read.go             copies → signed copies
@@ -62,6 +63,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"iter"
+	"slices"
 	"time"
 
 	"efsdedupe/dedupe/mount"
@@ -77,8 +79,8 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // same: same inode, size and times.
 type File struct {
 	Path       string
-	Size       int64 // bytes
-	Device     uint64
+	Size       int64  // bytes
+	Device     uint64 // one for all NFS mounts of a file system; see mount.Table.Device
 	Inode      uint64
 	ModTime    Timestamp
 	ChangeTime Timestamp // no program can set it back
@@ -109,56 +111,11 @@ func (i inode) compare(j inode) int {
 	return cmp.Or(cmp.Compare(i.device, j.device), i.modTime.Compare(j.modTime), i.changeTime.Compare(j.changeTime))
 }
 
-// compareInodes orders files by their inodes.
-func compareInodes(a, b *File) int {
-	if a.Inode != b.Inode {
-		return cmp.Compare(a.Inode, b.Inode)
-	}
-	return a.inode().compare(b.inode())
-}
-
-// Copy is one inode: all its names that were found, and what is known of its content
-// without reading it.
-type Copy struct {
-	File
-	OtherPaths []string // further names of the inode, sorted
-	Known      *Known   // nil if nothing is known
-}
-
-// Known is what an index or an earlier stage learned about a file's content.
-type Known struct {
-	Ends    Ends   // zero if unknown
-	Digest  Digest // zero if unknown
-	Counted bool   // the work this took or saved is already counted
-}
-
-// paths yields all names of a copy.
-func (c *Copy) paths() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if !yield(c.Path) {
-			return
-		}
-		for _, path := range c.OtherPaths {
-			if !yield(path) {
-				return
-			}
-		}
-	}
-}
-
-// known returns what is known of a copy.
-func (c *Copy) known() Known {
-	if c.Known == nil {
-		return Known{}
-	}
-	return *c.Known
-}
-
-// Group is a set of identical files. It has at least two copies.
+// Group is a set of identical files.
 type Group struct {
 	Size   int64 // bytes of each file
 	Digest Digest
-	Files  []File // hard links included; sorted by path
+	Copies []*Copy // sorted by their first paths; at least two
 
 	// Reclaimable is the total size of all copies but one. A copy with names outside the
 	// group frees nothing: it is the one to keep, and any others like it do not count.
@@ -167,38 +124,53 @@ type Group struct {
 	// ReclaimableAllocated is the most that deleting copies can free on the file system:
 	// everything the group occupies except the copy to keep.
 	ReclaimableAllocated int64
-
-	inodes                 int64 // 0 if not counted
-	free, allocated, least int64 // of the copies that free something: their number, what they occupy, and the least of them
 }
 
-// HardLinks reports for each of Files whether it links to the inode of an earlier one,
-// and so is no copy of its own.
-func (g Group) HardLinks() []bool {
-	links := make([]bool, len(g.Files))
-	if int(g.inodes) == len(g.Files) {
-		return links
+// Names counts the files of the group, hard links included.
+func (g *Group) Names() (n int) {
+	for _, c := range g.Copies {
+		n += c.names()
 	}
-	seen := make(map[inode]bool, len(g.Files))
-	for i, f := range g.Files {
-		links[i] = seen[f.inode()]
-		seen[f.inode()] = true
-	}
-	return links
+	return n
 }
 
-// Copies counts the inodes of the group: hard links to one inode are one copy.
-func (g Group) Copies() int64 {
-	if g.inodes > 0 {
-		return g.inodes
-	}
-	copies := int64(0)
-	for _, link := range g.HardLinks() {
-		if !link {
-			copies++
+// Files yields the files of the group, sorted by path, and whether each is a hard link to
+// the inode of an earlier one, and so is no copy of its own.
+func (g *Group) Files() iter.Seq2[File, bool] {
+	return func(yield func(File, bool) bool) {
+		var paths paths
+		if g.Names() == len(g.Copies) {
+			for _, c := range g.Copies {
+				if !yield(c.file(paths.of(c)), false) {
+					return
+				}
+			}
+			return
+		}
+		for _, n := range g.sortedNames() {
+			if !yield(n.first.file(paths.of(n.Copy)), n.Copy != n.first) {
+				return
+			}
 		}
 	}
-	return copies
+}
+
+// linkedName is one name of a copy.
+type linkedName struct {
+	*Copy
+	first *Copy // the copy under its first name
+}
+
+// sortedNames returns all names of all copies, sorted by path.
+func (g *Group) sortedNames() []linkedName {
+	all := make([]linkedName, 0, g.Names())
+	for _, c := range g.Copies {
+		for at := c; at != nil; at = at.next {
+			all = append(all, linkedName{at, c})
+		}
+	}
+	slices.SortFunc(all, func(a, b linkedName) int { return comparePaths(a.Copy, b.Copy) })
+	return all
 }
 
 // Problem is a file or directory that could not be read or that changed meanwhile, with
@@ -288,7 +260,6 @@ type Report struct {
 const (
 	ReasonDeadline    = "deadline"    // its context's deadline passed
 	ReasonInterrupted = "interrupted" // its context was cancelled
-	ReasonLimit       = "limit"       // there is more than a limit allows
 	ReasonProblems    = "problems"    // something could not be read
 )
 
@@ -308,7 +279,7 @@ type IndexUse struct {
 func (r Report) Files() iter.Seq[File] {
 	return func(yield func(File) bool) {
 		for _, g := range r.Groups {
-			for _, f := range g.Files {
+			for f := range g.Files() {
 				if !yield(f) {
 					return
 				}

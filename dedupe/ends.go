@@ -59,7 +59,9 @@ const (
 
 // Large reports whether a file is larger than 2 MiB. Both ends of a large file are always
 // read, because files that share one end often differ in the other.
-func (f File) Large() bool { return f.Size > mediumMax }
+func (f File) Large() bool { return large(f.Size) }
+
+func large(size int64) bool { return size > mediumMax }
 
 // EndsLength returns the least number of bytes that reading a file's ends takes.
 func (f File) EndsLength() int64 {
@@ -85,13 +87,19 @@ func (c *candidate) last() []byte  { return c.room[endSize:c.ends] }
 
 // hashEnds keeps each file open until it meets another with the same ends, then reads the
 // rest of both. If the first bytes match, it compares the last bytes before the middle.
+// It opens a file while the server of the one before answers.
 //
 // If most files of the batch have a match, the others probably match files outside the
 // batch. It reads those to the end, too, which saves opening them again.
 func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 	var seen []*candidate // with distinct ends
+	next := h.openEnds(&signed[0], b.NFS)
 	for i := range signed {
-		c := h.candidate(ctx, &signed[i], b.NFS)
+		m := next
+		if i+1 < len(signed) {
+			next = h.openEnds(&signed[i+1], b.NFS)
+		}
+		c := h.candidate(ctx, m)
 		like := h.meet(ctx, c, seen)
 		switch {
 		case !c.waiting: // it can't be read
@@ -124,24 +132,29 @@ func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 	}
 }
 
-// candidate opens a file and reads its first bytes, or both ends if it is large. If that
-// fails, the candidate is not waiting.
-func (h *LocalHasher) candidate(ctx context.Context, answer *Signed, nfs bool) *candidate {
-	f := answer.File
+// openEnds opens a file to read its ends. If that fails, the answer has the problem.
+func (h *LocalHasher) openEnds(answer *Signed, nfs bool) member {
+	o, err := h.open(answer.File, nfs, &answer.Work)
+	if answer.fail(err); err == nil {
+		onlyEnds(o.fd)
+		o.expect(0)
+		if o.Large() {
+			o.expect(o.Size - endSize)
+		}
+	}
+	return member{o, answer}
+}
+
+// candidate reads the first bytes of a file, or both ends if it is large. If the file did
+// not open or cannot be read, the candidate is not waiting.
+func (h *LocalHasher) candidate(ctx context.Context, m member) *candidate {
 	c, _ := h.candidates.Get().(*candidate)
 	if c == nil {
 		c = new(candidate)
 	}
-	c.ends, c.waiting = 0, false
-	o, err := h.open(f, nfs, &answer.Work)
-	c.member = member{o, answer}
-	if answer.fail(err); err != nil {
-		return c
-	}
-	c.waiting = true
-	onlyEnds(o.fd)
-	if h.readEnd(ctx, c, 0, "open") && f.Large() {
-		h.readEnd(ctx, c, f.Size-endSize, "read")
+	c.member, c.ends, c.waiting = m, 0, m.answer.Problem == nil
+	if c.waiting && h.readEnd(ctx, c, 0, "open") && c.Large() {
+		h.readEnd(ctx, c, c.Size-endSize, "read")
 	}
 	return c
 }
@@ -161,9 +174,14 @@ func (h *LocalHasher) readEnd(ctx context.Context, c *candidate, pos int64, op s
 	return true
 }
 
-// last reads the last bytes of a waiting file, if it is long enough for that to pay off.
-func (h *LocalHasher) last(ctx context.Context, c *candidate) {
-	if c.waiting && c.ends == endSize && c.Size >= lastFrom {
+// last reads the last bytes of waiting files of one size, if they are long enough for that
+// to pay off.
+func (h *LocalHasher) last(ctx context.Context, some ...*candidate) {
+	some = slices.DeleteFunc(some, func(c *candidate) bool { return !c.waiting || c.ends != endSize || c.Size < lastFrom })
+	for _, c := range some {
+		c.expect(c.Size - endSize)
+	}
+	for _, c := range some {
 		h.readEnd(ctx, c, c.Size-endSize, "read")
 	}
 }
@@ -181,8 +199,7 @@ func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate)
 				return d
 			}
 		}
-		h.last(ctx, c)
-		h.last(ctx, d)
+		h.last(ctx, c, d)
 		equal := c.answer.Problem == nil && d.answer.Problem == nil && bytes.Equal(c.last(), d.last())
 		if first != nil {
 			h.trials.end(first, equal)

@@ -73,9 +73,9 @@ func TestHashEnds(t *testing.T) {
 			}
 		}
 		for _, h := range []Hasher{new(LocalHasher), pooled} {
-			batch.Copies = copiesOf(files)
+			batch.Files = files
 			for i, a := range h.Hash(t.Context(), batch) {
-				want := Signed{Copy: batch.Copies[i], Ends: ends[i], Work: Work{Opens: 1, BytesRead: endSize}}
+				want := Signed{File: files[i], Ends: ends[i], Work: Work{Opens: 1, BytesRead: endSize}}
 				if ends[i].last() != 0 {
 					want.Work.BytesRead = 2 * endSize
 				}
@@ -124,7 +124,7 @@ func TestMediumAgainstBytes(t *testing.T) {
 func ofSizes(n int, sizes ...int64) (copies []*Copy) {
 	for _, size := range sizes {
 		for i := range n {
-			copies = append(copies, &Copy{File: File{Size: size, Inode: uint64(i)}})
+			copies = append(copies, CopyOf(File{Size: size, Inode: uint64(i)}))
 		}
 	}
 	return copies
@@ -141,17 +141,15 @@ func TestBatches(t *testing.T) {
 		copies := ofSizes(n, smallMax+2, smallMax+1)
 		s := newStage(slices.Values(copies), StageEnds, Engine{Workers: 1 + n%7})
 		batch := make(map[*Copy]int)
-		for batches := 0; ; batches++ {
-			claims := s.claim(nil).Copies
-			if len(claims) == 0 {
-				break
-			}
+		var next claimed
+		for batches := 0; s.claim(&next); batches++ {
+			claims := next.copies
 			if len(claims) > 8 || n <= 8 && len(claims) != n || n > 8 && len(claims) < 3 {
 				t.Errorf("%d of %d files in a batch", len(claims), n)
 			}
 			for _, c := range claims {
 				if _, twice := batch[c]; twice {
-					t.Errorf("file %d of %d twice", c.Inode, n)
+					t.Errorf("file %d of %d twice", c.number, n)
 				}
 				batch[c] = batches
 			}
@@ -195,7 +193,7 @@ func TestHashEndsProblems(t *testing.T) {
 				if after == 0 {
 					ctx.then()
 				}
-				for i, a := range new(LocalHasher).Hash(ctx, Batch{Copies: copiesOf(files), Want: StageEnds}) {
+				for i, a := range new(LocalHasher).Hash(ctx, Batch{Files: files, Want: StageEnds}) {
 					var p *Problem
 					changed := errors.As(errOf(a), &p) && p.Path == files[i].Path && errors.Is(errOf(a), ErrChanged) && a.Digest == Digest{} && a.Work.FilesHashed+a.Work.FilesCompared == 0
 					right := errOf(a) == nil && a.Digest == blake3.Sum256(content)
@@ -216,14 +214,15 @@ func TestHashEndsProblems(t *testing.T) {
 func TestKnownTakesNoShare(t *testing.T) {
 	copies := ofSizes(8, mediumMax+1)
 	for _, c := range ofSizes(1000, mediumMax+1) {
-		c.Known, c.Inode = &Known{Digest: Digest{1}}, c.Inode+1000
+		c.Learn(0, Digest{1})
+		c.number += 1000
 		copies = append(copies, c)
 	}
 	s := newStage(slices.Values(copies), StageWhole, Engine{Workers: 2})
 	s.workers = 2
 	var taken []int
-	for claims := s.claim(nil).Copies; len(claims) > 0; claims = s.claim(nil).Copies {
-		taken = append(taken, len(claims))
+	for next := new(claimed); s.claim(next); {
+		taken = append(taken, len(next.copies))
 	}
 	if want := []int{4, 2, 1, 1}; !slices.Equal(taken, want) {
 		t.Errorf("%v files are read in step, want %v", taken, want)

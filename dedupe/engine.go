@@ -110,7 +110,8 @@ type Engine struct {
 	// NFS says that some files are, or may be, on NFS; see Batch. Scan finds out itself.
 	NFS bool
 
-	mounts *mount.Table // read by Scan; nil for a walk alone
+	copies int          // the most that Read gets, if known
+	mounts *mount.Table // read by Scan, or by a walk alone
 }
 
 // Stage is a part of a scan.
@@ -147,7 +148,7 @@ func (e *Engine) now() time.Time {
 
 func (e *Engine) ignores(st *status) bool {
 	for _, f := range e.Ignore {
-		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.inode && uint64(own.Dev) == st.device {
+		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.inode && e.mounts.Device(uint64(own.Dev)) == st.device {
 			return true
 		}
 	}

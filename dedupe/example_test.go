@@ -25,7 +25,7 @@ func ExampleScan() {
 		log.Fatal(err)
 	}
 	for _, g := range r.Groups {
-		for _, f := range g.Files {
+		for f := range g.Files() {
 			fmt.Println(filepath.Base(f.Path), f.Size)
 		}
 	}

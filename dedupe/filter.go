@@ -33,13 +33,16 @@ func (f Filter) validate() error {
 	if f.MinSize > f.maxSize() {
 		return fmt.Errorf("the minimum size, %d bytes, is above the maximum, %d", f.MinSize, f.MaxSize)
 	}
-	for _, g := range f.Include {
-		if dir, ok := strings.CutSuffix(g, "/"); ok && dir != "" {
+	plain, err := f.plain()
+	if err != nil {
+		return err
+	}
+	for _, g := range plain.Include {
+		if dir, ok := strings.CutSuffix(g, "/"); ok {
 			return fmt.Errorf("bad glob %q: only directories match it, and include is about files; use %q", g, dir+"/**")
 		}
 	}
-	_, err := f.plain()
-	return err
+	return nil
 }
 
 func (f Filter) maxSize() int64 {
@@ -96,11 +99,15 @@ func (f Filter) plain() (Filter, error) {
 			}
 			room -= len(all) - 1
 			for _, one := range all {
+				one = plainSlashes(one)
+				if one == "" {
+					return f, fmt.Errorf("bad glob %q: nothing is left of it if its braces are empty; put something before, after or in them", g)
+				}
 				if err := canMatch(one); err != nil {
 					return f, err
 				}
+				plain = append(plain, one)
 			}
-			plain = append(plain, all...)
 		}
 		*globs = plain
 	}
@@ -191,18 +198,80 @@ func after(glob string, at int) int {
 	return min(at+1, len(glob))
 }
 
+// plainSlashes returns a brace-free glob without a backslash before a slash, which is never
+// part of a name and so needs none.
+func plainSlashes(glob string) string {
+	var b strings.Builder
+	for at := 0; at < len(glob); {
+		next := after(glob, at)
+		if glob[at:next] == `\/` {
+			at++
+		}
+		b.WriteString(glob[at:next])
+		at = next
+	}
+	return b.String()
+}
+
 // canMatch returns an error if a brace-free glob cannot match any path below a root.
 func canMatch(glob string) error {
 	const advice = "a glob is matched against a name, or against the path below the root if it has a slash"
 	if strings.Trim(glob, "/") == "" {
 		return fmt.Errorf("the glob %q matches nothing: %s", glob, advice)
 	}
+	if strings.Contains(glob, "\x00") {
+		return fmt.Errorf("bad glob %q: no name has a zero byte; remove it", glob)
+	}
 	inside := strings.TrimSuffix(strings.TrimPrefix(glob, "/"), "/")
 	for element := range strings.SplitSeq(inside, "/") {
+		element = strings.ReplaceAll(element, `\.`, ".")
 		if element == "" || element == "." || element == ".." {
-			use := strings.TrimPrefix(path.Clean("/"+glob), "/")
+			use := strings.TrimPrefix(path.Clean("/"+strings.ReplaceAll(glob, `\.`, ".")), "/")
 			return fmt.Errorf("the glob %q matches nothing, because of its %q: %s; use %q", glob, cmp.Or(element, "//"), advice, cmp.Or(use, "*"))
 		}
+	}
+	for at := 0; at < len(glob); at = after(glob, at) {
+		if glob[at] == '[' {
+			if err := classCanMatch(glob, glob[at:after(glob, at)]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// classCanMatch returns an error if a class of a glob, such as [a-z], has a range that
+// runs backwards, or matches no character of a name.
+func classCanMatch(glob, class string) error {
+	in := []rune(class[1 : len(class)-1])
+	if in[0] == '^' || in[0] == '!' {
+		in = in[1:]
+	}
+	next := func() rune {
+		if in[0] == '\\' {
+			in = in[1:]
+		}
+		r := in[0]
+		in = in[1:]
+		return r
+	}
+	edges := []rune{1, '.', '0'} // a class that matches something matches one of these
+	for len(in) > 0 {
+		from := next()
+		to := from
+		if len(in) > 1 && in[0] == '-' {
+			in = in[1:]
+			to = next()
+		}
+		if to < from {
+			return fmt.Errorf("bad glob %q: the range %c-%c in its %q matches nothing; use %c-%c", glob, from, to, class, to, from)
+		}
+		edges = append(edges, from-1, from, from+1, to+1)
+	}
+	if !slices.ContainsFunc(edges, func(r rune) bool {
+		return r > 0 && r != '/' && doublestar.MatchUnvalidated(class, string(r))
+	}) {
+		return fmt.Errorf("the glob %q matches nothing: no name has a character that its %q matches; write a slash outside of brackets", glob, class)
 	}
 	return nil
 }

@@ -58,3 +58,26 @@ func TestHostileGlobs(t *testing.T) {
 		t.Error("many globs have any number of alternatives")
 	}
 }
+
+// FuzzCanMatch checks that a class is refused only if it matches no character of a name.
+func FuzzCanMatch(f *testing.F) {
+	for _, seed := range []string{"[a-z]", "[z-a]", "[^z-a]", "[/]", "[^/]", "[--/]", "[.-/]", `[\]-a]`, "[^\x01-.0-\U0010ffff]", "[^\x01-\U0010ffff]", "[\x00-\x01]", "[a-c-e]", "[--]", "[é-a]"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, glob string) {
+		if len(glob) < 3 || glob[0] != '[' || after(glob, 0) != len(glob) || !utf8.ValidString(glob) || !doublestar.ValidatePattern(glob) {
+			return
+		}
+		err := canMatch(glob)
+		matched := false
+		for r := range utf8.MaxRune + 1 {
+			if r != 0 && r != '/' && utf8.ValidRune(r) && doublestar.MatchUnvalidated(glob, string(r)) {
+				matched = true
+				break
+			}
+		}
+		if matched == (err != nil) && (err == nil || !strings.Contains(err.Error(), "range")) && !strings.ContainsAny(glob, "/\x00") {
+			t.Errorf("%q matches a character: %v; %v", glob, matched, err)
+		}
+	})
+}

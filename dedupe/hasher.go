@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // Hasher signs batches of files. It must be safe for concurrent use.
@@ -17,14 +19,14 @@ import (
 // A digest is that of the file as the walk found it. If the file changed, shrank, grew,
 // vanished or was replaced before reading ended, its problem wraps ErrChanged.
 type Hasher interface {
-	// Hash returns the result for each copy of a batch, in order. It must not modify the
-	// copies.
+	// Hash returns the result for each file of a batch, in order. It must not modify the
+	// files.
 	Hash(context.Context, Batch) []Signed
 }
 
-// Batch is copies of one size, to be read under their first names.
+// Batch is files of one size, each the first name of a copy.
 type Batch struct {
-	Copies []*Copy
+	Files []File
 
 	// Want is StageEnds or StageWhole. With StageEnds, no file is small; a file whose
 	// ends match another's also gets its digest, unless it is large, so that each is
@@ -68,9 +70,9 @@ type LocalHasher struct {
 // Hash implements Hasher. It reads whole large files in lockstep, which is cheaper when
 // several may be equal.
 func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
-	signed := slices.Grow(b.room[:0], len(b.Copies))[:len(b.Copies)]
-	for i, c := range b.Copies {
-		signed[i] = Signed{Copy: c}
+	signed := slices.Grow(b.room[:0], len(b.Files))[:len(b.Files)]
+	for i, f := range b.Files {
+		signed[i] = Signed{File: f}
 	}
 	switch {
 	case b.Want == StageEnds:
@@ -272,6 +274,9 @@ func (f File) ended(pos int64) error {
 func (f File) unchanged(now *status) error {
 	g := now.file(f.Path)
 	g.Links, g.Allocated = f.Links, f.Allocated
+	if f.Inode == g.Inode && f.Device != g.Device && mount.Read().Device(g.Device) == f.Device {
+		g.Device = f.Device // another mount of the same file system; the walk records one device for all
+	}
 	switch {
 	case !now.isFile(), f.Inode != g.Inode, f.Device != g.Device:
 		return fmt.Errorf("%w: replaced by another file", ErrChanged)

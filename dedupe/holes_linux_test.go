@@ -64,7 +64,7 @@ func TestHoles(t *testing.T) {
 			t.Skip("this file system keeps no holes")
 		}
 		hash := func(h *LocalHasher, files []File) (read int64) {
-			for i, s := range h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageWhole}) {
+			for i, s := range h.Hash(t.Context(), Batch{Files: files, Want: StageWhole}) {
 				if s.Problem != nil || s.Digest != blake3.Sum256(contents[i+len(contents)-len(files)]) {
 					t.Errorf("seed %d, %d files of %d bytes, file %d: %v %v", seed, len(files), size, i, s.Digest, s.Problem)
 				}
@@ -122,7 +122,7 @@ func TestEmptyWithContent(t *testing.T) {
 	write(t, nil, filepath.Join(dir, "a"), filepath.Join(dir, "b"))
 	for _, mode := range []Mode{Goroutines, Processes} {
 		r := scan(t, options{Roots: []string{dir, "/proc/sys/kernel/ostype", "/proc/sys/kernel/osrelease"}, Mode: mode})
-		if len(r.Groups) != 1 || len(r.Groups[0].Files) != 2 || len(r.Problems) != 2 {
+		if len(r.Groups) != 1 || r.Groups[0].Names() != 2 || len(r.Problems) != 2 {
 			t.Errorf("%s: %+v %v", mode, r.Groups, r.Problems)
 		}
 	}
@@ -145,7 +145,7 @@ func TestOldAndFarTimes(t *testing.T) {
 	}
 	for _, mode := range []Mode{Goroutines, Processes} {
 		r := scan(t, options{Roots: []string{"in"}, Mode: mode})
-		if !r.Complete || len(r.Groups) != 1 || r.Groups[0].Files[0].ModTime.Time().Year() != 1621 || r.Groups[0].Files[1].ModTime.Time().Year() != 2318 {
+		if !r.Complete || len(r.Groups) != 1 || r.Groups[0].Copies[0].File().ModTime.Time().Year() != 1621 || r.Groups[0].Copies[1].File().ModTime.Time().Year() != 2318 {
 			t.Errorf("%s: %+v %v", mode, r.Groups, r.Problems)
 		}
 	}

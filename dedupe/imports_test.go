@@ -20,6 +20,7 @@ func TestImports(t *testing.T) {
 		"dedupe/cost":                nil,
 		"dedupe/index":               {"dedupe", "dedupe/mount"},
 		"dedupe/mount":               nil,
+		"dedupe/mount/mounttest":     {"dedupe/mount"},
 		"dedupe/index/dynamodb":      {"dedupe/index"},
 		"dedupe/report":              {"dedupe", "dedupe/cost", "dedupe/mount"},
 		"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},

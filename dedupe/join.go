@@ -5,8 +5,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"iter"
+	"math"
 	"slices"
-	"strings"
 )
 
 // Join merges streams of signed copies and yields the classes that may still be equal:
@@ -45,63 +45,102 @@ func Join(by Stage, streams ...iter.Seq[*Copy]) iter.Seq[iter.Seq[*Copy]] {
 	}
 }
 
-// sortSigned turns signed copies into a stream for Join. It leaves out most copies that
-// are alone in their class, because sorting fewer is faster.
-func sortSigned(signed iter.Seq[Signed], by Stage) iter.Seq[*Copy] {
-	return func(yield func(*Copy) bool) {
-		var copies []*Copy
-		for s := range signed {
-			if s.Problem == nil {
-				copies = append(copies, s.Copy)
-			}
+// sortSigned returns the copies that were signed, at most n, in the order of Compare. It
+// leaves out most that are alone in their class, because sorting fewer is faster. After
+// StageWhole, it also returns how many classes Join will make of them.
+func sortSigned(signed iter.Seq[Signed], by Stage, n int) (copies []*Copy, classes int) {
+	copies = make([]*Copy, 0, n)
+	for s := range signed {
+		if s.Problem == nil {
+			copies = append(copies, s.Copy)
 		}
-		keys := newMaybeDuplicated(len(copies))
-		for _, c := range copies {
-			keys.add(by.key(c))
-		}
-		copies = slices.DeleteFunc(copies, func(c *Copy) bool { return !keys.twice(by.key(c)) })
-		slices.SortFunc(copies, by.Compare)
-		slices.Values(copies)(yield)
 	}
+	keys := newMaybeDuplicated(len(copies))
+	for _, c := range copies {
+		keys.add(by.key(c))
+	}
+	copies = slices.DeleteFunc(copies, func(c *Copy) bool { return !keys.twice(by.key(c)) })
+	sorted := make([]ordered, len(copies))
+	for i, c := range copies {
+		sorted[i] = ordered{c.size, by.order(c), c}
+	}
+	slices.SortFunc(sorted, func(a, b ordered) int {
+		switch {
+		case a.size != b.size:
+			return cmp.Compare(b.size, a.size)
+		case a.key != b.key:
+			return cmp.Compare(a.key, b.key)
+		}
+		return by.Compare(a.Copy, b.Copy)
+	})
+	alone := true // so far
+	for i, c := range sorted {
+		copies[i] = c.Copy
+		same := i > 0 && c.size == sorted[i-1].size && c.key == sorted[i-1].key
+		if same && alone {
+			classes++
+		}
+		alone = !same
+	}
+	return copies, classes
+}
+
+// ordered is a copy, with the keys by which Compare orders most of them.
+type ordered struct {
+	size int64
+	key  uint64
+	*Copy
+}
+
+// order returns a number that orders copies of one size as Compare does, unless it is the
+// same for both.
+func (s Stage) order(c *Copy) uint64 {
+	switch {
+	case c.known == nil:
+		return 0
+	case s == StageEnds:
+		return uint64(c.known.ends)
+	}
+	return binary.BigEndian.Uint64(c.known.digest[:])
 }
 
 // key is the same for copies that are alike.
 func (s Stage) key(c *Copy) uint64 {
-	known := c.known()
 	if s == StageEnds {
-		return uint64(c.Size)<<32 ^ uint64(known.Ends.first()) ^ uint64(c.Size)>>32
+		return uint64(c.size)<<32 ^ uint64(c.ends().first()) ^ uint64(c.size)>>32
 	}
-	return binary.LittleEndian.Uint64(known.Digest[:])
+	return s.order(c)
 }
 
 // Compare orders copies for Join after a stage: largest first, classes together, then by
 // inode and name. Among copies with the same first bytes, those whose last bytes are
 // unknown come first.
 func (s Stage) Compare(a, b *Copy) int {
-	if a.Size != b.Size {
-		return cmp.Compare(b.Size, a.Size)
+	if a.size != b.size {
+		return cmp.Compare(b.size, a.size)
 	}
-	x, y := a.known(), b.known()
-	c := 0
-	if s == StageEnds {
-		c = cmp.Compare(x.Ends, y.Ends)
-	} else {
-		c = bytes.Compare(x.Digest[:], y.Digest[:])
+	c := cmp.Compare(s.order(a), s.order(b))
+	if c == 0 && s != StageEnds && a.known != nil && b.known != nil {
+		c = bytes.Compare(a.known.digest[:], b.known.digest[:])
 	}
-	return cmp.Or(c, compareNames(a, b))
+	if c != 0 {
+		return c
+	}
+	return compareNames(a, b)
 }
 
 // alike reports whether two copies may be equal. In the order of Compare, a must not come
 // after b.
 func (s Stage) alike(a, b *Copy) bool {
-	x, y := a.known(), b.known()
 	switch {
-	case a.Size != b.Size:
+	case a.size != b.size:
 		return false
 	case s == StageEnds:
-		return x.Ends.Like(y.Ends)
+		return a.ends().Like(b.ends())
+	case a.known == nil || b.known == nil:
+		return a.hasDigest() == b.hasDigest()
 	}
-	return x.Digest == y.Digest
+	return a.known.digest == b.known.digest
 }
 
 // merge merges sorted streams into one.
@@ -144,7 +183,7 @@ func mergeNames(copies iter.Seq[*Copy], by Stage) iter.Seq[*Copy] {
 			switch {
 			case last == nil:
 				last = c
-			case c.inode() == last.inode() && by.alike(last, c):
+			case c.number == last.number && c.inode() == last.inode() && by.alike(last, c):
 				last = last.merge(c)
 			case !yield(last):
 				return
@@ -158,52 +197,32 @@ func mergeNames(copies iter.Seq[*Copy], by Stage) iter.Seq[*Copy] {
 	}
 }
 
-// merge returns a copy with the names of both.
-func (c *Copy) merge(d *Copy) *Copy {
-	paths := slices.Concat(c.OtherPaths, []string{d.Path}, d.OtherPaths)
-	slices.Sort(paths)
-	paths = slices.Compact(paths)
-	merged := *c
-	merged.OtherPaths = slices.DeleteFunc(paths, func(p string) bool { return p == c.Path })
-	return &merged
-}
-
 // groupOf turns a class that is proven equal into a group.
 func groupOf(class []*Copy) Group {
-	g := Group{Size: class[0].Size, Digest: class[0].known().Digest}
-	files := 0
-	for _, c := range class {
-		g.Add(c)
-		files += 1 + len(c.OtherPaths)
-	}
-	g.Files = make([]File, 0, files)
-	for _, c := range class {
-		for path := range c.paths() {
-			f := c.File
-			f.Path = path
-			g.Files = append(g.Files, f)
-		}
-	}
-	slices.SortFunc(g.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	_, digest := class[0].Known()
+	g := Group{Size: class[0].size, Digest: digest, Copies: slices.Clone(class)}
+	slices.SortFunc(g.Copies, comparePaths)
+	g.Reclaimable, g.ReclaimableAllocated = Reclaimable(slices.Values(class))
 	return g
 }
 
-// Add counts a copy with all its names, but does not add these to Files. A copy with names
-// outside the group frees nothing, so it is the one to keep. If there is none, keep the one
-// that occupies the least.
-func (g *Group) Add(c *Copy) {
-	g.inodes++
-	if int64(c.Links) <= int64(1+len(c.OtherPaths)) {
-		if g.free == 0 || c.Allocated < g.least {
-			g.least = c.Allocated
+// Reclaimable returns the most that deleting all copies but one can free: in file size,
+// and on the file system. A copy with names outside the class frees nothing, so it is the
+// one to keep. If there is none, keep the one that occupies the least.
+func Reclaimable(class iter.Seq[*Copy]) (bytes, allocated int64) {
+	all, free, size := 0, 0, int64(0)
+	most := int64(math.MaxInt64)
+	for c := range class {
+		all, size = all+1, c.size
+		if int64(c.links) <= int64(c.names()) {
+			free++
+			allocated += c.allocated
+			most = min(most, c.allocated)
 		}
-		g.free++
-		g.allocated += c.Allocated
 	}
-	free := g.free
-	if g.ReclaimableAllocated = g.allocated; free == g.inodes { // one must stay
+	if free == all { // one must stay
 		free--
-		g.ReclaimableAllocated -= g.least
+		allocated -= most
 	}
-	g.Reclaimable = int64(free) * g.Size
+	return int64(free) * size, allocated
 }

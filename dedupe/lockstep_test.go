@@ -38,7 +38,7 @@ func TestLockstep(t *testing.T) {
 		}
 		for _, h := range []Hasher{new(LocalHasher), pooled, &LocalHasher{HashAll: true}} {
 			hashed := make(map[Digest]int64)
-			for i, a := range h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageWhole}) {
+			for i, a := range h.Hash(t.Context(), Batch{Files: files, Want: StageWhole}) {
 				hashed[a.Digest] += a.Work.FilesHashed
 				if errOf(a) != nil || a.Digest != want[i] || proven(a.Work) != (Work{Opens: 1, BytesRead: int64(size), FilesHashed: 1}) {
 					t.Errorf("seed %d, %T, file %d: %v, %+v, %v; want %v", seed, h, i, a.Digest, a.Work, errOf(a), want[i])
@@ -83,7 +83,7 @@ func TestLockstepProblems(t *testing.T) {
 					ctx.then()
 				}
 				h := new(LocalHasher)
-				for i, a := range h.Hash(ctx, Batch{Copies: copiesOf(files), Want: StageWhole}) {
+				for i, a := range h.Hash(ctx, Batch{Files: files, Want: StageWhole}) {
 					var p *Problem
 					switch {
 					case i != bad && (errOf(a) != nil || a.Digest != blake3.Sum256(content)):
@@ -109,8 +109,8 @@ func TestDeathOfSome(t *testing.T) {
 	}
 	h := testPool(t, "dies of one")
 	for method, answers := range map[string][]Signed{
-		"whole": h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageWhole}),
-		"ends":  h.Hash(t.Context(), Batch{Copies: copiesOf(files), Want: StageEnds}),
+		"whole": h.Hash(t.Context(), Batch{Files: files, Want: StageWhole}),
+		"ends":  h.Hash(t.Context(), Batch{Files: files, Want: StageEnds}),
 	} {
 		for i, a := range answers {
 			var p *Problem
@@ -174,7 +174,7 @@ func BenchmarkLockstep(b *testing.B) {
 			b.SetBytes(n * size)
 			b.ReportAllocs()
 			for b.Loop() {
-				for _, a := range h.Hash(b.Context(), Batch{Copies: copiesOf(files), Want: StageWhole}) {
+				for _, a := range h.Hash(b.Context(), Batch{Files: files, Want: StageWhole}) {
 					if errOf(a) != nil {
 						b.Fatal(errOf(a))
 					}

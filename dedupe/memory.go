@@ -17,15 +17,17 @@ const (
 	processMemory = 12 << 20                        // a worker process, buffers included
 	bufferMemory  = (1 + mostTogether) * bufferSize // a worker in this process that reads large files
 	copyMemory    = int64(unsafe.Sizeof(Copy{}))
-	knownMemory   = int64(unsafe.Sizeof(Known{}) + 3*unsafe.Sizeof(&Copy{})) // what is known of a copy, and the copy in three lists
-	indexMemory   = 120                                                      // a copy in an index
-	confirmMemory = 100                                                      // a name that is looked at again
-	groupMemory   = 112                                                      // a group without its files
-	fileMemory    = int64(unsafe.Sizeof(File{}))
+	knownMemory   = int64(unsafe.Sizeof(known{}) + 5*unsafe.Sizeof(&Copy{})) // what is known of a copy, and the copy in lists
+	folderMemory  = int(unsafe.Sizeof(folder{}))
+	indexMemory   = 120 // a copy in an index
+	confirmMemory = 100 // a name that is looked at again
+	groupMemory   = int64(unsafe.Sizeof(Group{}))
 )
 
-// memory returns how much a group takes. Copies are not freed before the last group is made.
-func (g *Group) memory() int64 { return groupMemory + int64(len(g.Files))*fileMemory }
+// memory returns how much a group takes besides its copies.
+func (g *Group) memory() int64 {
+	return groupMemory + int64(len(g.Copies))*int64(unsafe.Sizeof(&Copy{}))
+}
 
 // affordable returns how many workers fit in memory, at least one.
 func (e *Engine) affordable() int {
@@ -64,7 +66,8 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 	if room == 0 {
 		return math.MaxInt64, true
 	}
-	each := copyMemory + knownMemory
+	room -= v.table.bytes
+	each := knownMemory
 	if e.Recall != nil {
 		each += indexMemory
 	}
@@ -73,11 +76,8 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 	}
 	large := 0
 	for _, c := range v.copies {
-		room -= each + int64(len(c.Path))
-		for _, path := range c.OtherPaths {
-			room -= int64(unsafe.Sizeof(path)) + int64(len(path))
-		}
-		if c.Size > smallMax {
+		room -= each
+		if c.size > smallMax {
 			large++
 		}
 	}

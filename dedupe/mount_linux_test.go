@@ -41,7 +41,7 @@ func TestMounts(t *testing.T) {
 		t.Fatalf("the test needs equal inode numbers on two devices: %+v, %+v", a, b)
 	}
 	r := scan(t, options{Roots: []string{"in"}})
-	if len(r.Groups) != 1 || r.Groups[0].Copies() != 2 || r.Stats.Bytes != 200 {
+	if len(r.Groups) != 1 || len(r.Groups[0].Copies) != 2 || r.Stats.Bytes != 200 {
 		t.Errorf("%+v", r)
 	}
 

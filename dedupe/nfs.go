@@ -43,6 +43,14 @@ func (o *opened) prefetch(pos, end int64) {
 	}
 }
 
+// expect asks an NFS server for the end at pos. FUSE is never asked early: the kernel would
+// take a short answer for the end of the file.
+func (o *opened) expect(pos int64) {
+	if o.nfs {
+		willNeed(o.fd, pos, endSize)
+	}
+}
+
 // trials remembers, for files of a size whose first bytes match, whether the first two
 // also matched in their last bytes. If so, it pays to read the others to the end at once:
 // that takes a message less for each.

@@ -182,15 +182,15 @@ func TestRecheck(t *testing.T) {
 		t.Fatalf("%+v, error %v", found, err)
 	}
 	for c := range found.Copies() {
-		c.Known = &Known{Digest: Digest{1}}
+		c.Learn(0, Digest{1})
 	}
 	change(t, filepath.Join(server, "7"), "rewritten")
 	if !eng.recheck(t.Context(), found.copies) {
 		t.Error("it did not finish")
 	}
 	for _, c := range found.copies {
-		if changed := filepath.Base(c.Path) == "7"; changed != (c.Known == nil) {
-			t.Errorf("%s: known %v", c.Path, c.Known)
+		if changed := filepath.Base(c.path()) == "7"; changed != (c.known == nil) {
+			t.Errorf("%s: known %v", c.path(), c.known)
 		}
 	}
 }
@@ -229,5 +229,36 @@ func TestFreshListing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestMountedTwice scans a directory of the server at two mounts that the client keeps
+// apart. Each file is one copy with two names, whichever mount it is read from.
+func TestMountedTwice(t *testing.T) {
+	server, client := onServer(t)
+	const size = 100_000
+	write(t, random(size), filepath.Join(server, "a"), filepath.Join(server, "b"))
+	write(t, random(size), filepath.Join(server, "other"))
+	second := t.TempDir()
+	if err := unix.Mount("127.0.0.1:/", second, "nfs4", 0, "vers=4.1,addr=127.0.0.1,clientaddr=127.0.0.1,nosharecache,actimeo=600"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(second, unix.MNT_DETACH) })
+	again := filepath.Join(second, strings.TrimPrefix(client, "/mnt/efs"))
+	one, err := statAt(unix.AT_FDCWD, filepath.Join(client, "a"), 0)
+	two, err2 := statAt(unix.AT_FDCWD, filepath.Join(again, "a"), 0)
+	if err := errors.Join(err, err2); err != nil || one.device == two.device || one.inode != two.inode {
+		t.Fatalf("the test needs two devices with the same inodes: %+v, %+v, %v", one, two, err)
+	}
+	for _, mode := range []Mode{Goroutines, Processes} {
+		for _, roots := range [][]string{{client}, {again}, {client, again}, {again, filepath.Join(client, "a")}} {
+			r, err := Scan(t.Context(), Selection{Roots: roots}, Engine{Mode: mode, Workers: 4})
+			if err != nil || !r.Complete {
+				t.Fatalf("%s %q: %v, problems %v", mode, roots, err, r.Problems)
+			}
+			if len(r.Groups) != 1 || r.Groups[0].Reclaimable != size || r.Stats.Bytes != 3*size || r.Stats.Opens != 3 {
+				t.Errorf("%s %q: %+v", mode, roots, r)
+			}
+		}
 	}
 }

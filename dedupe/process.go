@@ -30,19 +30,19 @@ func (h *poolHasher) Hash(ctx context.Context, b Batch) []Signed {
 	if err == nil {
 		return signed
 	}
-	signed = make([]Signed, len(b.Copies))
-	for i, c := range b.Copies {
+	signed = make([]Signed, len(b.Files))
+	for i, f := range b.Files {
 		alone := b
-		alone.Copies = []*Copy{c}
-		if len(b.Copies) > 1 {
+		alone.Files = []File{f}
+		if len(b.Files) > 1 {
 			var one []Signed
 			if one, err = h.call(ctx, alone); err == nil {
 				signed[i] = one[0]
 				continue
 			}
 		}
-		signed[i].Copy = c
-		signed[i].Problem = &Problem{Op: "hash", Path: c.Path, Err: err}
+		signed[i].File = f
+		signed[i].Problem = &Problem{Op: "hash", Path: f.Path, Err: err}
 	}
 	return signed
 }
@@ -57,16 +57,16 @@ func (h *poolHasher) call(ctx context.Context, b Batch) ([]Signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(parts) != len(b.Copies) {
-		return nil, fmt.Errorf("a worker answered for %d of %d files", len(parts), len(b.Copies))
+	if len(parts) != len(b.Files) {
+		return nil, fmt.Errorf("a worker answered for %d of %d files", len(parts), len(b.Files))
 	}
 	signed := make([]Signed, len(parts))
-	for i, c := range b.Copies {
+	for i, f := range b.Files {
 		var r response
 		if err := r.parse(parts[i]); err != nil {
 			return nil, err
 		}
-		signed[i] = Signed{Copy: c, Ends: r.ends, Digest: r.digest, Work: r.work, Problem: r.problem(c.Path)}
+		signed[i] = Signed{File: f, Ends: r.ends, Digest: r.digest, Work: r.work, Problem: r.problem(f.Path)}
 		if h.read != nil {
 			h.read(r.work.BytesRead)
 		}
@@ -196,23 +196,17 @@ const (
 )
 
 func requestOf(b Batch) request {
-	q := request{more: b.More, nfs: b.NFS, peers: b.Peers, files: make([]File, len(b.Copies))}
+	q := request{more: b.More, nfs: b.NFS, peers: b.Peers, files: b.Files}
 	if b.Want == StageEnds {
 		q.task = taskEnds
-	}
-	for i, c := range b.Copies {
-		q.files[i] = c.File
 	}
 	return q
 }
 
 func (q request) batch() Batch {
-	b := Batch{Want: StageWhole, More: q.more, NFS: q.nfs, Peers: q.peers, Copies: make([]*Copy, len(q.files))}
+	b := Batch{Want: StageWhole, More: q.more, NFS: q.nfs, Peers: q.peers, Files: q.files}
 	if q.task == taskEnds {
 		b.Want = StageEnds
-	}
-	for i, f := range q.files {
-		b.Copies[i] = &Copy{File: f}
 	}
 	return b
 }

@@ -5,14 +5,14 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 )
 
 // Signed is a copy and the result of reading it, or the problem that prevented reading
 // it.
 type Signed struct {
-	*Copy
+	File
+	Copy    *Copy  // set by Read, unless there is a problem
 	Ends    Ends   // zero if the file is small or the ends were not wanted
 	Digest  Digest // zero if unknown
 	Work    Work
@@ -102,6 +102,7 @@ type stage struct {
 	classEnd, batches, batchesEnd int
 	peers                         []Ends
 
+	unused    []known // memory for the next results
 	ready     []Signed
 	some      chan struct{} // holds one value when ready is long enough to collect
 	taken     sync.Cond     // signals that ready was collected, or the stage abandoned
@@ -109,26 +110,25 @@ type stage struct {
 }
 
 func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
-	s := &stage{depth: depth, eng: eng, limit: eng.batchLimit(), some: make(chan struct{}, 1)}
+	s := &stage{copies: make([]*Copy, 0, eng.copies), depth: depth, eng: eng, limit: eng.batchLimit(), some: make(chan struct{}, 1)}
 	s.taken.L = &s.mu
 	todo := Event{Stage: depth}
 	for c := range copies {
-		known := c.known()
 		switch {
-		case depth == StageEnds && c.Size <= smallMax, depth == StageWhole && known.Digest != (Digest{}):
+		case depth == StageEnds && c.size <= smallMax, depth == StageWhole && c.hasDigest():
 			s.answered = append(s.answered, c)
-		case depth == StageEnds && known.Ends != 0:
+		case depth == StageEnds && c.ends() != 0:
 			s.answered, s.known = append(s.answered, c), append(s.known, c)
 		default:
 			s.copies = append(s.copies, c)
 		}
 		if s.counts(c) {
 			todo.Files++
-			todo.Bytes += s.most(c.File)
+			todo.Bytes += s.most(c.size)
 		}
 	}
 	sortCopies(s.copies, s.order)
-	slices.SortStableFunc(s.known, func(a, b *Copy) int { return cmp.Compare(b.Size, a.Size) })
+	slices.SortStableFunc(s.known, func(a, b *Copy) int { return cmp.Compare(b.size, a.size) })
 	s.waiting = len(s.copies)
 	eng.observe(todo)
 	return s
@@ -137,14 +137,14 @@ func newStage(copies iter.Seq[*Copy], depth Stage, eng Engine) *stage {
 // sortCopies sorts copies, largest first. They usually arrive ordered by size, so it
 // sorts only within the sizes that need it.
 func sortCopies(copies []*Copy, order func(a, b *Copy) int) {
-	bySize := func(a, b *Copy) int { return cmp.Compare(b.Size, a.Size) }
+	bySize := func(a, b *Copy) int { return cmp.Compare(b.size, a.size) }
 	if !slices.IsSortedFunc(copies, bySize) {
 		slices.SortFunc(copies, order)
 		return
 	}
 	for len(copies) > 0 {
 		n := 1
-		for n < len(copies) && copies[n].Size == copies[0].Size {
+		for n < len(copies) && copies[n].size == copies[0].size {
 			n++
 		}
 		if !slices.IsSortedFunc(copies[:n], order) {
@@ -158,27 +158,26 @@ func sortCopies(copies []*Copy, order func(a, b *Copy) int) {
 // reading it saves is not counted yet.
 func (s *stage) counts(c *Copy) bool {
 	if s.depth == StageEnds {
-		return c.Size > smallMax
+		return c.size > smallMax
 	}
-	known := c.known()
-	return known.Digest == (Digest{}) || !known.Counted
+	return !c.hasDigest() || !c.counted
 }
 
 // answer signs a copy without reading it, and counts the reading that saves.
 func (s *stage) answer(c *Copy) Signed {
-	known := c.known()
-	signed := Signed{Copy: c, Ends: known.Ends}
-	whole := s.depth == StageWhole || known.Digest != (Digest{}) && !c.Large()
+	ends, digest := c.Known()
+	signed := Signed{File: c.File(), Copy: c, Ends: ends}
+	whole := s.depth == StageWhole || digest != (Digest{}) && !large(c.size)
 	switch {
 	case !s.counts(c):
 		if s.depth == StageWhole {
-			signed.Digest = known.Digest
+			signed.Digest = digest
 		}
 		return signed
 	case whole:
-		signed.Digest, signed.Work, c.Known.Counted = known.Digest, spared(c.Size, 1), true
+		signed.Digest, signed.Work, c.counted = digest, spared(c.size, 1), true
 	default:
-		signed.Work = spared(c.EndsLength(), 0)
+		signed.Work = spared(signed.EndsLength(), 0)
 	}
 	s.eng.observe(Event{Stage: s.depth, Work: signed.Work})
 	return signed
@@ -193,8 +192,8 @@ func spared(bytes, files int64) Work {
 // order is the reading order: largest first, so that no worker is left reading one large
 // file at the end.
 func (s *stage) order(a, b *Copy) int {
-	if a.Size != b.Size {
-		return cmp.Compare(b.Size, a.Size)
+	if a.size != b.size {
+		return cmp.Compare(b.size, a.size)
 	}
 	if c := s.compareClasses(a, b); c != 0 {
 		return c
@@ -202,38 +201,41 @@ func (s *stage) order(a, b *Copy) int {
 	return compareNames(a, b)
 }
 
-// compareNames orders copies by inode, then by name.
-func compareNames(a, b *Copy) int {
-	if c := compareInodes(&a.File, &b.File); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Path, b.Path)
-}
-
 // compareClasses orders copies of one size. It returns 0 if they may be equal.
 func (s *stage) compareClasses(a, b *Copy) int {
-	if s.depth == StageEnds || !a.Large() {
+	if s.depth == StageEnds || !large(a.size) {
 		return 0
 	}
-	return cmp.Compare(a.known().Ends, b.known().Ends)
+	return cmp.Compare(a.ends(), b.ends())
 }
 
 // most returns the most bytes this stage may read of a file. In StageEnds it reads all of
 // a file whose ends match another's, unless the file is large.
-func (s *stage) most(f File) int64 {
-	if s.depth == StageEnds && f.Large() {
-		return f.EndsLength()
+func (s *stage) most(size int64) int64 {
+	if s.depth == StageEnds && large(size) {
+		return File{Size: size}.EndsLength()
 	}
-	return f.Size
+	return size
 }
 
-// hash signs a batch and settles each copy.
-func (s *stage) hash(ctx context.Context, b *Batch) {
-	signed := s.sign(ctx, *b)
-	for i := range signed {
-		s.settle(ctx, b.Copies[i], signed[i])
+// hash signs what was claimed and settles each copy.
+func (s *stage) hash(ctx context.Context, c *claimed) {
+	files := c.Files[:0]
+	for _, copy := range c.copies {
+		files = append(files, copy.file(c.paths.of(copy)))
 	}
-	b.room = signed
+	n := len(files)
+	if c.apart {
+		n = 1
+	}
+	for i := 0; i < len(files) && ctx.Err() == nil; i += n {
+		c.Files = files[i : i+n]
+		c.room = s.sign(ctx, c.Batch)
+		for j, signed := range c.room {
+			s.settle(ctx, c.copies[i+j], signed)
+		}
+	}
+	c.Files = files
 }
 
 // sign signs a batch and passes the result to Remember.
@@ -250,10 +252,9 @@ func (s *stage) sign(ctx context.Context, b Batch) []Signed {
 // settle takes the result for a copy's first name. If that failed, it tries the other
 // names until it can read one.
 func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
-	rest := Copy{File: c.File, OtherPaths: c.OtherPaths}
+	name := c
 	var failed []Signed
 	for signed.Problem != nil {
-		signed.Copy = &Copy{File: rest.File}
 		failed = append(failed, signed)
 		if ctx.Err() != nil {
 			for i := range failed {
@@ -261,18 +262,18 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 			}
 			break
 		}
-		if len(rest.OtherPaths) == 0 {
+		if name.next == nil {
 			break
 		}
-		rest.Path, rest.OtherPaths = rest.OtherPaths[0], rest.OtherPaths[1:]
-		signed = s.sign(ctx, Batch{Copies: []*Copy{{File: rest.File}}, Want: s.depth, More: true, NFS: s.eng.NFS})[0]
+		name = name.next
+		signed = s.sign(ctx, Batch{Files: []File{c.file(name.path())}, Want: s.depth, More: true, NFS: s.eng.NFS})[0]
 	}
-	s.finish(c, rest, signed, failed)
+	s.finish(c, name, signed, failed)
 }
 
-// finish records the final result for a copy: rest holds the names that could be read or
-// were not tried, failed the attempts that failed.
-func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
+// finish records the final result for a copy, under the last name that was tried, and the
+// attempts that failed. The copy loses the names of these.
+func (s *stage) finish(c, name *Copy, signed Signed, failed []Signed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.ready) >= mostReady && !s.abandoned {
@@ -287,8 +288,8 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 	}
 	s.ready = append(s.ready, failed...)
 	if signed.Problem == nil {
-		c.Path, c.OtherPaths = rest.Path, rest.OtherPaths
-		c.learn(signed.Ends, signed.Digest)
+		c.in, c.name, c.length, c.next = name.in, name.name, name.length, name.next
+		s.learn(c, signed.Ends, signed.Digest)
 		signed.Copy = c
 		work.add(signed.Work)
 		s.ready = append(s.ready, signed)
@@ -303,17 +304,25 @@ func (s *stage) finish(c *Copy, rest Copy, signed Signed, failed []Signed) {
 }
 
 // learn stores in the copy what reading it revealed, if anything.
-func (c *Copy) learn(ends Ends, digest Digest) {
+func (s *stage) learn(c *Copy, ends Ends, digest Digest) {
 	if ends == 0 && digest == (Digest{}) {
 		return
 	}
-	known := c.known()
-	known.Ends = cmp.Or(ends, known.Ends)
-	if digest != (Digest{}) {
-		known.Digest, known.Counted = digest, true
+	if len(s.unused) == 0 {
+		s.unused = make([]known, knownAtOnce)
 	}
-	c.Known = &known
+	now := &s.unused[0]
+	s.unused = s.unused[1:]
+	now.ends, now.digest = c.Known()
+	now.ends = cmp.Or(ends, now.ends)
+	if digest != (Digest{}) {
+		now.digest, c.counted = digest, true
+	}
+	c.known = now
 }
+
+// knownAtOnce is for how many copies to allocate memory at once.
+const knownAtOnce = 256
 
 // Read hands over results once it has enoughReady; workers wait once there are mostReady.
 const (

@@ -47,9 +47,6 @@ func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 // resolve looks at the roots, in the order given, until ctx ends.
 func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
 	r := resolver{at: confinedDir{within: eng.Within}, mounts: eng.mounts, real: make(map[string]string), located: make(map[string]location)}
-	if r.mounts == nil {
-		r.mounts = mount.Read()
-	}
 	if eng.Within != nil {
 		r.within, _ = pathOf(int(eng.Within.Fd())) // if this fails, no mounts are known
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"efsdedupe/dedupe/mount"
 	"efsdedupe/fixtures/efs"
 )
 
@@ -218,7 +219,7 @@ func TestMovedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, random(10), "out/secret")
-	w := &walker{at: at, ctx: t.Context(), eng: Engine{Workers: 1, Within: in}}
+	w := &walker{at: at, ctx: t.Context(), eng: Engine{Workers: 1, Within: in, mounts: mount.Read()}}
 	d := &directory{fd: fd, path: "dir"}
 	w.look(d, "secret\x00missing\x00")
 	w.look(d, "old\x00")

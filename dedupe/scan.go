@@ -43,6 +43,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
 	}
+	eng.copies = len(found.copies)
 	stop := func() pool.Usage { return pool.Usage{} }
 	if eng.Hasher == nil {
 		eng.Hasher, stop = eng.start(len(found.copies))
@@ -82,14 +83,19 @@ func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room 
 	if !e.HashAll {
 		large, small := found.split(smallMax) // small files have no ends
 		ends := Read(ctx, did.expect(large), StageEnds, *e)
-		copies = chain(flatten(Join(StageEnds, sortSigned(did.count(ends), StageEnds))), small)
+		alike, _ := sortSigned(did.count(ends), StageEnds, len(found.copies))
+		copies = chain(flatten(Join(StageEnds, slices.Values(alike))), small)
 	}
-	whole := sortSigned(did.count(Read(ctx, did.expect(copies), StageWhole, *e)), StageWhole)
+	signed := did.count(Read(ctx, did.expect(copies), StageWhole, *e))
+	equal, n := sortSigned(signed, StageWhole, len(found.copies))
 	if e.NFS {
-		whole = did.confirm(ctx, whole, found.copies, e)
+		equal = did.confirm(ctx, equal, found.copies, e)
 	}
-	for class := range Join(StageWhole, whole) {
-		g := groupOf(slices.Collect(class))
+	groups = make([]Group, 0, n)
+	var class []*Copy
+	for c := range Join(StageWhole, slices.Values(equal)) {
+		class = slices.AppendSeq(class[:0], c)
+		g := groupOf(class)
 		if room -= g.memory(); room < 0 {
 			return nil, false
 		}
@@ -193,7 +199,7 @@ type tally struct {
 func (t *tally) expect(copies iter.Seq[*Copy]) iter.Seq[*Copy] {
 	return func(yield func(*Copy) bool) {
 		for c := range copies {
-			t.in += 1 + len(c.OtherPaths)
+			t.in += c.names()
 			if !yield(c) {
 				return
 			}
@@ -206,13 +212,14 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 	return func(yield func(Signed) bool) {
 		for s := range signed {
 			t.work.add(s.Work)
+			t.out++
 			if t.opened != nil && s.Work.Opens > 0 {
 				dir, _ := splitPath(s.Path)
 				t.opened[dir] = true
 			}
-			t.out += 1 + len(s.OtherPaths)
 			switch {
 			case s.Problem == nil:
+				t.out += s.Copy.names() - 1
 			case errors.Is(s.Problem.Err, context.Canceled), errors.Is(s.Problem.Err, context.DeadlineExceeded):
 				t.stopped = true
 			default:
@@ -225,30 +232,23 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 	}
 }
 
-// confirm yields the copies that were signed and are still as they were, once all are
-// read. It counts a problem for those of all copies that are not.
-func (t *tally) confirm(ctx context.Context, signed iter.Seq[*Copy], all []*Copy, eng *Engine) iter.Seq[*Copy] {
-	return func(yield func(*Copy) bool) {
-		copies := slices.Collect(signed)
-		changed, finished := eng.Confirm(ctx, all, t.opened)
-		t.stopped = t.stopped || !finished
-		known := make(map[string]bool, len(t.problems))
-		for _, p := range t.problems {
-			known[p.Path] = true
-		}
-		for _, problems := range changed {
-			for _, p := range problems {
-				if !known[p.Path] {
-					t.problems = append(t.problems, p)
-				}
-			}
-		}
-		for _, c := range copies {
-			if changed[c] == nil && !yield(c) {
-				return
+// confirm returns the copies that were signed and are still as they were. It counts a
+// problem for those of all copies that are not.
+func (t *tally) confirm(ctx context.Context, signed, all []*Copy, eng *Engine) []*Copy {
+	changed, finished := eng.Confirm(ctx, all, t.opened)
+	t.stopped = t.stopped || !finished
+	known := make(map[string]bool, len(t.problems))
+	for _, p := range t.problems {
+		known[p.Path] = true
+	}
+	for _, problems := range changed {
+		for _, p := range problems {
+			if !known[p.Path] {
+				t.problems = append(t.problems, p)
 			}
 		}
 	}
+	return slices.DeleteFunc(signed, func(c *Copy) bool { return changed[c] != nil })
 }
 
 // interrupted reports whether some copy was neither read nor reported as a problem.
@@ -261,7 +261,7 @@ func (r *Report) sort() {
 	r.Roots = slices.Compact(r.Roots)
 	for i := range r.Groups {
 		g := &r.Groups[i]
-		r.Stats.DuplicateFiles += g.Copies() - 1
+		r.Stats.DuplicateFiles += int64(len(g.Copies)) - 1
 		r.Stats.ReclaimableBytes += g.Reclaimable
 	}
 	r.Stats.DuplicateGroups = int64(len(r.Groups))

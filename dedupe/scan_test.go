@@ -74,15 +74,8 @@ func errOf(s Signed) error {
 
 // single hashes one whole file.
 func single(ctx context.Context, h Hasher, f File) (Digest, Work, error) {
-	s := h.Hash(ctx, Batch{Copies: []*Copy{{File: f}}, Want: StageWhole})[0]
+	s := h.Hash(ctx, Batch{Files: []File{f}, Want: StageWhole})[0]
 	return s.Digest, s.Work, errOf(s)
-}
-
-func copiesOf(files []File) (copies []*Copy) {
-	for _, f := range files {
-		copies = append(copies, &Copy{File: f})
-	}
-	return copies
 }
 
 func scan(t testing.TB, opts options) Report {
@@ -111,7 +104,7 @@ func answer(r Report) string {
 	fmt.Fprintf(&b, "%q complete=%v %+v\n", r.Roots, r.Complete, r.Stats)
 	for _, g := range r.Groups {
 		fmt.Fprintf(&b, "%d %v %d\n", g.Size, g.Digest, g.Reclaimable)
-		for _, f := range g.Files {
+		for f := range g.Files() {
 			f.Allocated = 0
 			fmt.Fprintf(&b, "\t%+v\n", f)
 		}
@@ -172,7 +165,7 @@ func groups(r Report) []group {
 	var all []group
 	for _, g := range r.Groups {
 		var paths []string
-		for _, f := range g.Files {
+		for f := range g.Files() {
 			paths = append(paths, f.Path)
 		}
 		all = append(all, group{strings.Join(paths, "\x00"), g.Reclaimable})
@@ -466,10 +459,10 @@ func TestHangingHasher(t *testing.T) {
 type hasherFunc func(ctx context.Context, f File) (Digest, Work, error)
 
 func (h hasherFunc) Hash(ctx context.Context, b Batch) []Signed {
-	signed := make([]Signed, len(b.Copies))
-	for i, c := range b.Copies {
-		digest, work, err := h(ctx, c.File)
-		signed[i] = Signed{Copy: c, Digest: digest, Work: work}
+	signed := make([]Signed, len(b.Files))
+	for i, f := range b.Files {
+		digest, work, err := h(ctx, f)
+		signed[i] = Signed{File: f, Digest: digest, Work: work}
 		signed[i].fail(err)
 	}
 	return signed
@@ -478,10 +471,7 @@ func (h hasherFunc) Hash(ctx context.Context, b Batch) []Signed {
 // TestRampUp checks that all workers start when files are slow, even with few processors.
 func TestRampUp(t *testing.T) {
 	const workers = 32
-	copies := copiesOf(make([]File, 8*workers))
-	for i, c := range copies {
-		c.Inode = uint64(i)
-	}
+	copies := ofSizes(8*workers, 0)
 	var inFlight atomic.Int64
 	all := make(chan struct{})
 	together := sync.OnceFunc(func() { close(all) })
@@ -498,7 +488,8 @@ func TestRampUp(t *testing.T) {
 		return Digest{1}, Work{}, nil
 	})
 	signed := Read(t.Context(), slices.Values(copies), StageWhole, Engine{Workers: workers, Mode: Goroutines, Hasher: waiting})
-	joined := slices.Collect(flatten(Join(StageWhole, sortSigned(signed, StageWhole))))
+	sorted, _ := sortSigned(signed, StageWhole, len(copies))
+	joined := slices.Collect(flatten(Join(StageWhole, slices.Values(sorted))))
 	if len(joined) != len(copies) {
 		t.Errorf("%d of %d are in a class", len(joined), len(copies))
 	}
@@ -582,9 +573,7 @@ func TestCancelled(t *testing.T) {
 // TestReclaimableAllocated checks that the most possible is freed while one copy stays.
 func TestReclaimableAllocated(t *testing.T) {
 	copyOf := func(allocated int64, links uint32, names int) *Copy {
-		c := &Copy{File: File{Allocated: allocated, Links: links}}
-		c.OtherPaths = make([]string, names-1)
-		return c
+		return CopyOf(File{Allocated: allocated, Links: links}, make([]string, names-1)...)
 	}
 	for _, test := range []struct {
 		name  string
@@ -617,7 +606,7 @@ func TestNamesElsewhere(t *testing.T) {
 			}
 		}
 		r := scan(t, options{Roots: []string{"in"}})
-		if len(r.Groups) != 1 || r.Groups[0].Copies() != 3 || r.Stats.ReclaimableBytes != test.want || r.Stats.DuplicateFiles != 2 {
+		if len(r.Groups) != 1 || len(r.Groups[0].Copies) != 3 || r.Stats.ReclaimableBytes != test.want || r.Stats.DuplicateFiles != 2 {
 			t.Errorf("%d linked elsewhere: %+v, want %d bytes", i, r.Stats, test.want)
 		}
 	}

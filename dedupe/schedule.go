@@ -16,22 +16,17 @@ import (
 // copies.
 func (s *stage) run(ctx context.Context) {
 	var group errgroup.Group
-	claimed := make(chan struct{}) // closed when no copy is left
-	allClaimed := sync.OnceFunc(func() { close(claimed) })
+	none := make(chan struct{}) // closed when no copy is left
+	allClaimed := sync.OnceFunc(func() { close(none) })
 	work := func() error {
 		defer allClaimed()
-		var b Batch
-		for ctx.Err() == nil {
-			room := b.room
-			if b = s.claim(b.Copies[:0]); len(b.Copies) == 0 {
-				break
-			}
-			b.room = room
-			s.hash(ctx, &b)
+		var c claimed
+		for ctx.Err() == nil && s.claim(&c) {
+			s.hash(ctx, &c)
 		}
 		return nil
 	}
-	for more := range rampUp(min(s.eng.Workers, s.waiting), s.eng.Mode, claimed) {
+	for more := range rampUp(min(s.eng.Workers, s.waiting), s.eng.Mode, none) {
 		s.mu.Lock()
 		s.workers += more
 		s.mu.Unlock()
@@ -42,22 +37,40 @@ func (s *stage) run(ctx context.Context) {
 	group.Wait() // errors are in the problems
 }
 
-// claim appends the next copy, or several of one class to read together, to the empty
-// slice copies. It appends nothing if no copy is left.
-func (s *stage) claim(copies []*Copy) Batch {
+// claimed is what a worker reads next, with memory that it uses again and again.
+type claimed struct {
+	Batch
+	copies []*Copy
+	apart  bool // to be read one by one, not together
+	paths  paths
+}
+
+// smallAtOnce is the most small files to claim at once. The processor waits for memory
+// when it puts a path together, and for several at once it waits no longer than for one.
+const smallAtOnce = 16
+
+// claim makes c the next copies of one class to read together, or several small ones to
+// read one by one. It returns false if no copy is left. The caller sets the files.
+func (s *stage) claim(c *claimed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := Batch{Copies: copies, Want: s.depth, NFS: s.eng.NFS}
+	c.Want, c.NFS, c.copies = s.depth, s.eng.NFS, c.copies[:0]
 	if s.abandoned || s.next == len(s.copies) {
-		return b
+		return false
+	}
+	if c.apart = s.depth == StageWhole && s.copies[s.next].size <= smallMax; c.apart {
+		n := max(1, min(s.waiting/(4*s.workers), smallAtOnce))
+		c.copies, c.More = append(c.copies, s.copies[s.next:s.next+n]...), true
+		s.next, s.waiting = s.next+n, s.waiting-n
+		return true
 	}
 	if s.next >= s.classEnd {
 		s.enter(s.next)
 	}
-	large := s.copies[s.next].Large()
+	large := large(s.copies[s.next].size)
 	if !large && s.depth == StageEnds {
 		for i := s.next; i < s.classEnd; i += s.batches {
-			b.Copies = append(b.Copies, s.copies[i])
+			c.copies = append(c.copies, s.copies[i])
 		}
 		if s.next++; s.next == s.batchesEnd {
 			s.next = s.classEnd
@@ -67,13 +80,13 @@ func (s *stage) claim(copies []*Copy) Batch {
 		if large && s.depth == StageWhole { // leave enough for the other workers
 			n = max(1, min(s.classEnd-s.next, s.limit, s.waiting/s.workers))
 		}
-		b.Copies = append(b.Copies, s.copies[s.next:s.next+n]...)
+		c.copies = append(c.copies, s.copies[s.next:s.next+n]...)
 		s.next += n
 	}
-	b.Peers = s.peers
-	b.More = len(b.Copies) == 1 || len(s.peers) > 0 || s.batches > 1
-	s.waiting -= len(b.Copies)
-	return b
+	c.Peers = s.peers
+	c.More = len(c.copies) == 1 || len(s.peers) > 0 || s.batches > 1
+	s.waiting -= len(c.copies)
+	return true
 }
 
 // enter starts the class at index first and divides it into batches: one if the class is
@@ -85,7 +98,7 @@ func (s *stage) claim(copies []*Copy) Batch {
 // the same order as in the original.
 func (s *stage) enter(first int) {
 	s.classEnd = first + 1
-	for s.classEnd < len(s.copies) && s.copies[s.classEnd].Size == s.copies[first].Size && s.compareClasses(s.copies[s.classEnd], s.copies[first]) == 0 {
+	for s.classEnd < len(s.copies) && s.copies[s.classEnd].size == s.copies[first].size && s.compareClasses(s.copies[s.classEnd], s.copies[first]) == 0 {
 		s.classEnd++
 	}
 	n, most := s.classEnd-first, s.limit
@@ -94,7 +107,7 @@ func (s *stage) enter(first int) {
 	}
 	s.batches = (n + most - 1) / most
 	s.batchesEnd = first + s.batches
-	s.peers = s.knownEnds(s.copies[first].Size)
+	s.peers = s.knownEnds(s.copies[first].size)
 }
 
 // maxPeers is the most known ends a hasher compares each file with.
@@ -102,9 +115,9 @@ const maxPeers = 256
 
 // knownEnds returns the distinct known ends of files of a size, at most maxPeers.
 func (s *stage) knownEnds(size int64) (ends []Ends) {
-	i, _ := slices.BinarySearchFunc(s.known, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.Size) })
-	for ; i < len(s.known) && s.known[i].Size == size && len(ends) < maxPeers; i++ {
-		ends = append(ends, s.known[i].Known.Ends)
+	i, _ := slices.BinarySearchFunc(s.known, size, func(c *Copy, size int64) int { return cmp.Compare(size, c.size) })
+	for ; i < len(s.known) && s.known[i].size == size && len(ends) < maxPeers; i++ {
+		ends = append(ends, s.known[i].ends())
 	}
 	slices.Sort(ends)
 	return slices.Compact(ends)

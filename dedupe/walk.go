@@ -13,6 +13,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // entriesAtOnce is how many entries of a directory one goroutine handles. It is small, so
@@ -57,6 +59,9 @@ func (f Frontier) validate() error {
 func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) (Inventory, []Frontier, error) {
 	if err := eng.Abandoned.admit(); err != nil {
 		return Inventory{}, nil, err
+	}
+	if eng.mounts == nil {
+		eng.mounts = mount.Read()
 	}
 	var given []root
 	var err error
@@ -175,8 +180,8 @@ func (w *walker) walk(from start) {
 		if r.filter.excludes(name) || !r.filter.includes(name) {
 			return
 		}
-		var b batch
-		b.add(w, r.path, &r.stat)
+		b := batch{names: r.path + "\x00"}
+		b.add(w, "", 0, len(r.path), &r.stat)
 		w.add(new(directory), &b)
 	}
 }
@@ -200,10 +205,7 @@ type directory struct {
 	path    string
 	looking sync.WaitGroup // goroutines that use fd
 	moved   sync.Once      // to report once that it was moved out of Engine.Within
-
-	index  uint32 // of its record in the table, if known
-	known  bool
-	device uint64 // of that record
+	counted bool           // the memory of its path is
 }
 
 // directory lists a directory, then the directories in it.
@@ -420,17 +422,18 @@ func (w *walker) holds(d *directory) bool {
 
 // look finds the sizes and inodes of files in d.
 func (w *walker) look(d *directory, names string) {
-	var b batch
+	b := batch{names: names}
 	var problems []*Problem
-	for names != "" && !w.over() {
-		var name string
-		name, names, _ = strings.Cut(names, "\x00")
+	for at := 0; at < len(names) && !w.over(); {
+		name, _, _ := strings.Cut(names[at:], "\x00")
+		begin := at
+		at += len(name) + 1
 		st, err := d.lstat(name)
 		if err != nil {
 			problems = append(problems, problem("stat", join(d.path, name), err))
 			continue
 		}
-		b.add(w, name, &st)
+		b.add(w, d.path, begin, len(name), &st)
 	}
 	if !w.holds(d) {
 		return
@@ -441,25 +444,40 @@ func (w *walker) look(d *directory, names string) {
 	w.add(d, &b)
 }
 
-// batch is a few files of a directory. Their paths are their names in it.
+// batch is a few files of a directory.
 type batch struct {
-	files       [entriesAtOnce]File
+	names       string // of these and some other files, each followed by a zero byte
+	in          *folder
+	files       [entriesAtOnce]Copy
 	n           int
+	folders     int
 	directories int64    // listed
-	own         []string // names of ignored files
+	own         []string // paths of ignored files
 }
 
-// add adds a file, unless it has become something else or the filter excludes its size.
-func (b *batch) add(w *walker, name string, st *status) {
+// add adds the file whose name has some length and begins at an index of names, unless it
+// has become something else or the filter excludes its size.
+func (b *batch) add(w *walker, dir string, name, length int, st *status) {
+	device := w.eng.mounts.Device(st.device)
 	switch {
 	case !st.isFile() || !w.sel.Filter.hasSize(st.size):
-	case w.eng.ignores(st):
-		b.own = append(b.own, name)
-	default:
-		b.files[b.n] = st.file(name)
-		b.n++
+		return
+	case b.in == nil || b.in.device != device:
+		b.in = &folder{dir, device, b.names}
+		b.folders++
 	}
+	c := &b.files[b.n]
+	f := st.file("")
+	c.set(&f, b.in, name, length)
+	if w.eng.ignores(st) {
+		b.own = append(b.own, c.path())
+		return
+	}
+	b.n++
 }
+
+// memory returns how many bytes the files take besides themselves.
+func (b *batch) memory() int { return len(b.names) + b.folders*folderMemory }
 
 // add records what was found in a directory.
 func (w *walker) add(d *directory, b *batch) {
@@ -470,15 +488,15 @@ func (w *walker) add(d *directory, b *batch) {
 	}
 	v := &w.found
 	v.Directories += b.directories
-	for i := range b.n {
-		f := &b.files[i]
-		if !d.known || d.device != f.Device {
-			d.index, d.known, d.device = v.table.addDirectory(d.path, f.Device), true, f.Device
+	if b.n > 0 {
+		bytes := b.memory()
+		if !d.counted {
+			bytes, d.counted = bytes+len(d.path), true
 		}
-		v.add(d.index, f)
+		v.add(b.files[:b.n], bytes)
 	}
-	for _, name := range b.own {
-		v.Skipped = append(v.Skipped, Skipped{join(d.path, name), "own_output"})
+	for _, path := range b.own {
+		v.Skipped = append(v.Skipped, Skipped{path, "own_output"})
 	}
 	w.eng.observe(Event{Stage: StageWalk, Files: int64(b.n)})
 	if w.tooMany() || w.noRoom() {
@@ -488,7 +506,7 @@ func (w *walker) add(d *directory, b *batch) {
 
 func (w *walker) tooMany() bool { return w.eng.MaxFiles > 0 && w.found.Files > w.eng.MaxFiles }
 
-func (w *walker) noRoom() bool { return w.room > 0 && w.found.table.bytes() > w.room }
+func (w *walker) noRoom() bool { return w.room > 0 && w.found.table.bytes > w.room }
 
 func (w *walker) skip(s Skipped) {
 	w.mu.Lock()

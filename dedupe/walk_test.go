@@ -68,7 +68,7 @@ func TestManyEntries(t *testing.T) {
 	}
 	for _, workers := range []int{1, 2, 64} {
 		r := scan(t, options{Roots: []string{dir}, Workers: workers})
-		if r.Stats.Files != 2*n || r.Stats.Directories != n+1 || len(r.Groups) != 1 || len(r.Groups[0].Files) != 2*n {
+		if r.Stats.Files != 2*n || r.Stats.Directories != n+1 || len(r.Groups) != 1 || r.Groups[0].Names() != 2*n {
 			t.Errorf("%d workers: %+v", workers, r.Stats)
 		}
 	}
@@ -84,7 +84,7 @@ func TestDeep(t *testing.T) {
 	}
 	write(t, random(10), "x/top", deep+"/bottom")
 	r := scan(t, options{Roots: []string{"x"}, Workers: 2})
-	if len(r.Groups) != 1 || r.Groups[0].Files[0].Path != deep+"/bottom" || !r.Complete {
+	if len(r.Groups) != 1 || r.Groups[0].Copies[0].path() != deep+"/bottom" || !r.Complete {
 		t.Errorf("%+v %v", r.Stats, r.Problems)
 	}
 

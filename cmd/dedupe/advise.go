@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,7 +44,7 @@ the cheapest costs more than --fail-above.`,
 		Args: cli.Args("[REPORT...]"),
 		RunE: func(cmd *cobra.Command, reports []string) error {
 			c.reports = append(slices.Clone(c.reports), reports...)
-			return c.run(cmd.Flags())
+			return c.run(cmd.Context(), cmd.Flags())
 		},
 	}
 	cli.Flags(cmd, "Job", func(f *pflag.FlagSet) {
@@ -57,7 +58,7 @@ the cheapest costs more than --fail-above.`,
 	return cmd
 }
 
-func (c *adviser) run(f *pflag.FlagSet) error {
+func (c *adviser) run(ctx context.Context, f *pflag.FlagSet) error {
 	switch {
 	case c.staleness < 0:
 		return fmt.Errorf("--staleness %v: choose 0 or more", c.staleness)
@@ -67,20 +68,20 @@ func (c *adviser) run(f *pflag.FlagSet) error {
 		return errors.New("REPORT and --usage both give the figures of a call: choose one")
 	}
 	if len(c.reports) == 0 {
-		s, err := c.byHand(f)
+		s, err := c.byHand(ctx, f)
 		if err != nil {
 			return err
 		}
-		return c.advise(s, cost.Scan{Files: int64(c.opens), Directories: 1, Opens: int64(c.opens)})
+		return c.advise(ctx, s, cost.Scan{Files: int64(c.opens), Directories: 1, Opens: int64(c.opens)})
 	}
 	var limit error
 	for _, path := range c.reports {
-		s, err := c.read(path)
+		s, err := c.read(ctx, path)
 		if err == nil {
 			s, err = c.changed(s, f)
 		}
 		if err == nil {
-			err = c.advise(s, c.scanOf(s, f))
+			err = c.advise(ctx, s, c.scanOf(s, f))
 		}
 		switch {
 		case errors.Is(err, cli.ExitLimit):
@@ -102,9 +103,9 @@ func (c *adviser) scanOf(s report.Saved, f *pflag.FlagSet) cost.Scan {
 }
 
 // advise writes the advice for calls like a scan.
-func (c *adviser) advise(s report.Saved, scan cost.Scan) error {
+func (c *adviser) advise(ctx context.Context, s report.Saved, scan cost.Scan) error {
 	c.prices.Region = s.Region
-	book, err := c.prices.Book()
+	book, err := c.prices.Book(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -124,7 +125,7 @@ a month costs more than --fail-above.`,
 		Args: cli.OnlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.weigh = cmd.Flags().Changed("churn")
-			return c.run(cmd.Flags())
+			return c.run(cmd.Context(), cmd.Flags())
 		},
 	}
 	cmd.AddCommand(adviseCommand(s), importPricesCommand(s))
@@ -163,7 +164,7 @@ func (c *bill) billFlags(cmd *cobra.Command) {
 	})
 }
 
-func (c *bill) run(f *pflag.FlagSet) error {
+func (c *bill) run(ctx context.Context, f *pflag.FlagSet) error {
 	if c.weigh && (len(c.reports) != 1 || f.Changed("bytes-read") || f.Changed("opens") || f.Changed("metadata-operations")) {
 		return errors.New("--churn needs one --report, of a scan with --index, and takes what a call reads from there")
 	}
@@ -171,11 +172,11 @@ func (c *bill) run(f *pflag.FlagSet) error {
 		return errors.New("--report and --usage both give the figures of a call: choose one")
 	}
 	if len(c.reports) == 0 {
-		s, err := c.byHand(f)
+		s, err := c.byHand(ctx, f)
 		if err != nil {
 			return err
 		}
-		p, err := c.project(s)
+		p, err := c.project(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -187,8 +188,8 @@ func (c *bill) run(f *pflag.FlagSet) error {
 	scans := make([]report.Comparison, len(c.reports))
 	for i, path := range c.reports {
 		var err error
-		if scans[i].Saved, err = c.read(path); err == nil {
-			err = c.reprice(&scans[i], f)
+		if scans[i].Saved, err = c.read(ctx, path); err == nil {
+			err = c.reprice(ctx, &scans[i], f)
 		}
 		if err != nil {
 			return fmt.Errorf("can't use the report %q: %w", path, err)
@@ -220,8 +221,8 @@ func (c *bill) write(scans []report.Comparison) error {
 
 func (c *bill) inColour() bool { return c.format == report.Text && cli.UseColour(c.Out) }
 
-func (c *bill) read(path string) (report.Saved, error) {
-	in, err := openReport(path, c.In)
+func (c *bill) read(ctx context.Context, path string) (report.Saved, error) {
+	in, err := openReport(ctx, path, c.In)
 	if err != nil {
 		return report.Saved{}, err
 	}
@@ -230,9 +231,9 @@ func (c *bill) read(path string) (report.Saved, error) {
 }
 
 // byHand returns figures given by hand, or in a usage file that flags change.
-func (c *bill) byHand(f *pflag.FlagSet) (report.Saved, error) {
+func (c *bill) byHand(ctx context.Context, f *pflag.FlagSet) (report.Saved, error) {
 	if c.usageFile != "" {
-		u, err := c.readUsage()
+		u, err := c.readUsage(ctx)
 		if err != nil {
 			return report.Saved{}, err
 		}
@@ -248,8 +249,8 @@ func (c *bill) byHand(f *pflag.FlagSet) (report.Saved, error) {
 	return report.Saved{Usage: c.usage, Region: c.prices.Region, Complete: true}, nil
 }
 
-func (c *bill) readUsage() (cost.Usage, error) {
-	in, err := openReport(c.usageFile, c.In)
+func (c *bill) readUsage(ctx context.Context) (cost.Usage, error) {
+	in, err := openReport(ctx, c.usageFile, c.In)
 	if err != nil {
 		return cost.Usage{}, fmt.Errorf("can't read the usage: %w", err)
 	}
@@ -276,7 +277,7 @@ func (c *bill) override(f *pflag.FlagSet) {
 }
 
 // reprice makes the bill of a report, changed by the flags that were given.
-func (c *bill) reprice(scan *report.Comparison, f *pflag.FlagSet) error {
+func (c *bill) reprice(ctx context.Context, scan *report.Comparison, f *pflag.FlagSet) error {
 	if c.weigh && scan.Saved.Index == nil {
 		return errors.New("its scan had no index, so it does not tell what one spares: scan with --index")
 	}
@@ -284,7 +285,7 @@ func (c *bill) reprice(scan *report.Comparison, f *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	scan.Projection, err = c.project(s)
+	scan.Projection, err = c.project(ctx, s)
 	return err
 }
 
@@ -317,9 +318,9 @@ func (c *bill) changed(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 }
 
 // project prices what was saved.
-func (c *bill) project(s report.Saved) (cost.Projection, error) {
+func (c *bill) project(ctx context.Context, s report.Saved) (cost.Projection, error) {
 	c.prices.Region = s.Region
-	book, err := c.prices.Book()
+	book, err := c.prices.Book(ctx)
 	if err != nil {
 		return cost.Projection{}, err
 	}

@@ -39,8 +39,8 @@ func (i *indexFlags) identity(f *pflag.FlagSet) {
 }
 
 // open opens the index, or makes it.
-func (i *indexFlags) open() (*index.Index, error) {
-	store, err := i.store()
+func (i *indexFlags) open(ctx context.Context) (*index.Index, error) {
+	store, err := cli.Await(ctx, i.store)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func indexStatsCommand(s cli.Std) *cobra.Command {
 		Example: "  dedupe index stats auto",
 		Args:    cli.Args("INDEX"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withIndex(indexFlags{name: args[0]}, func(x *index.Index) error {
+			return withIndex(cmd.Context(), indexFlags{name: args[0]}, func(x *index.Index) error {
 				t, err := x.Stats(cmd.Context())
 				if err != nil {
 					return err
@@ -135,13 +135,13 @@ func indexStatsCommand(s cli.Std) *cobra.Command {
 }
 
 // withIndex calls do with an index that is there.
-func withIndex(i indexFlags, do func(*index.Index) error) error {
+func withIndex(ctx context.Context, i indexFlags, do func(*index.Index) error) error {
 	if i.name != "auto" && !i.shared() { // a table says itself when it is not there
-		if _, err := os.Stat(i.name); err != nil {
+		if _, err := cli.Await(ctx, func() (os.FileInfo, error) { return os.Stat(i.name) }); err != nil {
 			return fmt.Errorf("there is no index to look at: %w", err)
 		}
 	}
-	x, err := i.open()
+	x, err := i.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ Scans with an index remove unused entries, too, whenever they write to it.`,
 				return fmt.Errorf("--unused %d: choose 0 days or more", days)
 			}
 			i.name = args[0]
-			return withIndex(i, func(x *index.Index) error {
+			return withIndex(cmd.Context(), i, func(x *index.Index) error {
 				removed, err := x.Prune(cmd.Context(), args[1:], days)
 				if err != nil {
 					return err
@@ -205,7 +205,7 @@ index, or no known file can be read; 2 bad use, or an index that can't be read;
 			if !cmd.Flags().Changed("workers") {
 				eng.Workers = eng.FittingWorkers()
 			}
-			return withIndex(i, func(x *index.Index) error { return verify(cmd.Context(), s, x, sel, eng, float64(sample)/1e6) })
+			return withIndex(cmd.Context(), i, func(x *index.Index) error { return verify(cmd.Context(), s, x, sel, eng, float64(sample)/1e6) })
 		},
 	}
 	f := cmd.Flags()

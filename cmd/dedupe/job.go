@@ -125,7 +125,7 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := c.limit(); err != nil {
+	if err := c.limit(ctx); err != nil {
 		return err
 	}
 	out, err := cli.OpenOutput(ctx, c.output, c.Out)
@@ -133,7 +133,13 @@ func (c *jobRun) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	c.adviseGlobs(c.Err)
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), nil })
+	if err != nil {
+		return err
+	}
+	for _, line := range advice {
+		fmt.Fprintf(c.Err, "dedupe: %s\n", line)
+	}
 	dir, _ := os.Getwd() // without it, a report has no absolute roots
 	c.spec.Selection, c.spec.Dir = c.sel, []byte(dir)
 	j, err := job.Open(c.store, c.spec)
@@ -166,8 +172,8 @@ func (c *jobRun) run(ctx context.Context) error {
 }
 
 // limit makes the job stop before it costs more than --max-cost.
-func (c *jobRun) limit() error {
-	book, err := c.prices.Book()
+func (c *jobRun) limit(ctx context.Context) error {
+	book, err := c.prices.Book(ctx)
 	if err != nil || c.maxCost.Rat == nil {
 		return err
 	}

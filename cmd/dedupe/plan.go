@@ -65,7 +65,7 @@ What is paid beyond that is the cost of idle cores.`,
 }
 
 func (c *jobPlan) run(ctx context.Context) error {
-	book, err := c.prices.Book()
+	book, err := c.prices.Book(ctx)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -84,12 +85,15 @@ func (c *importPrices) run(ctx context.Context, paths []string) error {
 }
 
 func (c *importPrices) read(ctx context.Context, path string) (*cost.Offer, error) {
-	in, err := openReport(path, c.In)
+	in, err := openReport(ctx, path, c.In)
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return nil, path.Err // without the path, which the caller names
+	}
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the path, which the caller names
+		return nil, err
 	}
 	defer in.Close()
-	return cost.ReadOffer(interruptible{in, ctx})
+	return cost.ReadOffer(in)
 }
 
 // tell says what was found, and what was not.

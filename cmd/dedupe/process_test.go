@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/cmd/internal/clitest"
@@ -160,6 +161,49 @@ func TestInterrupted(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestInterruptedInput checks that ^C ends commands that wait for their input, here a FIFO
+// that nobody writes to. A file on a mount that does not answer is the same to them.
+func TestInterruptedInput(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range []string{
+		"report FIFO", "cost --report FIFO", "cost --usage FIFO", "cost --prices FIFO", "cost advise FIFO",
+		"cost import-prices FIFO", "scan --prices FIFO " + dir, "serve --prices FIFO --root " + dir,
+	} {
+		t.Run(args[:strings.Index(args, " FIFO")], func(t *testing.T) {
+			t.Parallel()
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := syscall.Mkfifo(fifo, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(binary, strings.Fields(strings.ReplaceAll(args, "FIFO", fifo))...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			clitest.Eventually(t, "the command to open the FIFO", func() bool {
+				f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+				if err == nil {
+					t.Cleanup(func() { f.Close() })
+				}
+				return err == nil
+			})
+			cmd.Process.Signal(os.Interrupt)
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			select {
+			case <-ended:
+			case <-time.After(time.Minute):
+				t.Fatal("it still waits")
+			}
+			if code := cmd.ProcessState.ExitCode(); code != int(cli.ExitInterrupted) {
+				t.Errorf("exit code %d: %s", code, &stderr)
+			}
+		})
 	}
 }
 

@@ -75,7 +75,7 @@ func (c *reread) run(ctx context.Context, path string) error {
 	if err := checkText(c.write); err != nil {
 		return err
 	}
-	in, err := openReport(path, c.In)
+	in, err := openReport(ctx, path, c.In)
 	if err != nil {
 		return fmt.Errorf("can't use the report %q: %w", path, err)
 	}
@@ -88,7 +88,7 @@ func (c *reread) run(ctx context.Context, path string) error {
 	c.write.Colour = c.format == report.Text && out.UseColour()
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
 	disk := &watched{Writer: out}
-	incomplete, err := report.Convert(disk, c.format, interruptible{in, ctx}, c.write)
+	incomplete, err := report.Convert(disk, c.format, in, c.write)
 	if err != nil {
 		if disk.err != nil {
 			return out.Failed(err)
@@ -104,12 +104,14 @@ func (c *reread) run(ctx context.Context, path string) error {
 	return nil
 }
 
-// openReport opens the report at a path, or standard input for -.
-func openReport(path string, stdin io.Reader) (io.ReadCloser, error) {
+// openReport opens the report at a path, or standard input for -. When ctx ends, neither
+// opening nor reading it waits any longer.
+func openReport(ctx context.Context, path string, stdin io.Reader) (io.ReadCloser, error) {
 	if path == "-" {
-		return io.NopCloser(stdin), nil
+		return interruptible{io.NopCloser(stdin), ctx}, nil
 	}
-	return os.Open(path)
+	f, err := cli.Await(ctx, func() (*os.File, error) { return os.Open(path) })
+	return interruptible{f, ctx}, err
 }
 
 // watched remembers that writing failed, to tell that from a failure of reading.
@@ -126,13 +128,10 @@ func (w *watched) Write(b []byte) (int, error) {
 
 // interruptible is a reader that fails when its context is cancelled.
 type interruptible struct {
-	io.Reader
+	io.ReadCloser
 	ctx context.Context
 }
 
 func (r interruptible) Read(b []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(b)
+	return cli.Await(r.ctx, func() (int, error) { return r.ReadCloser.Read(b) })
 }

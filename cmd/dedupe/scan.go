@@ -121,7 +121,7 @@ func (c *scan) run(ctx context.Context) error {
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
-	book, err := c.bill.prices.Book()
+	book, err := c.bill.prices.Book(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,10 +133,13 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	if err := c.apart(out); err != nil {
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.apart(out) })
+	if err != nil {
 		return err
 	}
-	c.adviseGlobs(c.Err)
+	for _, line := range advice {
+		fmt.Fprintf(c.Err, "dedupe: %s\n", line)
+	}
 	c.eng.Ignore = append(out.Own, cli.RegularFiles(c.Out, c.Err)...)
 
 	c.eng.Memory = limits.RespectMemory(os.Getenv)
@@ -250,7 +253,7 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 		r, err := dedupe.Scan(ctx, c.sel, c.eng)
 		return r, nil, err
 	}
-	x, err := c.index.open()
+	x, err := c.index.open(ctx)
 	if err != nil {
 		return dedupe.Report{}, nil, err
 	}

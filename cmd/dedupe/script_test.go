@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +18,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"efsdedupe/cmd/internal/clitest"
+	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures/aws"
 )
 
@@ -34,6 +36,14 @@ func TestScripts(t *testing.T) {
 	clitest.Scripts(t, filepath.Dir(binary), testscript.Params{
 		Condition: func(name string) (bool, error) {
 			switch name {
+			case "trusted":
+				_, remove, err := mounttest.MakeTrusted(roomForSet)
+				if err != nil {
+					t.Log(err)
+					return false, nil
+				}
+				remove()
+				return true, nil
 			case "root":
 				return os.Geteuid() == 0, nil
 			case "dynamodb":
@@ -53,9 +63,22 @@ func TestScripts(t *testing.T) {
 			"special":    special,
 			"touch":      touch,
 			"table":      table,
+			"trusted":    trusted,
 			"sortkeys":   sortKeys,
 		},
 	})
+}
+
+// roomForSet is what a script with the standard set needs, and some room to spare.
+const roomForSet = 256 << 20
+
+// trusted changes to a directory on a file system that the index trusts, for the rest of
+// the script.
+func trusted(ts *testscript.TestScript, neg bool, args []string) {
+	dir, remove, err := mounttest.MakeTrusted(roomForSet)
+	ts.Check(err)
+	ts.Defer(remove)
+	ts.Check(ts.Chdir(dir))
 }
 
 // table NAME starts a server that is compatible with DynamoDB and has a table, and
@@ -202,16 +225,14 @@ func hardLink(ts *testscript.TestScript, neg bool, args []string) {
 // reading waits for a writer, opening a socket fails.
 func special(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o666))
-	// The path of a socket is short; that of the work directory may not be.
-	dir, err := os.MkdirTemp("", "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	ts.Check(err)
-	defer os.RemoveAll(dir)
-	socket := filepath.Join(dir, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	ts.Check(err)
-	l.SetUnlinkOnClose(false)
-	defer l.Close()
-	ts.Check(os.Rename(socket, ts.MkAbs(args[1])))
+	defer unix.Close(fd)
+	// The path of a socket must be short; that of the work directory may not be.
+	link := filepath.Join(os.TempDir(), fmt.Sprint("s", rand.Uint32()))
+	ts.Check(os.Symlink(filepath.Dir(ts.MkAbs(args[1])), link))
+	defer os.Remove(link)
+	ts.Check(unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(link, filepath.Base(args[1]))}))
 }
 
 // touch FILE... sets the modification time to the start of 2026.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,10 +36,13 @@ func (c *selection) settle() error {
 	return c.sel.Validate()
 }
 
-// adviseGlobs tells of globs that would be about something below a ROOT if they were
-// paths from here, which they are not.
-func (c *selection) adviseGlobs(w io.Writer) {
+// adviseGlobs returns advice about globs that match less than they seem to: those that would be about
+// something below a ROOT if they were paths from here, and those with a ** that is a *.
+func (c *selection) adviseGlobs() (advice []string) {
 	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
+		if shallow(g) {
+			advice = append(advice, fmt.Sprintf("the glob %q has a ** that stands for one name only: for any number of directories, put it alone between slashes, as in \"dir/**/*.txt\"", g))
+		}
 		if !strings.Contains(strings.Trim(g, "/"), "/") || filepath.IsAbs(g) {
 			continue
 		}
@@ -49,10 +51,18 @@ func (c *selection) adviseGlobs(w io.Writer) {
 		}
 		for _, root := range c.sel.Roots {
 			if below, err := rel(root, g); err == nil && filepath.IsLocal(below) && below != filepath.Clean(g) {
-				fmt.Fprintf(w, "dedupe: the glob %q is a path below the ROOT, and not from here: %q is what leads to %s\n", g, "/"+below, report.Printable(g))
+				advice = append(advice, fmt.Sprintf("the glob %q is a path below the ROOT, and not from here: %q is what leads to %s", g, "/"+below, report.Printable(g)))
 			}
 		}
 	}
+	return advice
+}
+
+// shallow reports whether a glob that matches paths has a ** next to other characters,
+// where it means *.
+func shallow(glob string) bool {
+	names := strings.FieldsFunc(glob, func(r rune) bool { return strings.ContainsRune("/{,}", r) })
+	return strings.Contains(glob, "/") && slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "**") && name != "**" })
 }
 
 // rel returns a path as it is below a directory.

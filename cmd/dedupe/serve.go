@@ -60,7 +60,7 @@ func (c *serve) run(ctx context.Context) error {
 	c.config.Listen = c.listen
 	c.config.Log = slog.New(slog.NewJSONHandler(c.Err, nil))
 	if c.index.name != "" {
-		x, err := c.index.open()
+		x, err := c.index.open(ctx)
 		if err != nil {
 			return err
 		}
@@ -68,14 +68,14 @@ func (c *serve) run(ctx context.Context) error {
 		c.config.Index = x
 	}
 	if c.prices != "" {
-		book, err := cli.ReadPrices(c.prices)
+		book, err := cli.ReadPrices(ctx, c.prices)
 		if err != nil {
 			return err
 		}
 		c.config.Prices = book
 	}
 	c.config.ScanMemory = limits.RespectMemory(os.Getenv) / int64(max(c.config.MaxScans, 1))
-	handler, err := service.New(c.config)
+	handler, err := cli.Await(ctx, func() (http.Handler, error) { return service.New(c.config) })
 	if err != nil {
 		return err
 	}

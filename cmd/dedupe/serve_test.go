@@ -18,13 +18,14 @@ import (
 	"time"
 
 	"efsdedupe/cmd/internal/clitest"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // startServer serves a standard set, a small one, on a free port, and returns
 // its process and URL, and what it logs.
 func startServer(t *testing.T, listen string, flags ...string) (server *exec.Cmd, url string, log *bufio.Scanner) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "efs")
+	dir := filepath.Join(mounttest.TrustedDir(t, 16<<20), "efs")
 	if out, err := exec.Command(binary, "fixtures", dir, "--files", "20", "--size", "10KiB").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -92,7 +92,7 @@ func (c *trial) run(ctx context.Context) error {
 	if len(c.reports) > 0 {
 		return c.show(ctx)
 	}
-	if err := c.complete(); err != nil {
+	if err := c.complete(ctx); err != nil {
 		return err
 	}
 	out, err := cli.OpenOutput(ctx, c.output, c.Out)
@@ -118,9 +118,9 @@ func (c *trial) run(ctx context.Context) error {
 }
 
 // complete checks the options, and finds the programs to run, before anything runs.
-func (c *trial) complete() (err error) {
+func (c *trial) complete(ctx context.Context) (err error) {
 	o := &c.options
-	if err := c.price(&o.Region, &o.Prices); err != nil {
+	if err := c.price(ctx, &o.Region, &o.Prices); err != nil {
 		return err
 	}
 	if err := o.Validate(); err != nil {
@@ -136,9 +136,9 @@ func (c *trial) complete() (err error) {
 }
 
 // price sets the region of prices, and with --prices the prices.
-func (c *trial) price(region *string, prices **cost.Book) (err error) {
+func (c *trial) price(ctx context.Context, region *string, prices **cost.Book) (err error) {
 	if c.prices.File != "" {
-		*prices, err = c.prices.Book()
+		*prices, err = c.prices.Book(ctx)
 	}
 	*region = c.prices.Region
 	return err
@@ -206,7 +206,7 @@ func (c *trial) show(ctx context.Context) error {
 			return fmt.Errorf("can't use the results %q: %w", path, err)
 		}
 		if c.prices.File != "" {
-			if err := c.price(&e.Setup.Region, &e.Setup.Prices); err != nil {
+			if err := c.price(ctx, &e.Setup.Region, &e.Setup.Prices); err != nil {
 				return err
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/go-cmp/cmp"
 
+	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures"
 	"efsdedupe/fixtures/aws"
 	"efsdedupe/fixtures/lambda/runtimeapi"
@@ -49,7 +50,7 @@ func start(t testing.TB, path, root string, env ...string) (*runtimeapi.Function
 // tree creates two sets of identical files.
 func tree(t testing.TB) (root string) {
 	t.Helper()
-	root = filepath.Join(t.TempDir(), "root")
+	root = filepath.Join(mounttest.TrustedDir(t, 16<<20), "root")
 	if _, err := fixtures.Make(t.Context(), root, fixtures.Spec{Layout: fixtures.TwoSets, Files: 100, Size: 64 << 10, Seed: 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,8 +36,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// startBox starts a bootstrap that serves root in a function of some memory.
-func startBox(t *testing.T, memoryMB int64, root string, env ...string) (*runtimeapi.Function, *box.Box) {
+// newBox returns a box of a function of some memory, and a command that starts a bootstrap
+// in it that serves root.
+func newBox(t *testing.T, memoryMB int64, root string, env ...string) (*box.Box, func() *exec.Cmd) {
 	t.Helper()
 	if err := box.Available(); err != nil {
 		t.Skip(err)
@@ -55,17 +57,50 @@ func startBox(t *testing.T, memoryMB int64, root string, env ...string) (*runtim
 			t.Error(err)
 		}
 	})
-	f, err := runtimeapi.Start(t.Context(), func() *exec.Cmd {
+	return b, func() *exec.Cmd {
 		cmd := b.Command(path)
 		cmd.Env = append(os.Environ(), fmt.Sprint("AWS_LAMBDA_FUNCTION_MEMORY_SIZE=", memoryMB), "DEDUPE_ROOT="+root)
 		cmd.Env = append(cmd.Env, env...)
 		return cmd
-	})
+	}
+}
+
+// startBox starts a bootstrap that serves root in a function of some memory.
+func startBox(t *testing.T, memoryMB int64, root string, env ...string) (*runtimeapi.Function, *box.Box) {
+	t.Helper()
+	b, command := newBox(t, memoryMB, root, env...)
+	f, err := runtimeapi.Start(t.Context(), command)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.Close)
 	return f, b
+}
+
+// TestBoxInit reports how long INIT takes: the default of dedupe cost --init comes from
+// here.
+func TestBoxInit(t *testing.T) {
+	root := tree(t)
+	for _, memoryMB := range []int64{128, 512, 1769} {
+		t.Run(fmt.Sprint(memoryMB, " MB"), func(t *testing.T) {
+			_, command := newBox(t, memoryMB, root)
+			var took []time.Duration
+			for range 25 {
+				f, err := runtimeapi.Start(t.Context(), command)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := f.Invoke(t.Context(), scanEvent(t, "goroutines"), time.Minute)
+				f.Close()
+				if err != nil || r.ErrorType != "" || r.Init <= 0 {
+					t.Fatalf("%v %s %s, INIT %v", err, r.ErrorType, r.ErrorMessage, r.Init)
+				}
+				took = append(took, r.Init)
+			}
+			slices.Sort(took)
+			t.Logf("INIT took %v to %v, median %v", took[0], took[len(took)-1], took[len(took)/2])
+		})
+	}
 }
 
 // TestBoxWarm calls the smallest function many times, in both modes. The kernel must not

@@ -181,8 +181,12 @@ func explainJSON(err error) error {
 		return fmt.Errorf("unknown field %s", wrong.JSONPointer)
 	case errors.As(err, &wrong) && wrong.GoType != nil:
 		return fmt.Errorf("%s: cannot unmarshal a JSON %v as a %v", wrong.JSONPointer, wrong.JSONKind, wrong.GoType.Kind())
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("it ends too early: %w", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("it ends too early: %w", io.ErrUnexpectedEOF)
+	}
+	var read interface{ Unwrap() error }
+	if strings.HasPrefix(err.Error(), "jsontext: read error") && errors.As(err, &read) {
+		return read.Unwrap()
 	}
 	return err
 }

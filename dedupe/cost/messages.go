@@ -38,8 +38,9 @@ const (
 	directoryMessages = 2
 
 	// A warm client has the names and only revalidates attributes. Those of the root take
-	// the command one GETATTR and the function two.
-	warmRootMessages      = 2
+	// one GETATTR or two. If attributes have expired, each level above takes another: with
+	// an index, which asks once more, that is 4 in all one level down and 5 two levels down.
+	warmRootMessages      = 4
 	warmDirectoryMessages = 1
 
 	// fileMessages open and close a file. Both replies carry its attributes.
@@ -49,9 +50,10 @@ const (
 	// 19.7 KB for 100 files.
 	entryBytes = 197
 
-	// readdirEntries is how many entries one READDIR carries on Linux 6.1. Linux 5.10
-	// fits 100. The metered bytes hardly differ.
-	readdirEntries = 1000
+	// The first READDIR of a directory asks Linux 6.1 for 64 KiB of entries, and each
+	// further one for twice as much, up to 256 KiB. Linux 5.10 lists 100 entries at a time.
+	firstReaddirBytes = 64 << 10
+	mostReaddirBytes  = 256 << 10
 )
 
 // Tree is what the model needs to know about a scan.
@@ -95,12 +97,14 @@ func (t Tree) listings(n int64) Messages {
 
 // readdirs models the READDIRs of one directory.
 func readdirs(entries int64) Messages {
-	full, rest := entries/readdirEntries, entries%readdirEntries
-	m := Messages{Count: full, Bytes: full * MeteredMessage(readdirEntries*entryBytes)}
-	if rest > 0 || full == 0 {
-		m = Messages{m.Count + 1, m.Bytes + MeteredMessage(rest*entryBytes)}
+	bytes, m := entries*entryBytes, Messages{}
+	for size := int64(firstReaddirBytes); bytes > size && size < mostReaddirBytes; size *= 2 {
+		m = m.plus(Messages{1, MeteredMessage(size)})
+		bytes -= size
 	}
-	return m
+	full := max(0, bytes-1) / mostReaddirBytes
+	rest := bytes - full*mostReaddirBytes
+	return Messages{m.Count + full + 1, m.Bytes + full*MeteredMessage(mostReaddirBytes) + MeteredMessage(rest)}
 }
 
 // filesPerDirectory is the average, rounded up.

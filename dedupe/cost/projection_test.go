@@ -60,7 +60,7 @@ func TestMeasured(t *testing.T) {
 		// a READDIR is 7 KiB.
 		EFS: EFS{
 			MetadataOperations: 5 + 2*2 + 2*40 + 2*3, MetadataBytes: (5+4+80)*4*kib + 6*7*kib,
-			WarmMetadata: Messages{2 + 2*1 + 2*40 + 2*3, (2+2+80)*4*kib + 6*7*kib},
+			WarmMetadata: Messages{4 + 2*1 + 2*40 + 2*3, (4+2+80)*4*kib + 6*7*kib},
 			StoredBytes:  100 * mib, ReclaimableBytes: 98 * mib,
 		},
 	}

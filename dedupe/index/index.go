@@ -284,9 +284,10 @@ func (s *Scan) recall(ctx context.Context, copies iter.Seq[*dedupe.Copy]) {
 	}
 	s.due = s.index.Now().Add(flushEvery)
 	for c := range copies {
-		if d := s.directory(c.File); d.vouchesFor(c.File) {
-			if k := s.remembered(ctx, d, c.File); k != (knowledge{}) {
-				c.Known = &dedupe.Known{Ends: k.ends, Digest: k.digest}
+		f := c.File()
+		if d := s.directory(f); d.vouchesFor(f) {
+			if k := s.remembered(ctx, d, f); k != (knowledge{}) {
+				c.Learn(k.ends, k.digest)
 			}
 		}
 	}
@@ -296,12 +297,7 @@ func (s *Scan) recall(ctx context.Context, copies iter.Seq[*dedupe.Copy]) {
 func names(copies iter.Seq[*dedupe.Copy]) iter.Seq[dedupe.File] {
 	return func(yield func(dedupe.File) bool) {
 		for c := range copies {
-			if !yield(c.File) {
-				return
-			}
-			for _, path := range c.OtherPaths {
-				f := c.File
-				f.Path = path
+			for f := range c.Files() {
 				if !yield(f) {
 					return
 				}

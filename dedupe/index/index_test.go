@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // write makes files with the same content.
@@ -89,7 +90,7 @@ func timestampOf(t time.Time) dedupe.Timestamp {
 // copiesOf returns a copy of each file.
 func copiesOf(files ...dedupe.File) (copies []*dedupe.Copy) {
 	for _, f := range files {
-		copies = append(copies, &dedupe.Copy{File: f})
+		copies = append(copies, dedupe.CopyOf(f))
 	}
 	return copies
 }
@@ -120,7 +121,7 @@ func scan(t testing.TB, x *Index, opts job) (groups []string, work dedupe.Work) 
 func groupsOf(r dedupe.Report) (groups []string) {
 	for _, g := range r.Groups {
 		line := g.Digest.String()
-		for _, f := range g.Files {
+		for f := range g.Files() {
 			line += " " + f.Path
 		}
 		groups = append(groups, line)
@@ -145,7 +146,7 @@ func same(t *testing.T, x *Index, opts job, opens, known int64) {
 // tree makes four pairs of files, one pair for each way of reading ends, and one file
 // with unique ends.
 func tree(t *testing.T) (root string) {
-	root = filepath.Join(t.TempDir(), "root")
+	root = filepath.Join(mounttest.TrustedDir(t, 32<<20), "root")
 	for i, size := range []int{10, 5000, 2 << 20, 2<<20 + 1} {
 		write(t, random(size), filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, "below", fmt.Sprint("b", i)))
 	}
@@ -228,7 +229,7 @@ func TestReplaced(t *testing.T) {
 // TestRacy reads a file at moments around its last change, and again after another change
 // in the same tick, which none of its times shows.
 func TestRacy(t *testing.T) {
-	dir := t.TempDir()
+	dir := mounttest.TrustedDir(t, 32<<20)
 	const fraction = 5e8
 	at := time.Now().Truncate(time.Second)
 	for _, test := range []struct {
@@ -266,14 +267,15 @@ func TestRacy(t *testing.T) {
 				}
 				s.recall(t.Context(), slices.Values(copies))
 				c := copies[0]
-				if known = c.Known != nil; !known {
-					c.Known = &dedupe.Known{Digest: dedupe.Digest{content}}
-					s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: c.Known.Digest}})
+				_, digest = c.Known()
+				if known = digest != (dedupe.Digest{}); !known {
+					digest = dedupe.Digest{content}
+					s.Remember(t.Context(), x.Now(), []dedupe.Signed{{File: c.File(), Digest: digest}})
 				}
 				if err := s.Flush(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				return c.Known.Digest, known
+				return digest, known
 			}
 			ask(1)
 			d, known := ask(2)
@@ -286,7 +288,7 @@ func TestRacy(t *testing.T) {
 
 // TestSplit grows a directory through the levels at which it is split.
 func TestSplit(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	files := 0
 	for _, n := range []int{2, partEntries, partEntries + 1, 1000, 1001} {
@@ -320,7 +322,7 @@ func TestSplit(t *testing.T) {
 
 // TestResume interrupts a scan. The next scan must not read again what it read.
 func TestResume(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 100 {
 		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
 	}
@@ -549,7 +551,7 @@ func TestVerifyInterrupted(t *testing.T) {
 
 // TestVerifyUnreadable checks that other files are read in place of unreadable ones.
 func TestVerifyUnreadable(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 20 {
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
 	}
@@ -691,7 +693,7 @@ func TestMaliciousBlock(t *testing.T) {
 		}
 	}
 
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 10 {
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
 	}

@@ -227,8 +227,8 @@ func (l *locator) resolve(dir string) (string, error) {
 // that a local file system stores with its content. At most one file system gets the
 // user's.
 func (l *locator) identify(m *mount.Mount) (string, error) {
-	if m.IsTrusted() && l.fileSystem != "" && (l.given == 0 || l.given == m.Device) {
-		l.given = m.Device
+	if device := l.mounts.Device(m.Device); m.IsTrusted() && l.fileSystem != "" && (l.given == 0 || l.given == device) {
+		l.given = device
 		return l.fileSystem, nil
 	}
 	id, err := m.Identity()

@@ -22,13 +22,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // TestDamage flips every byte of an index, cuts it at every length and appends bytes. The
 // scan must find the same as without an index, and the next one must know everything
 // again.
 func TestDamage(t *testing.T) {
-	root := filepath.Join(t.TempDir(), "root")
+	root := filepath.Join(mounttest.TrustedDir(t, 32<<20), "root")
 	for _, dir := range []string{"a", "b"} {
 		write(t, []byte("same"), filepath.Join(root, dir, "1"), filepath.Join(root, dir, "2"))
 	}
@@ -75,7 +76,7 @@ func TestDamage(t *testing.T) {
 // start over; any other file must be refused and not changed.
 func TestHead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 600 { // more than one page, and more than one block
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i%3), fmt.Sprint(i)))
 	}
@@ -378,7 +379,7 @@ func TestKilledChild(t *testing.T) {
 
 // TestKilledScan kills scans. What they wrote before must not be read again.
 func TestKilledScan(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 300 {
 		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
 	}
@@ -438,7 +439,7 @@ func TestSize(t *testing.T) {
 	const directories, each = 1000, 100
 	path := filepath.Join(t.TempDir(), "index")
 	x := open(t, path)
-	opts := options(t.TempDir())
+	opts := options(mounttest.TrustedDir(t, 32<<20))
 	random := rand.New(rand.NewPCG(3, 4))
 	now := time.Now().UnixNano()
 	var device unix.Stat_t
@@ -465,7 +466,7 @@ func TestSize(t *testing.T) {
 		copies := copiesOf(part...)
 		s.recall(t.Context(), slices.Values(copies))
 		for _, c := range copies {
-			s.Remember(t.Context(), x.Now(), []dedupe.Signed{{Copy: c, Digest: dedupe.Digest{1}}})
+			s.Remember(t.Context(), x.Now(), []dedupe.Signed{{File: c.File(), Digest: dedupe.Digest{1}}})
 		}
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
@@ -487,7 +488,7 @@ func TestSize(t *testing.T) {
 // TestExpire checks that a file does not grow without bound if nobody prunes it.
 func TestExpire(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	x := open(t, path)
 	x.Now = func() time.Time { return time.Now().AddDate(0, 0, -100) }
 	old := make(map[Key]block)

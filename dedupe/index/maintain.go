@@ -268,7 +268,7 @@ func (x *Index) Verify(ctx context.Context, sel dedupe.Selection, eng dedupe.Eng
 }
 
 // check reads files again and adds the result to c.
-func check(ctx context.Context, h dedupe.Hasher, known []dedupe.Copy, workers int, c *Checked) {
+func check(ctx context.Context, h dedupe.Hasher, known []knownFile, workers int, c *Checked) {
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(workers)
@@ -295,38 +295,43 @@ func check(ctx context.Context, h dedupe.Hasher, known []dedupe.Copy, workers in
 }
 
 // knownOf returns the copies that the index answers for, under each name.
-func (s *Scan) knownOf(copies iter.Seq[*dedupe.Copy]) (known []dedupe.Copy) {
+func (s *Scan) knownOf(copies iter.Seq[*dedupe.Copy]) (known []knownFile) {
 	for f := range names(copies) {
 		if d := s.knows(f); d != nil {
 			if e := d.find(f); e != nil {
-				known = append(known, dedupe.Copy{File: f, Known: &dedupe.Known{Ends: e.ends, Digest: e.digest}})
+				known = append(known, knownFile{f, knowledge{e.ends, e.digest}})
 			}
 		}
 	}
 	return known
 }
 
-// verify compares what the index knows of a copy with its content.
-func verify(ctx context.Context, h dedupe.Hasher, c dedupe.Copy) (right bool, _ *dedupe.Problem) {
-	known := c.Known
-	is := dedupe.Signed{Ends: known.Ends}
-	b := dedupe.Batch{Copies: []*dedupe.Copy{{File: c.File}}, Want: dedupe.StageEnds}
-	if known.Ends != 0 { // pass them as a peer's, so that the hasher reads the whole file unless it is large
-		b.Peers = []dedupe.Ends{known.Ends}
+// knownFile is a file, and what the index knows of its content.
+type knownFile struct {
+	dedupe.File
+	knowledge
+}
+
+// verify compares what the index knows of a file with its content.
+func verify(ctx context.Context, h dedupe.Hasher, known knownFile) (right bool, _ *dedupe.Problem) {
+	is := dedupe.Signed{Ends: known.ends}
+	b := dedupe.Batch{Files: []dedupe.File{known.File}, Want: dedupe.StageEnds}
+	if known.ends != 0 { // pass them as a peer's, so that the hasher reads the whole file unless it is large
+		b.Peers = []dedupe.Ends{known.ends}
 		is = h.Hash(ctx, b)[0]
 	}
-	if whole := known.Digest != (dedupe.Digest{}); is.Problem == nil && whole {
+	if whole := known.digest != (dedupe.Digest{}); is.Problem == nil && whole {
 		if is.Digest == (dedupe.Digest{}) {
 			b.Want = dedupe.StageWhole
 			all := h.Hash(ctx, b)[0]
 			is.Digest, is.Problem = all.Digest, all.Problem
 		}
-		right = is.Digest == known.Digest
+		right = is.Digest == known.digest
 	} else {
 		right = true
 	}
 	if is.Problem != nil {
 		return false, is.Problem
 	}
-	return right && is.Ends.Like(known.Ends), nil
+	return right && is.Ends.Like(known.ends), nil
 }

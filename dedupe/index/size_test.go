@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // TestSpared checks that an index saves exactly what a scan without it reads, except for
@@ -60,7 +61,7 @@ func blocks(t *testing.T, x *Index, opts job) (got, want []int64, files int64) {
 // it grows: when they are written, and when they are only read. A part counts as at least
 // an eighth of the 1,000 files; how many it has depends on their inodes.
 func TestBlocks(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	for i := range 100 {
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)), filepath.Join(root, "below", fmt.Sprint("f", i)))
@@ -101,7 +102,7 @@ func sum(sizes []int64) (n float64) {
 // TestBlocksToCome checks that blocks that do not exist yet count about as much as if they
 // did. How files spread over the parts depends on their inodes.
 func TestBlocksToCome(t *testing.T) {
-	root := t.TempDir()
+	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 300 {
 		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)))
 	}

@@ -88,7 +88,8 @@ func (j *Job) groups(failed *error) iter.Seq[report.Group] {
 	all := mergeParts(j.store, runs, (*taker).takeGroup, compareGroups, failed)
 	return func(yield func(report.Group) bool) {
 		for g := range all {
-			if !yield(report.Group{Group: g.Group, Copies: g.copies, Files: d.files(g.all(j.store, failed))}) {
+			g.Files = d.files(g.all(j.store, failed))
+			if !yield(g.Group) {
 				return
 			}
 		}

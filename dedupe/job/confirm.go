@@ -66,8 +66,9 @@ func (c *confirmation) look(ctx context.Context, more bool) error {
 		if last = directoryOf(p.Path); !c.opened[last] {
 			continue
 		}
-		one := &dedupe.Copy{File: p.File}
-		c.w.devices.toLocal(&one.File)
+		f := p.File
+		c.w.devices.toLocal(&f)
+		one := dedupe.CopyOf(f)
 		copies = append(copies, one)
 		of[one] = p
 		opened[withoutSlash(last)] = true
@@ -102,7 +103,7 @@ func (c *confirmation) change(p placed, why *dedupe.Problem) {
 		c.r.problem(&dedupe.Problem{Op: why.Op, Path: path, Err: why.Err})
 	}
 	if p.Known != nil && p.Known.Digest != (dedupe.Digest{}) {
-		mark := byDigest.place(p.Copy)
+		mark := byDigest.place(p.entry)
 		mark.flags = isChanged
 		c.changed = append(c.changed, mark)
 	}
@@ -110,9 +111,9 @@ func (c *confirmation) change(p placed, why *dedupe.Problem) {
 
 // unchanged yields the copies that are not marked as changed, by any record of their inode,
 // and counts their names.
-func unchanged(all iter.Seq[placed], in *int64) iter.Seq[*dedupe.Copy] {
-	return func(yield func(*dedupe.Copy) bool) {
-		var same []*dedupe.Copy // records of one inode
+func unchanged(all iter.Seq[placed], in *int64) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		var same []*entry // records of one inode
 		marked := false
 		flush := func() bool {
 			for _, c := range same {
@@ -127,11 +128,11 @@ func unchanged(all iter.Seq[placed], in *int64) iter.Seq[*dedupe.Copy] {
 			if len(same) > 0 && (same[0].Known.Digest != p.Known.Digest || !sameInode(&same[0].File, &p.File)) && !flush() {
 				return
 			}
-			same = append(same, p.Copy)
+			same = append(same, p.entry)
 			if p.flags&isChanged != 0 {
 				marked = true
 			} else {
-				*in += names(p.Copy)
+				*in += names(p.entry)
 			}
 		}
 		flush()

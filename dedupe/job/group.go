@@ -23,9 +23,9 @@ const (
 func (w *worker) group(u unit) (*result, error) {
 	r := new(result)
 	var failed error
-	copies := unchanged(w.merged(&u, byDigest, &failed), &r.In)
+	entries := unchanged(w.merged(&u, byDigest, &failed), &r.In)
 	g := &grouper{w: w, u: &u, r: r}
-	for class := range dedupe.Join(dedupe.StageWhole, copies) {
+	for class := range classes(dedupe.StageWhole, entries) {
 		if err := g.add(class); err != nil {
 			return nil, err
 		}
@@ -53,18 +53,24 @@ type sorted struct {
 	record      []byte
 }
 
-func (g *grouper) add(class iter.Seq[*dedupe.Copy]) error {
+func (g *grouper) add(class iter.Seq[*entry]) error {
 	var group group
 	f := files{w: g.w, u: g.u}
-	for c := range class {
-		if group.copies == 0 {
-			group.Size, group.Digest = c.Size, c.Known.Digest
+	var failed error
+	counted := func(yield func(*dedupe.Copy) bool) {
+		for c := range class {
+			if group.Copies == 0 {
+				group.Size, group.Digest = c.Size, c.Known.Digest
+			}
+			group.Copies++
+			if failed = f.add(c); failed != nil || !yield(c.copy()) {
+				return
+			}
 		}
-		group.copies++
-		group.Add(c)
-		if err := f.add(c); err != nil {
-			return err
-		}
+	}
+	group.Reclaimable, group.ReclaimableAllocated = dedupe.Reclaimable(counted)
+	if failed != nil {
+		return failed
 	}
 	if err := f.end(&group); err != nil {
 		return err
@@ -73,7 +79,7 @@ func (g *grouper) add(class iter.Seq[*dedupe.Copy]) error {
 	g.groups = append(g.groups, sorted{group.Reclaimable, group.Digest, record})
 	g.r.Out += group.files
 	g.r.Found.Groups++
-	g.r.Found.Duplicates += group.copies - 1
+	g.r.Found.Duplicates += group.Copies - 1
 	g.r.Found.Reclaimable += group.Reclaimable
 	if g.bytes += len(record) + 64; g.bytes > mostGroups {
 		return g.flush()
@@ -118,14 +124,14 @@ type files struct {
 
 // groupFile is a file of a group.
 type groupFile struct {
-	*dedupe.Copy // one name
-	hardLink     bool
+	*entry   // one name
+	hardLink bool
 }
 
 func compareFiles(a, b groupFile) int { return strings.Compare(a.Path, b.Path) }
 
 // add adds the names of a copy. The first by path is not a hard link to another.
-func (f *files) add(c *dedupe.Copy) error {
+func (f *files) add(c *entry) error {
 	first := c.Path
 	if len(c.OtherPaths) > 0 {
 		first = min(first, slices.Min(c.OtherPaths))
@@ -133,7 +139,7 @@ func (f *files) add(c *dedupe.Copy) error {
 	for _, path := range append([]string{c.Path}, c.OtherPaths...) {
 		file := c.File
 		file.Path = path
-		f.all = append(f.all, groupFile{&dedupe.Copy{File: file}, path != first})
+		f.all = append(f.all, groupFile{&entry{File: file}, path != first})
 		f.count++
 		f.bytes += len(path) + 256 // in memory
 	}
@@ -150,7 +156,7 @@ func (f *files) flush() error {
 	s.begin()
 	var w writer
 	for _, file := range f.all {
-		s.block = w.appendCopy(s.block, file.Copy, flagIf(isHardLink, file.hardLink))
+		s.block = w.appendCopy(s.block, file.entry, flagIf(isHardLink, file.hardLink))
 		if s.ended() {
 			w = writer{}
 		}
@@ -179,7 +185,7 @@ func (f *files) end(g *group) error {
 	}
 	slices.SortFunc(f.all, compareFiles)
 	for _, file := range f.all {
-		g.inline, g.links = append(g.inline, file.Copy), append(g.links, file.hardLink)
+		g.inline, g.links = append(g.inline, file.entry), append(g.links, file.hardLink)
 	}
 	return nil
 }

@@ -30,6 +30,7 @@
 //	group.go    units that make groups
 //	shuffle.go  which copies meet where
 //	merge.go    sorted streams → one
+//	entry.go    a copy in a record, and in the engine
 //	record.go   records
 //	object.go   sections, blocks and checksums
 //	store.go    objects in a folder

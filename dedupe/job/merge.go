@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"io"
 	"iter"
-
-	"efsdedupe/dedupe"
 )
 
 // source yields records in order, then io.EOF.
@@ -113,4 +111,4 @@ const mergeMemory = 48 << 20
 // chunkFor returns how many bytes to get at once of each of n sources.
 func chunkFor(n int) int64 { return min(max(mergeMemory/int64(max(n, 1)), 4<<10), 1<<20) }
 
-func takeCopy(t *taker) *dedupe.Copy { c, _ := t.takeCopy(); return c }
+func takeCopy(t *taker) *entry { c, _ := t.takeCopy(); return c }

@@ -63,9 +63,9 @@ func mergeMany() error {
 func (j *Job) addMany(s shuffle, from, n int) error {
 	copies := make([]placed, n)
 	for i := range copies {
-		c := &dedupe.Copy{File: dedupe.File{Path: fmt.Sprintf("/mnt/efs/a/directory/%d", from+i), Size: 1000, Inode: uint64(from + i), Links: 1}}
+		c := &entry{File: dedupe.File{Path: fmt.Sprintf("/mnt/efs/a/directory/%d", from+i), Size: 1000, Inode: uint64(from + i), Links: 1}}
 		if s.by == dedupe.StageWhole {
-			c.Known = &dedupe.Known{Digest: dedupe.Digest{1}}
+			c.Known = &known{Digest: dedupe.Digest{1}}
 		}
 		copies[i] = s.place(c)
 	}
@@ -108,11 +108,11 @@ func TestRecords(t *testing.T) {
 	time := func() dedupe.Timestamp {
 		return dedupe.Timestamp{Sec: number() * int64(1-2*rnd.IntN(2)), Nsec: rnd.Int32N(1e9)}
 	}
-	var want []*dedupe.Copy
+	var want []*entry
 	var b []byte
 	var w writer
 	for range 1000 {
-		c := &dedupe.Copy{File: dedupe.File{
+		c := &entry{File: dedupe.File{
 			Path: path(), Size: number(), Device: uint64(rnd.IntN(3)) << 62, Inode: rnd.Uint64(), ModTime: time(), ChangeTime: time(),
 			Links: rnd.Uint32(), Allocated: number(),
 		}}
@@ -123,15 +123,15 @@ func TestRecords(t *testing.T) {
 			c.OtherPaths = append(c.OtherPaths, path())
 		}
 		if rnd.IntN(2) == 0 {
-			c.Known = &dedupe.Known{Ends: dedupe.Ends(1 + number())}
+			c.Known = &known{Ends: dedupe.Ends(1 + number())}
 		}
 		if rnd.IntN(2) == 0 {
-			c.Known = &dedupe.Known{Digest: dedupe.Digest{byte(1 + rnd.IntN(9)), 2}, Counted: true}
+			c.Known = &known{Digest: dedupe.Digest{byte(1 + rnd.IntN(9)), 2}}
 		}
 		want = append(want, c)
 		b = w.appendCopy(b, c, isHardLink)
 	}
-	var got []*dedupe.Copy
+	var got []*entry
 	for r := (taker{rest: b}); len(r.rest) > 0; {
 		c, flags := r.takeCopy()
 		if r.bad || flags&isHardLink == 0 {
@@ -147,9 +147,9 @@ func TestRecords(t *testing.T) {
 // FuzzTaker takes records off any bytes. They may make no sense, but must not crash it.
 func FuzzTaker(f *testing.F) {
 	var w writer
-	c := &dedupe.Copy{File: dedupe.File{Path: "/a", Size: 1}, OtherPaths: []string{"/b"}}
+	c := &entry{File: dedupe.File{Path: "/a", Size: 1}, OtherPaths: []string{"/b"}}
 	f.Add(w.appendCopy(nil, c, 0))
-	g := group{files: 1, inline: []*dedupe.Copy{c}, links: []bool{false}}
+	g := group{files: 1, inline: []*entry{c}, links: []bool{false}}
 	f.Add(g.append(nil))
 	f.Add(line{"a", "b", "c"}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"slices"
 
 	"efsdedupe/dedupe"
@@ -31,7 +30,7 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 	}
 	whole := all
 	if u.Stage == reading && !w.spec.HashAll {
-		var large []*dedupe.Copy
+		var large []*entry
 		whole = nil
 		for _, c := range all {
 			if c.EndsLength() < c.Size {
@@ -82,8 +81,8 @@ type pass struct {
 }
 
 // read reads copies until the deadline is near, and adds those that are signed to out.
-func (p *pass) read(ctx context.Context, copies []*dedupe.Copy, depth dedupe.Stage, out *[]placed) error {
-	if len(copies) == 0 || p.late {
+func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, out *[]placed) error {
+	if len(entries) == 0 || p.late {
 		return nil
 	}
 	s := byDigest
@@ -93,7 +92,7 @@ func (p *pass) read(ctx context.Context, copies []*dedupe.Copy, depth dedupe.Sta
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	n := 0
-	for signed := range p.signed(reading, copies, depth) {
+	for signed := range dedupe.Read(reading, copies(slices.Values(entries)), depth, p.eng) {
 		if n++; n%1000 == 0 && p.w.store.size(cancelObject) >= 0 {
 			return errCancelled
 		}
@@ -105,36 +104,35 @@ func (p *pass) read(ctx context.Context, copies []*dedupe.Copy, depth dedupe.Sta
 		if signed.Problem != nil && isEnd(signed.Problem.Err) {
 			continue
 		}
-		p.left[p.of[signed.Path]] -= names(signed.Copy)
 		if signed.Problem != nil {
-			p.r.Failed += names(signed.Copy)
+			p.left[p.of[signed.Path]]--
+			p.r.Failed++
 			p.r.problem(signed.Problem)
 			continue
 		}
-		p.r.Out += names(signed.Copy)
-		p.w.devices.toCommon(&signed.File)
-		*out = append(*out, s.place(signed.Copy))
+		e := entryOf(signed.Copy)
+		p.left[p.of[signed.Path]] -= names(e)
+		p.r.Out += names(e)
+		p.w.devices.toCommon(&e.File)
+		*out = append(*out, s.place(e))
 		if p.eng.NFS {
-			p.look(signed)
+			p.look(e, signed.Work.Opens > 0)
 		}
 	}
 	return ctx.Err()
 }
 
-// look adds the names of a copy to those that are looked at again.
-func (p *pass) look(s dedupe.Signed) {
-	all := append([]string{s.Path}, s.OtherPaths...)
+// look adds the names of a copy to those that are looked at again. Its first name may have
+// been opened.
+func (p *pass) look(e *entry, opened bool) {
+	all := append([]string{e.Path}, e.OtherPaths...)
 	for i, path := range all {
-		c := *s.Copy
+		c := *e
 		c.Path, c.OtherPaths = path, slices.Concat(all[:i], all[i+1:])
 		name := byDirectory.place(&c)
-		name.flags = flagIf(wasOpened, i == 0 && s.Work.Opens > 0)
+		name.flags = flagIf(wasOpened, i == 0 && opened)
 		p.looked = append(p.looked, name)
 	}
-}
-
-func (p *pass) signed(ctx context.Context, copies []*dedupe.Copy, depth dedupe.Stage) iter.Seq[dedupe.Signed] {
-	return dedupe.Read(ctx, slices.Values(copies), depth, p.eng)
 }
 
 // isEnd reports whether a file was not read only because the context ended.
@@ -143,13 +141,13 @@ func isEnd(err error) bool {
 }
 
 // end puts what was signed into the result, and what was not into another unit.
-func (p *pass) end(u *unit, all []*dedupe.Copy) error {
+func (p *pass) end(u *unit, all []*entry) error {
 	p.r.sections = new(sections)
 	byDigest.write(p.r.sections, p.digests)
 	byEnds.write(p.r.sections, p.ends)
 	byDirectory.write(p.r.sections, p.looked)
 	for _, c := range p.ends {
-		p.r.Ends += names(c.Copy)
+		p.r.Ends += names(c.entry)
 	}
 	rest := &packer{w: p.w, u: u, next: u.Stage, r: new(result)}
 	for i, c := range all {

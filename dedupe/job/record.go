@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/report"
 )
 
 // Records are compact: numbers take as few bytes as they need, and a path leaves out what it
@@ -42,8 +43,8 @@ func (w *writer) appendPath(b []byte, path string) []byte {
 }
 
 // appendCopy appends a copy. Its device is that of every machine; see devices.
-func (w *writer) appendCopy(b []byte, c *dedupe.Copy, flags byte) []byte {
-	var known dedupe.Known
+func (w *writer) appendCopy(b []byte, c *entry, flags byte) []byte {
+	var known known
 	if c.Known != nil {
 		known = *c.Known
 	}
@@ -157,12 +158,12 @@ func (t *taker) takePath() string {
 func (t *taker) string() string { return string(t.bytes(t.count())) }
 
 // takeCopy takes a copy and its flags.
-func (t *taker) takeCopy() (*dedupe.Copy, byte) {
+func (t *taker) takeCopy() (*entry, byte) {
 	flags := t.bytes(1)[0]
 	if flags&sameDevice == 0 {
 		t.device = t.fixed()
 	}
-	c := &dedupe.Copy{File: dedupe.File{Device: t.device}}
+	c := &entry{File: dedupe.File{Device: t.device}}
 	c.Size, c.Inode = int64(t.uint()), t.uint()
 	c.Links, c.Allocated = uint32(t.uint()), int64(t.uint())
 	c.ModTime = dedupe.Timestamp{Sec: t.int(), Nsec: int32(t.uint())}
@@ -171,13 +172,13 @@ func (t *taker) takeCopy() (*dedupe.Copy, byte) {
 		c.ChangeTime = dedupe.Timestamp{Sec: c.ModTime.Sec + t.int(), Nsec: int32(t.uint())}
 	}
 	if flags&(hasEnds|hasDigest) != 0 {
-		c.Known = new(dedupe.Known)
+		c.Known = new(known)
 	}
 	if flags&hasEnds != 0 {
 		c.Known.Ends = dedupe.Ends(t.fixed())
 	}
 	if flags&hasDigest != 0 {
-		c.Known.Digest, c.Known.Counted = dedupe.Digest(t.bytes(len(c.Known.Digest))), true
+		c.Known.Digest = dedupe.Digest(t.bytes(len(c.Known.Digest)))
 	}
 	c.Path = t.takePath()
 	if flags&moreNames != 0 {
@@ -190,7 +191,7 @@ func (t *taker) takeCopy() (*dedupe.Copy, byte) {
 }
 
 // names counts the names of a copy.
-func names(c *dedupe.Copy) int64 { return int64(1 + len(c.OtherPaths)) }
+func names(c *entry) int64 { return int64(1 + len(c.OtherPaths)) }
 
 func (w *writer) appendFrontier(b []byte, f dedupe.Frontier) []byte {
 	b = w.appendPath(w.appendPath(b, f.Root), f.Dir)
@@ -215,18 +216,17 @@ func (t *taker) takeLine() line { return line{t.string(), t.string(), t.string()
 // group is a group of identical files, and where its files are: in the record, or in
 // objects of their own if they are many.
 type group struct {
-	dedupe.Group // without Files
-	copies       int64
+	report.Group // without Files
 	files        int64
-	objects      []string       // hold the files, each sorted by path
-	inline       []*dedupe.Copy // the files, sorted by path, if there are no objects
-	links        []bool         // which of these are hard links to an earlier one
+	objects      []string // hold the files, each sorted by path
+	inline       []*entry // the files, sorted by path, if there are no objects
+	links        []bool   // which of these are hard links to an earlier one
 }
 
 func (g *group) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(g.Size))
 	b = append(b, g.Digest[:]...)
-	for _, n := range []int64{g.Reclaimable, g.ReclaimableAllocated, g.copies, g.files, int64(len(g.objects))} {
+	for _, n := range []int64{g.Reclaimable, g.ReclaimableAllocated, g.Copies, g.files, int64(len(g.objects))} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
 	for _, name := range g.objects {
@@ -243,7 +243,7 @@ func (t *taker) takeGroup() *group {
 	g := new(group)
 	g.Size = int64(t.uint())
 	g.Digest = dedupe.Digest(t.bytes(len(g.Digest)))
-	g.Reclaimable, g.ReclaimableAllocated, g.copies, g.files = int64(t.uint()), int64(t.uint()), int64(t.uint()), int64(t.uint())
+	g.Reclaimable, g.ReclaimableAllocated, g.Copies, g.files = int64(t.uint()), int64(t.uint()), int64(t.uint()), int64(t.uint())
 	g.objects = make([]string, t.count())
 	for i := range g.objects {
 		g.objects[i] = t.string()

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
@@ -37,7 +38,7 @@ const (
 )
 
 // bucket returns the bucket of a copy. Copies that may be equal have the same.
-func (s shuffle) bucket(c *dedupe.Copy) int {
+func (s shuffle) bucket(c *entry) int {
 	switch s.by {
 	case dedupe.StageWhole:
 		return int(c.Known.Digest[0])
@@ -53,17 +54,17 @@ func (s shuffle) bucket(c *dedupe.Copy) int {
 }
 
 // placed is a copy and its bucket, with what decides most comparisons: its size, and the
-// first of what Stage.Compare compares then.
+// first of what dedupe.Stage.Compare compares then.
 type placed struct {
-	*dedupe.Copy
+	*entry
 	bucket int
 	flags  byte
 	size   int64
 	key    uint64
 }
 
-func (s shuffle) place(c *dedupe.Copy) placed {
-	p := placed{Copy: c, bucket: s.bucket(c), size: c.Size, key: c.Inode}
+func (s shuffle) place(c *entry) placed {
+	p := placed{entry: c, bucket: s.bucket(c), size: c.Size, key: c.Inode}
 	switch {
 	case s.by == dedupe.StageWalk:
 		p.size, p.key = 0, 0
@@ -87,7 +88,19 @@ func (s shuffle) compare(a, b placed) int {
 		return cmp.Or(strings.Compare(directoryOf(a.Path), directoryOf(b.Path)), cmp.Compare(b.flags&wasOpened, a.flags&wasOpened),
 			strings.Compare(a.Path, b.Path))
 	}
-	return s.by.Compare(a.Copy, b.Copy)
+	if s.by == dedupe.StageWhole {
+		if c := bytes.Compare(a.Known.Digest[:], b.Known.Digest[:]); c != 0 {
+			return c
+		}
+	}
+	return a.compare(b.entry)
+}
+
+// compare orders entries that may be equal as dedupe.Stage.Compare does: by inode, then by
+// name.
+func (e *entry) compare(f *entry) int {
+	return cmp.Or(cmp.Compare(e.Inode, f.Inode), cmp.Compare(e.Device, f.Device), e.ModTime.Compare(f.ModTime),
+		e.ChangeTime.Compare(f.ChangeTime), strings.Compare(e.Path, f.Path))
 }
 
 // directoryOf returns the directory that a path is in.
@@ -103,7 +116,7 @@ func (s shuffle) write(out *sections, copies []placed) {
 		out.begin()
 		var w writer
 		for len(copies) > 0 && copies[0].bucket == b {
-			out.block = w.appendCopy(out.block, copies[0].Copy, copies[0].flags)
+			out.block = w.appendCopy(out.block, copies[0].entry, copies[0].flags)
 			if out.ended() {
 				w = writer{}
 			}

@@ -62,21 +62,21 @@ func (w *worker) merged(u *unit, s shuffle, failed *error) iter.Seq[placed] {
 func (w *worker) sortSizes(u unit) (*result, error) {
 	r := new(result)
 	var failed error
-	var last *dedupe.Copy
-	counted := func(yield func(*dedupe.Copy) bool) {
+	var last *entry
+	counted := func(yield func(*entry) bool) {
 		for p := range w.merged(&u, bySize, &failed) {
 			r.In++
 			if last == nil || last.Size != p.Size || !sameInode(&last.File, &p.File) {
 				r.Bytes.add(total{0, uint64(p.Size)})
 			}
-			last = p.Copy
-			if !yield(p.Copy) {
+			last = p.entry
+			if !yield(p.entry) {
 				return
 			}
 		}
 	}
 	p := &packer{w: w, u: &u, next: reading, r: r}
-	p.addClasses(dedupe.Join(dedupe.StageEnds, counted))
+	p.addClasses(classes(dedupe.StageEnds, counted))
 	return r, p.end(failed)
 }
 
@@ -90,16 +90,16 @@ func sameInode(a, b *dedupe.File) bool {
 func (w *worker) sortEnds(u unit) (*result, error) {
 	r := new(result)
 	var failed error
-	counted := func(yield func(*dedupe.Copy) bool) {
+	counted := func(yield func(*entry) bool) {
 		for p := range w.merged(&u, byEnds, &failed) {
-			r.In += names(p.Copy)
-			if !yield(p.Copy) {
+			r.In += names(p.entry)
+			if !yield(p.entry) {
 				return
 			}
 		}
 	}
 	p := &packer{w: w, u: &u, next: finish, r: r}
-	p.addClasses(dedupe.Join(dedupe.StageEnds, counted))
+	p.addClasses(classes(dedupe.StageEnds, counted))
 	return r, p.end(failed)
 }
 
@@ -118,7 +118,7 @@ type packer struct {
 	failed          error
 }
 
-func (p *packer) addClasses(classes iter.Seq[iter.Seq[*dedupe.Copy]]) {
+func (p *packer) addClasses(classes iter.Seq[iter.Seq[*entry]]) {
 	for class := range classes {
 		for c := range class {
 			p.add(c)
@@ -129,7 +129,7 @@ func (p *packer) addClasses(classes iter.Seq[iter.Seq[*dedupe.Copy]]) {
 	}
 }
 
-func (p *packer) add(c *dedupe.Copy) {
+func (p *packer) add(c *entry) {
 	if p.sections == nil {
 		p.sections = new(sections)
 		p.sections.begin()
@@ -180,7 +180,7 @@ const (
 )
 
 // metered is the most that EFS meters for reading a copy.
-func metered(c *dedupe.Copy) int64 {
+func metered(c *entry) int64 {
 	if c.Known != nil && c.Known.Digest != (dedupe.Digest{}) {
 		return 0
 	}

@@ -63,7 +63,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 		for f := range v.All() {
 			paths += int64(len(f.Path))
 			w.devices.toCommon(&f)
-			copies = append(copies, bySize.place(&dedupe.Copy{File: f}))
+			copies = append(copies, bySize.place(&entry{File: f}))
 		}
 		r.Out += v.Files
 		r.Walked.Directories += v.Directories

@@ -3,6 +3,7 @@
 //
 //	mount.go             mounts and their identities
 //	mount_linux.go       the mount table of Linux, and what its file systems say about themselves
+//	twins_linux.go       NFS mounts that show the same file system
 //	mount_darwin.go      the same on macOS
 //	traffic.go           what an NFS client sends and receives meanwhile
 //	mountstats_linux.go  where Linux tells that

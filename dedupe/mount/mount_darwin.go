@@ -36,6 +36,9 @@ func (*Table) Of(dir string) (*Mount, uint64, error) {
 // Exactly is the same as Of here.
 func (all *Table) Exactly(dir string) (*Mount, uint64, error) { return all.Of(dir) }
 
+// Device returns the device.
+func (*Table) Device(device uint64) uint64 { return device }
+
 // HasNFS reports whether a directory is on NFS.
 func (all *Table) HasNFS(dir string) bool {
 	on, _, err := all.Of(dir)

@@ -19,6 +19,7 @@ type Table struct {
 	byID map[uint64]*Mount
 	at   map[string]*Mount // by mount point
 	in   map[string]bool   // the directories that contain mount points
+	twin map[uint64]uint64 // see Device
 	err  error
 }
 
@@ -27,6 +28,10 @@ func Read() *Table {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	all := Parse(string(data))
 	all.err = err
+	all.findTwins(func() string {
+		volumes, _ := os.ReadFile("/proc/fs/nfsfs/volumes") // without it, mounts that look alike are twins
+		return string(volumes)
+	})
 	return all
 }
 
@@ -84,7 +89,7 @@ func (all *Table) Of(dir string) (*Mount, uint64, error) {
 		case m != nil && m.Kind == "btrfs":
 			return all.Exactly(dir)
 		case m != nil:
-			return m, m.Device, nil
+			return m, all.Device(m.Device), nil
 		case at == "/" || at == ".":
 			return nil, 0, cmp.Or(all.err, ErrHidden)
 		}
@@ -104,7 +109,7 @@ func (all *Table) Exactly(dir string) (*Mount, uint64, error) {
 	if st.Mask&unix.STATX_MNT_ID == 0 || m == nil || !m.holds(dir) {
 		return nil, 0, ErrHidden
 	}
-	device := unix.Mkdev(st.Dev_major, st.Dev_minor)
+	device := all.Device(unix.Mkdev(st.Dev_major, st.Dev_minor))
 	if m.Kind != "btrfs" {
 		return m, device, nil
 	}
@@ -124,12 +129,13 @@ func (m *Mount) holds(path string) bool {
 func (all *Table) Names() map[uint64]string {
 	names, points := make(map[uint64]string), make(map[uint64]string)
 	for point, m := range all.at {
-		if old, known := points[m.Device]; !known || point < old {
-			points[m.Device] = point
+		device := all.Device(m.Device)
+		if old, known := points[device]; !known || point < old {
+			points[device] = point
 		}
 		name, err := m.Identity()
-		if old := names[m.Device]; err == nil && (old == "" || name < old) {
-			names[m.Device] = name
+		if old := names[device]; err == nil && (old == "" || name < old) {
+			names[device] = name
 		}
 	}
 	shared := repeated(names)

@@ -80,9 +80,9 @@ func FuzzMoment(f *testing.F) {
 }
 
 func BenchmarkWriteJSON(b *testing.B) {
-	g := dedupe.Group{Size: 1 << 20, Files: make([]dedupe.File, 1000)}
-	for i := range g.Files {
-		g.Files[i] = dedupe.File{Path: "a/directory/with/a/file.txt", Inode: uint64(1000 + i), ModTime: dedupe.Timestamp{Sec: 1_700_000_000}}
+	g := dedupe.Group{Size: 1 << 20}
+	for i := range 1000 {
+		g.Copies = append(g.Copies, dedupe.CopyOf(dedupe.File{Path: "a/directory/with/a/file.txt", Inode: uint64(1000 + i), ModTime: dedupe.Timestamp{Sec: 1_700_000_000}}))
 	}
 	r := dedupe.Report{Groups: []dedupe.Group{g}}
 	b.ReportAllocs()

@@ -10,7 +10,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -87,17 +86,34 @@ func (c Cursor) String() string {
 // after returns the cursor after a group, or before its file number n.
 func after(g dedupe.Group, n int) Cursor {
 	c := Cursor{reclaimable: uint64(g.Reclaimable), digest: g.Digest, set: true}
-	if n < len(g.Files) {
-		last := g.Files[n-1].Path
+	if n < g.Names() {
+		last := pathAt(g, n-1)
 		c.path = last[:min(len(last), maxCursorPath)]
-		c.skip = n - firstAfter(g.Files, c.path)
+		c.skip = n - upTo(g, c.path)
 	}
 	return c
 }
 
-// firstAfter returns the index of the first file whose path is greater.
-func firstAfter(files []dedupe.File, path string) int {
-	return sort.Search(len(files), func(i int) bool { return files[i].Path > path })
+// pathAt returns the path of file number n of a group.
+func pathAt(g dedupe.Group, n int) string {
+	for f := range g.Files() {
+		if n == 0 {
+			return f.Path
+		}
+		n--
+	}
+	return ""
+}
+
+// upTo counts the files of a group up to a path.
+func upTo(g dedupe.Group, path string) (n int) {
+	for f := range g.Files() {
+		if f.Path > path {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // before reports whether the cursor comes before a group.
@@ -112,8 +128,8 @@ func (c Cursor) rest(groups []dedupe.Group) iter.Seq2[dedupe.Group, int] {
 	return func(yield func(dedupe.Group, int) bool) {
 		begun := func(g dedupe.Group) bool { return c.path != "" && g.Digest == c.digest }
 		if i := slices.IndexFunc(groups, begun); i >= 0 {
-			n := firstAfter(groups[i].Files, c.path) + c.skip
-			if n < len(groups[i].Files) && !yield(groups[i], n) {
+			n := upTo(groups[i], c.path) + c.skip
+			if n < groups[i].Names() && !yield(groups[i], n) {
 				return
 			}
 		}
@@ -249,18 +265,22 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 	}
 	b = appendGroup(b, out)
 	size = quotedSize(b[len(doc.groups):]) + groupMarks
-	links := g.HardLinks()
 	end := 0 // of the part that fits
-	for i, f := range g.Files[from:] {
+	names := g.Names()
+	i := -1 - from
+	for f, link := range g.Files() {
+		if i++; i < 0 {
+			continue
+		}
 		at := len(b)
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendFile(b, fileOf(f, links[from+i]))
+		b = appendFile(b, fileOf(f, link))
 		if size += quotedSize(b[at:]); size > doc.room {
 			break
 		}
-		switch whole := from+i+1 == len(g.Files); {
+		switch whole := from+i+1 == names; {
 		case whole, divide && (i+1 >= fewestFiles || from > 0) && size+cursorMarks+2*min(len(f.Path), maxCursorPath) <= doc.room:
 			files, end = i+1, len(b)
 		}
@@ -268,7 +288,7 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 	if files == 0 {
 		return 0, size
 	}
-	out.leftOut = int64(len(g.Files) - from - files)
+	out.leftOut = int64(names - from - files)
 	doc.room -= size
 	doc.groups = appendEndGroup(b[:end], out)
 	return files, size

@@ -24,9 +24,12 @@ func many() dedupe.Report {
 	for n := 21; n >= 2; n-- {
 		g := dedupe.Group{Size: 10, Reclaimable: int64(10 * (n/2 - 1))} // two groups for each value
 		g.Digest[0] = byte(200 - n)
+		var files []dedupe.File
 		for i := range n {
-			g.Files = append(g.Files, dedupe.File{Path: fmt.Sprintf("group-%d/file-%d", n, i), Inode: uint64(100*n + i)})
+			files = append(files, dedupe.File{Path: fmt.Sprintf("group-%d/file-%d", n, i), Inode: uint64(100*n + i)})
 		}
+		slices.SortFunc(files, func(a, b dedupe.File) int { return strings.Compare(a.Path, b.Path) })
+		g.Copies = copiesOf(files...)
 		r.Groups = append(r.Groups, g)
 	}
 	return r
@@ -215,10 +218,12 @@ func TestPagesWithinGroups(t *testing.T) {
 	} {
 		r := dedupe.Report{Roots: []string{"."}, Mode: dedupe.Goroutines, Workers: 1}
 		first := dedupe.Group{Size: 1, Reclaimable: 999, Digest: dedupe.Digest{1}}
+		var files []dedupe.File
 		for i := range 1000 {
-			first.Files = append(first.Files, dedupe.File{Path: path(i), Inode: uint64(i / 2)})
+			files = append(files, dedupe.File{Path: path(i), Inode: uint64(i / 2)})
 		}
-		second := dedupe.Group{Size: 1, Reclaimable: 1, Digest: dedupe.Digest{2}, Files: []dedupe.File{{Path: "a", Inode: 2001}, {Path: "b", Inode: 2002}}}
+		first.Copies = copiesOf(files...)
+		second := dedupe.Group{Size: 1, Reclaimable: 1, Digest: dedupe.Digest{2}, Copies: copiesOf(dedupe.File{Path: "a", Inode: 2001}, dedupe.File{Path: "b", Inode: 2002})}
 		r.Groups = []dedupe.Group{first, second}
 		grow := func(r *dedupe.Report) { r.Groups[0].Reclaimable++ }
 		got, pages := turn(t, r, Page{Limit: 10, MaxBytes: 64 << 10}, grow)
@@ -237,16 +242,15 @@ func TestPagesWithinGroups(t *testing.T) {
 // after it.
 func TestPagesLoseNoFile(t *testing.T) {
 	r := many()
-	files := r.Groups[0].Files
-	slices.SortFunc(files, func(a, b dedupe.File) int { return strings.Compare(a.Path, b.Path) })
-	want := files[5].Path
+	copies := r.Groups[0].Copies
+	want := copies[5].File().Path
 	c, err := ParseCursor(after(r.Groups[0], 5).String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Groups[0].Files = slices.Delete(files, 3, 5)
+	r.Groups[0].Copies = slices.Delete(copies, 3, 5)
 	for g, from := range c.rest(r.Groups) {
-		if got := g.Files[from].Path; got != want {
+		if got := pathAt(g, from); got != want {
 			t.Errorf("it goes on with %s, not %s", got, want)
 		}
 		break
@@ -258,7 +262,7 @@ func TestPageOfHugeGroup(t *testing.T) {
 	r := dedupe.Report{Roots: []string{"."}, Mode: dedupe.Goroutines, Workers: 1}
 	g := dedupe.Group{Size: 1, Reclaimable: 665_999}
 	for i := range 666_000 {
-		g.Files = append(g.Files, dedupe.File{Path: fmt.Sprintf("%06d", i), Inode: uint64(i)})
+		g.Copies = append(g.Copies, dedupe.CopyOf(dedupe.File{Path: fmt.Sprintf("%06d", i), Inode: uint64(i)}))
 	}
 	r.Groups = []dedupe.Group{g}
 	allocations := testing.AllocsPerRun(1, func() {
@@ -266,8 +270,8 @@ func TestPageOfHugeGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if allocations > float64(len(g.Files)/10) {
-		t.Errorf("%v allocations for a page of %d files", allocations, len(g.Files))
+	if allocations > float64(len(g.Copies)/10) {
+		t.Errorf("%v allocations for a page of %d files", allocations, len(g.Copies))
 	}
 }
 

@@ -37,7 +37,7 @@ func FuzzPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := string(b)
 		g := newGroup(1, 1)
-		g.Files = []dedupe.File{newFile(path, 1, 1), newFile(path+"z", 1, 2)}
+		g.Copies = copiesOf(newFile(path, 1, 1), newFile(path+"z", 1, 2))
 		s := sample{report: dedupe.Report{
 			Mode:     dedupe.Goroutines,
 			Workers:  1,
@@ -142,8 +142,9 @@ func checkPrintable(t *testing.T, path string) {
 // does not.
 func TestNumbersAreExact(t *testing.T) {
 	g := newGroup(math.MaxInt64, math.MaxInt64)
-	g.Files = []dedupe.File{newFile("a", math.MaxInt64, math.MaxUint64), newFile("b", math.MaxInt64, 1<<53+1)}
-	g.Files[0].ModTime, g.Files[1].ModTime = timestampOf(time.Unix(0, math.MinInt64)), timestampOf(time.Unix(0, math.MaxInt64))
+	a, b := newFile("a", math.MaxInt64, math.MaxUint64), newFile("b", math.MaxInt64, 1<<53+1)
+	a.ModTime, b.ModTime = timestampOf(time.Unix(0, math.MinInt64)), timestampOf(time.Unix(0, math.MaxInt64))
+	g.Copies = copiesOf(a, b)
 	p := priced()
 	p.Bill.Total, p.Bill.Reclaimable = rat("90071992547409930.005"), rat("0.004999")
 	p.Bill.Items = []cost.Item{{Meter: "m", Quantity: new(big.Rat).SetInt64(math.MaxInt64), UnitPrice: rat("0.0000166667"), Cost: rat("1/3")}}
@@ -185,7 +186,7 @@ func TestCSV(t *testing.T) {
 		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes"}}
 	hardLinks := map[string]bool{"/efs/set/01": true, "/c/\t3": true}
 	for i, g := range s.report.Groups {
-		for _, f := range g.Files {
+		for f := range g.Files() {
 			text, encoded := f.Path, ""
 			switch f.Path {
 			case "\xff\xfe":

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"math"
 	"slices"
@@ -526,7 +525,7 @@ func (d *decoder) wrong(want string) error {
 // malformed says in words what is wrong with JSON. It does not change errors of reading.
 func malformed(err error) error {
 	var syntax *jsontext.SyntacticError
-	var read *fs.PathError // without the words of the parser around it
+	var read interface{ Unwrap() error } // without the words of the parser around it
 	switch {
 	case err == nil:
 		return nil
@@ -534,8 +533,8 @@ func malformed(err error) error {
 		return fmt.Errorf("not a JSON report: it ends too early: %w", io.ErrUnexpectedEOF)
 	case errors.As(err, &syntax):
 		return fmt.Errorf("not a JSON report: %w after byte %d", syntax.Err, syntax.ByteOffset)
-	case errors.As(err, &read):
-		return read
+	case strings.HasPrefix(err.Error(), "jsontext: read error") && errors.As(err, &read):
+		return read.Unwrap()
 	}
 	return err
 }

@@ -175,7 +175,7 @@ func TestLateTimes(t *testing.T) {
 func TestSetAside(t *testing.T) {
 	g := newGroup(5, 5*99_999)
 	for i := range 100_000 {
-		g.Files = append(g.Files, newFile(strings.Repeat("long/", i%20)+"name", 5, uint64(i)))
+		g.Copies = append(g.Copies, dedupe.CopyOf(newFile(strings.Repeat("long/", i%20)+"name", 5, uint64(i))))
 	}
 	s := sample{report: nothing()}
 	s.report.Groups = []dedupe.Group{g}

@@ -197,7 +197,7 @@ func answerBytes(groups []dedupe.Group) int64 {
 	bytes := int64(rest)
 	for _, g := range groups[:min(len(groups), firstPage)] {
 		bytes += eachGroup
-		for _, f := range g.Files {
+		for f := range g.Files() {
 			if bytes += eachFile + int64(len(f.Path)); bytes >= most {
 				return most
 			}
@@ -214,7 +214,7 @@ func reclaimable(groups []dedupe.Group) cost.Objects {
 			continue
 		}
 		n, allocated := g.Reclaimable/g.Size, int64(-1)
-		if len(g.Files) > 0 && g.Files[0].Links > 0 { // else nobody counted
+		if counted(g) {
 			allocated = g.ReclaimableAllocated / n
 		}
 		o.Add(g.Size, allocated, n)

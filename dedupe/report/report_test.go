@@ -181,35 +181,54 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// copiesOf returns the copies with these files, which are sorted by path.
+func copiesOf(files ...dedupe.File) (copies []*dedupe.Copy) {
+	type inode struct{ device, number uint64 }
+	links := make(map[inode][]string)
+	for _, f := range files {
+		of := inode{f.Device, f.Inode}
+		links[of] = append(links[of], f.Path)
+	}
+	for _, f := range files {
+		if paths := links[inode{f.Device, f.Inode}]; paths[0] == f.Path {
+			copies = append(copies, dedupe.CopyOf(f, paths[1:]...))
+		}
+	}
+	return copies
+}
+
 // everything is a report with all that is hard to write.
 func everything() dedupe.Report {
 	// Twelve files, one more than the text lists, one of them a hard link.
 	cut := newGroup(mib, 10*mib)
+	var set []dedupe.File
 	for i := range 12 {
-		cut.Files = append(cut.Files, newFile(fmt.Sprintf("/efs/set/%02d", i), mib, uint64(100+i)))
+		set = append(set, newFile(fmt.Sprintf("/efs/set/%02d", i), mib, uint64(100+i)))
 	}
-	cut.Files[1].Inode = cut.Files[0].Inode
-	for i := range cut.Files {
-		cut.Files[i].Links, cut.Files[i].Allocated = 1, mib
+	set[1].Inode = set[0].Inode
+	for i := range set {
+		set[i].Links, set[i].Allocated = 1, mib
 	}
-	cut.Files[0].Links, cut.Files[1].Links = 2, 2
-	cut.Files[2].Allocated = 4096 // it is sparse
+	set[0].Links, set[1].Links = 2, 2
+	set[2].Allocated = 4096 // it is sparse
+	cut.Copies = copiesOf(set...)
 	cut.ReclaimableAllocated = 10*mib - 4096
 
 	// Eleven files: listing the last takes no more space than saying that it is left out.
 	nasty := newGroup(3072, 30720)
 	for i, path := range nastyPaths {
-		nasty.Files = append(nasty.Files, newFile(path, 3072, uint64(200+i)))
+		nasty.Copies = append(nasty.Copies, dedupe.CopyOf(newFile(path, 3072, uint64(200+i))))
 	}
 
 	// The first and the last are the same inode. The one between has the same number on
 	// another device.
 	devices := newGroup(100, 100)
-	devices.Files = []dedupe.File{newFile("/a/\t1", 100, 7), newFile("/b/2", 100, 7), newFile("/c/\t3", 100, 7)}
-	devices.Files[1].Device = 2
+	other := newFile("/b/2", 100, 7)
+	other.Device = 2
+	devices.Copies = copiesOf(newFile("/a/\t1", 100, 7), other, newFile("/c/\t3", 100, 7))
 
 	empty := newGroup(0, 0)
-	empty.Files = []dedupe.File{newFile("/efs/empty", 0, 300), newFile("/efs/void", 0, 301)}
+	empty.Copies = copiesOf(newFile("/efs/empty", 0, 300), newFile("/efs/void", 0, 301))
 
 	return dedupe.Report{
 		Roots:       []string{"-r", "/efs/\xe9t\xe9"},
@@ -263,7 +282,7 @@ func nothing() dedupe.Report {
 // unpriced was interrupted after the first group.
 func unpriced() dedupe.Report {
 	one := newGroup(5, 5)
-	one.Files = []dedupe.File{newFile("a", 5, 1), newFile("b", 5, 2)}
+	one.Copies = copiesOf(newFile("a", 5, 1), newFile("b", 5, 2))
 	return dedupe.Report{
 		Roots:       []string{"."},
 		Mode:        dedupe.Goroutines,

@@ -61,12 +61,16 @@ func (g *group) countsApart() bool {
 }
 
 func groupOf(g dedupe.Group) group {
-	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: g.Copies()}
-	if len(g.Files) > 0 && g.Files[0].Links > 0 { // else nobody counted
+	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: int64(len(g.Copies))}
+	if counted(g) {
 		out.allocated = g.ReclaimableAllocated
 	}
 	return out
 }
+
+// counted reports whether somebody counted the links to the files of a group, and what is
+// allocated to them.
+func counted(g dedupe.Group) bool { return len(g.Copies) > 0 && g.Copies[0].Links() > 0 }
 
 func fileOf(f dedupe.File, hardLink bool) file {
 	return file{
@@ -90,9 +94,11 @@ type Parts struct {
 
 // Group is a duplicate group whose files come one by one.
 type Group struct {
-	dedupe.Group // without Files
-	Copies       int64
-	Files        iter.Seq2[dedupe.File, bool] // by path; true for a hard link to an earlier one
+	Size                              int64 // bytes of each file
+	Digest                            dedupe.Digest
+	Reclaimable, ReclaimableAllocated int64 // see dedupe.Group
+	Copies                            int64
+	Files                             iter.Seq2[dedupe.File, bool] // by path; true for a hard link to an earlier one
 }
 
 // stream streams a report to a handler.
@@ -102,7 +108,7 @@ func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
 		return err
 	}
 	for _, g := range r.Groups {
-		if err := streamGroup(groupOf(g), filesOf(g), h); err != nil {
+		if err := streamGroup(groupOf(g), g.Files(), h); err != nil {
 			return err
 		}
 	}
@@ -149,18 +155,6 @@ func streamGroup(g group, files iter.Seq2[dedupe.File, bool], h handler) error {
 		}
 	}
 	return h.endGroup(g)
-}
-
-// filesOf yields the files of a group, and whether each is a hard link to an earlier one.
-func filesOf(g dedupe.Group) iter.Seq2[dedupe.File, bool] {
-	return func(yield func(dedupe.File, bool) bool) {
-		links := g.HardLinks()
-		for i, f := range g.Files {
-			if !yield(f, links[i]) {
-				return
-			}
-		}
-	}
 }
 
 // reasonOf says why a report is incomplete.

@@ -285,6 +285,10 @@ func (t *textWriter) tellProblems(leftOut int64) {
 	fmt.Fprintln(t.b)
 }
 
+// reasonLimit is the reason in reports of programs that stop at a limit. This one refuses
+// to scan more files than it may.
+const reasonLimit = "limit"
+
 // incomplete says why a report is incomplete, or "".
 func (d *document) incomplete() string {
 	if d.Complete == nil || *d.Complete {
@@ -295,7 +299,7 @@ func (d *document) incomplete() string {
 		return "the scan ran out of time before it had read every file"
 	case dedupe.ReasonInterrupted:
 		return "the scan was interrupted before it had read every file"
-	case dedupe.ReasonLimit:
+	case reasonLimit:
 		return "there are more files than the scan may read"
 	case dedupe.ReasonProblems:
 		return "some files or directories could not be read"

@@ -97,7 +97,7 @@ func TestFilesShown(t *testing.T) {
 	for files, want := range map[int]struct{ named, more int }{2: {2, 0}, 10: {10, 0}, 11: {11, 0}, 12: {10, 2}, 2010: {10, 2000}} {
 		g := newGroup(1, 1)
 		for i := range files {
-			g.Files = append(g.Files, newFile(fmt.Sprintf("/file%d", i), 1, uint64(i)))
+			g.Copies = append(g.Copies, dedupe.CopyOf(newFile(fmt.Sprintf("/file%d", i), 1, uint64(i))))
 		}
 		text := string(write(t, Text, sample{report: dedupe.Report{Groups: []dedupe.Group{g}}}, false))
 		more := ""
@@ -117,7 +117,7 @@ func TestTop(t *testing.T) {
 	for _, reclaimable := range []int64{3, 9, 5, 7, 1, 9, 4, 8, 2, 6, 12, 11, 10} {
 		g := newGroup(1, reclaimable)
 		for i := range 2 {
-			g.Files = append(g.Files, newFile(fmt.Sprintf("/in-%02d/file%d", reclaimable, i), 1, uint64(i)))
+			g.Copies = append(g.Copies, dedupe.CopyOf(newFile(fmt.Sprintf("/in-%02d/file%d", reclaimable, i), 1, uint64(i))))
 		}
 		r.Groups = append(r.Groups, g)
 	}
@@ -154,7 +154,7 @@ func TestIncomplete(t *testing.T) {
 	for reason, want := range map[string]string{
 		dedupe.ReasonDeadline:    "Not complete: the scan ran out of time before it had read every file. There may be more",
 		dedupe.ReasonInterrupted: "Not complete: the scan was interrupted before it had read every file. There may be more",
-		dedupe.ReasonLimit:       "Not complete: there are more files than the scan may read. There may be more",
+		reasonLimit:              "Not complete: there are more files than the scan may read. There may be more",
 		dedupe.ReasonProblems:    "Not complete: some files or directories could not be read. There may be more",
 		"":                       "Not complete: some files or directories could not be read. There may be more",
 	} {

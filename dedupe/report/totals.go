@@ -82,8 +82,8 @@ func (t *totals) endGroup(g group) {
 func (t *totals) add(g dedupe.Group) {
 	of := groupOf(g)
 	t.group(of)
-	for i, link := range g.HardLinks() {
-		t.file(file{path: g.Files[i].Path, hardLink: link})
+	for f, link := range g.Files() {
+		t.file(file{path: f.Path, hardLink: link})
 	}
 	t.endGroup(of)
 }

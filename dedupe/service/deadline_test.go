@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // TestEndInTime checks, by a clock of its own, when a scan ends for its answer to be in
@@ -58,7 +59,7 @@ func TestEndInTime(t *testing.T) {
 // core ends a scan while there is time to answer.
 func TestAnswersInTime(t *testing.T) {
 	const files, memoryMB, each = 2000, 4, 10 * time.Millisecond
-	root, contents := t.TempDir(), make(map[string]string)
+	root, contents := mounttest.TrustedDir(t, 16<<20), make(map[string]string)
 	for i := range files {
 		contents[filepath.Join(root, fmt.Sprint(i))] = fmt.Sprintf("%04d", i/2)
 	}

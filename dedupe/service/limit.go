@@ -41,8 +41,8 @@ func (s *service) limitReads(ctx context.Context, eng *dedupe.Engine) (limited c
 func unreadBytes(found *dedupe.Inventory) int64 {
 	var total uint64
 	for c := range found.Copies() {
-		if c.Known == nil || c.Known.Digest == (dedupe.Digest{}) {
-			total = min(total+uint64(c.Size), 1<<63-1)
+		if _, digest := c.Known(); digest == (dedupe.Digest{}) {
+			total = min(total+uint64(c.Size()), 1<<63-1)
 		}
 	}
 	return int64(total)

@@ -20,6 +20,7 @@ import (
 
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/mount"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // newIndex opens an index in a file. Its clock runs an hour ahead, so that files written
@@ -128,7 +129,7 @@ func TestRecall(t *testing.T) {
 // nor is one in a folder moved to where the tenant's was.
 func TestRecallTenants(t *testing.T) {
 	for _, id := range []string{"", "fs-0123abcd"} {
-		root := t.TempDir()
+		root := mounttest.TrustedDir(t, 1<<20)
 		in := func(name string) string { return filepath.Join(root, name) }
 		write(t, map[string]string{in("alice/a"): "same", in("alice/b"): "same", in("bob/a"): "his1", in("bob/b"): "his2"})
 		x := newIndex(t, filepath.Join(t.TempDir(), "index"))
@@ -160,7 +161,7 @@ func TestRecallTenants(t *testing.T) {
 // TestRecallResumes cuts scans short, once by canceling the request and once by the
 // deadline. Another service picks up where they stopped.
 func TestRecallResumes(t *testing.T) {
-	root, file := t.TempDir(), filepath.Join(t.TempDir(), "index")
+	root, file := mounttest.TrustedDir(t, 1<<20), filepath.Join(t.TempDir(), "index")
 	files := make(map[string]string)
 	for i := range 60 {
 		files[filepath.Join(root, fmt.Sprint("f", i))] = fmt.Sprintf("%02d", i/2)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // The test binary doubles as its own worker process.
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 // a secret next to the root.
 func tenants(t testing.TB) (root string) {
 	t.Helper()
-	top := t.TempDir()
+	top := mounttest.TrustedDir(t, 1<<20)
 	root = filepath.Join(top, "root")
 	for path, content := range map[string]string{
 		"root/alice/a": "same", "root/alice/sub/b": "same", "root/alice/c": "else",

@@ -8,7 +8,7 @@
 //	prices.go  flags that choose a price book
 //	output.go  where a report goes
 //	pending.go a file that nobody sees until it is whole
-//	start*     was standard output closed? asked before the Go runtime starts
+//	start*     which standard descriptors were closed, asked before the Go runtime starts
 //
 // Files named *_linux.go hold what only Linux can do.
 package cli
@@ -63,6 +63,9 @@ type Command struct {
 func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	out := newStream(s.Out)
 	s.Out, s.Err = out, newStream(s.Err)
+	if wasClosed(0) {
+		s.In = closedInput{}
+	}
 	root.Version = Version(root.Name())
 	root.Args = OnlyCommands
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -99,7 +102,7 @@ func (s *stream) settle(err error) error {
 	case err != nil && !errors.Is(err, lost) && (!errors.As(err, &code) || code == ExitInterrupted):
 	case lost != nil:
 		return fmt.Errorf("can't write to standard output: %w", lost)
-	case stdoutWasClosed() && s.used:
+	case wasClosed(1) && s.used:
 		return errors.New("can't write to standard output: it is closed")
 	}
 	return err
@@ -134,6 +137,27 @@ func interruptible(cmd *cobra.Command) {
 		stop()
 	})
 	cmd.SetContext(ctx)
+}
+
+// Await calls f, which may wait for a file system that does not answer or for input that
+// does not come, and returns its result. If ctx ends first, it leaves f behind and returns
+// the error of ctx.
+func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		value, err := f()
+		ended <- result{value, err}
+	}()
+	select {
+	case r := <-ended:
+		return r.value, r.err
+	case <-ctx.Done():
+		return *new(T), ctx.Err()
+	}
 }
 
 // versionOf returns how to make the command that prints the version of a program.

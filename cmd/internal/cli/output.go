@@ -34,9 +34,14 @@ type Output struct {
 func OpenOutput(ctx context.Context, path string, stdout io.Writer) (*Output, error) {
 	o := &Output{Writer: stdout}
 	if path != "" && path != "-" {
-		if err := o.open(ctx, path); err != nil {
+		opened, err := Await(ctx, func() (*Output, error) {
+			o := new(Output)
+			return o, o.open(path)
+		})
+		if err != nil {
 			return nil, fmt.Errorf("can't write the report to %q: %w; choose another --output", path, err)
 		}
+		o = opened
 	}
 	if f := File(o.Writer); f != nil && o.pending == nil {
 		o.Own = RegularFiles(f)
@@ -47,7 +52,7 @@ func OpenOutput(ctx context.Context, path string, stdout io.Writer) (*Output, er
 
 // open opens a path: a descriptor of this process as it is, a regular file to be
 // replaced, anything else to be written to.
-func (o *Output) open(ctx context.Context, path string) (err error) {
+func (o *Output) open(path string) (err error) {
 	if strings.HasSuffix(path, "/") {
 		return errors.New("a path that ends in / is a directory")
 	}
@@ -60,7 +65,7 @@ func (o *Output) open(ctx context.Context, path string) (err error) {
 	st, err := os.Stat(o.Path)
 	switch {
 	case err == nil && isDescriptor(o.Path):
-		return o.openDevice(ctx)
+		return o.openDevice()
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil
 	case err != nil:
@@ -68,7 +73,7 @@ func (o *Output) open(ctx context.Context, path string) (err error) {
 	case st.IsDir():
 		return errors.New("it is a directory")
 	case !st.Mode().IsRegular():
-		return o.openDevice(ctx)
+		return o.openDevice()
 	}
 	if o.pending, err = newPending(o.Path); err != nil {
 		return err
@@ -123,7 +128,7 @@ func isDescriptor(path string) bool {
 func (o *Output) duplicate(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	switch {
-	case fd == 1 && stdoutWasClosed(): // and now it is /dev/null
+	case wasClosed(fd): // and now it is /dev/null
 		err = errors.New("it is closed")
 	case err == nil && flags&unix.O_ACCMODE == unix.O_RDONLY:
 		err = errors.New("it is open for reading only")
@@ -139,19 +144,8 @@ func (o *Output) duplicate(fd int) error {
 }
 
 // openDevice opens what is not to be replaced. A FIFO waits for somebody to read it.
-func (o *Output) openDevice(ctx context.Context) error {
-	var f *os.File
-	var err error
-	opened := make(chan struct{})
-	go func() {
-		defer close(opened)
-		f, err = os.OpenFile(o.Path, os.O_WRONLY|os.O_TRUNC, 0)
-	}()
-	select {
-	case <-opened:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+func (o *Output) openDevice() error {
+	f, err := os.OpenFile(o.Path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
 	}
@@ -170,19 +164,7 @@ func (p patient) Write(b []byte) (int, error) {
 	if p.ctx.Err() != nil {
 		return p.Writer.Write(b)
 	}
-	var n int
-	var err error
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		n, err = p.Writer.Write(b)
-	}()
-	select {
-	case <-written:
-		return n, err
-	case <-p.ctx.Done():
-		return 0, p.ctx.Err()
-	}
+	return Await(p.ctx, func() (int, error) { return p.Writer.Write(b) })
 }
 
 // Failed explains an error of Write or Commit.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -25,12 +26,13 @@ func (p *Prices) Flags(f *pflag.FlagSet) {
 	f.StringVar(&p.File, "prices", "", "take the prices of this `file`, a price book: see 'dedupe cost import-prices --help'")
 }
 
-// Book returns the price book, and makes its region the Region.
-func (p *Prices) Book() (*cost.Book, error) {
+// Book returns the price book, and makes its region the Region. It stops reading when ctx
+// ends.
+func (p *Prices) Book(ctx context.Context) (*cost.Book, error) {
 	if p.File == "" {
 		return cost.Prices(p.Region)
 	}
-	book, err := ReadPrices(p.File)
+	book, err := ReadPrices(ctx, p.File)
 	if err != nil {
 		return nil, err
 	}
@@ -41,9 +43,9 @@ func (p *Prices) Book() (*cost.Book, error) {
 	return book, nil
 }
 
-// ReadPrices reads a price book of the user's.
-func ReadPrices(path string) (*cost.Book, error) {
-	data, err := os.ReadFile(path)
+// ReadPrices reads a price book of the user's, until ctx ends.
+func ReadPrices(ctx context.Context, path string) (*cost.Book, error) {
+	data, err := Await(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 	if err != nil {
 		return nil, fmt.Errorf("can't read the price book: %w", err)
 	}

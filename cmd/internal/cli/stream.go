@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,6 +63,12 @@ func (s *stream) failed() error {
 	}
 	return s.lost
 }
+
+// closedInput stands in for a standard input that was closed, where the Go runtime has
+// /dev/null, which reads as if it were empty.
+type closedInput struct{}
+
+func (closedInput) Read([]byte) (int, error) { return 0, errors.New("standard input is closed") }
 
 // File returns the file that a stream or another writer writes to, or nil.
 func File(w io.Writer) *os.File {

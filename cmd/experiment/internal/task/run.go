@@ -57,7 +57,7 @@ func (r *runner) scan(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	signed := r.hasher.Hash(ctx, dedupe.Batch{Copies: []*dedupe.Copy{{File: f}}, Want: dedupe.StageWhole})[0]
+	signed := r.hasher.Hash(ctx, dedupe.Batch{Files: []dedupe.File{f}, Want: dedupe.StageWhole})[0]
 	if signed.Problem != nil {
 		return "", signed.Problem
 	}
