@@ -31,6 +31,13 @@ func needFUSE(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount without fusermount3")
 	}
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("this root can't mount: %s", strings.Join(strings.Fields(string(out)), " "))
+	}
+	if err := exec.Command("umount", dir).Run(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // mounting is the program that shows a directory at dst.

@@ -221,7 +221,7 @@ func TestMemoryTuning(t *testing.T) {
 	if got := j.withMemory(j.All, DefaultMemoryMB/2).Lambda.Duration.Round(time.Millisecond); got != 400*time.Millisecond {
 		t.Errorf("%v with half the memory", got)
 	}
-	if got := j.withMemory(j.All, 884).Lambda.Init.Round(time.Millisecond); got != 200*time.Millisecond {
+	if got := j.withMemory(j.All, 884).Lambda.Init.Round(time.Millisecond); got != 2*DefaultInit {
 		t.Errorf("INIT of %v with half the memory", got)
 	}
 	if got := j.withMemory(j.All, 3538).Lambda.Duration; got != 300*time.Millisecond {

@@ -9,8 +9,11 @@ import (
 
 // Device returns the device that stands for a file system, which may have several: Linux
 // gives each NFS mount a device of its own if its options differ from those of another, or
-// say nosharecache. Their inodes are the same.
+// say nosharecache. Their inodes are the same. A nil table knows of no mounts.
 func (all *Table) Device(device uint64) uint64 {
+	if all == nil {
+		return device
+	}
 	if first, ok := all.twin[device]; ok {
 		return first
 	}
