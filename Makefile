@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers experiment golden clean install help FORCE
+.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -138,6 +138,7 @@ lint: ## check format, vet, staticcheck, go.mod, links
 	@test -z "$$(gofmt -l $(CODE))" || { gofmt -l $(CODE); echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet -tags box ./...
 	$(GO) vet -tags nfs ./fixtures/nfs
+	$(GO) vet -tags bench ./cmd/dedupe
 	GOOS=darwin $(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
@@ -174,6 +175,15 @@ bench-peers: build/dedupe build/experiment ## compare dedupe with other finders;
 	build/experiment peers --markdown build/peers.md --json build/peers.json \
 		$(if $(TREES),--trees $(TREES)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 	$(call into,cmd/experiment/internal/peers/README.md,peers)
+
+# The tree is in memory, and goes when the measurement ends.
+JOB_DIR   ?= /dev/shm
+JOB_FILES ?= 1000000
+
+bench-job: ## measure a job of a million small files against a scan; JOB_FILES, JOB_DIR
+	@mkdir -p build
+	TMPDIR=$(JOB_DIR) JOB_FILES=$(JOB_FILES) JOB_TABLE=$(CURDIR)/build/job.md $(GO) test -tags bench -count 1 -timeout 2h -v -run '^TestJobBench$$' ./cmd/dedupe
+	$(call into,dedupe/job/README.md,job)
 
 PREFIX ?= /usr/local
 

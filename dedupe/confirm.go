@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// confirm looks once more at the copies in the directories where files were opened, as
+// Confirm looks once more at the copies in the directories where files were opened, as
 // the server sees them now. It returns the copies that changed, with a problem for each
 // name, and reports whether ctx lasted until the end. Only NFS needs it: there a change
 // that another machine makes may show late.
-func (e *Engine) confirm(ctx context.Context, copies []*Copy, opened map[string]bool) (changed map[*Copy][]*Problem, finished bool) {
+func (e *Engine) Confirm(ctx context.Context, copies []*Copy, opened map[string]bool) (changed map[*Copy][]*Problem, finished bool) {
 	c := confirmer{
 		ctx:      ctx,
 		at:       confinedDir{within: e.Within},

@@ -38,7 +38,7 @@ func TestAsOnNFS(t *testing.T) {
 		for _, workers := range []int{1, 30} {
 			for _, hashAll := range []bool{false, true} {
 				eng := options{Mode: mode, Workers: workers, HashAll: hashAll, Worker: worker}.engine()
-				eng.nfs = true
+				eng.NFS = true
 				r, err := Scan(t.Context(), Selection{Roots: []string{dir}}, eng)
 				if diff := cmp.Diff(want, groups(r)); err != nil || diff != "" || !r.Complete {
 					t.Errorf("%s, %d workers, hash all %t: error %v, problems %v (-bytes +scan):\n%s", mode, workers, hashAll, err, r.Problems, diff)
@@ -66,7 +66,7 @@ func TestConfirm(t *testing.T) {
 				t.Fatal(err)
 			}
 			eng := options{Mode: Goroutines, Workers: 1}.engine()
-			eng.nfs = true
+			eng.NFS = true
 			sel := Selection{Roots: []string{dir}}
 			if confined {
 				within, err := os.Open(dir)

@@ -47,7 +47,8 @@ func CopyOf(f File, otherPaths ...string) *Copy {
 	last := c
 	for _, path := range otherPaths {
 		other := *c
-		other.in, last.next = &folder{path: path, device: f.Device, names: "\x00"}, &other
+		other.in, other.next = &folder{path: path, device: f.Device, names: "\x00"}, nil
+		last.next = &other
 		last = &other
 	}
 	return c

@@ -61,8 +61,9 @@ type Engine struct {
 	// MaxFiles is the most files a walk may find; more are an error. 0 means no limit.
 	MaxFiles int64
 
-	// Budget is roughly how many files and directories a walk finds before it stops and
-	// returns the frontiers left. 0 means no limit.
+	// Budget is the most directory entries that a walk takes before it stops and returns
+	// the frontiers left. 0 means no limit. A walk with a budget splits a directory that
+	// has more entries, so what it finds always fits in memory.
 	Budget int64
 
 	// Memory is how many bytes this process and its workers may use; 0 means no limit. It
@@ -106,8 +107,10 @@ type Engine struct {
 	// done.
 	Read func(bytes int64)
 
+	// NFS says that some files are, or may be, on NFS; see Batch. Scan finds out itself.
+	NFS bool
+
 	copies int          // the most that Read gets, if known
-	nfs    bool         // some files are on NFS; set by Scan, and by tests
 	mounts *mount.Table // read by Scan, or by a walk alone
 }
 

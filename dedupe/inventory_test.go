@@ -91,3 +91,16 @@ func TestRecordSize(t *testing.T) {
 		t.Errorf("an inode that was read takes %d bytes", size)
 	}
 }
+
+// TestCopyOf makes a copy with several names, which must be all it has.
+func TestCopyOf(t *testing.T) {
+	var got []string
+	for f := range CopyOf(File{Path: "a", Inode: 7}, "b", "c", "d").Files() {
+		if got = append(got, f.Path); f.Inode != 7 || len(got) > 4 {
+			break
+		}
+	}
+	if want := []string{"a", "b", "c", "d"}; !slices.Equal(got, want) {
+		t.Errorf("names %q, want %q", got, want)
+	}
+}

@@ -202,26 +202,27 @@ func groupOf(class []*Copy) Group {
 	_, digest := class[0].Known()
 	g := Group{Size: class[0].size, Digest: digest, Copies: class}
 	slices.SortFunc(g.Copies, comparePaths)
-	g.Reclaimable, g.ReclaimableAllocated = reclaimable(class)
+	g.Reclaimable, g.ReclaimableAllocated = Reclaimable(slices.Values(class))
 	return g
 }
 
-// reclaimable returns the most that deleting all copies but one can free: in file size,
+// Reclaimable returns the most that deleting all copies but one can free: in file size,
 // and on the file system. A copy with names outside the class frees nothing, so it is the
 // one to keep. If there is none, keep the one that occupies the least.
-func reclaimable(class []*Copy) (bytes, allocated int64) {
-	free := 0
+func Reclaimable(class iter.Seq[*Copy]) (bytes, allocated int64) {
+	all, free, size := 0, 0, int64(0)
 	most := int64(math.MaxInt64)
-	for _, c := range class {
+	for c := range class {
+		all, size = all+1, c.size
 		if int64(c.links) <= int64(c.names()) {
 			free++
 			allocated += c.allocated
 			most = min(most, c.allocated)
 		}
 	}
-	if free == len(class) { // one must stay
+	if free == all { // one must stay
 		free--
 		allocated -= most
 	}
-	return int64(free) * class[0].size, allocated
+	return int64(free) * size, allocated
 }

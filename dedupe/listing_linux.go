@@ -13,6 +13,8 @@ import (
 type listing struct {
 	fd     int
 	nfs    bool
+	first  []byte // what was read first, while it is in the buffer; then empty
+	whole  bool   // first is the whole directory
 	unread []byte // part of buffer
 	buffer [32 << 10]byte
 }
@@ -21,7 +23,7 @@ type listing struct {
 // and for the attributes of all files, a hundred in one message; what the client remembers
 // may be older than a change made elsewhere.
 func (l *listing) open(fd int, nfs bool) {
-	l.fd, l.nfs, l.unread = fd, nfs, nil
+	l.fd, l.nfs, l.unread, l.first, l.whole = fd, nfs, nil, nil, false
 	if nfs {
 		unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) // drops what the client remembers of the directory
 	}
@@ -43,20 +45,39 @@ func (l *listing) next() (name []byte, kind uint8, err error) {
 	}
 }
 
+// rewind makes next start again. It returns why that failed. A small directory is still in
+// the buffer.
+func (l *listing) rewind() error {
+	if l.whole {
+		l.unread = l.first
+		return nil
+	}
+	l.unread, l.first = nil, nil
+	_, err := unix.Seek(l.fd, 0, io.SeekStart)
+	return err
+}
+
 // fill reads more entries.
 func (l *listing) fill() error {
+	if l.whole {
+		return io.EOF
+	}
 	n := 0
 	err := retry(func() (err error) {
 		n, err = unix.Getdents(l.fd, l.buffer[:])
 		return err
 	})
 	if err == nil && n == 0 {
-		err = io.EOF
+		err, l.whole = io.EOF, len(l.first) > 0
 	}
 	if err != nil {
 		return err
 	}
-	l.unread = l.buffer[:n]
+	if l.unread = l.buffer[:n]; l.first == nil {
+		l.first = l.unread
+	} else {
+		l.first = l.buffer[:0]
+	}
 	if l.nfs {
 		l.use()
 	}

@@ -3,6 +3,7 @@
 package dedupe
 
 import (
+	"io"
 	"io/fs"
 	"os"
 
@@ -38,6 +39,13 @@ func (l *listing) next() (name []byte, kind uint8, err error) {
 		kind = unix.DT_FIFO // or another kind that is never opened
 	}
 	return []byte(entry.Name()), kind, nil
+}
+
+// rewind makes next start again. It returns why that failed.
+func (l *listing) rewind() error {
+	l.unread = nil
+	_, err := l.dir.Seek(0, io.SeekStart)
+	return err
 }
 
 // close closes the directory.

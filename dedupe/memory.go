@@ -67,7 +67,7 @@ func (e *Engine) roomForGroups(ctx context.Context, v *Inventory) (bytes int64, 
 	if e.Recall != nil {
 		each += indexMemory
 	}
-	if e.nfs {
+	if e.NFS {
 		each += confirmMemory
 	}
 	large := 0

@@ -178,7 +178,7 @@ func TestRecheck(t *testing.T) {
 	}
 	eng := Engine{Workers: 8}
 	found, _, err := Walk(t.Context(), Selection{Roots: []string{client}}, nil, eng)
-	if err != nil || !found.nfs() {
+	if err != nil || !found.NFS() {
 		t.Fatalf("%+v, error %v", found, err)
 	}
 	for c := range found.Copies() {

@@ -266,7 +266,7 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 			break
 		}
 		name = name.next
-		signed = s.sign(ctx, Batch{Files: []File{c.file(name.path())}, Want: s.depth, More: true, NFS: s.eng.nfs})[0]
+		signed = s.sign(ctx, Batch{Files: []File{c.file(name.path())}, Want: s.depth, More: true, NFS: s.eng.NFS})[0]
 	}
 	s.finish(c, name, signed, failed)
 }

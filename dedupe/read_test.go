@@ -205,6 +205,36 @@ func TestSplitWalks(t *testing.T) {
 	}
 }
 
+// TestSplitDirectory walks a directory that is far larger than the budget. Each walk must keep
+// to the budget, and together they must find everything once.
+func TestSplitDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const files, budget = 3000, 100
+	for i := range files {
+		write(t, random(10), fmt.Sprintf("all/f%d", i))
+	}
+	write(t, random(10), "all/sub/f", "f")
+	sel := Selection{Roots: []string{"."}}
+	whole, _, err := Walk(t.Context(), sel, nil, Engine{Workers: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := inventoryText(&whole)
+	var all Inventory
+	walks := 0
+	for left := []Frontier{{Root: "."}}; len(left) > 0; walks++ {
+		found, more, err := Walk(t.Context(), sel, left[:1], Engine{Workers: 4, Budget: budget})
+		if err != nil || found.Files+found.Directories > budget+1 {
+			t.Fatalf("%d files and %d directories with a budget of %d, error %v", found.Files, found.Directories, budget, err)
+		}
+		all.Merge(&found)
+		left = append(more, left[1:]...)
+	}
+	if diff := cmp.Diff(want, inventoryText(&all)); diff != "" || walks > 5*files/budget {
+		t.Errorf("%d walks (-one walk +many):\n%s", walks, diff)
+	}
+}
+
 // inventoryText returns everything in an inventory, in a fixed order.
 func inventoryText(v *Inventory) (lines []string) {
 	for f := range v.All() {

@@ -196,8 +196,18 @@ func locations(roots []root) map[string]location {
 	return all
 }
 
-// nfs reports whether any root, or anything mounted below it, is on NFS.
-func (v *Inventory) nfs() bool {
+// FileSystems returns the file systems of the roots, in their order. That of a root which
+// the walk did not look at is empty.
+func (v *Inventory) FileSystems(roots []string) []mount.FileSystem {
+	all := make([]mount.FileSystem, len(roots))
+	for i, root := range roots {
+		all[i] = v.locations[root].fileSystem
+	}
+	return all
+}
+
+// NFS reports whether any root, or anything mounted below it, is on NFS.
+func (v *Inventory) NFS() bool {
 	for _, at := range v.locations {
 		if at.nfs {
 			return true

@@ -38,7 +38,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	found.stored = eng.Stored
-	eng.nfs = eng.nfs || found.nfs()
+	eng.NFS = eng.NFS || found.NFS()
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)
@@ -68,9 +68,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	m.measure(&r, &found, stop)
 	r.sort()
 	if eng.Within == nil {
-		for _, root := range r.Roots {
-			r.FileSystems = append(r.FileSystems, found.locations[root].fileSystem)
-		}
+		r.FileSystems = found.FileSystems(r.Roots)
 	}
 	return r, nil
 }
@@ -78,7 +76,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 // groups reads the copies of an inventory, and returns those that are equal. They fit
 // unless they take more than room bytes.
 func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room int64) (groups []Group, fit bool) {
-	if e.nfs {
+	if e.NFS {
 		did.opened = make(map[string]bool)
 	}
 	copies := found.Copies()
@@ -90,7 +88,7 @@ func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room 
 	}
 	signed := did.count(Read(ctx, did.expect(copies), StageWhole, *e))
 	equal, n := sortSigned(signed, StageWhole, len(found.copies))
-	if e.nfs {
+	if e.NFS {
 		equal = did.confirm(ctx, equal, found.copies, e)
 	}
 	if room < groupMemory*int64(n) {
@@ -146,7 +144,7 @@ func (e *Engine) recall(ctx context.Context, v Inventory, m *meter) (finished bo
 	if !e.Abandoned.await(ctx, one, func() { e.Recall(ctx, &v) }) {
 		return false
 	}
-	return !e.nfs || m.sent(&v).Listed(v.Directories) || e.recheck(ctx, v.copies)
+	return !e.NFS || m.sent(&v).Listed(v.Directories) || e.recheck(ctx, v.copies)
 }
 
 // reasonOf says why a report is incomplete.
@@ -237,7 +235,7 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 // confirm returns the copies that were signed and are still as they were. It counts a
 // problem for those of all copies that are not.
 func (t *tally) confirm(ctx context.Context, signed, all []*Copy, eng *Engine) []*Copy {
-	changed, finished := eng.confirm(ctx, all, t.opened)
+	changed, finished := eng.Confirm(ctx, all, t.opened)
 	t.stopped = t.stopped || !finished
 	known := make(map[string]bool, len(t.problems))
 	for _, p := range t.problems {

@@ -586,7 +586,7 @@ func TestReclaimableAllocated(t *testing.T) {
 		{"a name elsewhere keeps it", []*Copy{copyOf(8192, 2, 1), copyOf(4096, 1, 1)}, 4096},
 		{"names elsewhere keep both", []*Copy{copyOf(8192, 2, 1), copyOf(4096, 3, 2)}, 0},
 	} {
-		if _, got := reclaimable(test.class); got != test.want {
+		if got := groupOf(test.class).ReclaimableAllocated; got != test.want {
 			t.Errorf("%s: %d bytes, want %d", test.name, got, test.want)
 		}
 	}

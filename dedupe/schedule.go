@@ -54,7 +54,7 @@ const smallAtOnce = 16
 func (s *stage) claim(c *claimed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.Want, c.NFS, c.copies = s.depth, s.eng.nfs, c.copies[:0]
+	c.Want, c.NFS, c.copies = s.depth, s.eng.NFS, c.copies[:0]
 	if s.abandoned || s.next == len(s.copies) {
 		return false
 	}

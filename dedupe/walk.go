@@ -50,9 +50,8 @@ func (f Frontier) validate() error {
 // a symbolic link only if a root is one.
 //
 // Any frontiers that together cover everything below the roots give the same inventory,
-// once merged. When a walk reaches Engine.Budget, it finishes the directories it has
-// started to list and returns the frontiers that are left. The inventory has none of the
-// files there.
+// once merged. When a walk reaches Engine.Budget, it returns the frontiers that are left,
+// with large directories in parts. The inventory has none of the files there.
 //
 // A root that does not exist, or is neither a directory nor a regular file, is an error.
 // So are more files than Engine.MaxFiles. Anything below a root that cannot be read is a
@@ -145,6 +144,7 @@ type walker struct {
 	mu        sync.Mutex
 	found     Inventory
 	left      []Frontier
+	taken     int64 // entries of the directories that were or are being listed, if there is a budget
 	room      int64 // bytes for what is found; 0 means no limit
 	abandoned bool  // the caller stopped waiting; drop further results
 
@@ -240,11 +240,54 @@ func (w *walker) spent(f Frontier) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.found.Files+w.found.Directories < w.eng.Budget {
+	if w.taken < w.eng.Budget {
 		return false
 	}
 	w.left = append(w.left, f)
 	return true
+}
+
+// affords counts the entries of an open directory, takes them out of the budget, and
+// reports whether they fit. If not, the directory is left for another walk: in parts if it
+// would not fit there either.
+func (w *walker) affords(f Frontier, d *directory, entries *listing) bool {
+	budget := w.eng.Budget
+	if budget == 0 {
+		return true
+	}
+	n := int64(0)
+	for !w.over() {
+		name, _, err := entries.next()
+		if err != nil {
+			break // list meets the error, too
+		}
+		if f.takes(name) {
+			n++
+		}
+	}
+	if err := entries.rewind(); err != nil {
+		w.problem(problem("readdir", d.path, err))
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n <= budget && (w.taken == 0 || w.taken+n <= budget) {
+		w.taken += max(n, 1)
+		return true
+	}
+	of, parts := max(f.Of, 1), 1
+	if n > budget {
+		parts = int(n/budget) + 1
+	}
+	for i := range parts {
+		part := f
+		part.Part += i * of
+		if parts > 1 {
+			part.Of = of * parts
+		}
+		w.left = append(w.left, part)
+	}
+	return false
 }
 
 // list adds the files of an open directory, closes it, and returns the names of its
@@ -266,6 +309,9 @@ func (w *walker) list(from start, d *directory) (below []string) {
 			}
 			return nil
 		}
+	}
+	if !w.affords(from.Frontier, d, entries) {
+		return nil
 	}
 	if from.Part == 0 { // a directory in parts counts once
 		w.add(d, &batch{directories: 1})

@@ -3,6 +3,9 @@
 //
 //	main.go        the commands and their help
 //	scan.go        dedupe scan
+//	selection.go   what to scan
+//	job.go         dedupe job
+//	plan.go        dedupe job plan
 //	report.go      dedupe report, and the flags of text
 //	cost.go        dedupe cost, and the flags of a projection
 //	billvalues.go  flags of a bill that are shares, factors or choices
@@ -23,6 +26,7 @@ import (
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/mount"
 )
 
@@ -40,6 +44,9 @@ const program = "dedupe"
 // run runs the command that args name and returns its exit code.
 func run(args []string, s cli.Std) int {
 	if isWorker, err := dedupe.RunWorker(s.In, s.Out); isWorker {
+		return s.Exit(program, err)
+	}
+	if isWorker, err := job.RunWorker(s.In, s.Out); isWorker {
 		return s.Exit(program, err)
 	}
 	code := s.Run(root(), commands(), args)
@@ -71,6 +78,7 @@ func commands() []cli.Command {
 		{Name: "cost", Build: costCommand},
 		{Name: "fixtures", Build: fixturesCommand},
 		{Name: "index", Build: indexCommand},
+		{Name: "job", Build: jobCommand},
 		{Name: "serve", Build: serveCommand},
 		{Name: "bench", Build: moved("dedupe bench", "run")},
 		{Name: "invoke", Build: moved("dedupe invoke", "invoke")},

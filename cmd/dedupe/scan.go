@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,9 +26,8 @@ import (
 // scan is the command's flags.
 type scan struct {
 	cli.Std
-	sel              dedupe.Selection
+	selection
 	eng              dedupe.Engine
-	minSize, maxSize cli.ByteSize
 	format           report.Format
 	output           string
 	quiet            bool
@@ -60,11 +58,11 @@ a month costs more than --fail-above; 130 interrupted.`
 
 func scanCommand(s cli.Std) *cobra.Command {
 	c := scan{
-		Std:     s,
-		eng:     dedupe.Engine{Mode: dedupe.Goroutines},
-		minSize: 1,
-		format:  report.Text,
-		bill:    projection{usage: cost.DefaultUsage()},
+		Std:       s,
+		selection: newSelection(),
+		eng:       dedupe.Engine{Mode: dedupe.Goroutines},
+		format:    report.Text,
+		bill:      projection{usage: cost.DefaultUsage()},
 	}
 	cmd := &cobra.Command{
 		Use:   "scan [flags] ROOT...",
@@ -86,13 +84,7 @@ func scanCommand(s cli.Std) *cobra.Command {
 			return c.run(cmd.Context())
 		},
 	}
-	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) {
-		f.Var(&c.minSize, "min-size", "leave out smaller files; 0 includes empty files")
-		f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
-		f.StringArrayVar(&c.sel.Filter.Include, "include", nil, "take only files that match this `glob` (may repeat)")
-		f.StringArrayVar(&c.sel.Filter.Exclude, "exclude", nil, "leave out files and directories that match this `glob` (may repeat)")
-		f.BoolVar(&c.sel.OneFileSystem, "one-file-system", false, "stay on the file system of each ROOT")
-	})
+	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) { c.selection.flags(f) })
 	cli.Flags(cmd, "Read", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.eng.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
 		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
@@ -113,8 +105,7 @@ func scanCommand(s cli.Std) *cobra.Command {
 }
 
 func (c *scan) run(ctx context.Context) error {
-	c.sel.Filter.MinSize, c.sel.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
-	if err := cmp.Or(c.eng.Validate(), c.sel.Validate()); err != nil {
+	if err := cmp.Or(c.eng.Validate(), c.settle()); err != nil {
 		return err
 	}
 	if err := checkText(c.write); err != nil {
@@ -200,47 +191,6 @@ func sameTarget(a, b string) bool {
 	in, err := os.Stat(filepath.Dir(a))
 	in2, err2 := os.Stat(filepath.Dir(b))
 	return err == nil && err2 == nil && os.SameFile(in, in2)
-}
-
-// adviseGlobs returns advice about globs that match less than they seem to: those that would be about
-// something below a ROOT if they were paths from here, and those with a ** that is a *.
-func (c *scan) adviseGlobs() (advice []string) {
-	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
-		if shallow(g) {
-			advice = append(advice, fmt.Sprintf("the glob %q has a ** that stands for one name only: for any number of directories, put it alone between slashes, as in \"dir/**/*.txt\"", g))
-		}
-		if !strings.Contains(strings.Trim(g, "/"), "/") || filepath.IsAbs(g) {
-			continue
-		}
-		if _, err := os.Lstat(g); err != nil {
-			continue
-		}
-		for _, root := range c.sel.Roots {
-			if below, err := rel(root, g); err == nil && filepath.IsLocal(below) && below != filepath.Clean(g) {
-				advice = append(advice, fmt.Sprintf("the glob %q is a path below the ROOT, and not from here: %q is what leads to %s", g, "/"+below, report.Printable(g)))
-			}
-		}
-	}
-	return advice
-}
-
-// shallow reports whether a glob that matches paths has a ** next to other characters,
-// where it means *.
-func shallow(glob string) bool {
-	names := strings.FieldsFunc(glob, func(r rune) bool { return strings.ContainsRune("/{,}", r) })
-	return strings.Contains(glob, "/") && slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "**") && name != "**" })
-}
-
-// rel returns a path as it is below a directory.
-func rel(dir, path string) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	if path, err = filepath.Abs(path); err != nil {
-		return "", err
-	}
-	return filepath.Rel(dir, path)
 }
 
 // collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are

@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"restricted": restricted,
 			"samereport": sameReport,
+			"samefound":  sameFound,
 			"samegroups": sameGroups,
 			"knows":      knows,
 			"truncate":   truncate,
@@ -142,6 +143,40 @@ func comparable(ts *testscript.TestScript, file string) string {
 	rest, err := json.Marshal(doc)
 	ts.Check(err)
 	return fmt.Sprint(occupies.ReplaceAllString(string(rest), `"$1":0`), stats)
+}
+
+// samefound A B compares two JSON reports, but for how much was read and what is measured.
+func sameFound(ts *testscript.TestScript, neg bool, args []string) {
+	var found [2]string
+	for i, file := range args {
+		var err error
+		found[i], err = foundIn([]byte(ts.ReadFile(file)))
+		ts.Check(err)
+	}
+	if (found[0] == found[1]) == neg {
+		ts.Fatalf("%s\n%s", found[0], found[1])
+	}
+}
+
+// foundIn returns what a JSON report says that was found.
+func foundIn(report []byte) (string, error) {
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(report, &doc); err != nil {
+		return "", err
+	}
+	var stats map[string]any
+	if err := json.Unmarshal(doc["stats"], &stats); err != nil {
+		return "", err
+	}
+	for _, measured := range []string{"elapsed_ms", "cpu_ms", "peak_memory_bytes", "worker_processes", "nfs", "opens", "bytes_read",
+		"files_hashed", "files_compared", "files_known", "opens_spared", "bytes_spared"} {
+		delete(stats, measured)
+	}
+	for _, other := range []string{"stats", "projection", "started", "finished"} {
+		delete(doc, other)
+	}
+	rest, err := json.Marshal(doc)
+	return fmt.Sprint(occupies.ReplaceAllString(string(rest), `"$1":0`), stats), err
 }
 
 var occupies = regexp.MustCompile(`"(allocated|reclaimable_allocated_bytes)":[0-9]+`)

@@ -23,6 +23,8 @@
 //     total, and warnings about what the total does not show.
 //   - [Job], calls to be answered, and [Advice], from [Book.Advise]: each [Way]
 //     to do it is an [Option], which turns one usage into another, and its bill.
+//   - [Fanout], one scan that many functions share, priced by [Book.Fanout]. [Rates]
+//     say what the file system gives them, and a [Crowd] what more of them cost.
 //
 // # Units
 //

@@ -45,6 +45,9 @@ func (all *Table) HasNFS(dir string) bool {
 	return err == nil && on.isNFS()
 }
 
+// Names returns nothing: macOS is not asked.
+func (*Table) Names() map[uint64]string { return nil }
+
 // Pseudo returns nothing. macOS mounts pseudo file systems only in /dev, whose files are
 // devices, and the walk opens no devices.
 func (*Table) Pseudo(string) map[string]map[string]uint64 { return nil }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -120,6 +121,44 @@ func (all *Table) Exactly(dir string) (*Mount, uint64, error) {
 // holds reports whether a path is at or below the mount point.
 func (m *Mount) holds(path string) bool {
 	return path == m.Point || strings.HasPrefix(path, strings.TrimSuffix(m.Point, "/")+"/")
+}
+
+// Names returns a name for each mounted device that is the same on every machine with the
+// same mounts: the identity of its file system. If it has none, or two devices have the
+// same, the name includes where it is mounted. A device that others hide has no name.
+func (all *Table) Names() map[uint64]string {
+	names, points := make(map[uint64]string), make(map[uint64]string)
+	for point, m := range all.at {
+		device := all.Device(m.Device)
+		if old, known := points[device]; !known || point < old {
+			points[device] = point
+		}
+		name, err := m.Identity()
+		if old := names[device]; err == nil && (old == "" || name < old) {
+			names[device] = name
+		}
+	}
+	shared := repeated(names)
+	for device, point := range points {
+		if name := names[device]; name == "" || shared[name] {
+			names[device] = name + " at " + point
+		}
+	}
+	shared = repeated(names)
+	maps.DeleteFunc(names, func(_ uint64, name string) bool { return shared[name] })
+	return names
+}
+
+// repeated returns the names that several devices have.
+func repeated(names map[uint64]string) map[string]bool {
+	seen, repeated := make(map[string]bool), make(map[string]bool)
+	for _, name := range names {
+		if seen[name] {
+			repeated[name] = true
+		}
+		seen[name] = true
+	}
+	return repeated
 }
 
 // Covers reports whether something is mounted over a name in a directory.

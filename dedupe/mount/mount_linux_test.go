@@ -61,3 +61,22 @@ func TestMountinfo(t *testing.T) {
 		}
 	}
 }
+
+// TestNames names devices alike on machines that number and mount them differently.
+func TestNames(t *testing.T) {
+	here := Parse(strings.Join([]string{
+		`30 22 0:40 / /mnt/efs rw - nfs4 fs-1:/ rw`,
+		`31 22 0:40 /part /mnt/part rw - nfs4 fs-1:/part rw`,
+		`32 22 0:41 / /mnt/fuse rw - fuse.sshfs host:/x rw`,
+		`33 22 0:42 / /mnt/a rw - fuse.sshfs host:/y rw`,
+		`34 22 0:43 / /mnt/a rw - fuse.sshfs host:/z rw`,
+	}, "\n")).Names()
+	there := Parse(strings.Join([]string{
+		`7 1 0:99 /part /mnt/part rw - nfs4 fs-1:/part rw`,
+		`8 1 0:99 / /mnt/efs rw - nfs4 fs-1:/ rw`,
+		`9 1 0:98 / /mnt/fuse rw - fuse.sshfs host:/x rw`,
+	}, "\n")).Names()
+	if here[40] != "nfs:fs-1:/" || here[40] != there[99] || here[41] != there[98] || here[41] == "" || here[42] != "" || here[43] == "" {
+		t.Errorf("here %v, there %v", here, there)
+	}
+}

@@ -101,10 +101,13 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 			failures++
 		}
 		if failures == 2 {
-			return nil, fmt.Errorf("two worker processes failed at it, the second: %w", err)
+			return nil, fmt.Errorf("%w, the second: %w", ErrFailed, err)
 		}
 	}
 }
+
+// ErrFailed is the error of a call that two workers in a row did not survive.
+var ErrFailed = errors.New("two worker processes failed at it")
 
 // maxStillborn is how many new workers may die on a call before the call is to blame.
 const maxStillborn = 3

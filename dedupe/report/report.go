@@ -84,6 +84,16 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options
 	return stream(r, p, o, h)
 }
 
+// WriteParts writes a report without a projection, whose parts come one by one. It ignores
+// the Groups, Problems and Skipped of r.
+func WriteParts(w io.Writer, f Format, r dedupe.Report, parts Parts, o Options) error {
+	h, err := handlerFor(w, f, o)
+	if err != nil {
+		return err
+	}
+	return streamParts(r, parts, o, h)
+}
+
 // Convert reads a JSON report of any version and writes it in another format, or as JSON
 // of this version. It holds no more in memory than the text shows. It returns why the
 // report is incomplete, in words, or "" if it is complete. Its error comes from the

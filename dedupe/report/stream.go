@@ -2,7 +2,9 @@ package report
 
 import (
 	"cmp"
+	"iter"
 	"path/filepath"
+	"slices"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
@@ -83,6 +85,22 @@ func fileOf(f dedupe.File, hardLink bool) file {
 	}
 }
 
+// Parts are what of a report may not fit in memory, in the order of [dedupe.Report].
+type Parts struct {
+	Groups   iter.Seq[Group]
+	Problems iter.Seq[*dedupe.Problem]
+	Skipped  iter.Seq[dedupe.Skipped]
+}
+
+// Group is a duplicate group whose files come one by one.
+type Group struct {
+	Size                              int64 // bytes of each file
+	Digest                            dedupe.Digest
+	Reclaimable, ReclaimableAllocated int64 // see dedupe.Group
+	Copies                            int64
+	Files                             iter.Seq2[dedupe.File, bool] // by path; true for a hard link to an earlier one
+}
+
 // stream streams a report to a handler.
 func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
 	d := documentOf(r, p, o)
@@ -90,34 +108,53 @@ func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
 		return err
 	}
 	for _, g := range r.Groups {
-		if err := streamGroup(g, h); err != nil {
+		if err := streamGroup(groupOf(g), g.Files(), h); err != nil {
 			return err
 		}
 	}
-	for _, problem := range r.Problems {
-		if err := h.problem(problem); err != nil {
-			return err
-		}
-	}
-	for _, skipped := range r.Skipped {
-		if err := h.skip(skipped); err != nil {
-			return err
-		}
-	}
-	return h.end(&d)
+	return streamRest(&d, slices.Values(r.Problems), slices.Values(r.Skipped), h)
 }
 
-func streamGroup(g dedupe.Group, h handler) error {
-	out := groupOf(g)
-	if err := h.group(out); err != nil {
+// streamParts streams a report and its parts to a handler.
+func streamParts(r dedupe.Report, parts Parts, o Options, h handler) error {
+	d := documentOf(r, nil, o)
+	if err := h.begin(&document{head: d.head}); err != nil {
 		return err
 	}
-	for f, link := range g.Files() {
-		if err := h.file(fileOf(f, link)); err != nil {
+	for g := range parts.Groups {
+		head := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: g.ReclaimableAllocated, copies: g.Copies}
+		if err := streamGroup(head, g.Files, h); err != nil {
 			return err
 		}
 	}
-	return h.endGroup(out)
+	return streamRest(&d, parts.Problems, parts.Skipped, h)
+}
+
+// streamRest streams what comes after the groups.
+func streamRest(d *document, problems iter.Seq[*dedupe.Problem], skipped iter.Seq[dedupe.Skipped], h handler) error {
+	for p := range problems {
+		if err := h.problem(p); err != nil {
+			return err
+		}
+	}
+	for s := range skipped {
+		if err := h.skip(s); err != nil {
+			return err
+		}
+	}
+	return h.end(d)
+}
+
+func streamGroup(g group, files iter.Seq2[dedupe.File, bool], h handler) error {
+	if err := h.group(g); err != nil {
+		return err
+	}
+	for f, hardLink := range files {
+		if err := h.file(fileOf(f, hardLink)); err != nil {
+			return err
+		}
+	}
+	return h.endGroup(g)
 }
 
 // reasonOf says why a report is incomplete.

@@ -45,7 +45,7 @@ const (
 	ExitIncomplete  ExitCode = 1   // something could not be read, or changed
 	ExitNoAnswer    ExitCode = 2   // bad use, a root that does not exist, a report that can't be written
 	ExitDuplicates  ExitCode = 3   // with --fail-on-duplicates
-	ExitLimit       ExitCode = 4   // with --fail-above: a limit you set was exceeded
+	ExitLimit       ExitCode = 4   // a limit you set was exceeded, with --fail-above, or would be, with --max-cost
 	ExitInterrupted ExitCode = 130 // by SIGINT, SIGTERM or SIGHUP
 )
 

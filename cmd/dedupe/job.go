@@ -1,0 +1,248 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/job"
+	"efsdedupe/dedupe/report"
+)
+
+func jobCommand(s cli.Std) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:                   "job COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "Scan a tree of any size in small units that survive crashes",
+		Long: `Scan a tree of any size as a job: units of work that processes share, each in at
+most 256 MiB. What they find is in a folder, the store, until the report is
+written. A job that was killed goes on where it stopped.`,
+		Example: `  dedupe job run --store build/jobs --format json -o r.json /mnt/efs
+  dedupe job plan /mnt/efs`,
+		Args: cli.OnlyCommands,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(jobRunCommand(s), jobPlanCommand(s))
+	return cmd
+}
+
+// jobRun is the flags of dedupe job run.
+type jobRun struct {
+	cli.Std
+	selection
+	spec             job.Spec
+	options          job.Options
+	store            string
+	index            string
+	maxCost          cli.Amount
+	prices           cli.Prices
+	format           report.Format
+	output           string
+	quiet            bool
+	failOnDuplicates bool
+	write            report.Options
+}
+
+const jobRunHelp = `Find the groups of identical files below the ROOTs, as 'dedupe scan' does, in
+units of work that processes of this machine share. The report is that of the
+scan. Only what it says of time, memory and reading differs.
+
+If the job is interrupted or killed, the same command goes on where it stopped:
+only what was in progress is read again. When the report is written, the job's
+part of the store is removed.
+
+--max-cost is about what the same job costs on AWS: EFS with Elastic throughput,
+Lambda, S3 and Step Functions.
+
+Exit codes: 0 everything was read; 1 there were problems; 2 no answer;
+3 duplicates were found and --fail-on-duplicates was given; 4 --max-cost would
+be exceeded: a higher one goes on; 130 interrupted.`
+
+func jobRunCommand(s cli.Std) *cobra.Command {
+	c := jobRun{Std: s, selection: newSelection(), format: report.Text, spec: job.Spec{Limits: job.DefaultLimits()}}
+	cmd := &cobra.Command{
+		Use:   "run [flags] ROOT...",
+		Short: "Run a job on this machine, or go on with it",
+		Long:  jobRunHelp,
+		Example: `  dedupe job run --store build/jobs --format json -o r.json /mnt/efs
+  dedupe job run --store build/jobs --max-cost 20 /mnt/efs`,
+		RunE: func(cmd *cobra.Command, roots []string) error {
+			c.sel.Roots = roots
+			if !cmd.Flags().Changed("workers") {
+				c.spec.Workers = new(dedupe.Engine).FittingWorkers()
+			}
+			return c.run(cmd.Context())
+		},
+	}
+	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) { c.selection.flags(f) })
+	cli.Flags(cmd, "Run", func(f *pflag.FlagSet) {
+		f.StringVar(&c.store, "store", "", "keep what is found meanwhile in this `folder`, outside the ROOTs")
+		f.IntVar(&c.options.Concurrency, "max-concurrency", runtime.NumCPU(), "run at most this `number` of units at once, each in its process")
+		f.Var(&c.maxCost, "max-cost", "stop before the job would cost more `USD` on AWS than this; the same command with a higher limit goes on")
+		f.IntVar(&c.spec.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most in each unit, 1 to %d", dedupe.MaxWorkers))
+		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
+		f.StringVar(&c.index, "index", "", "not for jobs yet")
+		f.MarkHidden("index")
+		c.prices.Flags(f)
+	})
+	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
+		f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "the format of the report")
+		f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report; - is standard output")
+		textFlags(f, &c.write)
+		f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
+		f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")
+	})
+	cmd.MarkFlagRequired("store")
+	return cmd
+}
+
+func (c *jobRun) check() error {
+	eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: c.spec.Workers}
+	if err := cmp.Or(eng.Validate(), c.settle(), checkText(c.write)); err != nil {
+		return err
+	}
+	switch {
+	case c.index != "":
+		return errors.New("a job can't use an index yet: leave out --index, or use 'dedupe scan --index'")
+	case c.write.Bill:
+		return errors.New("the report of a job has no bill: see 'dedupe job plan'")
+	case c.options.Concurrency < 1:
+		return fmt.Errorf("--max-concurrency %d: choose 1 or more", c.options.Concurrency)
+	}
+	return nil
+}
+
+func (c *jobRun) run(ctx context.Context) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if err := c.limit(ctx); err != nil {
+		return err
+	}
+	out, err := cli.OpenOutput(ctx, c.output, c.Out)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), nil })
+	if err != nil {
+		return err
+	}
+	for _, line := range advice {
+		fmt.Fprintf(c.Err, "dedupe: %s\n", line)
+	}
+	dir, _ := os.Getwd() // without it, a report has no absolute roots
+	c.spec.Selection, c.spec.Dir = c.sel, []byte(dir)
+	j, err := job.Open(c.store, c.spec)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	if err := c.runUnits(ctx, j, append(out.Own, cli.RegularFiles(c.Out, c.Err)...)); err != nil {
+		return err
+	}
+	r, parts, failed := j.Answer()
+	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
+	problems := c.tellProblems(&parts)
+	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
+		return out.Failed(err)
+	}
+	if *failed != nil {
+		return fmt.Errorf("can't read what the job found: %w; run the same command again", *failed)
+	}
+	if err := out.Commit(true); err != nil {
+		return out.Failed(err)
+	}
+	if !r.Complete && (c.format != report.Text || out.Path != "") {
+		fmt.Fprintf(c.Err, "dedupe: the report is not complete: %s\n", report.Count(*problems, "problem", "problems"))
+	}
+	if err := j.Remove(); err != nil {
+		return err
+	}
+	return c.exit(r)
+}
+
+// limit makes the job stop before it costs more than --max-cost.
+func (c *jobRun) limit(ctx context.Context) error {
+	book, err := c.prices.Book(ctx)
+	if err != nil || c.maxCost.Rat == nil {
+		return err
+	}
+	c.options.Spend = func(used, next cost.Fanout) error {
+		spent, err := book.Fanout(used)
+		if err != nil {
+			return err
+		}
+		used.Add(next, 1)
+		most, err := book.Fanout(used)
+		if err == nil && most.Total.Cmp(c.maxCost.Rat) > 0 {
+			fmt.Fprintf(c.Err, "dedupe: the job stopped before it may cost more than --max-cost %s: on AWS it would have cost %s USD so far; the same command with a higher limit goes on\n",
+				&c.maxCost, cost.Cents(spent.Total))
+			return cli.ExitLimit
+		}
+		return err
+	}
+	return nil
+}
+
+// runUnits runs the units of a job, and tells how many were done before.
+func (c *jobRun) runUnits(ctx context.Context, j *job.Job, own []os.FileInfo) error {
+	before, now := 0, 0
+	terminal := !c.quiet && cli.IsTerminal(c.Err)
+	c.options.Observe = func(p job.Progress) {
+		if p.Earlier {
+			before++
+		} else {
+			now++
+		}
+		if terminal && p.Done == p.Units {
+			fmt.Fprintf(c.Err, "dedupe: stage %s: %s\n", p.Stage, report.Count(int64(p.Units), "unit is done", "units are done"))
+		}
+	}
+	err := job.Local{Own: own}.Run(ctx, j, c.options)
+	if j.Resumed && !c.quiet {
+		fmt.Fprintf(c.Err, "dedupe: the job went on where it had stopped: %s before, %d now\n", report.Count(int64(before), "unit", "units"), now)
+	}
+	if ctx.Err() != nil && !c.quiet {
+		fmt.Fprintln(c.Err, "dedupe: interrupted: the same command goes on where the job stopped")
+	}
+	return err
+}
+
+// tellProblems counts problems as they are written, and names them on standard error if
+// the format does not.
+func (c *jobRun) tellProblems(parts *report.Parts) *int64 {
+	n := new(int64)
+	all := parts.Problems
+	parts.Problems = func(yield func(*dedupe.Problem) bool) {
+		for p := range all {
+			*n++
+			if !c.format.TellsProblems() {
+				fmt.Fprintf(c.Err, "dedupe: %s\n", report.ProblemLine(p))
+			}
+			if !yield(p) {
+				return
+			}
+		}
+	}
+	return n
+}
+
+func (c *jobRun) exit(r dedupe.Report) error {
+	switch {
+	case c.failOnDuplicates && r.Stats.DuplicateGroups > 0:
+		return cli.ExitDuplicates
+	case !r.Complete:
+		return cli.ExitIncomplete
+	}
+	return nil
+}

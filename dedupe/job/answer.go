@@ -1,0 +1,201 @@
+package job
+
+import (
+	"errors"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/limits"
+	"efsdedupe/dedupe/report"
+)
+
+// Answer returns the report of a job whose units have all run, and what of it does not fit
+// in memory. After the parts were read, failed says why they are not whole; nil if they are.
+func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
+	sel := j.spec.Selection
+	r = dedupe.Report{
+		Mode: dedupe.Goroutines, Workers: j.spec.Workers, Filter: sel.Filter,
+		Roots: slices.Compact(slices.Sorted(slices.Values(sel.Roots))), Started: j.begun, Finished: time.Now(),
+	}
+	s := &r.Stats
+	s.Elapsed, s.WorkerProcesses = r.Finished.Sub(r.Started), j.processes
+	s.CPU, s.PeakMemory = cpuTime(), limits.PeakMemory(os.Getpid(), true)
+	var bytes total
+	var problems int64
+	for o := range j.outcomes() {
+		s.CPU += o.CPU
+		s.PeakMemory = max(s.PeakMemory, o.PeakMemory)
+		s.Work = sum(s.Work, o.Work)
+		s.DuplicateGroups += o.Found.Groups
+		s.DuplicateFiles += o.Found.Duplicates
+		s.ReclaimableBytes += o.Found.Reclaimable
+		bytes.add(o.Bytes)
+		problems += o.Problems
+		if o.Walked != nil {
+			s.Files += o.Out
+			s.Directories += o.Walked.Directories
+			j.locate(&r, o.Walked)
+		}
+	}
+	s.Bytes = int64(bytes.Low)
+	if r.Complete = problems == 0 && j.addsUp(); !r.Complete {
+		r.Reason = dedupe.ReasonProblems
+	}
+	failed = new(error)
+	return r, report.Parts{Groups: j.groups(failed), Problems: j.problems(failed), Skipped: j.skipped(failed)}, failed
+}
+
+// locate sets the file systems of the roots, which are in another order in the report.
+func (j *Job) locate(r *dedupe.Report, w *walked) {
+	if r.FileSystems != nil {
+		return
+	}
+	for _, root := range r.Roots {
+		if i := slices.Index(j.spec.Selection.Roots, root); i < len(w.FileSystems) {
+			r.FileSystems = append(r.FileSystems, w.FileSystems[i])
+		}
+	}
+}
+
+// addsUp reports whether every name that was found got to the end of its way: nothing was
+// lost between the units.
+func (j *Job) addsUp() bool {
+	in := func(r *result) int64 { return r.In }
+	out := func(r *result) int64 { return r.Out }
+	for o := range j.outcomes() {
+		if o.In != o.Out+o.Dropped+o.Failed {
+			return false
+		}
+	}
+	return j.count(in, sizing) == j.count(out, walking) &&
+		j.count(in, reading) == j.count(out, sizing) &&
+		j.count(in, ending) == j.count(endsOnly, reading) &&
+		j.count(in, finish) == j.count(out, ending) &&
+		j.count(in, grouping) == j.count(out, reading, finish)-j.count(endsOnly, reading)
+}
+
+// groups yields all groups in the order of the report.
+func (j *Job) groups(failed *error) iter.Seq[report.Group] {
+	var runs []string
+	for o := range j.outcomes(grouping) {
+		runs = append(runs, o.Runs...)
+	}
+	d := newDevices()
+	all := mergeParts(j.store, runs, (*taker).takeGroup, compareGroups, failed)
+	return func(yield func(report.Group) bool) {
+		for g := range all {
+			g.Files = d.files(g.all(j.store, failed))
+			if !yield(g.Group) {
+				return
+			}
+		}
+	}
+}
+
+// mergeParts merges parts.
+func mergeParts[T any](store folder, names []string, take func(*taker) T, compare func(a, b T) int, failed *error) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		sources := make([]source[T], len(names))
+		for i, name := range names {
+			b, err := store.open(name, chunkFor(len(names)))
+			if err != nil {
+				*failed = err
+				return
+			}
+			sources[i] = records(b, take)
+		}
+		merge(sources, compare, failed)(yield)
+	}
+}
+
+// all yields the files of a group, by path.
+func (g *group) all(store folder, failed *error) iter.Seq[groupFile] {
+	if len(g.objects) > 0 {
+		return mergeParts(store, g.objects, takeGroupFile, compareFiles, failed)
+	}
+	return func(yield func(groupFile) bool) {
+		for i, f := range g.inline {
+			if !yield(groupFile{f, g.links[i]}) {
+				return
+			}
+		}
+	}
+}
+
+func takeGroupFile(t *taker) groupFile {
+	c, flags := t.takeCopy()
+	return groupFile{c, flags&isHardLink != 0}
+}
+
+// files yields files with the devices of this machine.
+func (d *devices) files(all iter.Seq[groupFile]) iter.Seq2[dedupe.File, bool] {
+	return func(yield func(dedupe.File, bool) bool) {
+		for f := range all {
+			d.toLocal(&f.File)
+			if !yield(f.File, f.hardLink) {
+				return
+			}
+		}
+	}
+}
+
+// lines yields the lines in a section of all results, in the order of compare.
+func (j *Job) lines(section int, compare func(a, b line) int, failed *error) iter.Seq[line] {
+	return func(yield func(line) bool) {
+		var in []*blocks
+		for o := range j.outcomes() {
+			if ends := o.ends(); ends[section] < ends[section+1] {
+				in = append(in, &blocks{store: j.store, name: resultOf(o.unit), at: o.at + ends[section], end: o.at + ends[section+1]})
+			}
+		}
+		sources := make([]source[line], len(in))
+		for i, b := range in {
+			b.chunk = min(chunkFor(len(in)), b.end-b.at)
+			sources[i] = records(b, (*taker).takeLine)
+		}
+		merge(sources, compare, failed)(yield)
+	}
+}
+
+func (j *Job) problems(failed *error) iter.Seq[*dedupe.Problem] {
+	return func(yield func(*dedupe.Problem) bool) {
+		var last line
+		for l := range j.lines(problemSection, line.compare, failed) {
+			if l == last { // several units met it
+				continue
+			}
+			last = l
+			if !yield(&dedupe.Problem{Path: l.path, Op: l.what, Err: errors.New(l.why)}) {
+				return
+			}
+		}
+	}
+}
+
+func (j *Job) skipped(failed *error) iter.Seq[dedupe.Skipped] {
+	return func(yield func(dedupe.Skipped) bool) {
+		for l := range j.lines(skippedSection, func(a, b line) int { return strings.Compare(a.path, b.path) }, failed) {
+			if !yield(dedupe.Skipped{Path: l.path, Rule: l.what}) {
+				return
+			}
+		}
+	}
+}
+
+// verify reads everything that the report is made of, so that damage shows while the units
+// which made it can still run again.
+func (j *Job) verify() (err error) {
+	for range j.lines(problemSection, line.compare, &err) {
+	}
+	for range j.lines(skippedSection, line.compare, &err) {
+	}
+	for g := range j.groups(&err) {
+		for range g.Files {
+		}
+	}
+	return err
+}

@@ -1,0 +1,380 @@
+package job
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/report"
+	"efsdedupe/fixtures"
+)
+
+// fill fills the working directory with a tree that has traps, and returns what to scan.
+func fill(t *testing.T, seed uint64) dedupe.Selection {
+	t.Helper()
+	if _, err := fixtures.Make(t.Context(), "tree", fixtures.Spec{Files: 60, Layout: fixtures.Tree, Seed: seed}); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for i := range 40 { // of all sizes that are read differently, many alike in their ends
+		size := []int{0, 1, 5000, 64<<10 + 1, 96 << 10, 2<<20 + 1}[i%6]
+		content := bytes.Repeat([]byte{'x'}, size)
+		if size > 0 {
+			content[size/2] = byte(rnd.IntN(3))
+		}
+		dir := []string{"a", "a/b", "z\xff", "tree/x{1}"}[i%4]
+		write(t, filepath.Join(dir, fmt.Sprintf("f%02d\xfe", i)), content)
+	}
+	for i := range 10 { // names of one inode, below several roots and outside
+		must(t, os.Link(fmt.Sprintf("a/f%02d\xfe", 4*i), []string{"z\xff", "tree", "out"}[i%3]+fmt.Sprintf("/link%d", i)))
+	}
+	write(t, "a/own", []byte("the report"))
+	top, err := os.Getwd()
+	must(t, err)
+	t.Chdir("a")
+	for range 45 { // deeper than a path may lead
+		must(t, os.Mkdir(strings.Repeat("d", 90), 0o777))
+		t.Chdir(strings.Repeat("d", 90))
+	}
+	t.Chdir(top)
+	all := []dedupe.Selection{
+		{Roots: []string{"."}},
+		{Roots: []string{"tree", "a", "a/b", "./z\xff"}},
+		{Roots: []string{"a/../a", "tree"}, Filter: dedupe.Filter{MinSize: 1, Exclude: []string{"*1*", "x\\{1\\}/"}}},
+		{Roots: []string{"z\xff", ".", "a/f00\xfe"}, Filter: dedupe.Filter{MaxSize: 1 << 20, Include: []string{"*\xfe", "**/link?"}}},
+	}
+	return all[seed%uint64(len(all))]
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o777))
+	must(t, os.MkdirAll("out", 0o777))
+	must(t, os.WriteFile(path, content, 0o666))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// disturb changes files between the walk and the first read, the same way each time.
+func disturb(t *testing.T, grow bool) {
+	size := int64(5000)
+	if grow {
+		size++
+	}
+	must(t, os.Truncate("z\xff/f02\xfe", size))
+	must(t, os.Chmod("tree/x{1}/f03\xfe", 0o640))
+}
+
+// scanned returns the report of a scan.
+func scanned(t *testing.T, sel dedupe.Selection, own []os.FileInfo, disturbing, nfs bool) string {
+	t.Helper()
+	r, err := dedupe.Scan(t.Context(), sel, dedupe.Engine{
+		Mode: dedupe.Goroutines, Workers: 4, Ignore: own, NFS: nfs,
+		Recall: func(context.Context, *dedupe.Inventory) {
+			if disturbing {
+				disturb(t, true)
+			}
+		},
+	})
+	must(t, err)
+	return text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
+		return report.Write(b, report.JSON, r, nil, o)
+	})
+}
+
+// text returns a report without what is measured.
+func text(t *testing.T, r dedupe.Report, write func(*bytes.Buffer, dedupe.Report, report.Options) error) string {
+	t.Helper()
+	s := &r.Stats
+	s.Work, s.Elapsed, s.CPU, s.PeakMemory, s.WorkerProcesses, s.NFS = dedupe.Work{}, 0, 0, 0, 0, nil
+	r.Started, r.Finished = r.Started.Truncate(1<<62), r.Finished.Truncate(1<<62)
+	var b bytes.Buffer
+	must(t, write(&b, r, report.Options{Dir: "/dir", Tool: report.Tool{Name: "test"}}))
+	return strings.ReplaceAll(b.String(), `{"path"`, "\n"+`{"path"`)
+}
+
+func answered(t *testing.T, j *Job) string {
+	t.Helper()
+	r, parts, failed := j.Answer()
+	out := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
+		return report.WriteParts(b, report.JSON, r, parts, o)
+	})
+	must(t, *failed)
+	return out
+}
+
+// chaos runs units in this process: in any order, some twice, some at once, some not to the
+// end, and with objects that are damaged meanwhile.
+type chaos struct {
+	t   *testing.T
+	rnd *rand.Rand
+	w   *worker
+	all []unit
+
+	disturbs bool // once, before the first unit that does not walk
+	damages  int  // so many objects
+}
+
+func (c *chaos) do(ctx context.Context, u unit) error {
+	if c.disturbs && u.Stage != walking {
+		c.disturbs = false
+		disturb(c.t, true)
+	}
+	c.all = append(c.all, u)
+	run := []unit{u}
+	if c.rnd.IntN(4) == 0 { // again, or again much later
+		run = append(run, c.all[c.rnd.IntN(len(c.all))], u)
+	}
+	if c.rnd.IntN(4) == 0 {
+		slices.Reverse(run)
+	}
+	var err error
+	for _, u := range run {
+		if failed := c.w.run(ctx, u); failed != nil && (u.name() == run[0].name()) {
+			err = failed
+		}
+	}
+	if c.damages > 0 && c.rnd.IntN(10) == 0 {
+		c.damages--
+		c.damage()
+	}
+	return err
+}
+
+// damage truncates an object, or changes a byte in it.
+func (c *chaos) damage() {
+	entries, err := os.ReadDir(c.w.store.dir)
+	must(c.t, err)
+	path := filepath.Join(c.w.store.dir, entries[c.rnd.IntN(len(entries))].Name())
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 || strings.HasSuffix(path, lockFile) || strings.HasSuffix(path, beginObject) {
+		return
+	}
+	at := c.rnd.IntN(len(b))
+	if c.rnd.IntN(2) == 0 {
+		must(c.t, os.Truncate(path, int64(at)))
+		return
+	}
+	b[at] ^= 1 << c.rnd.IntN(8)
+	must(c.t, os.Remove(path))
+	must(c.t, os.WriteFile(path, b, 0o666))
+}
+
+// TestChaos runs jobs in tiny units, however they are cut, repeated, ended early or
+// damaged. The report must be that of a scan, byte by byte.
+func TestChaos(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			sel := fill(t, seed)
+			own, err := os.Stat("a/own")
+			must(t, err)
+			disturbs := seed%2 == 0 // a walk that ran again would find what is there now
+			want := scanned(t, sel, []os.FileInfo{own}, disturbs, seed%3 == 0)
+			if disturbs {
+				disturb(t, false)
+			}
+
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			spec := Spec{Selection: sel, Workers: 4, Limits: Limits{
+				Entries: 1 + rnd.Int64N(100), Copies: 1 + rnd.Int64N(40), Bytes: 1 + rnd.Int64N(8<<20), Merged: 1 + rnd.Int64N(200),
+			}}
+			j, err := Open(t.TempDir(), spec)
+			must(t, err)
+			defer j.Close()
+			j.nfsAlways = seed%3 == 0
+			id, _ := identityOf(own)
+			c := &chaos{t: t, rnd: rnd, w: newWorker(j.store, spec, []identity{id}), disturbs: disturbs}
+			if !disturbs {
+				c.damages = 5
+			}
+			if seed%4 > 0 {
+				c.w.late = func(context.Context) bool { return rnd.IntN(3) == 0 }
+			}
+			must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
+			if diff := gocmp.Diff(want, answered(t, j)); diff != "" {
+				t.Errorf("%+v (-scan +job):\n%s", spec.Limits, diff)
+			}
+		})
+	}
+}
+
+// begin opens a job in small units, and returns a worker for it.
+func begin(t *testing.T, sel dedupe.Selection) (*Job, *worker) {
+	t.Helper()
+	spec := Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 20, Copies: 10, Bytes: 1 << 20, Merged: 100}}
+	j, err := Open(t.TempDir(), spec)
+	must(t, err)
+	t.Cleanup(func() { j.Close() })
+	return j, newWorker(j.store, spec, nil)
+}
+
+// TestConcurrent runs units at once, and each by two workers at once.
+func TestConcurrent(t *testing.T) {
+	t.Chdir(t.TempDir())
+	sel := fill(t, 2)
+	want := scanned(t, sel, nil, false, false)
+	j, w := begin(t, sel)
+	must(t, j.run(t.Context(), Options{Concurrency: 4}, func(ctx context.Context, u unit) error {
+		other := make(chan error)
+		go func() { other <- newWorker(j.store, j.spec, nil).run(ctx, u) }()
+		return cmp.Or(w.run(ctx, u), <-other)
+	}))
+	if diff := gocmp.Diff(want, answered(t, j)); diff != "" {
+		t.Errorf("(-scan +job):\n%s", diff)
+	}
+}
+
+// TestLost has some units fail again and again. What they were to find is a problem, and the
+// report is not complete.
+func TestLost(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for i := range 100 {
+		write(t, fmt.Sprintf("a/d%d/f", i), []byte("all alike"))
+	}
+	for _, lost := range []stage{walking, reading} {
+		j, w := begin(t, dedupe.Selection{Roots: []string{"a"}})
+		losses := 0
+		must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+			if u.Stage == lost && len(j.rounds) > 0 && losses < 2 {
+				losses++
+				return lostError{errors.New("it was killed")}
+			}
+			return w.run(ctx, u)
+		}))
+		r, parts, failed := j.Answer()
+		problems, files := 0, 0
+		for p := range parts.Problems {
+			if problems++; !strings.HasPrefix(p.Path, "a") || !strings.HasSuffix(p.Err.Error(), "it was killed") {
+				t.Error(p)
+			}
+		}
+		for g := range parts.Groups {
+			files += int(g.Copies)
+		}
+		must(t, *failed)
+		if r.Complete || r.Reason != dedupe.ReasonProblems || losses != 2 || problems == 0 || files+problems > 100 || lost == reading && files+problems < 100 {
+			t.Errorf("%s: complete %v, %d units lost, %d problems, %d files in groups", lost, r.Complete, losses, problems, files)
+		}
+	}
+	j, w := begin(t, dedupe.Selection{Roots: []string{"a"}})
+	err := j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+		if u.Stage == grouping {
+			return lostError{errors.New("it was killed")}
+		}
+		return w.run(ctx, u)
+	})
+	if err == nil || !strings.Contains(err.Error(), `stage "groups"`) {
+		t.Errorf("a job without groups ended: %v", err)
+	}
+}
+
+// TestCancel cancels a job in the middle. No unit may run after that.
+func TestCancel(t *testing.T) {
+	t.Chdir(t.TempDir())
+	j, w := begin(t, fill(t, 0))
+	err := j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+		if u.Stage == sizing {
+			must(t, j.Cancel())
+		}
+		return w.run(ctx, u)
+	})
+	if !errors.Is(err, errCancelled) || len(j.rounds) == 0 || j.rounds[len(j.rounds)-1].stage != walking {
+		t.Errorf("error %v after %d rounds", err, len(j.rounds))
+	}
+}
+
+// TestOpen opens a job twice, which must fail while the first one is open, and in a folder
+// below a root.
+func TestOpen(t *testing.T) {
+	t.Chdir(t.TempDir())
+	must(t, os.MkdirAll("root/in", 0o777))
+	must(t, os.Symlink("root/in", "link"))
+	spec := Spec{Selection: dedupe.Selection{Roots: []string{"root"}}, Limits: DefaultLimits()}
+	for _, dir := range []string{"root", "root/in/deep/er", "link", "link/x", "./root/../root/in"} {
+		if _, err := Open(dir, spec); err == nil || !strings.Contains(err.Error(), "inside the root") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	first, err := Open("rootless", spec)
+	must(t, err)
+	if _, err := Open("rootless", spec); err == nil || !strings.Contains(err.Error(), "another process works on this job") {
+		t.Errorf("a second time: %v", err)
+	}
+	must(t, first.Close())
+	second, err := Open("rootless", spec)
+	must(t, err)
+	if first.Resumed || !second.Resumed || !first.begun.Equal(second.begun) {
+		t.Error("the second is not the first")
+	}
+	spec.HashAll = true
+	other, err := Open("rootless", spec)
+	must(t, err)
+	must(t, second.Remove())
+	must(t, other.Close())
+	if other.Resumed {
+		t.Error("another job is resumed")
+	}
+}
+
+// TestConfirm changes a file after all were read, as another NFS client may. It and all its
+// names must be problems, in no group, as in a scan.
+func TestConfirm(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const size, files = 1000, 60
+	for i := range files {
+		write(t, fmt.Sprintf("a/d%d/f%d", i%7, i), bytes.Repeat([]byte{byte(i % 2)}, size))
+	}
+	must(t, os.Link("a/d0/f0", "a/d3/name"))
+	must(t, os.Link("a/d0/f0", "a/d0/name"))
+	sel := dedupe.Selection{Roots: []string{"a"}}
+	for _, changing := range []bool{false, true} {
+		change := func() {
+			if changing {
+				must(t, os.Chmod("a/d0/f0", 0o600))
+			}
+		}
+		var read atomic.Int64
+		r, err := dedupe.Scan(t.Context(), sel, dedupe.Engine{Mode: dedupe.Goroutines, Workers: 1, NFS: true, Read: func(n int64) {
+			if read.Add(n) == size*files {
+				change()
+			}
+		}})
+		must(t, err)
+		r.Workers = 4 // as in the job
+		want := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
+			return report.Write(b, report.JSON, r, nil, o)
+		})
+		j, w := begin(t, sel)
+		j.nfsAlways = true
+		confirmed := 0
+		must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+			if u.Stage == confirming {
+				if confirmed++; confirmed == 1 {
+					change()
+				}
+			}
+			return w.run(ctx, u)
+		}))
+		if diff := gocmp.Diff(want, answered(t, j)); diff != "" || confirmed == 0 || r.Complete == changing {
+			t.Errorf("changing %v, %d units that confirm, complete %v (-scan +job):\n%s", changing, confirmed, r.Complete, diff)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync/atomic"
+
+	"efsdedupe/dedupe/pool"
+)
+
+// Local runs the units of jobs in worker processes of this machine. They run the same
+// program, which must call RunWorker. A process that dies is replaced, and its unit runs
+// again.
+type Local struct {
+	Own     []os.FileInfo    // files of the caller, which the scan leaves out
+	Command func() *exec.Cmd // of a worker process; nil means this program
+}
+
+// workerRole makes a program a worker process. Its value is a workerConfig.
+const workerRole pool.Role = "DEDUPE_JOB_WORKER"
+
+type workerConfig struct {
+	Store []byte     `json:"store"` // the folder of the job
+	Own   []identity `json:"own,omitempty"`
+}
+
+// response says how a unit ended.
+type response struct {
+	Error     string `json:"error,omitempty"`
+	Damaged   []byte `json:"damaged,omitempty"` // name of an object
+	Cancelled bool   `json:"cancelled,omitempty"`
+}
+
+// Run runs the units of a job that have no results yet, until all have. If it returns an
+// error, another Run continues where it stopped.
+func (l Local) Run(ctx context.Context, j *Job, o Options) error {
+	do, stop, err := l.start(j, max(o.Concurrency, 1))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return j.run(ctx, o, do)
+}
+
+// start starts a number of worker processes, each when it is needed.
+func (l Local) start(j *Job, processes int) (do perform, stop func(), err error) {
+	config := workerConfig{Store: []byte(j.store.dir)}
+	for _, info := range l.Own {
+		if id, ok := identityOf(info); ok {
+			config.Own = append(config.Own, id)
+		}
+	}
+	how, err := json.Marshal(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	workers := pool.New(processes, func() *exec.Cmd {
+		cmd := l.command()
+		workerRole.Give(cmd, string(how))
+		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.Itoa(unitMemory*5/8), "GOGC=400") // collecting less often is faster
+		return cmd
+	})
+	stop = func() { j.processes += workers.Close().Started }
+	var lost atomic.Int64 // units in a row
+	return func(ctx context.Context, u unit) error {
+		err := call(ctx, workers, u)
+		if !errors.As(err, new(lostError)) {
+			lost.Store(0)
+		} else if lost.Add(1) >= mostLost {
+			return fmt.Errorf("worker processes die whatever they do: %v; the same command goes on", err)
+		}
+		return err
+	}, stop, nil
+}
+
+// mostLost is how many units in a row may be lost before something else is to blame.
+const mostLost = 4
+
+// call has a worker process run a unit.
+func call(ctx context.Context, workers *pool.Pool, u unit) error {
+	request, err := json.Marshal(u)
+	if err != nil {
+		return err
+	}
+	b, err := workers.Call(ctx, request)
+	if errors.Is(err, pool.ErrFailed) {
+		return lostError{err}
+	}
+	if err != nil {
+		return err
+	}
+	var r response
+	if err := json.Unmarshal(b, &r); err != nil {
+		return lostError{err}
+	}
+	return r.err()
+}
+
+func (l Local) command() *exec.Cmd {
+	if l.Command != nil {
+		return l.Command()
+	}
+	return pool.Self()
+}
+
+func responseTo(err error) (r response) {
+	damaged := (*damage)(nil)
+	switch {
+	case errors.As(err, &damaged):
+		r.Damaged = []byte(damaged.object)
+	case errors.Is(err, errCancelled):
+		r.Cancelled = true
+	case err != nil:
+		r.Error = err.Error()
+	}
+	return r
+}
+
+func (r response) err() error {
+	switch {
+	case len(r.Damaged) > 0:
+		return &damage{string(r.Damaged)}
+	case r.Cancelled:
+		return errCancelled
+	case r.Error != "":
+		return errors.New(r.Error)
+	}
+	return nil
+}
+
+// RunWorker makes a program a worker process if its environment says that a job started it
+// as one. It runs the units that come on in, and answers on out, until in ends. Its error
+// comes from in or out, or says that no job started the program.
+func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
+	how, err := workerRole.Take(in, out)
+	if how == "" || err != nil {
+		return how != "", err
+	}
+	var config workerConfig
+	if err := json.Unmarshal([]byte(how), &config); err != nil {
+		return true, fmt.Errorf("the environment variable %s is not from a job: unset it", workerRole)
+	}
+	store := folder{string(config.Store)}
+	var b beginning
+	if _, _, err := store.header(beginObject, &b); err != nil {
+		return true, err
+	}
+	w := newWorker(store, b.Spec, config.Own)
+	return true, pool.Serve(in, out, func(request []byte) []byte {
+		var u unit
+		err := json.Unmarshal(request, &u)
+		if err == nil {
+			err = w.run(context.Background(), u)
+		}
+		b, _ := json.Marshal(responseTo(err)) // cannot fail: texts
+		return b
+	})
+}

@@ -1,0 +1,159 @@
+package job
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+)
+
+// used is what a unit used, as it would on AWS.
+func (r *result) used() cost.Fanout {
+	f := cost.Fanout{Time: r.Took, Units: 1, Transitions: 1, Puts: int64(1 + len(r.Next) + len(r.Rest) + len(r.Runs)), Gets: 2}
+	f.Reads, f.DataBytes = r.Work.Opens, max(r.Work.BytesRead, leastMetered*r.Work.Opens)
+	tree := cost.Tree{Opens: r.Work.Opens}
+	if r.Walked != nil {
+		tree.Files, tree.Directories = r.Out, r.Walked.Directories
+	}
+	f.Messages = tree.Cold()
+	return f
+}
+
+// most is the most that a unit is expected to use.
+func (u *unit) most() cost.Fanout {
+	f := cost.Fanout{Time: time.Minute, Units: 1, Transitions: 1, Puts: 2, Gets: 2}
+	switch u.Stage {
+	case walking:
+		f.Messages = cost.Messages{Count: u.Weight / weighedEntry, Bytes: u.Weight}
+	case reading, finish:
+		f.Reads, f.DataBytes = u.Weight/(leastMetered+openedMetered), u.Weight
+	}
+	return f
+}
+
+// Estimate is what a tree is taken to be before it is scanned.
+type Estimate struct {
+	Files, Directories int64
+	Bytes              int64 // of the files
+	Copies             int64 // files to read
+	Large              int64 // those of which the ends are read first
+	Again              int64 // those which are then opened a second time
+	DataBytes          int64 // that EFS meters for reading
+	Exact              bool  // the whole tree was listed, not a sample of it
+}
+
+// Reference is a tree that is like a billion files of 100 kB on average, in 162.5 million
+// directories: of a thousand files 980 share their size, a third of these have ends, and
+// 154 are opened a second time.
+func Reference(files int64) Estimate {
+	return Estimate{
+		Files: files, Directories: files * 1625 / 10_000, Bytes: files * 100_000,
+		Copies: files * 980 / 1000, Large: files * 980 / 3000, Again: files * 154 / 1000, DataBytes: files * 51_110,
+	}
+}
+
+// Fanout returns what a job uses that scans such a tree, without the time.
+func (e Estimate) Fanout() cost.Fanout {
+	const filled = 0.85 // of the budget of a walk, on average
+	l := DefaultLimits()
+	walks := units(e.Files+e.Directories, int64(float64(l.Entries)*filled))
+	first, second := units(e.Copies, l.Copies), units(e.Again, l.Copies)
+	withEnds := int64(0)
+	if e.Copies > 0 {
+		withEnds = (first*e.Large + e.Copies - 1) / e.Copies
+	}
+	merges := min(e.Files/l.Merged+1, buckets)
+	all := walks + first + second + 3*merges
+	opens := e.Copies + e.Again
+	return cost.Fanout{
+		Reads: opens, DataBytes: e.DataBytes, Units: all, Transitions: all,
+		Messages: cost.Tree{Files: e.Files, Directories: e.Directories, Opens: opens}.Cold(),
+		Puts:     2 * all, // results, and packs or what to merge
+		Gets:     all + merges*(walks+withEnds+first+second),
+	}
+}
+
+// units returns how many units of a size some work takes.
+func units(n, each int64) int64 { return (n + each - 1) / max(each, 1) }
+
+// Sample estimates a tree from a sample of about as many entries of directories. It lists
+// and reads nothing else. Its error is that of dedupe.Walk.
+//
+// Files that share their size with no other are not read. In a sample most of the others are
+// missing, so there every file counts as read: the estimate is what a job uses at most.
+func Sample(ctx context.Context, sel dedupe.Selection, entries int64, rnd *rand.Rand) (Estimate, error) {
+	s := sampler{ctx: ctx, sel: sel, rnd: rnd, exact: true, sizes: make(map[int64]sampledSize)}
+	if err := s.walk(nil, entries, 1); err != nil {
+		return Estimate{}, err
+	}
+	return s.estimate(), nil
+}
+
+// sampler walks a part of a tree. What it finds counts as often as there are such parts.
+type sampler struct {
+	ctx                context.Context
+	sel                dedupe.Selection
+	rnd                *rand.Rand
+	exact              bool
+	files, directories float64
+	sizes              map[int64]sampledSize
+}
+
+// sampledSize counts files of a size: those found, and those estimated.
+type sampledSize struct {
+	found int64
+	files float64
+}
+
+// mostSampled is how many of the frontiers that are left are walked in a sample.
+const mostSampled = 16
+
+func (s *sampler) walk(from []dedupe.Frontier, entries int64, times float64) error {
+	eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: mostWorkers, Budget: max(entries, 1)}
+	v, left, err := dedupe.Walk(s.ctx, s.sel, from, eng)
+	if err == nil && v.Interrupted {
+		err = context.Cause(s.ctx)
+	}
+	if err != nil {
+		return err
+	}
+	s.files += times * float64(v.Files)
+	s.directories += times * float64(v.Directories)
+	for f := range v.All() {
+		n := s.sizes[f.Size]
+		s.sizes[f.Size] = sampledSize{n.found + 1, n.files + times}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	s.rnd.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
+	some := left[:min(len(left), mostSampled)]
+	s.exact = s.exact && len(some) == len(left)
+	return s.walk(some, entries, times*float64(len(left))/float64(len(some)))
+}
+
+func (s *sampler) estimate() Estimate {
+	var bytes, copies, large, again, data float64
+	for size, n := range s.sizes {
+		bytes += n.files * float64(size)
+		if s.exact && n.found < 2 {
+			continue
+		}
+		f := dedupe.File{Size: size}
+		copies += n.files
+		data += n.files * float64(cost.MeteredRead(size))
+		if f.EndsLength() < size {
+			large += n.files
+		}
+		if f.Large() {
+			again += n.files
+			data += n.files * float64(f.EndsLength())
+		}
+	}
+	return Estimate{
+		Files: int64(s.files), Directories: int64(s.directories), Bytes: int64(bytes),
+		Copies: int64(copies), Large: int64(large), Again: int64(again), DataBytes: int64(data), Exact: s.exact,
+	}
+}

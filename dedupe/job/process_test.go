@@ -1,0 +1,168 @@
+package job
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// driverRole makes the test binary a process that runs a job. Its value is a driven.
+const driverRole = "JOB_TEST_DRIVER"
+
+type driven struct {
+	Store       []byte
+	Spec        Spec
+	Concurrency int
+}
+
+func TestMain(m *testing.M) {
+	isWorker, err := RunWorker(os.Stdin, os.Stdout)
+	how := os.Getenv(driverRole)
+	os.Unsetenv(driverRole)
+	switch {
+	case isWorker:
+	case how == mergeRole:
+		err = mergeMany()
+	case how != "":
+		err = drive(how)
+	default:
+		os.Exit(m.Run())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// drive runs a job in worker processes, and writes a line when a unit starts, and one when
+// it is done.
+func drive(how string) error {
+	var d driven
+	if err := json.Unmarshal([]byte(how), &d); err != nil {
+		return err
+	}
+	j, err := Open(string(d.Store), d.Spec)
+	if err != nil {
+		return err
+	}
+	do, stop, err := Local{}.start(j, d.Concurrency)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return j.run(context.Background(), Options{Concurrency: d.Concurrency}, func(ctx context.Context, u unit) error {
+		fmt.Printf("start %s %s\n", u.name(), u.Stage)
+		err := do(ctx, u)
+		fmt.Printf("done %s\n", u.name())
+		return err
+	})
+}
+
+// TestKilled kills the process that runs a job, and with it the workers, at 20 random
+// moments, and runs it again. The report must be that of a scan, and no unit that was done
+// may run again.
+func TestKilled(t *testing.T) {
+	t.Chdir(t.TempDir())
+	sel := fill(t, 1)
+	sel.Roots = append(sel.Roots, "out")
+	want := scanned(t, sel, nil, false, false)
+	d := driven{[]byte(t.TempDir()), Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 12, Copies: 5, Bytes: 4 << 20, Merged: 50}}, 2}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	done, again := make(map[string]bool), 0
+	kills := 0
+	for ended := false; !ended; {
+		lines := -1 // until it ends
+		if kills < 20 {
+			lines = 1 + rnd.IntN(12)
+		}
+		started := make(map[string]bool)
+		ended = d.run(t, lines, func(line string) {
+			word, name, _ := strings.Cut(line, " ")
+			name, _, _ = strings.Cut(name, " ")
+			if word == "done" {
+				done[name] = true
+				return
+			}
+			if done[name] {
+				t.Errorf("after %d kills, a unit that was done runs again: %s", kills, line)
+			}
+			if started[name] {
+				again++
+			}
+			started[name] = true
+		})
+		kills++
+	}
+	if kills < 10 || again > 0 {
+		t.Errorf("%d kills, and %d units started twice by one process", kills, again)
+	}
+	j, err := Open(string(d.Store), d.Spec)
+	must(t, err)
+	defer j.Close()
+	must(t, j.run(t.Context(), Options{}, func(context.Context, unit) error { return errors.New("all units were done") }))
+	if diff := cmp.Diff(want, answered(t, j)); diff != "" {
+		t.Errorf("after %d kills (-scan +job):\n%s", kills, diff)
+	}
+}
+
+// run runs the job until it ends, or until it has written some lines, when it is killed. It
+// reports whether it ended.
+func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool) {
+	t.Helper()
+	how, err := json.Marshal(d)
+	must(t, err)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), driverRole+"="+string(how))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	in := bufio.NewReader(out)
+	for n := 0; ; n++ {
+		if n == lines {
+			must(t, cmd.Process.Kill())
+		}
+		line, err := in.ReadString('\n')
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+		see(strings.TrimSuffix(line, "\n"))
+	}
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.Exited()) {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	return err == nil
+}
+
+// mergeRole makes the test binary a process that merges very many records.
+const mergeRole = "merge"
+
+// TestMemory merges 1.5 million records of one size, and of one digest, in a process as
+// small as a unit. Together they would not fit.
+func TestMemory(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), driverRole+"="+mergeRole, fmt.Sprint("GOMEMLIMIT=", unitMemory*5/8), "GOGC=400", "GOMAXPROCS=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var peak int64
+	if _, err := fmt.Sscan(string(out), &peak); err != nil || peak == 0 || peak > unitMemory {
+		t.Errorf("took %q bytes, want at most %d", out, unitMemory)
+	}
+}
