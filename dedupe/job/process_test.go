@@ -123,7 +123,7 @@ func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool
 	how, err := json.Marshal(d)
 	must(t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), driverRole+"="+string(how))
+	cmd.Env = append(os.Environ(), driverRole+"="+string(how), "GORACE=atexit_sleep_ms=0")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -151,12 +151,12 @@ func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool
 // mergeRole makes the test binary a process that merges very many records.
 const mergeRole = "merge"
 
-// TestMemory merges 1.5 million records of one size, and of one digest, in a process as
+// TestMemory merges 750,000 records of one size, and of one digest, in a process as
 // small as a unit. Together they would not fit.
 func TestMemory(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), driverRole+"="+mergeRole, fmt.Sprint("GOMEMLIMIT=", unitMemory*5/8), "GOGC=400", "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), driverRole+"="+mergeRole, fmt.Sprint("GOMEMLIMIT=", unitMemory*5/8), "GOGC=400", "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
