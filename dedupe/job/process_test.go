@@ -2,6 +2,7 @@ package job
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,9 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe"
 )
 
 // driverRole makes the test binary a process that runs a job. Its value is a driven.
@@ -26,7 +30,7 @@ type driven struct {
 }
 
 func TestMain(m *testing.M) {
-	isWorker, err := RunWorker(os.Stdin, os.Stdout)
+	isWorker, err := RunWorker(mortal{os.Stdin, os.Getenv(mortalRole)}, os.Stdout)
 	how := os.Getenv(driverRole)
 	os.Unsetenv(driverRole)
 	switch {
@@ -43,6 +47,65 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// mortalRole makes worker processes of the test binary die of requests that contain its value.
+const mortalRole = "JOB_TEST_MORTAL"
+
+type mortal struct {
+	io.Reader
+	of string
+}
+
+func (m mortal) Read(b []byte) (int, error) {
+	n, err := m.Reader.Read(b)
+	if m.of != "" && bytes.Contains(b[:n], []byte(m.of)) {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	return n, err
+}
+
+// TestMortal has every worker process die that gets a certain unit. Its files are problems,
+// and all others are found. If all units are deadly, the job fails.
+func TestMortal(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for i := range 20 {
+		write(t, fmt.Sprintf("a/f%d", i), []byte("all alike"))
+	}
+	for _, name := range []string{"a/large1", "a/large2"} { // only these are read a second time
+		write(t, name, make([]byte, 3<<20))
+	}
+	for deadly, wantGroups := range map[string]int64{`"stage":"whole"`: 1, `"stage":"read"`: -1, "": 2} {
+		j, _ := begin(t, dedupe.Selection{Roots: []string{"a"}})
+		local := Local{Command: func() *exec.Cmd {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), mortalRole+"="+deadly, "GORACE=atexit_sleep_ms=0")
+			return cmd
+		}}
+		err := local.Run(t.Context(), j, Options{Concurrency: 2})
+		if wantGroups < 0 { // there are four
+			if err == nil || !strings.Contains(err.Error(), "worker processes die whatever they do") {
+				t.Errorf("workers that die of %s: %v", deadly, err)
+			}
+			continue
+		}
+		must(t, err)
+		r, parts, failed := j.Answer()
+		var why []string
+		for p := range parts.Problems {
+			why = append(why, p.Error())
+		}
+		must(t, *failed)
+		if r.Stats.DuplicateGroups != wantGroups || r.Complete != (deadly == "") || r.Complete != (len(why) == 0) ||
+			wantGroups == 1 && (len(why) != 2 || !strings.HasPrefix(why[0], "read a/large1: the process that worked on it died: two worker processes failed")) {
+			t.Errorf("workers that die of %s: %d groups, complete %v, problems %q", deadly, r.Stats.DuplicateGroups, r.Complete, why)
+		}
+	}
+	j, _ := begin(t, dedupe.Selection{Roots: []string{"a"}})
+	err := Local{Command: func() *exec.Cmd { return exec.Command("false") }}.Run(t.Context(), j, Options{Concurrency: 2})
+	if err == nil {
+		t.Error("a job without workers ended")
+	}
 }
 
 // drive runs a job in worker processes, and writes a line when a unit starts, and one when
@@ -123,7 +186,7 @@ func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool
 	how, err := json.Marshal(d)
 	must(t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), driverRole+"="+string(how))
+	cmd.Env = append(os.Environ(), driverRole+"="+string(how), "GORACE=atexit_sleep_ms=0")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -151,12 +214,12 @@ func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool
 // mergeRole makes the test binary a process that merges very many records.
 const mergeRole = "merge"
 
-// TestMemory merges 1.5 million records of one size, and of one digest, in a process as
+// TestMemory merges 750,000 records of one size, and of one digest, in a process as
 // small as a unit. Together they would not fit.
 func TestMemory(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), driverRole+"="+mergeRole, fmt.Sprint("GOMEMLIMIT=", unitMemory*5/8), "GOGC=400", "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), driverRole+"="+mergeRole, fmt.Sprint("GOMEMLIMIT=", unitMemory*5/8), "GOGC=400", "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -99,11 +99,13 @@ func (j *Job) runRound(ctx context.Context, r *round, o Options, do perform) err
 		}
 	}
 	c.before(j)
+	losses := make([]error, len(r.units))
 	for _, i := range missing {
 		c.run(ctx, &r.units[i], func() (*result, error) {
 			err := do(ctx, r.units[i])
 			if lost := (lostError{}); errors.As(err, &lost) && ctx.Err() == nil {
-				err = j.giveUp(r.units[i], lost)
+				losses[i] = lost
+				return nil, nil
 			}
 			if err == nil {
 				err = j.read(r, i)
@@ -112,7 +114,27 @@ func (j *Job) runRound(ctx context.Context, r *round, o Options, do perform) err
 		})
 	}
 	c.group.Wait()
-	return context.Cause(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return j.giveUpAll(r, losses)
+}
+
+// giveUpAll gives up the units of a round that were lost. It comes after all others: if these
+// fail, too, the units are not to blame, and another run tries them again.
+func (j *Job) giveUpAll(r *round, losses []error) error {
+	for i, lost := range losses {
+		if lost == nil {
+			continue
+		}
+		if err := j.giveUp(r.units[i], lost); err != nil {
+			return err
+		}
+		if err := j.read(r, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read reads the result of a unit. One that is torn is removed.
