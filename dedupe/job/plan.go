@@ -2,7 +2,10 @@ package job
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"efsdedupe/dedupe"
@@ -84,14 +87,28 @@ func units(n, each int64) int64 { return (n + each - 1) / max(each, 1) }
 // Files that share their size with no other are not read. In a sample most of the others are
 // missing, so there every file counts as read: the estimate is what a job uses at most.
 func Sample(ctx context.Context, sel dedupe.Selection, entries int64, rnd *rand.Rand) (Estimate, error) {
-	s := sampler{ctx: ctx, sel: sel, rnd: rnd, exact: true, sizes: make(map[int64]sampledSize)}
-	if err := s.walk(nil, entries, 1); err != nil {
+	s := sampler{ctx: ctx, sel: sel, rnd: rnd, exact: true, sizes: make(map[int64]sampledSize), left: make(map[int]*stratum)}
+	if err := s.walk(nil, max(entries, 1), 1); err != nil {
 		return Estimate{}, err
+	}
+	for len(s.left) > 0 {
+		depth := slices.Min(slices.Collect(maps.Keys(s.left)))
+		of := s.left[depth]
+		delete(s.left, depth)
+		if len(of.frontiers) > mostSampled {
+			s.exact = false
+			rnd.Shuffle(len(of.frontiers), func(i, j int) { of.frontiers[i], of.frontiers[j] = of.frontiers[j], of.frontiers[i] })
+			of.frontiers = of.frontiers[:mostSampled]
+		}
+		if err := s.walk(of.frontiers, max(entries/4, 1), of.all/float64(len(of.frontiers))); err != nil {
+			return Estimate{}, err
+		}
 	}
 	return s.estimate(), nil
 }
 
 // sampler walks a part of a tree. What it finds counts as often as there are such parts.
+// Frontiers stand for others of their depth, because directories of a depth are most alike.
 type sampler struct {
 	ctx                context.Context
 	sel                dedupe.Selection
@@ -99,6 +116,13 @@ type sampler struct {
 	exact              bool
 	files, directories float64
 	sizes              map[int64]sampledSize
+	left               map[int]*stratum // by depth
+}
+
+// stratum is frontiers of one depth, and how many they stand for.
+type stratum struct {
+	frontiers []dedupe.Frontier
+	all       float64
 }
 
 // sampledSize counts files of a size: those found, and those estimated.
@@ -111,7 +135,7 @@ type sampledSize struct {
 const mostSampled = 16
 
 func (s *sampler) walk(from []dedupe.Frontier, entries int64, times float64) error {
-	eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: mostWorkers, Budget: max(entries, 1)}
+	eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: mostWorkers, Budget: entries}
 	v, left, err := dedupe.Walk(s.ctx, s.sel, from, eng)
 	if err == nil && v.Interrupted {
 		err = context.Cause(s.ctx)
@@ -125,13 +149,15 @@ func (s *sampler) walk(from []dedupe.Frontier, entries int64, times float64) err
 		n := s.sizes[f.Size]
 		s.sizes[f.Size] = sampledSize{n.found + 1, n.files + times}
 	}
-	if len(left) == 0 {
-		return nil
+	for _, f := range left {
+		depth := len(strings.FieldsFunc(f.Dir, func(r rune) bool { return r == '/' }))
+		if s.left[depth] == nil {
+			s.left[depth] = new(stratum)
+		}
+		s.left[depth].frontiers = append(s.left[depth].frontiers, f)
+		s.left[depth].all += times
 	}
-	s.rnd.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
-	some := left[:min(len(left), mostSampled)]
-	s.exact = s.exact && len(some) == len(left)
-	return s.walk(some, entries, times*float64(len(left))/float64(len(some)))
+	return nil
 }
 
 func (s *sampler) estimate() Estimate {

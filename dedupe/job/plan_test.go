@@ -83,9 +83,9 @@ func TestSample(t *testing.T) {
 	if !e.Exact || e.Files != 4000 || e.Directories != 1+1+10+200 || e.Copies != 2001 || e.Large != 0 {
 		t.Errorf("all of it: %+v", e)
 	}
-	e, err = Sample(t.Context(), sel, 100, rand.New(rand.NewPCG(1, 1)))
+	e, err = Sample(t.Context(), sel, 400, rand.New(rand.NewPCG(1, 1)))
 	must(t, err)
-	if e.Exact || math.Abs(float64(e.Files)/4000-1) > 0.2 || e.Copies != e.Files {
+	if e.Exact || e.Files < 3000 || e.Files > 5000 || e.Copies != e.Files { // which directories are in it depends on timing
 		t.Errorf("a sample: %+v", e)
 	}
 	_, err = os.Stat("out") // write makes it
