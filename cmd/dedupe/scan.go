@@ -196,14 +196,15 @@ func sameTarget(a, b string) bool {
 // collectLater has the garbage collector begin at 16 MiB, instead of 4: most scans are
 // over by then, and collections cost them up to a tenth of their time. From the first one
 // on, which frees an object that nobody needs, it collects whenever the heap has grown by
-// half: a scan keeps most of what it allocates, so that costs little and saves memory.
+// three quarters: a scan keeps most of what it allocates, so that costs little and saves
+// memory.
 func collectLater() {
 	if os.Getenv("GOGC") != "" {
 		return // somebody knows better
 	}
 	debug.SetGCPercent(400)
 	object := new(*int) // a pointer: what has none may share its memory, and stay
-	runtime.AddCleanup(object, func(percent int) { debug.SetGCPercent(percent) }, 50)
+	runtime.AddCleanup(object, func(percent int) { debug.SetGCPercent(percent) }, 75)
 }
 
 // metered is what a scan counts for its bill.
