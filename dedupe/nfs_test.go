@@ -249,9 +249,14 @@ func TestMountedTwice(t *testing.T) {
 	if err := errors.Join(err, err2); err != nil || one.device == two.device || one.inode != two.inode {
 		t.Fatalf("the test needs two devices with the same inodes: %+v, %+v, %v", one, two, err)
 	}
+	write(t, random(size), filepath.Join(server, "own"))
+	own, err := os.Stat(filepath.Join(client, "own")) // as an output file at the other mount
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, mode := range []Mode{Goroutines, Processes} {
 		for _, roots := range [][]string{{client}, {again}, {client, again}, {again, filepath.Join(client, "a")}} {
-			r, err := Scan(t.Context(), Selection{Roots: roots}, Engine{Mode: mode, Workers: 4, Worker: worker})
+			r, err := Scan(t.Context(), Selection{Roots: roots}, Engine{Mode: mode, Workers: 4, Worker: worker, Ignore: []os.FileInfo{own}})
 			if err != nil || !r.Complete {
 				t.Fatalf("%s %q: %v, problems %v", mode, roots, err, r.Problems)
 			}
