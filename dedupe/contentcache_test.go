@@ -76,7 +76,7 @@ func hashEach(t *testing.T, h Hasher, files []File, goroutines int, want map[str
 					t.Errorf("%s, %d bytes: %v, %v; want %v", f.Path, f.Size, d, err, want[f.Path])
 				}
 				mu.Lock()
-				did.add(w)
+				did.Add(w)
 				mu.Unlock()
 			}
 		})

@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"bytes"
+	"cmp"
 	"iter"
 	"math"
 	"slices"
@@ -161,11 +162,8 @@ func (c *Copy) inode() inode {
 
 // compareInodes orders copies by their inodes. It returns 0 for two names of one inode.
 func compareInodes(a, b *Copy) int {
-	if a.number != b.number {
-		if a.number < b.number {
-			return -1
-		}
-		return 1
+	if c := cmp.Compare(a.number, b.number); c != 0 {
+		return c
 	}
 	return a.inode().compare(b.inode())
 }

@@ -220,7 +220,8 @@ type Work struct {
 	OpensSpared, BytesSpared int64
 }
 
-func (w *Work) add(v Work) {
+// Add adds the work of other files.
+func (w *Work) Add(v Work) {
 	w.Opens += v.Opens
 	w.BytesRead += v.BytesRead
 	w.FilesHashed += v.FilesHashed

@@ -284,14 +284,14 @@ func (s *stage) finish(c, name *Copy, signed Signed, failed []Signed) {
 	}
 	var work Work
 	for _, f := range failed {
-		work.add(f.Work)
+		work.Add(f.Work)
 	}
 	s.ready = append(s.ready, failed...)
 	if signed.Problem == nil {
 		c.in, c.name, c.length, c.next = name.in, name.name, name.length, name.next
 		s.learn(c, signed.Ends, signed.Digest)
 		signed.Copy = c
-		work.add(signed.Work)
+		work.Add(signed.Work)
 		s.ready = append(s.ready, signed)
 	}
 	s.eng.observe(Event{Stage: s.depth, Work: work})

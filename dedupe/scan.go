@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/pool"
@@ -114,7 +112,7 @@ type meter struct {
 }
 
 func newMeter(eng *Engine, below bool) *meter {
-	return &meter{eng: eng, wire: eng.mounts.NewMeter(), start: time.Now(), cpu: cpuTime(), below: below}
+	return &meter{eng: eng, wire: eng.mounts.NewMeter(), start: time.Now(), cpu: limits.CPUTime(), below: below}
 }
 
 // measure adds to a report what the scan used. It stops the hasher.
@@ -124,7 +122,7 @@ func (m *meter) measure(r *Report, found *Inventory, stop func() pool.Usage) {
 	r.Stats.PeakMemory = limits.PeakMemory(os.Getpid(), m.eng.Mode != Processes)
 	used := stop()
 	r.Stats.NFS = m.sent(found)
-	r.Stats.CPU = used.CPU + cpuTime() - m.cpu
+	r.Stats.CPU = used.CPU + limits.CPUTime() - m.cpu
 	r.Stats.PeakMemory += used.PeakMemory
 	r.Stats.WorkerProcesses = used.Started
 	if m.eng.Alone != nil && !m.eng.Alone() {
@@ -211,7 +209,7 @@ func (t *tally) expect(copies iter.Seq[*Copy]) iter.Seq[*Copy] {
 func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 	return func(yield func(Signed) bool) {
 		for s := range signed {
-			t.work.add(s.Work)
+			t.work.Add(s.Work)
 			t.out++
 			if t.opened != nil && s.Work.Opens > 0 {
 				dir, _ := splitPath(s.Path)
@@ -272,13 +270,4 @@ func (r *Report) sort() {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Op, b.Op))
 	})
 	slices.SortFunc(r.Skipped, func(a, b Skipped) int { return strings.Compare(a.Path, b.Path) })
-}
-
-// cpuTime returns the user and system time of this process.
-func cpuTime() time.Duration {
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		return 0
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

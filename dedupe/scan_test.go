@@ -409,7 +409,7 @@ func TestWork(t *testing.T) {
 			var all Work // with HashAll
 			if len(test.contents[0]) == len(test.contents[1]) {
 				for _, content := range test.contents {
-					all.add(Work{Opens: 1, BytesRead: int64(len(content)), FilesHashed: 1})
+					all.Add(Work{Opens: 1, BytesRead: int64(len(content)), FilesHashed: 1})
 				}
 			}
 			for _, mode := range []Mode{Goroutines, Processes} {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"efsdedupe/dedupe/limits"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -139,13 +141,13 @@ func rampUp(most int, mode Mode, claimed <-chan struct{}) iter.Seq[int] {
 		}
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
-		for cpu, at := cpuTime(), time.Now(); started < most; {
+		for cpu, at := limits.CPUTime(), time.Now(); started < most; {
 			select {
 			case <-claimed:
 				return
 			case <-tick.C:
 			}
-			used, passed := cpuTime()-cpu, time.Since(at)
+			used, passed := limits.CPUTime()-cpu, time.Since(at)
 			cpu, at = cpu+used, at.Add(passed)
 			if used > passed*time.Duration(processors)*3/4 {
 				continue

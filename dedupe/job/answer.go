@@ -23,13 +23,13 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 	}
 	s := &r.Stats
 	s.Elapsed, s.WorkerProcesses = r.Finished.Sub(r.Started), j.processes
-	s.CPU, s.PeakMemory = cpuTime(), limits.PeakMemory(os.Getpid(), true)
+	s.CPU, s.PeakMemory = limits.CPUTime(), limits.PeakMemory(os.Getpid(), true)
 	var bytes total
 	var problems int64
 	for o := range j.outcomes() {
 		s.CPU += o.CPU
 		s.PeakMemory = max(s.PeakMemory, o.PeakMemory)
-		s.Work = sum(s.Work, o.Work)
+		s.Work.Add(o.Work)
 		s.DuplicateGroups += o.Found.Groups
 		s.DuplicateFiles += o.Found.Duplicates
 		s.ReclaimableBytes += o.Found.Reclaimable

@@ -100,7 +100,7 @@ func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, o
 			p.late = true
 			stop()
 		}
-		p.r.Work = sum(p.r.Work, signed.Work)
+		p.r.Work.Add(signed.Work)
 		if signed.Problem != nil && isEnd(signed.Problem.Err) {
 			continue
 		}
@@ -159,16 +159,4 @@ func (p *pass) end(u *unit, all []*entry) error {
 	err := rest.end(nil)
 	p.r.Rest, p.r.In = rest.r.Next, p.r.In-rest.r.Out
 	return err
-}
-
-// sum adds two counts of work.
-func sum(a, b dedupe.Work) dedupe.Work {
-	a.Opens += b.Opens
-	a.BytesRead += b.BytesRead
-	a.FilesHashed += b.FilesHashed
-	a.FilesCompared += b.FilesCompared
-	a.FilesKnown += b.FilesKnown
-	a.OpensSpared += b.OpensSpared
-	a.BytesSpared += b.BytesSpared
-	return a
 }

@@ -102,18 +102,12 @@ func (t *taker) fail() {
 	t.rest, t.bad = nil, true
 }
 
-func (t *taker) uint() uint64 {
-	v, n := binary.Uvarint(t.rest)
-	if n <= 0 {
-		t.fail()
-		return 0
-	}
-	t.rest = t.rest[n:]
-	return v
-}
+func (t *taker) uint() uint64 { return takeVarint(t, binary.Uvarint) }
 
-func (t *taker) int() int64 {
-	v, n := binary.Varint(t.rest)
+func (t *taker) int() int64 { return takeVarint(t, binary.Varint) }
+
+func takeVarint[N uint64 | int64](t *taker, decode func([]byte) (N, int)) N {
+	v, n := decode(t.rest)
 	if n <= 0 {
 		t.fail()
 		return 0

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/zeebo/blake3"
-	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/limits"
@@ -130,7 +129,7 @@ func (w *worker) run(ctx context.Context, u unit) error {
 	if w.store.size(cancelObject) >= 0 {
 		return errCancelled
 	}
-	started, cpu := time.Now(), cpuTime()
+	started, cpu := time.Now(), limits.CPUTime()
 	var r *result
 	var err error
 	switch u.Stage {
@@ -152,7 +151,7 @@ func (w *worker) run(ctx context.Context, u unit) error {
 	if err != nil {
 		return err
 	}
-	r.Took, r.CPU, r.PeakMemory = time.Since(started), cpuTime()-cpu, limits.PeakMemory(os.Getpid(), true)
+	r.Took, r.CPU, r.PeakMemory = time.Since(started), limits.CPUTime()-cpu, limits.PeakMemory(os.Getpid(), true)
 	return w.store.putResult(u.name(), r)
 }
 
@@ -228,15 +227,6 @@ func identityOf(info os.FileInfo) (id identity, ok bool) {
 		id = identity{uint64(st.Dev), st.Ino}
 	}
 	return id, ok
-}
-
-// cpuTime returns the user and system time of this process.
-func cpuTime() time.Duration {
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		return 0
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 func (r *result) problem(p *dedupe.Problem) {

@@ -1,10 +1,11 @@
 // Package limits reports how much memory, and how many threads and processes, this process
-// may use, and how much memory it used.
+// may use, and how much memory and processor time it used.
 //
 //	memory*.go       the memory limit, and how the Go runtime keeps to it
 //	tasks_*.go       how many more threads and processes may start
 //	cgroup_linux.go  where cgroups, v1 and v2, keep their limits
 //	peak_*.go        the peak memory of a process
+//	cpu.go           the processor time of this one
 package limits
 
 import (
