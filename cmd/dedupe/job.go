@@ -39,17 +39,13 @@ written. A job that was killed goes on where it stopped.`,
 type jobRun struct {
 	cli.Std
 	selection
-	spec             job.Spec
-	options          job.Options
-	store            string
-	index            string
-	maxCost          cli.Amount
-	prices           cli.Prices
-	format           report.Format
-	output           string
-	quiet            bool
-	failOnDuplicates bool
-	write            report.Options
+	answerFlags
+	spec    job.Spec
+	options job.Options
+	store   string
+	index   string
+	maxCost cli.Amount
+	prices  cli.Prices
 }
 
 const jobRunHelp = `Find the groups of identical files below the ROOTs, as 'dedupe scan' does, in
@@ -68,7 +64,7 @@ Exit codes: 0 everything was read; 1 there were problems; 2 no answer;
 be exceeded: a higher one goes on; 130 interrupted.`
 
 func jobRunCommand(s cli.Std) *cobra.Command {
-	c := jobRun{Std: s, selection: newSelection(), format: report.Text, spec: job.Spec{Limits: job.DefaultLimits()}}
+	c := jobRun{Std: s, selection: newSelection(), answerFlags: answerFlags{format: report.Text}, spec: job.Spec{Limits: job.DefaultLimits()}}
 	cmd := &cobra.Command{
 		Use:   "run [flags] ROOT...",
 		Short: "Run a job on this machine, or go on with it",
@@ -94,13 +90,7 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 		f.MarkHidden("index")
 		c.prices.Flags(f)
 	})
-	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
-		f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "the format of the report")
-		f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report; - is standard output")
-		textFlags(f, &c.write)
-		f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
-		f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")
-	})
+	cli.Flags(cmd, "Output", c.answerFlags.flags)
 	cmd.MarkFlagRequired("store")
 	return cmd
 }

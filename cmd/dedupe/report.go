@@ -50,6 +50,23 @@ Exit codes: 0 the report was written; 2 it could not be read or written.`,
 	return cmd
 }
 
+// answerFlags say where and how to write a report.
+type answerFlags struct {
+	format           report.Format
+	output           string
+	quiet            bool
+	failOnDuplicates bool
+	write            report.Options
+}
+
+func (a *answerFlags) flags(f *pflag.FlagSet) {
+	f.Var(cli.OneOf(&a.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "the format of the report")
+	f.StringVarP(&a.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report; - is standard output")
+	textFlags(f, &a.write)
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
+	f.BoolVar(&a.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")
+}
+
 // textFlags are the flags that choose what the text format shows.
 func textFlags(f *pflag.FlagSet, o *report.Options) {
 	f.IntVar(&o.Top, "top", 0, fmt.Sprintf("in text, name this `number` of groups and folders; 0 for %d", report.DefaultTop))

@@ -27,14 +27,10 @@ import (
 type scan struct {
 	cli.Std
 	selection
-	eng              dedupe.Engine
-	format           report.Format
-	output           string
-	quiet            bool
-	failOnDuplicates bool
-	index            indexFlags
-	bill             projection
-	write            report.Options
+	answerFlags
+	eng   dedupe.Engine
+	index indexFlags
+	bill  projection
 }
 
 const scanHelp = `Find the groups of identical files below the ROOTs, directories or files.
@@ -58,11 +54,11 @@ a month costs more than --fail-above; 130 interrupted.`
 
 func scanCommand(s cli.Std) *cobra.Command {
 	c := scan{
-		Std:       s,
-		selection: newSelection(),
-		eng:       dedupe.Engine{Mode: dedupe.Goroutines},
-		format:    report.Text,
-		bill:      projection{usage: cost.DefaultUsage()},
+		Std:         s,
+		selection:   newSelection(),
+		eng:         dedupe.Engine{Mode: dedupe.Goroutines},
+		answerFlags: answerFlags{format: report.Text},
+		bill:        projection{usage: cost.DefaultUsage()},
 	}
 	cmd := &cobra.Command{
 		Use:   "scan [flags] ROOT...",
@@ -91,13 +87,7 @@ func scanCommand(s cli.Std) *cobra.Command {
 		f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
 	})
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
-	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
-		f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes), "format", "the format of the report")
-		f.StringVarP(&c.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report; - is standard output")
-		textFlags(f, &c.write)
-		f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
-		f.BoolVar(&c.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")
-	})
+	cli.Flags(cmd, "Output", c.answerFlags.flags)
 	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) {
 		c.bill.flags(f, 0, "`MB` of the Lambda function; 0 for 1769, or more if the scan took more")
 	})

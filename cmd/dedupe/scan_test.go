@@ -33,7 +33,7 @@ func TestInterruptedWhenDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var read atomic.Int64
 	var stderr bytes.Buffer
-	c := scan{Std: cli.Std{Err: &stderr}, bill: projection{usage: cost.DefaultUsage()}, format: report.JSON, output: path, selection: selection{minSize: 1, sel: dedupe.Selection{Roots: []string{dir}}}, eng: dedupe.Engine{
+	c := scan{Std: cli.Std{Err: &stderr}, bill: projection{usage: cost.DefaultUsage()}, answerFlags: answerFlags{format: report.JSON, output: path}, selection: selection{minSize: 1, sel: dedupe.Selection{Roots: []string{dir}}}, eng: dedupe.Engine{
 		Mode: dedupe.Goroutines, Workers: 4,
 		Read: func(n int64) {
 			if read.Add(n) == int64(2*len("the same")) {
