@@ -38,20 +38,23 @@ type fact struct{ Name, Value string }
 // section is a workload on the page.
 type section struct {
 	Name, About, Penalty string
-	Gain, HelpersAbout   string
-	HelperHeads          []string
-	Helpers              [][]string
+	Gain                 string
 	Ratios               []ratioTile
 	Legend               []key
 	Bars                 []barFigure
 	Figures, Fleets      []figure
 	Heads, Units         []string
 	Groups               []tableGroup
-	RunsAbout            string
-	RunHeads             []string
-	Runs                 [][]string
+	Tables               []sectionTable
 	Problems             []string
 	Verdict              [][]string
+}
+
+// sectionTable is a further table of a workload.
+type sectionTable struct {
+	Title, About, Label string
+	Heads               []string
+	Rows                [][]string
 }
 
 // ratioTile is what processes take, for what goroutines take.
@@ -151,20 +154,25 @@ func (w *workload) section(r *results, p *pictures) (section, error) {
 	if w.gain != nil {
 		s.Gain = w.gain.sentence
 	}
-	for _, row := range w.helped() {
-		s.HelpersAbout, s.HelperHeads = helpersAbout, w.helperHeads()
-		s.Helpers = append(s.Helpers, row.helperCells(r.Setup.HelperMB, w.small()))
-	}
 	s.Heads, s.Units = w.heads()
+	runs := sectionTable{Title: "Runs", About: runsAbout, Label: "runs", Heads: runHeads()}
+	helpers := sectionTable{Title: "Helpers", About: helpersAbout, Label: "helpers", Heads: w.helperHeads()}
+	for _, row := range w.helped() {
+		helpers.Rows = append(helpers.Rows, row.helperCells(r.Setup.HelperMB, w.small()))
+	}
 	for _, m := range w.modes {
 		k := key{r.class(m.name), quoteUnprintable(m.name)}
 		s.Legend = append(s.Legend, k)
 		s.Groups = append(s.Groups, tableGroup{k, m.tableRows(w.small())})
 		for _, row := range m.rows {
 			if len(row.runs) > 0 {
-				s.RunsAbout, s.RunHeads = runsAbout, runHeads()
-				s.Runs = append(s.Runs, row.runCells())
+				runs.Rows = append(runs.Rows, row.runCells())
 			}
+		}
+	}
+	for _, t := range []sectionTable{runs, helpers} {
+		if len(t.Rows) > 0 {
+			s.Tables = append(s.Tables, t)
 		}
 	}
 	s.Bars = w.barFigures(r)
