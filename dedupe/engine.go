@@ -148,7 +148,7 @@ func (e *Engine) now() time.Time {
 
 func (e *Engine) ignores(st *status) bool {
 	for _, f := range e.Ignore {
-		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.inode && e.mounts.Device(uint64(own.Dev)) == st.device {
+		if own, ok := f.Sys().(*syscall.Stat_t); ok && own.Ino == st.inode && e.mounts.Device(uint64(own.Dev)) == e.mounts.Device(st.device) {
 			return true
 		}
 	}

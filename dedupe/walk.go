@@ -458,12 +458,12 @@ type batch struct {
 // add adds the file whose name has some length and begins at an index of names, unless it
 // has become something else or the filter excludes its size.
 func (b *batch) add(w *walker, dir string, name, length int, st *status) {
-	st.device = w.eng.mounts.Device(st.device)
+	device := w.eng.mounts.Device(st.device)
 	switch {
 	case !st.isFile() || !w.sel.Filter.hasSize(st.size):
 		return
-	case b.in == nil || b.in.device != st.device:
-		b.in = &folder{dir, st.device, b.names}
+	case b.in == nil || b.in.device != device:
+		b.in = &folder{dir, device, b.names}
 		b.folders++
 	}
 	c := &b.files[b.n]
