@@ -23,7 +23,7 @@ type known struct {
 func (e *entry) copy() *dedupe.Copy {
 	c := dedupe.CopyOf(e.File, e.OtherPaths...)
 	if e.Known != nil {
-		c.Learn(e.Known.Ends, e.Known.Digest)
+		c.Restore(e.Known.Ends, e.Known.Digest)
 	}
 	return c
 }

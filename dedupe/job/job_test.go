@@ -114,6 +114,9 @@ func text(t *testing.T, r dedupe.Report, write func(*bytes.Buffer, dedupe.Report
 func answered(t *testing.T, j *Job) string {
 	t.Helper()
 	r, parts, failed := j.Answer()
+	if w := r.Stats.Work; w.FilesKnown != 0 || w.OpensSpared != 0 || w.BytesSpared != 0 {
+		t.Errorf("without an index, %+v", w)
+	}
 	out := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.WriteParts(b, report.JSON, r, parts, o)
 	})
