@@ -42,7 +42,7 @@ ROOTs, or from a sample if they are many. No file is opened. It is the most that
 a job takes: files that may have to be read count as read.
 
 More functions are faster only until they take all that the file system gives.
-What is paid beyond that is the cost of idle cores.`,
+Beyond that, you pay for idle cores.`,
 		Example: `  dedupe job plan /mnt/efs
   dedupe job plan --throughput provisioned --provisioned-mibps 100 /mnt/efs
   dedupe job plan --files 1G`,

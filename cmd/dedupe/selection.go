@@ -36,8 +36,8 @@ func (c *selection) settle() error {
 	return c.sel.Validate()
 }
 
-// adviseGlobs returns advice about globs that match less than they seem to: those that would be about
-// something below a ROOT if they were paths from here, and those with a ** that is a *.
+// adviseGlobs returns advice about globs that match less than they seem to. Some are paths
+// from here to something below a ROOT. Others have a ** that means *.
 func (c *selection) adviseGlobs() (advice []string) {
 	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
 		if shallow(g) {

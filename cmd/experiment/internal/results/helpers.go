@@ -97,7 +97,7 @@ func (s *stats) idle(helperMB int64) (share float64, ok bool) {
 // waiting is the share of the main function's billed time in which it waits.
 func (s *stats) waiting() float64 { return min(1, ratio(s.wait, s.p50)) }
 
-const helpersAbout = "Both sides of the bill, in USD a month: a main function that invokes helpers, and waits; INIT is what it adds if all calls are cold"
+const helpersAbout = "Both sides of the bill, in USD a month. The main function invokes helpers and waits for them. INIT is the extra cost if every call is cold"
 
 func (w *workload) helperHeads() []string {
 	return []string{"mode", "MB", "main works", "main waits", "helpers work", "helpers idle", "idle, %", "requests", "transitions", "API", w.source(), "total", "INIT"}
