@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/limits"
 )
 
 // Log is a Store in one local file. It appends blocks; the last block of a key counts.
@@ -40,6 +42,8 @@ type Log struct {
 	at   map[Key]stored // the last block of each key
 
 	records []byte // buffer of write
+
+	unwritten limits.Unwritten
 }
 
 // stored is a block in the file.
@@ -361,6 +365,7 @@ func (l *Log) write(keys []Key, blocks [][]byte, changed []bool) error {
 		l.file.Truncate(l.end)
 		return err
 	}
+	l.unwritten.Add(l.file, len(l.records))
 	for i, key := range keys {
 		if changed[i] {
 			l.add(key, uint32(len(blocks[i])))

@@ -6,6 +6,7 @@
 //	cgroup_linux.go  where cgroups, v1 and v2, keep their limits
 //	peak_*.go        the peak memory of a process
 //	cpu.go           the processor time of this one
+//	unwritten*.go    files that are written wait for the disk before they fill the limit
 package limits
 
 import (
@@ -20,12 +21,12 @@ import (
 // AWS_LAMBDA_FUNCTION_MEMORY_SIZE (MiB), and the limits of the process's cgroups.
 //
 // It makes the garbage collector keep the Go heap below the limit, unless GOMEMLIMIT is
-// set. It leaves an eighth for what the collector does not manage: the program itself,
-// threads and the kernel.
+// set. It leaves an eighth, and no less than 12 MiB, for what the collector does not manage:
+// the program itself, threads, the kernel, and what is being written.
 func RespectMemory(getenv func(string) string) int64 {
 	limit := memoryLimit(getenv)
 	if limit > 0 && getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit - limit/8)
+		debug.SetMemoryLimit(limit - max(limit/8, min(limit/4, 12<<20)))
 	}
 	return limit
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/limits"
 )
 
 // pending is a file that takes its place once it is complete. Until then it has no name,
@@ -21,10 +23,18 @@ import (
 // elsewhere and copied over the old content at the end.
 type pending struct {
 	*os.File
-	name     string   // its temporary name; empty if it has none
-	existing *os.File // the file it replaces; nil if there is none
-	copied   bool     // the content is elsewhere and must be copied
-	torn     bool     // copying failed: the old content is lost
+	name      string   // its temporary name; empty if it has none
+	existing  *os.File // the file it replaces; nil if there is none
+	copied    bool     // the content is elsewhere and must be copied
+	torn      bool     // copying failed: the old content is lost
+	unwritten limits.Unwritten
+}
+
+// Write implements io.Writer.
+func (p *pending) Write(b []byte) (int, error) {
+	n, err := p.File.Write(b)
+	p.unwritten.Add(p.File, n)
+	return n, err
 }
 
 // newPending creates a file that is to be the one at a path.
@@ -96,7 +106,7 @@ func (p *pending) copy() error {
 	if _, err := p.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	n, err := io.Copy(p.existing, p.File)
+	n, err := io.Copy(struct{ io.Writer }{&pending{File: p.existing}}, p.File) // without File.ReadFrom
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"efsdedupe/dedupe/limits"
 )
 
 // stream is standard output or standard error. It remembers that output was lost, and
@@ -21,10 +23,11 @@ type stream struct {
 	w    io.Writer
 	file *os.File // w, if it is one
 
-	mu       sync.Mutex
-	terminal *escaper // nil if it is none
-	used     bool     // something was written
-	lost     error    // of the first write that failed
+	mu        sync.Mutex
+	terminal  *escaper // nil if it is none
+	used      bool     // something was written
+	unwritten limits.Unwritten
+	lost      error // of the first write that failed
 }
 
 func newStream(w io.Writer) *stream {
@@ -45,6 +48,9 @@ func (s *stream) Write(b []byte) (int, error) {
 		shown = s.terminal.escape(b)
 	}
 	n, err := s.w.Write(shown)
+	if s.file != nil {
+		s.unwritten.Add(s.file, n)
+	}
 	if err == nil {
 		n = len(b)
 	} else if s.lost == nil {
