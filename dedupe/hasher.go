@@ -24,7 +24,8 @@ type Hasher interface {
 	Hash(context.Context, Batch) []Signed
 }
 
-// Batch is files of one size, each the first name of a copy.
+// Batch is files of one size, each the first name of a copy. If Apart is set, it is small
+// files of any sizes, to be read one by one.
 type Batch struct {
 	Files []File
 
@@ -33,6 +34,7 @@ type Batch struct {
 	// opened once.
 	Want Stage
 
+	Apart bool
 	More  bool   // other files of this size exist outside the batch
 	Peers []Ends // the known ends of some of those files
 
@@ -77,7 +79,7 @@ func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 	switch {
 	case b.Want == StageEnds:
 		h.hashEnds(ctx, b, signed)
-	case len(signed) > 1 && !h.HashAll:
+	case len(signed) > 1 && !h.HashAll && !b.Apart:
 		h.hashInLockstep(ctx, signed, b.NFS)
 	case signed[0].Large():
 		for i := range signed {

@@ -101,21 +101,25 @@ func TestLockstepProblems(t *testing.T) {
 // file of the same batch.
 func TestDeathOfSome(t *testing.T) {
 	dir := t.TempDir()
-	var files []File
-	for _, name := range []string{"a", deadly, "c"} {
+	var files, small []File
+	for i, name := range []string{"a", deadly, "c"} {
 		path := filepath.Join(dir, name)
 		write(t, random(bufferSize), path)
 		files = append(files, asFound(t, path))
+		path = filepath.Join(dir, "small", name)
+		write(t, random(i), path)
+		small = append(small, asFound(t, path))
 	}
 	h := testPool(t, "dies of one")
-	for method, answers := range map[string][]Signed{
-		"whole": h.Hash(t.Context(), Batch{Files: files, Want: StageWhole}),
-		"ends":  h.Hash(t.Context(), Batch{Files: files, Want: StageEnds}),
+	for _, b := range []Batch{
+		{Files: files, Want: StageWhole},
+		{Files: files, Want: StageEnds},
+		{Files: small, Want: StageWhole, Apart: true},
 	} {
-		for i, a := range answers {
+		for i, a := range h.Hash(t.Context(), b) {
 			var p *Problem
-			if died := errors.As(errOf(a), &p); died != (i == 1) || died && (p.Path != files[i].Path || p.Op != "hash") {
-				t.Errorf("%s: %s: %+v", method, files[i].Path, a)
+			if died := errors.As(errOf(a), &p); died != (i == 1) || died && (p.Path != b.Files[i].Path || p.Op != "hash") {
+				t.Errorf("%v, apart %t: %s: %+v", b.Want, b.Apart, b.Files[i].Path, a)
 			}
 		}
 	}

@@ -178,10 +178,11 @@ func parseParts(frame []byte) (parts [][]byte, err error) {
 	return parts, nil
 }
 
-// request is a batch: one byte for the task, one byte of flags, then the parts. The first part is the peers, eight bytes each; the others are
-// the files, all of one size.
+// request is a batch: one byte for the task, one byte of flags, then the parts. The first
+// part is the peers, eight bytes each; the others are the files.
 type request struct {
 	task  task
+	apart bool
 	more  bool
 	nfs   bool
 	peers []Ends
@@ -192,11 +193,12 @@ type request struct {
 const (
 	flagMore = 1 << iota
 	flagNFS
-	flags = flagMore | flagNFS // all there are
+	flagApart
+	flags = flagMore | flagNFS | flagApart // all there are
 )
 
 func requestOf(b Batch) request {
-	q := request{more: b.More, nfs: b.NFS, peers: b.Peers, files: b.Files}
+	q := request{apart: b.Apart, more: b.More, nfs: b.NFS, peers: b.Peers, files: b.Files}
 	if b.Want == StageEnds {
 		q.task = taskEnds
 	}
@@ -204,7 +206,7 @@ func requestOf(b Batch) request {
 }
 
 func (q request) batch() Batch {
-	b := Batch{Want: StageWhole, More: q.more, NFS: q.nfs, Peers: q.peers, Files: q.files}
+	b := Batch{Want: StageWhole, Apart: q.apart, More: q.more, NFS: q.nfs, Peers: q.peers, Files: q.files}
 	if q.task == taskEnds {
 		b.Want = StageEnds
 	}
@@ -218,6 +220,9 @@ func (q request) append(b []byte) []byte {
 	}
 	if q.nfs {
 		set |= flagNFS
+	}
+	if q.apart {
+		set |= flagApart
 	}
 	var ends []byte
 	for _, e := range q.peers {
@@ -242,7 +247,7 @@ func (q *request) parse(b []byte) error {
 	if len(files) == 0 || len(ends)%8 != 0 {
 		return errors.New("a request is malformed")
 	}
-	*q = request{task: task(b[0]), more: b[1]&flagMore != 0, nfs: b[1]&flagNFS != 0, files: make([]File, len(files))}
+	*q = request{task: task(b[0]), apart: b[1]&flagApart != 0, more: b[1]&flagMore != 0, nfs: b[1]&flagNFS != 0, files: make([]File, len(files))}
 	for e := range slices.Chunk(ends, 8) {
 		q.peers = append(q.peers, Ends(binary.LittleEndian.Uint64(e)))
 	}
@@ -251,7 +256,7 @@ func (q *request) parse(b []byte) error {
 		if err := parseFile(f, part); err != nil {
 			return err
 		}
-		if f.Size != q.files[0].Size {
+		if q.apart && f.Size > smallMax || !q.apart && f.Size != q.files[0].Size {
 			return errors.New("a request for files that can't be hashed together")
 		}
 	}

@@ -259,6 +259,7 @@ var (
 		{task: taskWhole, files: []File{{}}},
 		{task: taskWhole, files: []File{odd, odd, {Size: odd.Size}}},
 		{task: taskWhole, files: []File{odd}},
+		{task: taskWhole, apart: true, more: true, files: []File{{Size: 1}, {}, {Size: smallMax}}},
 		{task: taskEnds, files: []File{odd}},
 		{task: taskEnds, files: []File{medium}},
 		{task: taskEnds, more: true, files: []File{medium, medium}},
@@ -271,6 +272,7 @@ var (
 		{task: tasks, files: []File{{}}},
 		{task: taskWhole, files: []File{{Size: -1}}},
 		{task: taskWhole, files: []File{{Size: 1}, {Size: 1}, {Size: 2}}},
+		{task: taskWhole, apart: true, files: []File{{Size: 1}, medium}},
 		{task: taskEnds, files: []File{{Size: smallMax}}},
 	}
 )

@@ -225,7 +225,7 @@ func (s *stage) hash(ctx context.Context, c *claimed) {
 		files = append(files, copy.file(c.paths.of(copy)))
 	}
 	n := len(files)
-	if c.apart {
+	if c.Apart && s.eng.Mode != Processes { // a message to a worker takes longer than reading a small file
 		n = 1
 	}
 	for i := 0; i < len(files) && ctx.Err() == nil; i += n {

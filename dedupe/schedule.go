@@ -43,7 +43,6 @@ func (s *stage) run(ctx context.Context) {
 type claimed struct {
 	Batch
 	copies []*Copy
-	apart  bool // to be read one by one, not together
 	paths  paths
 }
 
@@ -60,7 +59,7 @@ func (s *stage) claim(c *claimed) bool {
 	if s.abandoned || s.next == len(s.copies) {
 		return false
 	}
-	if c.apart = s.depth == StageWhole && s.copies[s.next].size <= smallMax; c.apart {
+	if c.Apart = s.depth == StageWhole && s.copies[s.next].size <= smallMax; c.Apart {
 		n := max(1, min(s.waiting/(4*s.workers), smallAtOnce))
 		c.copies, c.More = append(c.copies, s.copies[s.next:s.next+n]...), true
 		s.next, s.waiting = s.next+n, s.waiting-n
