@@ -54,6 +54,7 @@ type contentCache struct {
 	contents []*content // least recently used first
 	blocks   int        // that exist, not counting the one in each reading
 	free     []*block
+	released []*content // to be used again
 	idle     []*reading
 	lastSize int64
 }
@@ -96,19 +97,19 @@ func (r *contentCache) end(in *reading, d Digest, done bool) {
 	defer r.mu.Unlock()
 	for _, c := range in.alike {
 		if c.users--; c.users == 0 && c.forgotten {
-			r.free = append(r.free, c.blocks...)
+			r.release(c)
 		}
 	}
 	switch {
 	case in.equal > 0:
 		r.served(in.alike[0])
 	case in.remember && done:
-		r.remember(&content{size: in.size, digest: d, blocks: in.blocks})
+		in.blocks = r.remember(in.size, d, in.blocks)
 	default:
 		r.free = append(r.free, in.blocks...)
 	}
 	in.blake3.Reset()
-	*in = reading{buffer: in.buffer, blake3: in.blake3, cache: r, alike: in.alike[:0]}
+	*in = reading{buffer: in.buffer, blake3: in.blake3, cache: r, alike: in.alike[:0], blocks: in.blocks[:0]}
 	r.idle = append(r.idle, in)
 }
 
@@ -119,14 +120,15 @@ func (r *contentCache) served(c *content) {
 	}
 }
 
-// remember adds a content, unless another reading added it first.
-func (r *contentCache) remember(c *content) {
+// remember adds a content, unless another reading added it first. It returns a slice to use
+// instead of the blocks.
+func (r *contentCache) remember(size int64, digest Digest, blocks []*block) (unused []*block) {
 	first, alike := 0, 0
 	for i := len(r.contents) - 1; i >= 0; i-- {
-		if o := r.contents[i]; o.size == c.size {
-			if o.digest == c.digest {
-				r.free = append(r.free, c.blocks...)
-				return
+		if o := r.contents[i]; o.size == size {
+			if o.digest == digest {
+				r.free = append(r.free, blocks...)
+				return blocks
 			}
 			first = i
 			alike++
@@ -135,15 +137,29 @@ func (r *contentCache) remember(c *content) {
 	if alike == cachedAlike {
 		r.forget(first)
 	}
+	c := new(content)
+	if n := len(r.released); n > 0 {
+		c, r.released = r.released[n-1], r.released[:n-1]
+	}
+	unused = c.blocks
+	*c = content{size: size, digest: digest, blocks: blocks}
 	r.contents = append(r.contents, c)
+	return unused
 }
 
 func (r *contentCache) forget(i int) {
 	c := r.contents[i]
 	r.contents = slices.Delete(r.contents, i, i+1)
 	if c.forgotten = true; c.users == 0 {
-		r.free = append(r.free, c.blocks...)
+		r.release(c)
 	}
+}
+
+// release frees a content that nobody compares with any more.
+func (r *contentCache) release(c *content) {
+	r.free = append(r.free, c.blocks...)
+	c.blocks = c.blocks[:0]
+	r.released = append(r.released, c)
 }
 
 // lend returns a free block, evicting the least recently used content; nil if all are

@@ -177,8 +177,12 @@ func compareInodes(a, b *Copy) int {
 
 // comparePaths orders copies by the paths of their first names.
 func comparePaths(a, b *Copy) int {
-	if a.in == b.in || a.in.path == b.in.path {
+	if a.in == b.in {
 		return strings.Compare(a.base(), b.base())
+	}
+	n := min(len(a.in.path), len(b.in.path))
+	if x, y := a.in.path[:n], b.in.path[:n]; x != y {
+		return strings.Compare(x, y)
 	}
 	var x, y [256]byte
 	return bytes.Compare(a.appendPath(x[:0]), b.appendPath(y[:0]))

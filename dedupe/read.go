@@ -231,8 +231,8 @@ func (s *stage) hash(ctx context.Context, c *claimed) {
 	for i := 0; i < len(files) && ctx.Err() == nil; i += n {
 		c.Files = files[i : i+n]
 		c.room = s.sign(ctx, c.Batch)
-		for j, signed := range c.room {
-			s.settle(ctx, c.copies[i+j], signed)
+		for j := range c.room {
+			s.settle(ctx, c.copies[i+j], &c.room[j])
 		}
 	}
 	c.Files = files
@@ -251,11 +251,11 @@ func (s *stage) sign(ctx context.Context, b Batch) []Signed {
 
 // settle takes the result for a copy's first name. If that failed, it tries the other
 // names until it can read one.
-func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
+func (s *stage) settle(ctx context.Context, c *Copy, signed *Signed) {
 	name := c
 	var failed []Signed
 	for signed.Problem != nil {
-		failed = append(failed, signed)
+		failed = append(failed, *signed)
 		if ctx.Err() != nil {
 			for i := range failed {
 				failed[i].fail(ctx.Err()) // the end of ctx may be the real cause
@@ -266,14 +266,14 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed Signed) {
 			break
 		}
 		name = name.next
-		signed = s.sign(ctx, Batch{Files: []File{c.file(name.path())}, Want: s.depth, More: true, NFS: s.eng.NFS})[0]
+		signed = &s.sign(ctx, Batch{Files: []File{c.file(name.path())}, Want: s.depth, More: true, NFS: s.eng.NFS})[0]
 	}
 	s.finish(c, name, signed, failed)
 }
 
 // finish records the final result for a copy, under the last name that was tried, and the
 // attempts that failed. The copy loses the names of these.
-func (s *stage) finish(c, name *Copy, signed Signed, failed []Signed) {
+func (s *stage) finish(c, name *Copy, signed *Signed, failed []Signed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.ready) >= mostReady && !s.abandoned {
@@ -292,7 +292,7 @@ func (s *stage) finish(c, name *Copy, signed Signed, failed []Signed) {
 		s.learn(c, signed.Ends, signed.Digest)
 		signed.Copy = c
 		work.Add(signed.Work)
-		s.ready = append(s.ready, signed)
+		s.ready = append(s.ready, *signed)
 	}
 	s.eng.observe(Event{Stage: s.depth, Work: work})
 	if len(s.ready) >= enoughReady {
