@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // These tests run inside a machine of package fixtures/nfs; its TestOtherClients starts
@@ -210,7 +212,9 @@ func TestFreshListing(t *testing.T) {
 				for i := round; i < files; i += 97 {
 					change(t, filepath.Join(server, fmt.Sprintf("file%05d", i)), "rewritten")
 				}
+				meter := mount.Read().NewMeter()
 				found, _, err := Walk(t.Context(), Selection{Roots: []string{client}}, nil, Engine{Workers: 64})
+				sent := meter.Traffic([]string{client}, true)
 				if err != nil || found.Files != int64(files) {
 					t.Fatalf("%+v, error %v", found, err)
 				}
@@ -225,7 +229,7 @@ func TestFreshListing(t *testing.T) {
 					}
 				}
 				if stale > 0 {
-					t.Errorf("round %d: %d of %d files are not as on the server", round, stale, files)
+					t.Errorf("round %d: %d of %d files are not as on the server; messages %v, %d bytes received", round, stale, files, sent.Messages, sent.BytesReceived)
 				}
 			}
 		})
