@@ -187,7 +187,7 @@ func (s Std) Exit(program string, err error) int {
 	case errors.Is(err, context.Canceled): // only a signal cancels a command
 		return int(ExitInterrupted)
 	}
-	fmt.Fprintf(s.Err, "%s: %s\n", program, visible(OneLine(err.Error())))
+	fmt.Fprintf(s.Err, "%s: %s\n", program, Visible(OneLine(err.Error())))
 	return int(ExitNoAnswer)
 }
 
