@@ -18,10 +18,11 @@ const manName = "man"
 
 func manCommand(Std) *cobra.Command {
 	return &cobra.Command{
-		Use:    manName + " DIR",
-		Short:  "Write a manual page for each command into a directory",
-		Hidden: true,
-		Args:   Args("DIR"),
+		Use:                   manName + " DIR",
+		DisableFlagsInUseLine: true,
+		Short:                 "Write a manual page for each command into a directory",
+		Hidden:                true,
+		Args:                  Args("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o777); err != nil {
 				return err
