@@ -31,7 +31,7 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("use 'make dist'")
 	}
-	if err := run(os.Args[1]); err != nil {
+	if err := build(os.Args[1]); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -63,8 +63,8 @@ type made struct {
 	data []byte
 }
 
-// run makes build/dist in the folder of the project.
-func run(top string) error {
+// build makes build/dist in the folder of the project.
+func build(top string) error {
 	r := release{top: top, when: time.Unix(0, 0), builds: make(map[platform]*buildinfo.BuildInfo)}
 	if err := r.readBuilds(); err != nil {
 		return err

@@ -59,7 +59,7 @@ func (r *release) makeSBOM() error {
 	bom.Dependencies = &[]cdx.Dependency{{Ref: self.BOMRef, Dependencies: &needs}}
 	var b bytes.Buffer
 	e := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON)
-	err = e.SetPretty(true).SetEscapeHTML(false).Encode(bom)
+	err = e.SetPretty(true).SetEscapeHTML(false).EncodeVersion(bom, cdx.SpecVersion1_6)
 	r.add(base("sbom.cdx.json"), b.Bytes())
 	return err
 }
