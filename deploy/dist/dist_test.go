@@ -282,7 +282,7 @@ func TestSBOM(t *testing.T) {
 	}
 }
 
-// TestInstall installs with make, below a prefix and as another user's umask has it.
+// TestInstall installs with make below a prefix, and then again.
 func TestInstall(t *testing.T) {
 	dest := t.TempDir()
 	output(t, "make", "-s", "-C", top, "install", "DESTDIR="+dest, "PREFIX=/opt/dedupe")
@@ -297,6 +297,7 @@ func TestInstall(t *testing.T) {
 // other settings, and expects the same bytes.
 func TestReproducible(t *testing.T) {
 	var sums [2]string
+	var said string
 	for i, environ := range [][]string{{"TZ=UTC", "LC_ALL=C"}, {"TZ=Asia/Kolkata", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}} {
 		dir := filepath.Join(t.TempDir(), strings.Repeat("folder", i+1))
 		output(t, "git", "clone", "--quiet", "--no-hardlinks", top, dir)
@@ -304,6 +305,10 @@ func TestReproducible(t *testing.T) {
 		build.Env = append(os.Environ(), environ...)
 		run(t, build)
 		sums[i] = string(read(t, dir+"/build/dist/SHA256SUMS"))
+		said = output(t, dir+"/build/release/"+runtime.GOOS+"-"+runtime.GOARCH+"/"+program, "version")
+	}
+	if revision := strings.TrimSpace(output(t, "git", "-C", top, "rev-parse", "HEAD")); !strings.Contains(said, "revision "+revision+",") {
+		t.Errorf("built from %s, but it says %s", revision, said)
 	}
 	if sums[0] != sums[1] {
 		t.Errorf("built in one folder\n%sand in another\n%s", sums[0], sums[1])

@@ -45,11 +45,15 @@ func (r *release) files(p platform) ([]file, error) {
 		file{name: docs + "NOTICES", mode: 0o644, data: r.notices}), err
 }
 
+// copyright is what Debian has instead of a license that all its packages share.
+const copyright = `dedupe is licensed under the Apache License, version 2.0:
+/usr/share/common-licenses/Apache-2.0. NOTICES has the licenses of what is linked in.
+`
+
 // debian returns the files as Debian wants them below /usr: compressed manual pages,
-// completions for zsh in a directory of their own, and one file about copyright.
+// completions for zsh in a directory of their own, and a file about copyright.
 func debian(all []file) ([]file, error) {
 	var out []file
-	var copyright bytes.Buffer
 	for _, f := range all {
 		switch {
 		case strings.HasPrefix(f.name, "share/man/"):
@@ -60,13 +64,12 @@ func debian(all []file) ([]file, error) {
 			f.name, f.data = f.name+".gz", data
 		case strings.HasPrefix(f.name, "share/zsh/"):
 			f.name = "share/zsh/vendor-completions/" + path.Base(f.name)
-		case strings.HasPrefix(f.name, docs):
-			copyright.Write(f.data)
-			continue
+		case f.name == docs+"LICENSE":
+			f.name, f.data = docs+"copyright", []byte(copyright)
 		}
 		out = append(out, f)
 	}
-	return append(out, file{name: docs + "copyright", mode: 0o644, data: copyright.Bytes()}), nil
+	return out, nil
 }
 
 // compress returns the same bytes for the same data: its header has no name and no time.
