@@ -122,15 +122,14 @@ build/release/%/dedupe: FORCE
 
 # What is installed beside the program: manual pages, and completions for shells. They come
 # from a program for this machine, whichever machine the installed one is for.
-HERE = GOOS= GOARCH= CGO_ENABLED=0 $(GO) run -trimpath ./cmd/dedupe
-
 build/share:
 	rm -rf $@
-	$(HERE) man $@/man/man1
+	GOOS= GOARCH= CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o build/here/dedupe ./cmd/dedupe
+	build/here/dedupe man $@/man/man1
 	mkdir -p $@/bash-completion/completions $@/zsh/site-functions $@/fish/vendor_completions.d
-	$(HERE) completion bash >$@/bash-completion/completions/dedupe
-	$(HERE) completion zsh >$@/zsh/site-functions/_dedupe
-	$(HERE) completion fish >$@/fish/vendor_completions.d/dedupe.fish
+	build/here/dedupe completion bash >$@/bash-completion/completions/dedupe
+	build/here/dedupe completion zsh >$@/zsh/site-functions/_dedupe
+	build/here/dedupe completion fish >$@/fish/vendor_completions.d/dedupe.fish
 
 # A module of its own, with dependencies that nothing else has.
 DIST := deploy/dist
