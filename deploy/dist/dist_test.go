@@ -298,10 +298,10 @@ func TestInstall(t *testing.T) {
 func TestReproducible(t *testing.T) {
 	var sums [2]string
 	var said string
-	for i, environ := range [][]string{{"TZ=UTC", "LC_ALL=C"}, {"TZ=Asia/Kolkata", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}} {
+	for i, environ := range [][]string{{"TZ=UTC", "LC_ALL=C", "UMASK=022"}, {"TZ=Asia/Kolkata", "LC_ALL=C.UTF-8", "UMASK=077", "TMPDIR=" + t.TempDir()}} {
 		dir := filepath.Join(t.TempDir(), strings.Repeat("folder", i+1))
 		output(t, "git", "clone", "--quiet", "--no-hardlinks", top, dir)
-		build := exec.Command("sh", "-c", fmt.Sprintf("umask 0%d22; exec make -s -C %s dist", 2*i, dir))
+		build := exec.Command("sh", "-c", `umask $UMASK; exec make -s -C "$0" dist`, dir)
 		build.Env = append(os.Environ(), environ...)
 		run(t, build)
 		sums[i] = string(read(t, dir+"/build/dist/SHA256SUMS"))
