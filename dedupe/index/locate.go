@@ -55,10 +55,14 @@ func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 // Usable returns nil if an index can be used for a directory or file. Otherwise it returns
 // the *PlaceError of a scan of it, and whoever scans reads everything.
 func Usable(root string) error {
-	if l := newLocator([]string{root}, nil, ""); !l.located {
-		return l.err
+	l := newLocator([]string{root}, nil, "")
+	switch {
+	case l.located:
+		return nil
+	case l.err == nil: // the path leads nowhere
+		return &PlaceError{root, mount.ErrHidden}
 	}
-	return nil
+	return l.err
 }
 
 // placeOf returns the current path of an open directory. It fails if the path leads
