@@ -71,7 +71,7 @@ func indexAdvice(err error) []advice {
 	if err == nil {
 		return nil
 	}
-	change := "scan without --index: it would help nothing here"
+	change := "scan without --index: it can't help here"
 	var kind *mount.TypeError
 	switch {
 	case errors.As(err, new(*mount.TunnelError)):

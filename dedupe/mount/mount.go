@@ -51,12 +51,14 @@ func (m *Mount) Inside(dir string) string {
 }
 
 // Options returns the options of the mount and of its file system, as the mount table has
-// them, such as rw or rsize=1048576. It returns none on macOS.
-func (m *Mount) Options() []string {
-	if m.options == "" {
-		return nil
+// them, such as rw or rsize=1048576, each once. It returns none on macOS.
+func (m *Mount) Options() (all []string) {
+	for option := range strings.SplitSeq(m.options, ",") {
+		if option != "" && !slices.Contains(all, option) {
+			all = append(all, option)
+		}
 	}
-	return strings.Split(m.options, ",")
+	return all
 }
 
 // IsNFS reports whether the file system is NFS, of any version.
