@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install help FORCE
+.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install dist test-dist build/share help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -112,6 +112,45 @@ test-aws: build/ministack ## test what needs an emulator of AWS; needs python3
 test-api: build/api ## test the API with generated clients and Schemathesis; needs npm and python3
 	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe
 
+# The programs of a release. -trimpath and no build id make each the same bytes wherever
+# and whenever it is built from the same revision.
+RELEASE := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
+
+build/release/%/dedupe: FORCE
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 \
+		$(GO) build -trimpath -buildvcs=auto -ldflags '-s -w -buildid= $(if $(filter linux-%,$*),-E start_dedupe)' -o $@ ./cmd/dedupe
+
+# What is installed beside the program: manual pages, and completions for shells. They come
+# from a program for this machine, whichever machine the installed one is for.
+build/share:
+	rm -rf $@
+	GOOS= GOARCH= CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o build/here/dedupe ./cmd/dedupe
+	build/here/dedupe man $@/man/man1
+	mkdir -p $@/bash-completion/completions $@/zsh/site-functions $@/fish/vendor_completions.d
+	build/here/dedupe completion bash >$@/bash-completion/completions/dedupe
+	build/here/dedupe completion zsh >$@/zsh/site-functions/_dedupe
+	build/here/dedupe completion fish >$@/fish/vendor_completions.d/dedupe.fish
+
+# A module of its own, with dependencies that nothing else has.
+DIST := deploy/dist
+
+dist: $(RELEASE:%=build/release/%/dedupe) build/share ## build the packages of a release: tar.gz, deb, an image
+	cd $(DIST) && CGO_ENABLED=0 $(GO) run -trimpath . $(CURDIR)
+	@ls -l build/dist
+
+# A Debian with nothing but what it needs, and man.
+build/debian.tar:
+	@mkdir -p build
+	rm -rf build/debian
+	debootstrap --variant=minbase --include=man-db $(DEBIAN) build/debian >build/debian.log || { tail build/debian.log; exit 1; }
+	tar -C build/debian -cf $@.new . && mv $@.new $@
+	rm -rf build/debian
+
+DEBIAN ?= bookworm
+
+test-dist: dist build/debian.tar ## install and run the packages, build them again elsewhere; needs root, debootstrap
+	cd $(DIST) && CGO_ENABLED=0 $(GO) test -count 1 -v .
+
 FORCE:
 
 .SECONDARY: # keep the bootstraps
@@ -143,6 +182,7 @@ lint: ## check format, vet, staticcheck, go.mod, links
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	cd $(PREDICTOR) && $(GO) vet ./... && $$($(GO) -C $(CURDIR) tool -n staticcheck) ./... && $(GO) mod tidy -diff
+	cd $(DIST) && $(GO) vet . && $$($(GO) -C $(CURDIR) tool -n staticcheck) . && $(GO) mod tidy -e -diff 2>/dev/null # a test of nfpm has a module that is gone
 	$(GO) test ./cmd/internal/docs
 
 bench: build/dedupe ## run the benchmarks
@@ -187,9 +227,10 @@ bench-job: ## measure a job of a million small files against a scan; JOB_FILES, 
 
 PREFIX ?= /usr/local
 
-install: build/dedupe ## install dedupe; PREFIX=/usr/local, DESTDIR
+install: build/dedupe build/share ## install dedupe; PREFIX=/usr/local, DESTDIR
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	install -m 755 build/dedupe $(DESTDIR)$(PREFIX)/bin/dedupe
+	cp -R build/share $(DESTDIR)$(PREFIX)
 
 clean: ## remove everything that was built
 	rm -rf build

@@ -186,6 +186,10 @@ func (e *Engine) FittingWorkers() int {
 	return max(min(DefaultWorkers, all/each), 1)
 }
 
+// RunnableWorkers returns how many of the workers can run under the limits on memory, and on
+// the processes and threads of this user and this container. It returns at least one.
+func (e *Engine) RunnableWorkers() int { return min(e.crowdedWorkers(), e.affordable()) }
+
 // reservedTasks covers the threads the runtime starts besides those of workers.
 const reservedTasks = 8
 

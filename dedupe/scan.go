@@ -28,7 +28,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	eng.Budget = 0 // a report covers everything
-	eng.Workers = min(eng.crowdedWorkers(), eng.affordable())
+	eng.Workers = eng.RunnableWorkers()
 	eng.mounts = mount.Read()
 	m := newMeter(&eng, !sel.OneFileSystem)
 	found, _, err := Walk(ctx, sel, nil, eng)

@@ -12,7 +12,7 @@ import (
 // TestHelpWidth holds the help of all commands to a terminal of 80 columns, and has
 // each of them show an example.
 func TestHelpWidth(t *testing.T) {
-	for _, command := range []string{"", "scan", "report", "cost", "cost advise", "cost import-prices", "fixtures", "index", "index stats", "index prune", "index verify", "job", "job run", "job plan", "serve", "version"} {
+	for _, command := range []string{"", "scan", "report", "cost", "cost advise", "cost import-prices", "fixtures", "index", "index stats", "index prune", "index verify", "job", "job run", "job plan", "serve", "doctor", "version"} {
 		var out bytes.Buffer
 		if code := run(append(strings.Fields(command), "--help"), cli.Std{Out: &out, Err: &out}); code != 0 {
 			t.Errorf("%s --help: exit code %d: %s", command, code, &out)

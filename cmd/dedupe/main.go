@@ -14,6 +14,8 @@
 //	index.go       dedupe index, and the flags of an index
 //	fixtures.go    dedupe fixtures
 //	serve.go       dedupe serve
+//	doctor.go      dedupe doctor
+//	diagnosis.go   what dedupe doctor advises
 //	moved.go       commands that other programs have now
 //	progress.go    what a terminal shows meanwhile
 package main
@@ -80,6 +82,7 @@ func commands() []cli.Command {
 		{Name: "index", Build: indexCommand},
 		{Name: "job", Build: jobCommand},
 		{Name: "serve", Build: serveCommand},
+		{Name: "doctor", Build: doctorCommand},
 		{Name: "bench", Build: moved("dedupe bench", "run")},
 		{Name: "invoke", Build: moved("dedupe invoke", "invoke")},
 	}

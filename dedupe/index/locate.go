@@ -52,6 +52,19 @@ func newLocator(roots []string, within *os.File, fileSystem string) *locator {
 	return l
 }
 
+// Usable returns nil if an index can be used for a directory or file. Otherwise it returns
+// the *PlaceError of a scan of it, and whoever scans reads everything.
+func Usable(root string) error {
+	l := newLocator([]string{root}, nil, "")
+	switch {
+	case l.located:
+		return nil
+	case l.err == nil: // the path leads nowhere
+		return &PlaceError{root, mount.ErrHidden}
+	}
+	return l.err
+}
+
 // placeOf returns the current path of an open directory. It fails if the path leads
 // elsewhere, because something is mounted over it or it was removed.
 func placeOf(dir *os.File) (string, error) {
@@ -254,6 +267,19 @@ type RemoteError struct {
 func (e *RemoteError) Error() string {
 	return fmt.Sprintf("the index %q is on a network file system (%s), where locks and renames are not safe between machines: "+
 		"choose a file on this machine's own disk, or share a dynamodb://TABLE", e.Path, e.Kind)
+}
+
+// CheckFile returns the error of OpenLog for a path on a network file system, whether or not
+// the file and its directories exist.
+func CheckFile(path string) error {
+	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); err == nil {
+			break
+		}
+		path = dir
+	}
+	_, err := local(path)
+	return err
 }
 
 // local returns the path of a file without links, whether the file exists or not. A path

@@ -53,17 +53,9 @@ func TestCgroupLimit(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
-			for name, content := range test.files {
-				path := filepath.Join(root, name)
-				if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if got := cgroupMemory(root); got != test.want {
-				t.Errorf("limit of %d bytes, want %d", got, test.want)
+			writeFiles(t, root, test.files)
+			if got, file := cgroupMemory(root); got != test.want || (file != "") != (got > 0) {
+				t.Errorf("limit of %d bytes in %q, want %d", got, file, test.want)
 			}
 		})
 	}
@@ -71,7 +63,62 @@ func TestCgroupLimit(t *testing.T) {
 
 func TestLimitOfLambda(t *testing.T) {
 	env := map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}
-	if got := memoryLimit(func(name string) string { return env[name] }); got <= 0 || got > 128<<20 {
+	if got, _ := Memory(func(name string) string { return env[name] }); got <= 0 || got > 128<<20 {
 		t.Errorf("limit of %d bytes in a function of 128 MB", got)
+	}
+}
+
+func TestCgroupProcessors(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		files    map[string]string
+		want     float64
+		versions string
+	}{
+		{"no cgroups", nil, 0, ""},
+		{"v2", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}, 0.5, "v2"},
+		{"v2, unlimited", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 0, "v2"},
+		{"v2, the limit of a parent", map[string]string{
+			"proc/self/cgroup":            "0::/a/b\n",
+			"sys/fs/cgroup/a/cpu.max":     "100000 100000\n",
+			"sys/fs/cgroup/a/b/cpu.max":   "400000 100000\n",
+			"sys/fs/cgroup/a/b/cpu.stat":  "",
+			"sys/fs/cgroup/a/b/other.max": "1 100000\n",
+		}, 1, "v2"},
+		{"v1", map[string]string{
+			"proc/self/cgroup": "5:cpu,cpuacct:/docker/1\n0::/\n",
+			"sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_quota_us":  "150000\n",
+			"sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_period_us": "100000\n",
+		}, 1.5, "v1 and v2"},
+		{"v1, unlimited", map[string]string{
+			"proc/self/cgroup":                    "1:cpu:/\n",
+			"sys/fs/cgroup/cpu/cpu.cfs_quota_us":  "-1\n",
+			"sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+		}, 0, "v1"},
+		{"nonsense", map[string]string{"proc/self/cgroup": "cpu\n0::/\n", "sys/fs/cgroup/cpu.max": "1 0\n"}, 0, "v2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := t.TempDir()
+			writeFiles(t, root, test.files)
+			if got, file := cgroupProcessors(root); got != test.want || (file != "") != (got > 0) {
+				t.Errorf("limit of %g processors in %q, want %g", got, file, test.want)
+			}
+			if got := cgroupVersions(root); got != test.versions {
+				t.Errorf("cgroups %q, want %q", got, test.versions)
+			}
+		})
+	}
+}
+
+func writeFiles(t *testing.T, root string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -2,6 +2,7 @@
 // may use, and how much memory and processor time it used.
 //
 //	memory*.go       the memory limit, and how the Go runtime keeps to it
+//	processors_*.go  how many processors cgroups allow
 //	tasks_*.go       how many more threads and processes may start
 //	cgroup_linux.go  where cgroups, v1 and v2, keep their limits
 //	peak_*.go        the peak memory of a process
@@ -24,7 +25,7 @@ import (
 // set. It leaves an eighth, and no less than 12 MiB, for what the collector does not manage:
 // the program itself, threads, the kernel, and what is being written.
 func RespectMemory(getenv func(string) string) int64 {
-	limit := memoryLimit(getenv)
+	limit, _ := Memory(getenv)
 	if limit > 0 && getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit - max(limit/8, min(limit/4, 12<<20)))
 	}
@@ -48,19 +49,21 @@ func Lend(bytes int64) (giveBack func()) {
 // lending guards the limit, which the runtime can only replace.
 var lending sync.Mutex
 
-func memoryLimit(getenv func(string) string) int64 {
-	least := int64(math.MaxInt64)
+// Memory returns the limit that RespectMemory keeps to, and where it is set: the name of a
+// variable, or a file of a cgroup.
+func Memory(getenv func(string) string) (bytes int64, from string) {
+	bytes = math.MaxInt64
 	if mb, err := strconv.ParseInt(getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 32); err == nil && mb > 0 {
-		least = mb << 20
+		bytes, from = mb<<20, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 	}
-	if limit := cgroupMemory("/"); limit > 0 {
-		least = min(least, limit)
+	if limit, file := cgroupMemory("/"); limit > 0 && limit < bytes {
+		bytes, from = limit, file
 	}
-	if getenv("GOMEMLIMIT") != "" {
-		least = min(least, debug.SetMemoryLimit(-1))
+	if limit := debug.SetMemoryLimit(-1); getenv("GOMEMLIMIT") != "" && limit < bytes {
+		bytes, from = limit, "GOMEMLIMIT"
 	}
-	if least == math.MaxInt64 {
-		return 0
+	if bytes == math.MaxInt64 {
+		return 0, ""
 	}
-	return least
+	return bytes, from
 }

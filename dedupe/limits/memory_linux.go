@@ -6,15 +6,17 @@ import "path/filepath"
 const unlimited = 1 << 60
 
 // cgroupMemory returns the least memory limit, in bytes, of the cgroups that this process
-// is in and of their parents, or 0 if there is none. Root is where proc and sys are.
-func cgroupMemory(root string) (least int64) {
+// is in and of their parents, and the file that sets it. It returns 0 if there is none. Root
+// is where proc and sys are.
+func cgroupMemory(root string) (least int64, file string) {
 	for dir := range cgroupDirs(root, "memory") {
-		for _, file := range []string{"memory.max", "memory.high", "memory.limit_in_bytes"} {
-			limit, err := number(filepath.Join(dir, file))
+		for _, name := range []string{"memory.max", "memory.high", "memory.limit_in_bytes"} {
+			path := filepath.Join(dir, name)
+			limit, err := number(path)
 			if err == nil && 0 < limit && limit < unlimited && (least == 0 || limit < least) {
-				least = limit
+				least, file = limit, path
 			}
 		}
 	}
-	return least
+	return least, file
 }

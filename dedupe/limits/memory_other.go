@@ -2,4 +2,4 @@
 
 package limits
 
-func cgroupMemory(string) int64 { return 0 }
+func cgroupMemory(string) (int64, string) { return 0, "" }

@@ -97,7 +97,7 @@ func (all *Table) openOnNFS() (fds []int) {
 		if err != nil || !strings.HasPrefix(path, "/") {
 			continue
 		}
-		if m, _, err := all.Of(path); err == nil && m.isNFS() {
+		if m, _, err := all.Of(path); err == nil && m.IsNFS() {
 			fds = append(fds, fd)
 		}
 	}

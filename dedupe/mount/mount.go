@@ -29,8 +29,11 @@ type Mount struct {
 	Kind   string // its type in the mount table, such as ext4 or fuse.sshfs
 	Source string // such as /dev/sda1 or fs-01234567.efs.us-east-1.amazonaws.com:/
 	Device uint64 // of its files, except on btrfs, where each subvolume has its own
-	id     string // result of Identity
-	asked  string // the directory to ask for the identity, if it is not Point
+
+	options string // of the mount, then of the file system, separated by commas
+
+	id    string // result of Identity
+	asked string // the directory to ask for the identity, if it is not Point
 }
 
 // FileSystem describes the file system of a scanned root.
@@ -47,8 +50,19 @@ func (m *Mount) Inside(dir string) string {
 	return filepath.Join(m.Root, "/", strings.TrimPrefix(dir, m.Point))
 }
 
-// isNFS reports whether the file system is NFS, of any version.
-func (m *Mount) isNFS() bool { return m.Kind == NFS4 || m.Kind == "nfs" }
+// Options returns the options of the mount and of its file system, as the mount table has
+// them, such as rw or rsize=1048576, each once. It returns none on macOS.
+func (m *Mount) Options() (all []string) {
+	for option := range strings.SplitSeq(m.options, ",") {
+		if option != "" && !slices.Contains(all, option) {
+			all = append(all, option)
+		}
+	}
+	return all
+}
+
+// IsNFS reports whether the file system is NFS, of any version.
+func (m *Mount) IsNFS() bool { return m.Kind == NFS4 || m.Kind == "nfs" }
 
 // IsTrusted reports whether the same inode number, size, mtime and ctime prove that a
 // file of the mount is unchanged. On these types an inode keeps its number, only the

@@ -42,7 +42,7 @@ func (*Table) Device(device uint64) uint64 { return device }
 // HasNFS reports whether a directory is on NFS.
 func (all *Table) HasNFS(dir string) bool {
 	on, _, err := all.Of(dir)
-	return err == nil && on.isNFS()
+	return err == nil && on.IsNFS()
 }
 
 // Names returns nothing: macOS is not asked.
@@ -57,6 +57,9 @@ func (*Table) Covers(string) bool { return false }
 
 // sent returns nothing, because macOS does not tell.
 func (*Table) sent() (sent, error) { return nil, nil }
+
+// ReadAhead returns -1: macOS does not tell.
+func (*Mount) ReadAhead() int64 { return -1 }
 
 func (*Table) nfsDevices([]string, bool) map[uint64]bool { return nil }
 

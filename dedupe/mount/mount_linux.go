@@ -56,6 +56,7 @@ func Parse(data string) *Table {
 			continue
 		}
 		m := &Mount{Point: unescape(fields[4]), Root: unescape(fields[3]), Kind: fields[optional+1], Source: unescape(fields[optional+2]), Device: unix.Mkdev(major, minor)}
+		m.options = unescape(strings.Join(append([]string{fields[5]}, fields[optional+3:]...), ","))
 		all.byID[id] = m
 		all.at[m.Point] = m // the last one hides earlier ones
 		all.in[filepath.Dir(m.Point)] = true
@@ -190,6 +191,26 @@ func (all *Table) Pseudo(dir string) map[string]map[string]uint64 {
 		below[in][name] = m.Device
 	}
 	return below
+}
+
+// ReadAhead returns how many bytes the kernel reads ahead of a program on the file system,
+// or -1 if it does not tell.
+func (m *Mount) ReadAhead() int64 {
+	device := fmt.Sprintf("%d:%d", unix.Major(m.Device), unix.Minor(m.Device))
+	for _, path := range []string{
+		"/sys/class/bdi/" + device + "/read_ahead_kb",          // network file systems
+		"/sys/dev/block/" + device + "/queue/read_ahead_kb",    // disks
+		"/sys/dev/block/" + device + "/../queue/read_ahead_kb", // partitions
+	} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if kilobytes, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil {
+			return kilobytes << 10
+		}
+	}
+	return -1
 }
 
 // fsid returns the identity that a local file system stores with its content, or "". XFS

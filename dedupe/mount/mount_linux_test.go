@@ -80,3 +80,17 @@ func TestNames(t *testing.T) {
 		t.Errorf("here %v, there %v", here, there)
 	}
 }
+
+// TestOptions has the options of a mount and of its file system, each once.
+func TestOptions(t *testing.T) {
+	m, _, err := Parse("30 22 0:40 / /mnt ro,noatime shared:1 - nfs4 host:/ ro,vers=4.1,rsize=65536\n").Of("/mnt/dir")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(m.Options(), " "), "ro noatime vers=4.1 rsize=65536"; got != want {
+		t.Errorf("options %q, want %q", got, want)
+	}
+	if got := new(Mount).Options(); len(got) != 0 {
+		t.Errorf("options %q of no mount", got)
+	}
+}

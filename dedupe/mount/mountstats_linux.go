@@ -42,7 +42,7 @@ func byDevice(devices map[string]uint64, counted map[string]types) sent {
 func (all *Table) nfsPoints() map[string]uint64 {
 	devices := make(map[string]uint64)
 	for point, m := range all.at {
-		if m.isNFS() {
+		if m.IsNFS() {
 			devices[point] = m.Device
 		}
 	}
@@ -54,7 +54,7 @@ func (all *Table) nfsPoints() map[string]uint64 {
 func (all *Table) nfsDevices(places []string, below bool) map[uint64]bool {
 	devices := make(map[uint64]bool)
 	for _, place := range places {
-		if m, _, err := all.Of(place); err == nil && m.isNFS() {
+		if m, _, err := all.Of(place); err == nil && m.IsNFS() {
 			devices[m.Device] = true
 		}
 	}
@@ -125,7 +125,7 @@ func parseMounted(line string) (point string, nfs bool, err error) {
 	if len(f) < 8 || f[2] != "mounted" || f[3] != "on" || f[5] != "with" || f[6] != "fstype" {
 		return "", false, fmt.Errorf("mountstats: %q is no mount", line)
 	}
-	nfs = (&Mount{Kind: f[7]}).isNFS()
+	nfs = (&Mount{Kind: f[7]}).IsNFS()
 	if version := strings.Join(f[8:], " "); nfs && version != "statvers=1.0" && version != "statvers=1.1" {
 		return "", false, fmt.Errorf("mountstats: an unknown version in %q", line)
 	}

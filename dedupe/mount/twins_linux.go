@@ -26,7 +26,7 @@ func (all *Table) Device(device uint64) uint64 {
 func (all *Table) findTwins(volumes func() string) {
 	names := make(map[uint64][]string)
 	for _, m := range all.byID {
-		if m.isNFS() {
+		if m.IsNFS() {
 			names[m.Device] = append(names[m.Device], m.Source)
 		}
 	}

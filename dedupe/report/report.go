@@ -222,22 +222,25 @@ func reclaimable(groups []dedupe.Group) cost.Objects {
 	return o
 }
 
+// Version is the version of all programs and packages. It is defined only here.
+const Version = "0.1.0"
+
 // Tool is the program that made a report.
 type Tool struct {
 	Name     string `json:"name"`
-	Version  string `json:"version"`            // of its module
+	Version  string `json:"version"`
 	Revision string `json:"revision"`           // that it was built from, or unknown
 	Modified bool   `json:"modified,omitempty"` // the checkout had changes
 }
 
-// ThisTool describes the running program, as go build recorded it, under a name.
+// ThisTool describes the running program under a name. Its revision is the one that go build
+// recorded.
 func ThisTool(name string) Tool {
-	tool := Tool{Name: name, Version: "(devel)", Revision: "unknown"}
+	tool := Tool{Name: name, Version: Version, Revision: "unknown"}
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
 		return tool
 	}
-	tool.Version = build.Main.Version
 	for _, setting := range build.Settings {
 		switch setting.Key {
 		case "vcs.revision":

@@ -4,6 +4,7 @@
 //	cli.go     interruption, exit codes, the version
 //	stream.go  standard output and error, and what a terminal must not see
 //	help.go    help in groups of flags, hints for what was mistyped
+//	man.go     the same as manual pages
 //	values.go  flags that are sizes, counts, amounts or choices
 //	prices.go  flags that choose a price book
 //	output.go  where a report goes
@@ -59,7 +60,7 @@ type Command struct {
 }
 
 // Run runs the command that args name, and returns the exit code of the program. Its
-// commands are those given, and version.
+// commands are those given, version and, hidden, man.
 func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	out := newStream(s.Out)
 	s.Out, s.Err = out, newStream(s.Err)
@@ -79,8 +80,9 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	commands = append(commands, Command{"version", versionOf(root)})
-	if i := slices.IndexFunc(commands, func(c Command) bool { return len(args) > 0 && c.Name == args[0] }); i >= 0 {
+	commands = append(commands, Command{"version", versionOf(root)}, Command{manName, manCommand})
+	named := func(c Command) bool { return len(args) > 0 && c.Name == args[0] }
+	if i := slices.IndexFunc(commands, named); i >= 0 && commands[i].Name != manName {
 		commands = commands[i : i+1]
 		root.CompletionOptions.DisableDefaultCmd = true
 	}
@@ -187,7 +189,7 @@ func (s Std) Exit(program string, err error) int {
 	case errors.Is(err, context.Canceled): // only a signal cancels a command
 		return int(ExitInterrupted)
 	}
-	fmt.Fprintf(s.Err, "%s: %s\n", program, visible(OneLine(err.Error())))
+	fmt.Fprintf(s.Err, "%s: %s\n", program, Visible(OneLine(err.Error())))
 	return int(ExitNoAnswer)
 }
 

@@ -128,18 +128,27 @@ func titleOf(flag *pflag.Flag) string {
 
 // describe returns the help of a flag: its name and value, and below them what it does.
 func describe(flag *pflag.Flag) string {
-	value, usage := pflag.UnquoteUsage(flag)
-	line := "      --" + flag.Name
-	if flag.Shorthand != "" {
-		line = "  -" + flag.Shorthand + ", --" + flag.Name
+	line, value, usage := parts(flag)
+	if flag.Shorthand == "" {
+		line = "    " + line
 	}
 	if value != "" {
 		line += " " + value
 	}
+	return "  " + line + "\n" + wrap(usage, 10)
+}
+
+// parts returns the names of a flag, its value, and what it does.
+func parts(flag *pflag.Flag) (names, value, usage string) {
+	value, usage = pflag.UnquoteUsage(flag)
+	names = "--" + flag.Name
+	if flag.Shorthand != "" {
+		names = "-" + flag.Shorthand + ", " + names
+	}
 	if zero := flag.DefValue; zero != "" && zero != "0" && zero != "false" && zero != "[]" {
 		usage += fmt.Sprintf(" (default %s)", zero)
 	}
-	return line + "\n" + wrap(usage, 10)
+	return names, value, usage
 }
 
 // wrap breaks a text into lines that are indented.

@@ -174,8 +174,8 @@ func colourAt(b []byte) (n int, whole bool) {
 	return 0, whole
 }
 
-// visible returns a text as a terminal may show it, newlines escaped too.
-func visible(s string) string {
+// Visible returns a text as a terminal may show it, newlines escaped too.
+func Visible(s string) string {
 	var b []byte
 	for len(s) > 0 {
 		r, n := utf8.DecodeRuneInString(s)

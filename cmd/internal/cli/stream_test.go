@@ -30,7 +30,7 @@ func FuzzEscaper(f *testing.F) {
 		if got != want {
 			t.Errorf("%q, cut at %d, is %q, not %q", in, cut, got, want)
 		}
-		if strings.ReplaceAll(visible(got), `\n`, "\n") != strings.ReplaceAll(got, `\n`, "\n") || !utf8.ValidString(got) {
+		if strings.ReplaceAll(Visible(got), `\n`, "\n") != strings.ReplaceAll(got, `\n`, "\n") || !utf8.ValidString(got) {
 			t.Errorf("%q is shown as %q", in, got)
 		}
 	})
