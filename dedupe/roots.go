@@ -80,7 +80,7 @@ func distinct(roots []root) []root {
 
 // setFilters gives each root the filter, with globs relative to the root.
 func setFilters(roots []root, f Filter) error {
-	plain, err := f.plain()
+	plain, err := f.Plain()
 	for i := range roots {
 		if err == nil {
 			roots[i].filter, err = plain.below(&roots[i])

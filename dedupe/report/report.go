@@ -10,6 +10,8 @@
 //	read.go        the stream of a JSON report
 //	aside.go       files that come before the size of their group
 //	saved.go       what dedupe cost needs from a JSON report
+//	chosen.go      what rules change about the stream
+//	spool.go       the files of a group, read more than once
 //	json.go        the fields of the JSON format; report.schema.json describes them
 //	write.go       the stream as JSON
 //	bill.go        bills in JSON, written and read
@@ -66,7 +68,8 @@ type Options struct {
 	All     bool // list all groups with all files, all folders and all problems
 	Bill    bool // write the whole bill, not one line
 
-	Rules   choose.Rules     // in selection
+	Rules   choose.Rules     // what to report of the groups, and how
+	Spell   choose.Spell     // other names of a path in the rules; needed if there are any
 	Folders []choose.Folders // that are duplicates, largest first
 
 	// For the JSON format, of a report that was not read from JSON.
@@ -85,7 +88,12 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options
 	if err != nil {
 		return err
 	}
-	return stream(r, p, o, h)
+	if !o.Rules.Change() {
+		return stream(r, p, o, h)
+	}
+	return withRules(o, rootsOf(selectionOf(r, o), o.Spell), h,
+		func(h handler) error { return streamGroups(r.Groups, h) },
+		func(h handler) error { return stream(r, p, o, h) })
 }
 
 // WriteParts writes a report without a projection, whose parts come one by one. It ignores
@@ -95,7 +103,12 @@ func WriteParts(w io.Writer, f Format, r dedupe.Report, parts Parts, o Options) 
 	if err != nil {
 		return err
 	}
-	return streamParts(r, parts, o, h)
+	if !o.Rules.Change() {
+		return streamParts(r, parts, o, h)
+	}
+	return withRules(o, rootsOf(selectionOf(r, o), o.Spell), h,
+		func(h handler) error { return streamPartGroups(parts.Groups, h) },
+		func(h handler) error { return streamParts(r, parts, o, h) })
 }
 
 // Convert reads a JSON report of any version and writes it in another format, or as JSON
@@ -108,7 +121,27 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 		return "", err
 	}
 	told := &told{handler: h}
-	err = read(in, told, readOptions{ordered: f != Fdupes, spill: o.Spill})
+	ro := readOptions{ordered: f != Fdupes, spill: o.Spill}
+	if !o.Rules.Change() {
+		err = read(in, told, ro)
+		return told.incomplete, err
+	}
+	ro.ordered = true
+	repeated, err := again(in, o.Spill)
+	if err != nil {
+		return "", err
+	}
+	source := func(h handler) error {
+		if _, err := repeated.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return read(repeated, h, ro)
+	}
+	roots := &rootFinder{spell: o.Spell}
+	if err := source(roots); err != nil {
+		return "", err
+	}
+	err = withRules(o, roots.roots, told, source, source)
 	return told.incomplete, err
 }
 

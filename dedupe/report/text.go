@@ -75,6 +75,7 @@ type textFile struct {
 	path     string
 	hardLink bool
 	linkTo   string // the first path of the inode, if known
+	kept     bool
 }
 
 // inode identifies the inode of a file in a report.
@@ -105,7 +106,7 @@ func (t *textWriter) file(f file) error {
 	if t.o.Summary || !t.o.All && len(t.this.shown) > filesShown {
 		return nil
 	}
-	line := textFile{path: f.path, hardLink: f.hardLink}
+	line := textFile{path: f.path, hardLink: f.hardLink, kept: f.kept}
 	key := inode{f.device, f.inode, f.mtime, f.ctime}
 	_, taken := t.this.first[key]
 	switch {
@@ -216,6 +217,9 @@ func (t *textWriter) fileLine(f textFile) error {
 		link = " " + t.s.Faint("(hard link to "+Printable(f.linkTo)+")")
 	case f.hardLink:
 		link = " " + t.s.Faint("(hard link to an earlier file)")
+	}
+	if f.kept {
+		link += " " + t.s.Faint("(kept)")
 	}
 	_, err := fmt.Fprintf(t.b, "  %s%s\n", Printable(f.path), link)
 	return err

@@ -1,0 +1,199 @@
+package choose
+
+import (
+	"cmp"
+	"iter"
+	"path/filepath"
+	"strings"
+
+	"efsdedupe/dedupe"
+)
+
+// Chooser applies rules to groups.
+type Chooser struct {
+	Rules
+	roots    map[string]Root // by clean path
+	priority []place
+	protect  []place
+	globs    dedupe.Filter // excludes what is protected
+	copiesOf place
+}
+
+// New returns a chooser for a scan of roots. What Protect names is a path if there is
+// something at it, and else a glob, as in a Filter.
+func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Chooser{Rules: r, roots: make(map[string]Root, len(roots))}
+	for _, root := range roots {
+		c.roots[filepath.Clean(root.Path)] = root
+	}
+	for _, dir := range r.Priority {
+		p, _ := spell.place(dir)
+		c.priority = append(c.priority, p)
+	}
+	if r.CopiesOf != "" {
+		c.copiesOf, _ = spell.place(r.CopiesOf)
+	}
+	var globs []string
+	for _, path := range r.Protect {
+		p, exists := spell.place(path)
+		glob := strings.ContainsAny(path, "*?[{\\")
+		if exists || !glob {
+			c.protect = append(c.protect, p)
+		}
+		if !exists && (glob || !strings.Contains(strings.TrimSuffix(path, "/"), "/")) {
+			globs = append(globs, path)
+		}
+	}
+	var err error
+	c.globs, err = dedupe.Filter{Exclude: globs}.Plain()
+	return c, err
+}
+
+// spared reports whether a rule may protect files.
+func (c *Chooser) spared() bool { return len(c.protect)+len(c.globs.Exclude) > 0 }
+
+// File is a file of a group.
+type File struct {
+	dedupe.File
+	HardLink bool // to the inode of an earlier file
+}
+
+// id identifies an inode, as well as a report does.
+type id struct {
+	device, number  uint64
+	changed, edited dedupe.Timestamp
+}
+
+func (f *File) id() id { return id{f.Device, f.Inode, f.ChangeTime, f.ModTime} }
+
+// Choice is what the rules say about a group.
+type Choice struct {
+	Drop   bool  // do not report the group
+	Copies int64 // inodes
+
+	// What deleting the files that are not kept frees; as in dedupe.Group.
+	Reclaimable, ReclaimableAllocated int64
+
+	// First is the kept file that comes first, if the rules say which files to keep.
+	First File
+
+	chooser *Chooser
+	kept    map[id]bool // inodes with several names, one of them kept
+	names   map[id]int  // of inodes with several names, in the group
+}
+
+// Group chooses among the files of a group. It ranges over them twice.
+func (c *Chooser) Group(size int64, files iter.Seq[File]) Choice {
+	g := Choice{chooser: c, kept: make(map[id]bool), names: make(map[id]int)}
+	roots := make(map[string]bool)
+	wanted := c.CopiesOf == ""
+	var best rank
+	for f := range files {
+		if !f.HardLink {
+			g.Copies++
+		}
+		if f.Links != 1 {
+			g.names[f.id()]++
+		}
+		at := c.locate(f.Path)
+		if len(roots) < 2 {
+			roots[at.root] = true
+		}
+		wanted = wanted || c.copiesOf.is(at.place)
+		if r := c.rank(&f, at); g.First.Path == "" || r.compare(best) < 0 {
+			best, g.First = r, f
+		}
+		if f.Links != 1 && c.protects(at) {
+			g.kept[f.id()] = true
+		}
+	}
+	g.Drop = !wanted || c.Isolate && len(roots) < 2 || g.Copies < int64(c.MinCopies)
+	if g.Drop || !c.Kept() {
+		return g
+	}
+	if g.First.Links != 1 {
+		g.kept[g.First.id()] = true
+	}
+	for f := range files {
+		if !f.HardLink && !g.Keeps(&f) && (f.Links <= 1 || uint32(g.names[f.id()]) >= f.Links) {
+			g.Reclaimable += size
+			g.ReclaimableAllocated += f.Allocated
+		}
+	}
+	return g
+}
+
+// Keeps reports whether a file of the group is kept: a rule chose its inode, or protects
+// it under one of its names.
+func (g *Choice) Keeps(f *File) bool {
+	if f.Path == g.First.Path || f.Links != 1 && g.kept[f.id()] {
+		return true
+	}
+	return g.chooser.spared() && g.chooser.protects(g.chooser.locate(f.Path))
+}
+
+// rank says which file of a group to keep: the one with the least rank.
+type rank struct {
+	unprotected bool
+	priority    int
+	edited      dedupe.Timestamp
+	length      int
+	path        string
+	newest      bool // the larger time has the lesser rank
+}
+
+func (c *Chooser) rank(f *File, at located) rank {
+	r := rank{unprotected: !c.protects(at), priority: c.priorityOf(at), path: f.Path}
+	switch c.Keep {
+	case Oldest, Newest:
+		r.edited, r.newest = f.ModTime, c.Keep == Newest
+	case Shortest:
+		r.length = len(f.Path)
+	}
+	return r
+}
+
+func (r rank) compare(s rank) int {
+	edited := r.edited.Compare(s.edited)
+	if r.newest {
+		edited = -edited
+	}
+	protected := 0
+	if r.unprotected != s.unprotected {
+		if protected = -1; r.unprotected {
+			protected = 1
+		}
+	}
+	return cmp.Or(protected, cmp.Compare(r.priority, s.priority), edited, cmp.Compare(r.length, s.length), cmp.Compare(r.path, s.path))
+}
+
+// priorityOf returns the first of the folders with priority that is above a path.
+func (c *Chooser) priorityOf(at located) int {
+	for i, dir := range c.priority {
+		if dir.holds(at.place) {
+			return i
+		}
+	}
+	return len(c.priority)
+}
+
+// protects reports whether a rule protects what is at a path.
+func (c *Chooser) protects(at located) bool {
+	for _, p := range c.protect {
+		if p.holds(at.place) {
+			return true
+		}
+	}
+	if c.globs.Excludes(at.rel) {
+		return true
+	}
+	for _, path := range at.place { // a glob may be absolute
+		if path[0] == '/' && c.globs.Excludes(path[1:]) {
+			return true
+		}
+	}
+	return false
+}
