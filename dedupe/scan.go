@@ -35,7 +35,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	found.stored = eng.Stored
+	found.stored, found.whole = eng.Stored, sel.Unique || eng.Folder != nil
 	eng.NFS = eng.NFS || found.NFS()
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
@@ -60,6 +60,9 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		Groups: groups, Problems: append(found.Problems, did.problems...), Skipped: found.Skipped,
 		Interrupted: found.Interrupted || did.interrupted(),
 		Stats:       Stats{Files: found.Files, Bytes: found.Bytes, Directories: found.Directories, Work: did.work},
+	}
+	if found.whole && !r.Interrupted {
+		r.Unique = found.unique(r.Groups, r.Problems)
 	}
 	r.Complete = !r.Interrupted && len(r.Problems) == 0
 	r.Reason = reasonOf(ctx, &r)

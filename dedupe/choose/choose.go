@@ -6,6 +6,7 @@
 //	group.go   a group of files → the kept ones
 //	place.go   paths, as roots and rules spell them
 //	report.go  a whole report
+//	folders.go duplicate folders
 package choose
 
 import (
