@@ -191,20 +191,18 @@ func (w *walker) claimed(r *root, rel string) bool {
 	if len(w.roots) == 1 {
 		return false
 	}
-	real := filepath.Join(r.real, rel)
-	_, found := slices.BinarySearchFunc(w.roots, real, func(r root, real string) int {
-		return strings.Compare(r.real, real)
-	})
-	return found
+	return w.rootAt(r, rel) != nil
 }
 
-// isRoot reports whether an entry of a directory is itself a root, and is listed below the
-// same path as here.
-func (w *walker) isRoot(from start, d *directory, name string) bool {
-	i, found := slices.BinarySearchFunc(w.roots, filepath.Join(from.root.real, from.Dir, name), func(r root, real string) int {
+// rootAt returns the root at the path rel below r, or nil.
+func (w *walker) rootAt(r *root, rel string) *root {
+	i, found := slices.BinarySearchFunc(w.roots, filepath.Join(r.real, rel), func(r root, real string) int {
 		return strings.Compare(r.real, real)
 	})
-	return found && w.roots[i].path == join(d.path, name)
+	if !found {
+		return nil
+	}
+	return &w.roots[i]
 }
 
 // directory is an open directory.
@@ -381,8 +379,8 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 		case kind != unix.DT_REG && kind != unix.DT_DIR, !from.takes(name):
 			d.partial.Store(true)
 		case !w.wants(from, name, kind):
-			if w.eng.Folder != nil && !w.isRoot(from, d, string(name)) {
-				d.partial.Store(true)
+			if w.eng.Folder != nil {
+				w.leave(from, d, string(name))
 			}
 		case pseudo != nil && d.isPseudo(string(name), pseudo):
 			w.skip(Skipped{join(d.path, string(name)), "pseudo_file_system"})
@@ -407,6 +405,14 @@ func (w *walker) wants(from start, name []byte, kind uint8) bool {
 		return !f.excludesDirectory(path) && !w.claimed(from.root, path)
 	}
 	return !f.excludes(path) && !w.claimed(from.root, path) && f.includes(path)
+}
+
+// leave records that a directory is partial, unless the entry that was left out is a root
+// of its own with the same path as here.
+func (w *walker) leave(from start, d *directory, name string) {
+	if r := w.rootAt(from.root, join(from.Dir, name)); r == nil || r.path != join(d.path, name) {
+		d.partial.Store(true)
+	}
 }
 
 // kind returns the kind of an entry on file systems whose listings do not include it. If

@@ -73,6 +73,7 @@ func (f *File) id() id { return id{f.Device, f.Inode, f.ChangeTime, f.ModTime} }
 type Choice struct {
 	Drop   bool  // do not report the group
 	Copies int64 // inodes
+	local  bool  // all files are below one root
 
 	// What deleting the files that are not kept frees; as in dedupe.Group.
 	Reclaimable, ReclaimableAllocated int64
@@ -110,7 +111,8 @@ func (c *Chooser) Group(size int64, files iter.Seq[File]) Choice {
 			g.kept[f.id()] = true
 		}
 	}
-	g.Drop = !wanted || c.Isolate && len(roots) < 2 || g.Copies < int64(c.MinCopies)
+	g.local = len(roots) < 2
+	g.Drop = !wanted || c.Isolate && g.local || g.Copies < int64(c.MinCopies)
 	if g.Drop || !c.Kept() {
 		return g
 	}

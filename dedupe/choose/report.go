@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 
 	"efsdedupe/dedupe"
 )
 
 // Report leaves only the groups in a report that the rules select, with what they make
-// reclaimable.
+// reclaimable. With Isolate, a file whose copies are all below one root counts as unique.
 func (c *Chooser) Report(r *dedupe.Report) {
 	if !c.Change() {
 		return
@@ -20,6 +21,9 @@ func (c *Chooser) Report(r *dedupe.Report) {
 	for _, g := range r.Groups {
 		chosen := c.Group(g.Size, filesOf(&g))
 		if chosen.Drop {
+			if c.Unique && chosen.local {
+				r.Unique = append(r.Unique, g.Copies...)
+			}
 			continue
 		}
 		if c.Kept() {
@@ -31,6 +35,9 @@ func (c *Chooser) Report(r *dedupe.Report) {
 	}
 	clear(r.Groups[len(groups):])
 	r.Groups, s.DuplicateGroups = groups, int64(len(groups))
+	if c.Unique && c.Isolate {
+		slices.SortFunc(r.Unique, func(a, b *dedupe.Copy) int { return strings.Compare(a.File().Path, b.File().Path) })
+	}
 	slices.SortFunc(r.Groups, func(a, b dedupe.Group) int {
 		return cmp.Or(cmp.Compare(b.Reclaimable, a.Reclaimable), bytes.Compare(a.Digest[:], b.Digest[:]))
 	})

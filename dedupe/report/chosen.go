@@ -25,16 +25,22 @@ func withRules(o Options, roots []choose.Root, h handler, groups, source func(ha
 	return source(&chosen{handler: h, o: o, chooser: c, counted: &counted.found})
 }
 
-// rootFinder is a handler that finds the roots of a report.
-type rootFinder struct {
+// finder is a handler that finds the roots of a report, and whether it has what the
+// options ask for.
+type finder struct {
 	nowhere
-	spell choose.Spell
+	o     Options
 	roots []choose.Root
 }
 
-func (f *rootFinder) end(d *document) error {
-	if d.Selection != nil {
-		f.roots = rootsOf(d.Selection, f.spell)
+func (f *finder) end(d *document) error {
+	s := cmp.Or(d.Selection, new(selectionJSON))
+	f.roots = rootsOf(s, f.o.Spell)
+	switch {
+	case f.o.Rules.Unique && !s.Unique:
+		return errors.New("it does not name the files without a duplicate: scan again with --unique")
+	case f.o.Rules.Folders && !s.Folders:
+		return errors.New("it does not name duplicate folders: scan again with --folders")
 	}
 	return nil
 }
@@ -110,6 +116,9 @@ func (c *chosen) file(f file) error {
 		c.firsts[f.id()]++
 	}
 	f.kept = f.kept && !c.chooser.Kept()
+	if c.o.Spill != nil {
+		f.device = 0 // the spool does not keep it
+	}
 	return c.spool.add(f)
 }
 

@@ -20,12 +20,14 @@
 //	request.go     bills of figures given in JSON
 //	strict.go      JSON that somebody wrote: no typing error selects a default
 //	page.go        a part of a report in JSON, and where the next one begins
+//	textchosen.go  duplicate folders and unique files, for people
 //	totals.go      duplicates by size and by folder
 //	text.go        for people
 //	billtext.go    bills for people
 //	compare.go     several reports side by side
 //	csv.go         a row for each file of a duplicate group
-//	fdupes.go      what fdupes prints
+//	fdupes.go      what fdupes prints, also with zero bytes
+//	script.go      a shell script that links or removes copies
 package report
 
 import (
@@ -49,6 +51,8 @@ const (
 	JSON   Format = "json"
 	CSV    Format = "csv"
 	Fdupes Format = "fdupes"
+	Print0 Format = "print0" // as Fdupes, but a zero byte ends every path, and another one every group
+	Script Format = "sh"     // that links or removes copies
 )
 
 // TellsProblems reports whether this format includes the problems. If not, report them
@@ -71,6 +75,8 @@ type Options struct {
 	Rules   choose.Rules     // what to report of the groups, and how
 	Spell   choose.Spell     // other names of a path in the rules; needed if there are any
 	Folders []choose.Folders // that are duplicates, largest first
+
+	By Action // of the script
 
 	// For the JSON format, of a report that was not read from JSON.
 	Tool Tool   // the program that ran the scan
@@ -122,7 +128,7 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 	}
 	told := &told{handler: h}
 	ro := readOptions{ordered: f != Fdupes, spill: o.Spill}
-	if !o.Rules.Change() {
+	if !o.Rules.Change() && !o.Rules.Unique && !o.Rules.Folders {
 		err = read(in, told, ro)
 		return told.incomplete, err
 	}
@@ -137,11 +143,11 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 		}
 		return read(repeated, h, ro)
 	}
-	roots := &rootFinder{spell: o.Spell}
-	if err := source(roots); err != nil {
+	before := &finder{o: o}
+	if err := source(before); err != nil {
 		return "", err
 	}
-	err = withRules(o, roots.roots, told, source, source)
+	err = withRules(o, before.roots, told, source, source)
 	return told.incomplete, err
 }
 
@@ -163,9 +169,13 @@ func handlerFor(w io.Writer, f Format, o Options) (handler, error) {
 	case JSON:
 		return newJSONWriter(w), nil
 	case CSV:
-		return newCSVWriter(w), nil
+		return newCSVWriter(w, o.Rules.Unique), nil
 	case Fdupes:
-		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10)}, nil
+		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10), after: '\n', lone: o.Rules.Unique}, nil
+	case Print0:
+		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10), after: 0, lone: o.Rules.Unique}, nil
+	case Script:
+		return newScriptWriter(w, o.By), nil
 	}
 	return nil, fmt.Errorf("unknown format %q", f)
 }

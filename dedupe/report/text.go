@@ -61,6 +61,8 @@ type textWriter struct {
 	problems []*dedupe.Problem
 	unshown  int64 // problems not kept
 	skipped  int64
+	twins    textList
+	lone     textList
 }
 
 // textGroup is a group, with the files of it to show.
@@ -151,9 +153,6 @@ func (t *textWriter) keep(g textGroup) {
 	t.kept = t.kept[:min(len(t.kept), t.top)]
 }
 
-func (t *textWriter) twin(twin) error   { return nil }
-func (t *textWriter) unique(file) error { return nil }
-
 func (t *textWriter) problem(p *dedupe.Problem) error {
 	if t.o.All || len(t.problems) < problemsShown {
 		t.problems = append(t.problems, p)
@@ -178,6 +177,7 @@ func (t *textWriter) end(d *document) error {
 	if n := t.groups - len(t.kept); n > 0 && !t.o.All && !t.o.Summary {
 		fmt.Fprintf(t.b, "%s\n\n", t.s.Faint("and ", Count(int64(n), "more group", "more groups"), "; --top N or --all names more"))
 	}
+	t.chosen(d)
 	if !t.o.Summary {
 		t.folders()
 	}
