@@ -23,7 +23,7 @@ type Selection struct {
 // Validate returns an error if there is nothing to scan or the filter is bad, worded for
 // the user.
 func (s *Selection) Validate() error {
-	if len(s.Roots)+len(s.Files) == 0 {
+	if len(s.Roots) == 0 && s.Files == nil { // an empty list is fine
 		return errors.New("nothing to scan: name a directory or a file")
 	}
 	return s.Filter.validate()

@@ -21,7 +21,7 @@ func (c *Chooser) Report(r *dedupe.Report) {
 	for _, g := range r.Groups {
 		chosen := c.Group(g.Size, filesOf(&g))
 		if chosen.Drop {
-			if c.Unique && chosen.local {
+			if c.Unique && c.Isolate && chosen.local {
 				r.Unique = append(r.Unique, g.Copies...)
 			}
 			continue
