@@ -21,6 +21,7 @@ type Inventory struct {
 	whole  bool                           // also keep the files that share their size with no other
 
 	locations map[string]location // of the roots, by the path given
+	wanted    string              // the path of Selection.CopiesOf
 
 	table  table
 	copies []*Copy // set by Copies, which empties the table

@@ -42,7 +42,7 @@ func (v *resolver) resolveFiles(ctx context.Context, paths []string, workers int
 		}
 		real, err := v.realPath(r.path, false)
 		if err != nil {
-			r.err = problem("stat", r.path, cause(err))
+			r.err = &Problem{Op: "stat", Path: r.path, Err: cause(err)}
 			continue
 		}
 		r.real = real
@@ -67,7 +67,7 @@ func lookListed(path string) root {
 	}
 	r.stat = st
 	if err != nil {
-		r.err = problem("stat", r.path, err)
+		r.err = &Problem{Op: "stat", Path: r.path, Err: err}
 	}
 	return r
 }
@@ -88,6 +88,14 @@ func (v *resolver) resolveCopiesOf(path string, f *Filter) (root, error) {
 	}
 	f.MinSize, f.MaxSize, r.wanted = r.stat.size, r.stat.size, true
 	return r, nil
+}
+
+// wanted returns the path of the root that copies are wanted of, or "".
+func wanted(roots []root) string {
+	if i := slices.IndexFunc(roots, func(r root) bool { return r.wanted }); i >= 0 {
+		return roots[i].path
+	}
+	return ""
 }
 
 // passes reports whether a root that is a file passes the globs.

@@ -74,7 +74,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
 	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, crew: newCrew(eng.Workers), room: eng.roomForFiles()}
-	w.found.locations = locations(given)
+	w.found.locations, w.found.wanted = locations(given), wanted(given)
 	w.skipped.Store(len(given) < len(sel.Roots)+len(sel.Files))
 	w.roots = distinct(given)
 	if err := setFilters(w.roots, sel.Filter); err != nil {

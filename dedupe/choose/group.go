@@ -2,7 +2,6 @@ package choose
 
 import (
 	"cmp"
-	"iter"
 	"path/filepath"
 	"strings"
 
@@ -69,7 +68,7 @@ type id struct {
 
 func (f *File) id() id { return id{f.Device, f.Inode, f.ChangeTime, f.ModTime} }
 
-// Choice is what the rules say about a group.
+// Choice is what the rules say about a group. Add its files, then call End.
 type Choice struct {
 	Drop   bool  // do not report the group
 	Copies int64 // inodes
@@ -82,60 +81,94 @@ type Choice struct {
 	First File
 
 	chooser *Chooser
-	kept    map[id]bool // inodes with several names, one of them kept
-	names   map[id]int  // of inodes with several names, in the group
+	best    rank   // of First
+	root    string // of the first file
+	wanted  bool   // the group has the file CopiesOf
+	free    int64  // inodes with one name that are not protected
+	inodes  map[id]*inode
 }
 
-// Group chooses among the files of a group. It ranges over them twice.
-func (c *Chooser) Group(size int64, files iter.Seq[File]) Choice {
-	g := Choice{chooser: c, kept: make(map[id]bool), names: make(map[id]int)}
-	roots := make(map[string]bool)
-	wanted := c.CopiesOf == ""
-	var best rank
-	for f := range files {
-		if !f.HardLink {
-			g.Copies++
-		}
-		if f.Links != 1 {
-			g.names[f.id()]++
-		}
-		at := c.locate(f.Path)
-		if len(roots) < 2 {
-			roots[at.root] = true
-		}
-		wanted = wanted || c.copiesOf.is(at.place)
-		if r := c.rank(&f, at); g.First.Path == "" || r.compare(best) < 0 {
-			best, g.First = r, f
-		}
-		if f.Links != 1 && c.protects(at) {
-			g.kept[f.id()] = true
-		}
+// inode is an inode of a group that has, or may have, several names.
+type inode struct {
+	names     uint32 // in the group
+	links     uint32 // in all
+	allocated int64
+	kept      bool
+}
+
+// Group begins a choice.
+func (c *Chooser) Group() *Choice {
+	return &Choice{chooser: c, local: true, wanted: c.CopiesOf == "", inodes: make(map[id]*inode)}
+}
+
+// Add adds a file of the group.
+func (g *Choice) Add(f *File) {
+	if !f.HardLink {
+		g.Copies++
 	}
-	g.local = len(roots) < 2
-	g.Drop = !wanted || c.Isolate && g.local || g.Copies < int64(c.MinCopies)
-	if g.Drop || !c.Kept() {
-		return g
+	at := g.chooser.locate(f.Path)
+	g.root = cmp.Or(g.root, at.root)
+	g.local = g.local && g.root == at.root
+	g.wanted = g.wanted || g.chooser.copiesOf.is(at.place)
+	if !g.chooser.Kept() {
+		return
 	}
-	if g.First.Links != 1 {
-		g.kept[g.First.id()] = true
+	r := g.chooser.rank(f, at)
+	if g.First.Path == "" || r.compare(g.best) < 0 {
+		g.First, g.best = *f, r
 	}
-	for f := range files {
-		if !f.HardLink && !g.Keeps(&f) && (f.Links <= 1 || uint32(g.names[f.id()]) >= f.Links) {
-			g.Reclaimable += size
+	if f.Links == 1 {
+		if r.unprotected {
+			g.free++
 			g.ReclaimableAllocated += f.Allocated
 		}
+		return
 	}
-	return g
+	of := g.inodes[f.id()]
+	if of == nil {
+		of = &inode{links: f.Links, allocated: f.Allocated}
+		g.inodes[f.id()] = of
+	}
+	of.names++
+	of.kept = of.kept || !r.unprotected
+}
+
+// End completes the choice for a group with files of a size.
+func (g *Choice) End(size int64) {
+	c := g.chooser
+	g.Drop = !g.wanted || c.Isolate && g.local || g.Copies < int64(c.MinCopies)
+	if g.Drop || !c.Kept() {
+		return
+	}
+	if of := g.inodes[g.First.id()]; of != nil {
+		of.kept = true
+	} else if g.best.unprotected {
+		g.free--
+		g.ReclaimableAllocated -= g.First.Allocated
+	}
+	for _, of := range g.inodes {
+		if !of.kept && of.names >= of.links {
+			g.free++
+			g.ReclaimableAllocated += of.allocated
+		}
+	}
+	g.Reclaimable = g.free * size
 }
 
 // Keeps reports whether a file of the group is kept: a rule chose its inode, or protects
 // it under one of its names.
 func (g *Choice) Keeps(f *File) bool {
-	if f.Path == g.First.Path || f.Links != 1 && g.kept[f.id()] {
+	if f.Path == g.First.Path {
 		return true
+	}
+	if of := g.inodes[f.id()]; of != nil && f.Links != 1 {
+		return of.kept
 	}
 	return g.chooser.spared() && g.chooser.protects(g.chooser.locate(f.Path))
 }
+
+// KeepsOne reports whether only First is kept.
+func (g *Choice) KeepsOne() bool { return !g.chooser.spared() && g.First.Links == 1 }
 
 // rank says which file of a group to keep: the one with the least rank.
 type rank struct {

@@ -19,7 +19,11 @@ func (c *Chooser) Report(r *dedupe.Report) {
 	s := &r.Stats
 	s.DuplicateFiles, s.ReclaimableBytes = 0, 0
 	for _, g := range r.Groups {
-		chosen := c.Group(g.Size, filesOf(&g))
+		chosen := c.Group()
+		for f, hardLink := range g.Files() {
+			chosen.Add(&File{f, hardLink})
+		}
+		chosen.End(g.Size)
 		if chosen.Drop {
 			if c.Unique && c.Isolate && chosen.local {
 				r.Unique = append(r.Unique, g.Copies...)
@@ -41,15 +45,4 @@ func (c *Chooser) Report(r *dedupe.Report) {
 	slices.SortFunc(r.Groups, func(a, b dedupe.Group) int {
 		return cmp.Or(cmp.Compare(b.Reclaimable, a.Reclaimable), bytes.Compare(a.Digest[:], b.Digest[:]))
 	})
-}
-
-// filesOf yields the files of a group.
-func filesOf(g *dedupe.Group) func(func(File) bool) {
-	return func(yield func(File) bool) {
-		for f, hardLink := range g.Files() {
-			if !yield(File{f, hardLink}) {
-				return
-			}
-		}
-	}
 }

@@ -26,11 +26,21 @@ func withRules(o Options, roots []choose.Root, h handler, groups, source func(ha
 }
 
 // finder is a handler that finds the roots of a report, and whether it has what the
-// options ask for.
+// options ask for. It ends with errFound as soon as it knows.
 type finder struct {
 	nowhere
 	o     Options
 	roots []choose.Root
+}
+
+// errFound ends reading early.
+var errFound = errors.New("found")
+
+func (f *finder) begin(d *document) error {
+	if d.Selection == nil {
+		return nil
+	}
+	return cmp.Or(f.end(d), errFound)
 }
 
 func (f *finder) end(d *document) error {
@@ -53,6 +63,7 @@ type chosen struct {
 	found   statsJSON  // groups, files and bytes so far
 	counted *statsJSON // the same of the whole report; nil if unknown
 
+	choice *choose.Choice // of this group
 	spool  spool
 	firsts map[fileID]int // files of the group that are no hard links, by inode, if it has several names
 }
@@ -102,6 +113,7 @@ func rootsOf(s *selectionJSON, spell choose.Spell) []choose.Root {
 func (c *chosen) group(g group) error {
 	c.spool = spool{files: c.spool.files[:0], create: c.o.Spill}
 	c.firsts = make(map[fileID]int)
+	c.choice = c.chooser.Group()
 	if g.before > 0 || g.leftOut > 0 {
 		return errPart
 	}
@@ -119,6 +131,11 @@ func (c *chosen) file(f file) error {
 	if c.o.Spill != nil {
 		f.device = 0 // the spool does not keep it
 	}
+	candidate := candidateOf(f)
+	c.choice.Add(&candidate)
+	if c.counted == nil { // nobody is listening
+		return nil
+	}
 	return c.spool.add(f)
 }
 
@@ -126,9 +143,9 @@ func (c *chosen) endGroup(g group) error {
 	if g.leftOut > 0 {
 		return errPart
 	}
-	choice := c.chooser.Group(g.size, c.candidates)
-	if choice.Drop || c.spool.err != nil {
-		return c.spool.err
+	choice := c.choice
+	if choice.End(g.size); choice.Drop {
+		return nil
 	}
 	if c.chooser.Kept() {
 		g.reclaimable = choice.Reclaimable
@@ -142,7 +159,7 @@ func (c *chosen) endGroup(g group) error {
 	c.found.DuplicateGroups++
 	c.found.DuplicateFiles += choice.Copies - 1
 	c.found.ReclaimableBytes += g.reclaimable
-	if c.counted == nil { // nobody is listening
+	if c.counted == nil {
 		return nil
 	}
 	if err := c.handler.group(g); err != nil {
@@ -152,11 +169,6 @@ func (c *chosen) endGroup(g group) error {
 		return err
 	}
 	return c.handler.endGroup(g)
-}
-
-// candidates yields the files of the group to the chooser.
-func (c *chosen) candidates(yield func(choose.File) bool) {
-	c.spool.all(func(f file) bool { return yield(candidateOf(f)) })
 }
 
 func candidateOf(f file) choose.File {
@@ -171,7 +183,7 @@ func (m moment) timestamp() dedupe.Timestamp {
 }
 
 // files passes on the files of the group: the kept ones first.
-func (c *chosen) files(choice choose.Choice) error {
+func (c *chosen) files(choice *choose.Choice) error {
 	if !c.chooser.Kept() {
 		return c.some(func(*choose.File) bool { return true }, false, nil)
 	}
@@ -180,29 +192,36 @@ func (c *chosen) files(choice choose.Choice) error {
 	}
 	told := make(map[fileID]bool)
 	first := choice.First.Path
-	return cmp.Or(
-		c.some(func(f *choose.File) bool { return f.Path == first }, true, told),
-		c.some(func(f *choose.File) bool { return f.Path != first && choice.Keeps(f) }, true, told),
-		c.some(func(f *choose.File) bool { return f.Path != first && !choice.Keeps(f) }, false, told),
-	)
+	err := c.one(fileOf(choice.First.File, choice.First.HardLink), true, told)
+	if err == nil && !choice.KeepsOne() {
+		err = c.some(func(f *choose.File) bool { return f.Path != first && choice.Keeps(f) }, true, told)
+	}
+	if err == nil {
+		err = c.some(func(f *choose.File) bool { return f.Path != first && !choice.Keeps(f) }, false, told)
+	}
+	return err
 }
 
-// some passes on some files. With told, it marks hard links to inodes that it has already
-// told.
+// some passes on some files.
 func (c *chosen) some(wanted func(*choose.File) bool, kept bool, told map[fileID]bool) (err error) {
 	c.spool.all(func(f file) bool {
 		if candidate := candidateOf(f); !wanted(&candidate) {
 			return true
 		}
-		f.kept = f.kept || kept
-		if id := f.id(); told != nil && f.links != 1 && c.firsts[id] == 1 { // else two devices have such an inode
-			f.hardLink = told[id]
-			told[id] = true
-		}
-		err = c.handler.file(f)
+		err = c.one(f, kept, told)
 		return err == nil
 	})
 	return cmp.Or(err, c.spool.err)
+}
+
+// one passes on a file. With told, it marks a hard link to an inode that was told before.
+func (c *chosen) one(f file, kept bool, told map[fileID]bool) error {
+	f.kept = f.kept || kept
+	if id := f.id(); told != nil && f.links != 1 && c.firsts[id] == 1 { // else two devices have such an inode
+		f.hardLink = told[id]
+		told[id] = true
+	}
+	return c.handler.file(f)
 }
 
 // nowhere is a handler that does nothing.

@@ -144,7 +144,7 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 		return read(repeated, h, ro)
 	}
 	before := &finder{o: o}
-	if err := source(before); err != nil {
+	if err := source(before); err != nil && err != errFound {
 		return "", err
 	}
 	err = withRules(o, before.roots, told, source, source)

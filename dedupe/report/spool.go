@@ -17,8 +17,11 @@ type spool struct {
 	err    error // of reading the temporary file
 }
 
+// spoolRoom is how many bytes of the rest to write at once.
+const spoolRoom = 256 << 10
+
 // spoolFiles is how many files to keep in memory.
-const spoolFiles = 50_000
+const spoolFiles = 10_000
 
 func (s *spool) add(f file) error {
 	if s.create == nil || len(s.files) < spoolFiles {
@@ -31,7 +34,7 @@ func (s *spool) add(f file) error {
 	}
 	s.rest.memory.WriteByte(start)
 	s.rest.memory.Write(appendFile(s.rest.memory.AvailableBuffer(), f))
-	if s.rest.memory.Len() > asideRoom {
+	if s.rest.memory.Len() > spoolRoom {
 		return s.rest.spill(s.create)
 	}
 	return nil
