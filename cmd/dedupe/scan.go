@@ -114,14 +114,8 @@ func scanCommand(s cli.Std) *cobra.Command {
 }
 
 func (c *scan) run(ctx context.Context) error {
-	if err := cmp.Or(checkText(c.write), checkRules(c.format, &c.write)); err != nil {
-		return err
-	}
-	chooser, err := cli.Await(ctx, func() (*choose.Chooser, error) { return c.choose(ctx) })
+	chooser, err := c.choose(ctx)
 	if err != nil {
-		return err
-	}
-	if err := cmp.Or(c.eng.Validate(), c.settle()); err != nil {
 		return err
 	}
 	if c.eng.HashAll && c.index.name != "" {
@@ -159,21 +153,10 @@ func (c *scan) run(ctx context.Context) error {
 	collectLater()
 	bar := newProgress(c.Err, c.quiet)
 	m := c.meter(bar)
-	var folders choose.Found
-	if c.write.Rules.Folders {
-		c.eng.Folder = folders.Add
-	}
-	r, use, err := c.scan(ctx)
+	r, use, err := c.selected(ctx, chooser)
 	bar.end()
 	if err != nil {
 		return err
-	}
-	if c.write.Rules.Folders {
-		c.write.Folders = folders.Duplicates(&r, chooser)
-	}
-	chooser.Report(&r)
-	if !c.write.Rules.Unique {
-		r.Unique = nil
 	}
 	p := c.project(book, r, m, use)
 	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
@@ -189,8 +172,21 @@ func (c *scan) run(ctx context.Context) error {
 	return c.exit(r, &p)
 }
 
-// choose reads the lists and returns what applies the rules.
+// choose checks the flags of what to scan and what to report, and returns what applies the
+// rules.
 func (c *scan) choose(ctx context.Context) (*choose.Chooser, error) {
+	if err := cmp.Or(checkText(c.write), checkRules(c.format, &c.write)); err != nil {
+		return nil, err
+	}
+	chooser, err := cli.Await(ctx, func() (*choose.Chooser, error) { return c.chooser(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	return chooser, cmp.Or(c.eng.Validate(), c.settle())
+}
+
+// chooser reads the lists and returns what applies the rules.
+func (c *scan) chooser(ctx context.Context) (*choose.Chooser, error) {
 	files, err := c.lists.read(ctx, c.In)
 	if err != nil {
 		return nil, err
@@ -293,6 +289,26 @@ func (c *scan) project(book *cost.Book, r dedupe.Report, m *metered, use *index.
 	}
 	p.Warn(took)
 	return p
+}
+
+// selected scans, and returns what the rules select.
+func (c *scan) selected(ctx context.Context, chooser *choose.Chooser) (dedupe.Report, *index.Scan, error) {
+	var folders choose.Found
+	if c.write.Rules.Folders {
+		c.eng.Folder = folders.Add
+	}
+	r, use, err := c.scan(ctx)
+	if err != nil {
+		return r, use, err
+	}
+	if c.write.Rules.Folders {
+		c.write.Folders = folders.Duplicates(&r, chooser)
+	}
+	chooser.Report(&r)
+	if !c.write.Rules.Unique {
+		r.Unique = nil
+	}
+	return r, use, nil
 }
 
 // scan scans, with the index if there is one, and returns how it was used. An index
