@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -20,10 +21,12 @@ import (
 // path below the root; if it is absolute and leads below the root, it matches the
 // absolute path. A glob that ends in a slash matches directories only.
 type Filter struct {
-	MinSize int64    // bytes
-	MaxSize int64    // bytes; 0 means no limit
-	Include []string // if not empty, a file must match one of these
-	Exclude []string // a file that matches is left out; a directory that matches is not entered
+	MinSize int64     // bytes
+	MaxSize int64     // bytes; 0 means no limit
+	Include []string  // if not empty, a file must match one of these
+	Exclude []string  // a file that matches is left out; a directory that matches is not entered
+	Newer   time.Time // if set, a file must have been modified after this
+	Older   time.Time // if set, a file must have been modified before this
 }
 
 func (f Filter) validate() error {
@@ -33,7 +36,7 @@ func (f Filter) validate() error {
 	if f.MinSize > f.maxSize() {
 		return fmt.Errorf("the minimum size, %d bytes, is above the maximum, %d", f.MinSize, f.MaxSize)
 	}
-	plain, err := f.plain()
+	plain, err := f.Plain()
 	if err != nil {
 		return err
 	}
@@ -63,6 +66,11 @@ func (f Filter) hasSize(size int64) bool {
 	return size >= f.MinSize && size <= f.maxSize()
 }
 
+// hasTime reports whether a file was last modified when the filter wants.
+func (f *Filter) hasTime(modified Timestamp) bool {
+	return (f.Newer.IsZero() || modified.Time().After(f.Newer)) && (f.Older.IsZero() || modified.Time().Before(f.Older))
+}
+
 func matches(globs []string, rel string, directory bool) bool {
 	for _, g := range globs {
 		g, only := strings.CutSuffix(g, "/")
@@ -83,9 +91,23 @@ func matches(globs []string, rel string, directory bool) bool {
 // mostAlternatives is the most extra globs that the braces of a filter may expand to.
 const mostAlternatives = 1000
 
-// plain returns the filter with braces expanded, because matching them takes exponential
+// Excludes reports whether a plain filter excludes a file, or a folder above it. The path
+// is relative to a root.
+func (f Filter) Excludes(rel string) bool {
+	if f.excludes(rel) {
+		return true
+	}
+	for dir := path.Dir(rel); dir != "." && dir != "/"; dir = path.Dir(dir) {
+		if f.excludesDirectory(dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// Plain returns the filter with braces expanded, because matching them takes exponential
 // time. Its error names the bad glob.
-func (f Filter) plain() (Filter, error) {
+func (f Filter) Plain() (Filter, error) {
 	room := mostAlternatives
 	for _, globs := range []*[]string{&f.Include, &f.Exclude} {
 		var plain []string

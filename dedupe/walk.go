@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,9 +64,12 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	if eng.mounts == nil {
 		eng.mounts = mount.Read()
 	}
+	if room := eng.roomForFiles(); room > 0 && int64(len(sel.Files))*listedMemory > room {
+		return Inventory{}, nil, eng.outOfMemory(int64(len(sel.Files)))
+	}
 	var given []root
 	var err error
-	if !eng.Abandoned.await(ctx, one, func() { given, err = resolve(ctx, sel, eng) }) {
+	if !eng.Abandoned.await(ctx, one, func() { given, err = resolve(ctx, &sel, eng) }) {
 		return Inventory{Interrupted: true}, nil, nil
 	}
 	if err != nil {
@@ -74,8 +78,8 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
 	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, crew: newCrew(eng.Workers), room: eng.roomForFiles()}
-	w.found.locations = locations(given)
-	w.skipped.Store(len(given) < len(sel.Roots))
+	w.found.locations, w.found.wanted = locations(given), wanted(given)
+	w.skipped.Store(len(given) < len(sel.Roots)+len(sel.Files))
 	w.roots = distinct(given)
 	if err := setFilters(w.roots, sel.Filter); err != nil {
 		return Inventory{}, nil, err
@@ -162,28 +166,46 @@ func (w *walker) over() bool {
 
 // run walks from all starts.
 func (w *walker) run(starts []start) {
+	var files []*root
 	for _, from := range starts {
+		if r := from.root; r.err == nil && !r.stat.isDirectory() {
+			files = append(files, r)
+			continue
+		}
 		w.crew.spawn(func() { w.walk(from) })
+	}
+	for some := range slices.Chunk(files, entriesAtOnce) {
+		w.crew.spawn(func() { w.files(some) })
 	}
 	w.crew.wait()
 }
 
-func (w *walker) walk(from start) {
-	r := from.root
-	switch {
-	case r.err != nil:
-		w.problem(r.err)
-	case r.stat.isDirectory():
-		w.directory(from)
-	default:
-		name := filepath.Base(r.path)
-		if r.filter.excludes(name) || !r.filter.includes(name) {
-			return
+// files adds roots that are files. One folder holds the paths of all, unless they are long.
+func (w *walker) files(roots []*root) {
+	for len(roots) > 0 && !w.over() {
+		n, names := 0, ""
+		for n < len(roots) && (n == 0 || len(names)+len(roots[n].path) < math.MaxUint16) {
+			names += roots[n].path + "\x00"
+			n++
 		}
-		b := batch{names: r.path + "\x00"}
-		b.add(w, "", 0, len(r.path), &r.stat)
+		b, at := batch{names: names}, 0
+		for _, r := range roots[:n] {
+			if b.anyTime = r.wanted; r.passes() {
+				b.add(w, "", at, len(r.path), &r.stat)
+			}
+			at += len(r.path) + 1
+		}
 		w.add(new(directory), &b)
+		roots = roots[n:]
 	}
+}
+
+func (w *walker) walk(from start) {
+	if err := from.root.err; err != nil {
+		w.problem(err)
+		return
+	}
+	w.directory(from)
 }
 
 // claimed reports whether the path rel below r is itself a root. A file below both is
@@ -192,11 +214,18 @@ func (w *walker) claimed(r *root, rel string) bool {
 	if len(w.roots) == 1 {
 		return false
 	}
-	real := filepath.Join(r.real, rel)
-	_, found := slices.BinarySearchFunc(w.roots, real, func(r root, real string) int {
+	return w.rootAt(r, rel) != nil
+}
+
+// rootAt returns the root at the path rel below r, or nil.
+func (w *walker) rootAt(r *root, rel string) *root {
+	i, found := slices.BinarySearchFunc(w.roots, filepath.Join(r.real, rel), func(r root, real string) int {
 		return strings.Compare(r.real, real)
 	})
-	return found
+	if !found {
+		return nil
+	}
+	return &w.roots[i]
 }
 
 // directory is an open directory.
@@ -206,6 +235,7 @@ type directory struct {
 	looking sync.WaitGroup // goroutines that use fd
 	moved   sync.Once      // to report once that it was moved out of Engine.Within
 	counted bool           // the memory of its path is
+	partial atomic.Bool    // something in it is left out
 }
 
 // directory lists a directory, then the directories in it.
@@ -225,11 +255,24 @@ func (w *walker) directory(from start) {
 		return
 	}
 	below := w.list(from, d)
+	w.listed(d)
 	for _, name := range below {
 		if w.over() {
 			return
 		}
 		w.crew.spawn(func() { w.directory(start{r, Frontier{Root: r.given, Dir: join(from.Dir, name)}}) })
+	}
+}
+
+// listed tells about a directory whose files have all been looked at.
+func (w *walker) listed(d *directory) {
+	if w.eng.Folder == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.abandoned {
+		w.eng.Folder(d.path, !d.partial.Load())
 	}
 }
 
@@ -356,7 +399,12 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 			kind = d.kind(string(name))
 		}
 		switch {
-		case kind != unix.DT_REG && kind != unix.DT_DIR, !from.takes(name), !w.wants(from, name, kind):
+		case kind != unix.DT_REG && kind != unix.DT_DIR, !from.takes(name):
+			d.partial.Store(true)
+		case !w.wants(from, name, kind):
+			if w.eng.Folder != nil {
+				w.leave(from, d, string(name))
+			}
 		case pseudo != nil && d.isPseudo(string(name), pseudo):
 			w.skip(Skipped{join(d.path, string(name)), "pseudo_file_system"})
 		case kind == unix.DT_DIR:
@@ -371,7 +419,7 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 
 // wants reports whether an entry passes the globs and is not itself a root.
 func (w *walker) wants(from start, name []byte, kind uint8) bool {
-	f := &from.root.filter
+	f := from.root.filter
 	if len(f.Exclude) == 0 && len(f.Include) == 0 && len(w.roots) == 1 {
 		return true
 	}
@@ -380,6 +428,14 @@ func (w *walker) wants(from start, name []byte, kind uint8) bool {
 		return !f.excludesDirectory(path) && !w.claimed(from.root, path)
 	}
 	return !f.excludes(path) && !w.claimed(from.root, path) && f.includes(path)
+}
+
+// leave records that a directory is partial, unless the entry that was left out is a root
+// of its own with the same path as here.
+func (w *walker) leave(from start, d *directory, name string) {
+	if r := w.rootAt(from.root, join(from.Dir, name)); r == nil || r.path != join(d.path, name) {
+		d.partial.Store(true)
+	}
 }
 
 // kind returns the kind of an entry on file systems whose listings do not include it. If
@@ -438,6 +494,9 @@ func (w *walker) look(d *directory, names string) {
 	if !w.holds(d) {
 		return
 	}
+	if b.left {
+		d.partial.Store(true)
+	}
 	for _, p := range problems {
 		w.problem(p)
 	}
@@ -453,6 +512,8 @@ type batch struct {
 	folders     int
 	directories int64    // listed
 	own         []string // paths of ignored files
+	anyTime     bool     // whatever the filter says
+	left        bool     // something is left out
 }
 
 // add adds the file whose name has some length and begins at an index of names, unless it
@@ -460,7 +521,8 @@ type batch struct {
 func (b *batch) add(w *walker, dir string, name, length int, st *status) {
 	device := w.eng.mounts.Device(st.device)
 	switch {
-	case !st.isFile() || !w.sel.Filter.hasSize(st.size):
+	case !st.isFile() || !w.sel.Filter.hasSize(st.size) || !b.anyTime && !w.sel.Filter.hasTime(st.modTime):
+		b.left = true
 		return
 	case b.in == nil || b.in.device != device:
 		b.in = &folder{dir, device, b.names}
@@ -470,7 +532,7 @@ func (b *batch) add(w *walker, dir string, name, length int, st *status) {
 	f := st.file("")
 	c.set(&f, b.in, name, length)
 	if w.eng.ignores(st) {
-		b.own = append(b.own, c.path())
+		b.own, b.left = append(b.own, c.path()), true
 		return
 	}
 	b.n++

@@ -44,13 +44,13 @@ func newTotals() *totals {
 
 func (t *totals) group(g group) { t.size, t.copies, t.left = g.size, 0, g.reclaimable }
 
-// file counts a copy. The bytes of all copies but the first are reclaimable, or fewer if
+// file counts a copy. The bytes of all copies but the first, which is kept, are reclaimable, or fewer if
 // some copies have names elsewhere.
 func (t *totals) file(f file) {
 	if f.hardLink {
 		return
 	}
-	if t.copies++; t.copies > 1 {
+	if t.copies++; t.copies > 1 && !f.kept {
 		in := t.folder(folderOf(f.path))
 		in.files++
 		bytes := min(t.size, t.left)

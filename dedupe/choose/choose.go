@@ -1,0 +1,76 @@
+// Package choose decides which copies of a duplicate group to keep, which groups to
+// report, and which folders are duplicates. It works on what a scan found: it reads no
+// files.
+//
+//	choose.go  the rules, as a user gives them
+//	group.go   a group of files → the kept ones
+//	place.go   paths, as roots and rules spell them
+//	report.go  a whole report
+//	folders.go duplicate folders
+package choose
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Keep says which file of a group to keep.
+type Keep string
+
+const (
+	Oldest   Keep = "oldest"   // by the time of the last modification
+	Newest   Keep = "newest"   // by the time of the last modification
+	Shortest Keep = "shortest" // by the bytes of the path
+	First    Keep = "first"    // in the order of paths
+)
+
+// Rules say what to report of the groups that a scan found. The zero value reports all
+// groups, without saying which file to keep.
+type Rules struct {
+	Keep      Keep     // empty for First, if another rule says which files to keep
+	Priority  []string // folders; a file in an earlier one is kept rather than any other
+	Protect   []string // folders, files or globs; what they match is always kept
+	Isolate   bool     // only groups with files below several roots
+	MinCopies int      // only groups with that many copies
+	CopiesOf  string   // only the group with this file; empty for all
+
+	Unique  bool // also report files without a duplicate
+	Folders bool // also report duplicate folders
+
+	// The lists that the scan got files from; they are only reported.
+	FilesFrom, Files0From string
+}
+
+// Kept reports whether the rules say which files to keep.
+func (r *Rules) Kept() bool { return r.Keep != "" || len(r.Priority)+len(r.Protect) > 0 }
+
+// Change reports whether the rules change anything about the groups of a report.
+func (r *Rules) Change() bool { return r.Kept() || r.Isolate || r.MinCopies > 0 || r.CopiesOf != "" }
+
+// Validate returns an error if a rule is bad, worded for the user.
+func (r *Rules) Validate() error {
+	if r.MinCopies < 0 || r.MinCopies == 1 {
+		return fmt.Errorf("a minimum of %d copies: a group has at least 2; choose 2 or more", r.MinCopies)
+	}
+	for _, path := range slices.Concat(r.Priority, r.Protect) {
+		if path == "" {
+			return errors.New("an empty path: name a folder; the current one is \".\"")
+		}
+	}
+	return nil
+}
+
+// Folders are folders with identical content.
+type Folders struct {
+	Files       int64 // in each folder
+	Bytes       int64 // of each folder, each inode once
+	Reclaimable int64 // bytes that deleting all but the kept folders frees
+	Paths       []Folder
+}
+
+// Folder is one of several duplicates.
+type Folder struct {
+	Path string
+	Kept bool
+}
