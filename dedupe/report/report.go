@@ -24,6 +24,13 @@
 //	compare.go     several reports side by side
 //	csv.go         a row for each file of a duplicate group
 //	fdupes.go      what fdupes prints
+//	html.go        a page for browsers: what it remembers of a report
+//	foldertree.go  what is reclaimable by folder, with the folders above
+//	findings.go    what the page says
+//	htmlreport.go  the page of a report
+//	htmlchanges.go the page of two reports
+//	htmlpage.go    parts of pages
+//	markup.go      HTML, and any text in it
 package report
 
 import (
@@ -46,11 +53,12 @@ const (
 	JSON   Format = "json"
 	CSV    Format = "csv"
 	Fdupes Format = "fdupes"
+	HTML   Format = "html"
 )
 
 // TellsProblems reports whether this format includes the problems. If not, report them
 // elsewhere.
-func (f Format) TellsProblems() bool { return f == Text || f == JSON }
+func (f Format) TellsProblems() bool { return f == Text || f == JSON || f == HTML }
 
 // DefaultTop is how many groups and folders the text lists unless [Options] says
 // otherwise.
@@ -68,6 +76,9 @@ type Options struct {
 	// For the JSON format, of a report that was not read from JSON.
 	Tool Tool   // the program that ran the scan
 	Dir  string // the base of relative roots; if empty, leave out absolute paths
+
+	// For HTML. If nil, the page has no advice.
+	Advise Advise
 
 	// Spill returns an empty temporary file. [Convert] needs one only for a group that is
 	// too large for memory and whose files come before its size. If nil, such a group
@@ -129,6 +140,8 @@ func handlerFor(w io.Writer, f Format, o Options) (handler, error) {
 		return newCSVWriter(w), nil
 	case Fdupes:
 		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10)}, nil
+	case HTML:
+		return newHTMLWriter(w, o), nil
 	}
 	return nil, fmt.Errorf("unknown format %q", f)
 }

@@ -1,0 +1,400 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"efsdedupe/dedupe/cost"
+)
+
+// report writes the page of a report.
+func (p htmlPage) report(f *findings) {
+	script := "/*\n" + d3License + "*/\n" + d3 + "\n" + pageJS
+	p.open(title(f.paths()), script)
+	p.header(f)
+	groups, left := p.groupItems(f.groups.sorted(), f.room/2)
+	folders := f.listed(f.room / 4)
+	p.search(f, len(groups), len(folders))
+	p.share(f)
+	p.folders(f, folders)
+	p.groups(f, groups)
+	left += f.room / 4
+	p.sizes(f)
+	p.problems(f, left)
+	p.reading(f)
+	p.bill(f)
+	p.adviceOn(f)
+	p.about(f)
+	p.close(script)
+}
+
+// header says what the page is about, what to do first, and the main figures.
+func (p htmlPage) header(f *findings) {
+	roots := f.paths()
+	p.put("<header>\n<h1>Duplicate files%s</h1>\n", map[bool]markup{true: "", false: " in " + someOf(roots)}[len(roots) == 0])
+	by := ""
+	if f.Tool != nil {
+		by = fmt.Sprintf(" by %s %s", clip(f.Tool.Name), clip(f.Tool.Version))
+	}
+	p.put(`<p class="muted">Scanned %s%s.</p>`+"\n", when(f.Started), by)
+	if why := f.incomplete(); why != "" {
+		p.put(`<p class="banner"><strong>Not complete:</strong> %s. There may be more duplicates than these.</p>`+"\n", why)
+	}
+	if f.Next != "" {
+		p.put(`<p class="banner"><strong>Not all groups:</strong> this is one page of an answer of the service.</p>` + "\n")
+	}
+	p.put(`<p class="verdict">%s</p>`+"\n", f.verdict())
+	s := f.stats
+	p.put(`<ul class="tiles">` + "\n")
+	tile := func(value, of string) { p.put("<li><b>%s</b>%s</li>\n", value, of) }
+	tile(size(f.reclaimable()), fmt.Sprintf("reclaimable, %s of %s", percentOf(f.reclaimable(), s.Bytes), size(s.Bytes)))
+	tile(humanize.Comma(s.DuplicateFiles), "extra copies among "+Count(s.Files, "file", "files"))
+	tile(humanize.Comma(s.DuplicateGroups), map[bool]string{true: "group of identical files", false: "groups of identical files"}[s.DuplicateGroups == 1])
+	if saves := f.saves(f.reclaimable()); saves != "" {
+		tile(saves, "a month to store the extra copies")
+	}
+	p.put("</ul>\n</header>\n")
+}
+
+// search writes the search field, which only a script can serve, and where it searches.
+func (p htmlPage) search(f *findings, groups, folders int) {
+	p.put(`<main id="main">
+<div class="search" id="search" hidden>
+<label for="query">Search this page</label>
+<input id="query" type="search" autocomplete="off" spellcheck="false" aria-describedby="covers">
+<p id="covers" class="muted">Searches only what this page lists: %s, %s, and the problems. %s</p>
+<p id="found" role="status"></p>
+</div>
+`, f.groupsListed(groups), f.foldersListed(folders), map[bool]string{
+		true:  "The page leaves out the rest; the JSON report has everything.",
+		false: "",
+	}[int64(groups) < f.all || f.merged || f.longest() > pageFiles])
+}
+
+func (f *findings) groupsListed(n int) string {
+	if int64(n) < f.all {
+		return fmt.Sprintf("the %s largest of %s groups", humanize.Comma(int64(n)), humanize.Comma(f.all))
+	}
+	return Count(f.all, "group", "groups")
+}
+
+func (f *findings) foldersListed(n int) string {
+	if f.merged || n < len(f.tree.nodes) {
+		return "the " + Count(int64(n), "largest folder", "largest folders")
+	}
+	return Count(int64(n), "folder", "folders")
+}
+
+// longest is how many files the longest group on the page has.
+func (f *findings) longest() (n int64) {
+	for _, g := range f.groups.groups {
+		n = max(n, g.files)
+	}
+	return n
+}
+
+// share shows how much of the content is there more than once.
+func (p htmlPage) share(f *findings) {
+	defer p.section("share", "How much is duplicated")()
+	var copies int64
+	for _, class := range f.totals.sizes {
+		copies += class.Bytes
+	}
+	extra := f.reclaimable()
+	kept := max(0, copies-extra)
+	alone := max(0, f.stats.Bytes-copies)
+	p.bar("How much is duplicated", "Content", []part{
+		{"c1", "extra copies, reclaimable", size(extra), extra},
+		{"c2", "the copy of each group to keep", size(kept), kept},
+		{"c3", "files without a copy", size(alone), alone},
+	})
+}
+
+// folders shows where the extra copies are.
+func (p htmlPage) folders(f *findings, folders []listedFolder) {
+	defer p.section("folders", "Which folders hold them")()
+	if f.top.total[0].bytes == 0 {
+		p.para("No folder holds extra copies.")
+		return
+	}
+	p.put(`<div id="treemap" hidden>
+<nav aria-label="The folder that the map shows"><ol id="crumbs"></ol></nav>
+<div id="map" role="group" aria-label="Map of folders" aria-describedby="keys"></div>
+<p id="detail" class="muted" role="status"></p>
+<p id="keys" class="muted">A larger area is more to reclaim. Click a folder to open it. With the keyboard: arrow keys move, Enter opens, Escape goes up.</p>
+</div>
+`)
+	rows := make([]markup, len(folders))
+	for i, folder := range folders {
+		rows[i] = f.folderRow(folder)
+	}
+	p.table(table{name: "Folders with the most to reclaim", id: "tree", first: 15, rows: rows,
+		heads: []string{"Folder", "Reclaimable, with folders below", "Share", "Extra copies", "Directly in it", "In folders not listed", "Saves a month"}})
+	p.para("A copy counts as extra in the folder it is in, except the one of each group to keep.")
+	if f.merged || len(folders) < len(f.tree.nodes) {
+		p.para("This lists %s. Smaller ones count in the folder above them.", f.foldersListed(len(folders)))
+	}
+}
+
+// groupItems returns the list items of the groups that fit, and the room left.
+func (p htmlPage) groupItems(groups []shownGroup, room int) ([]markup, int) {
+	return fitting(func(yield func(markup) bool) {
+		for _, g := range groups {
+			if !yield(g.item()) {
+				return
+			}
+		}
+	}, room)
+}
+
+// item is a group in a list. HTML needs no end tags of list items.
+func (g *shownGroup) item() markup {
+	var b strings.Builder
+	put := func(format string, args ...any) { b.WriteString(string(markupf(format, args...))) }
+	put(`<li class="s"><details><summary><b>%s</b><span>%s of %s</span>%s</summary><ul>`, size(g.reclaimable),
+		Count(g.copies, "copy", "copies"), size(g.size), path(g.first()))
+	for _, f := range g.shown {
+		date := string(f.mtime.appendRFC3339(nil))[:len("2006-01-02")]
+		switch {
+		case f.kept:
+			put(`<li class="k"><b>keep</b>%s<i>%s</i>`, path(f.path), date)
+		case f.hardLink:
+			put(`<li><b>link</b>%s<i>%s</i>`, path(f.path), date)
+		default:
+			put(`<li><b>extra</b>%s<i>%s</i>`, path(f.path), date)
+		}
+	}
+	if more := g.files - int64(len(g.shown)); more > 0 {
+		put(`<li>and %s more`, more)
+	}
+	put("</ul></details>\n")
+	return markup(b.String())
+}
+
+// first returns the path of the file to keep.
+func (g *shownGroup) first() string {
+	for _, f := range g.shown {
+		if f.kept {
+			return f.path
+		}
+	}
+	if len(g.shown) > 0 {
+		return g.shown[0].path
+	}
+	return ""
+}
+
+// groups lists the largest groups.
+func (p htmlPage) groups(f *findings, items []markup) {
+	defer p.section("groups", "The largest groups")()
+	if len(items) == 0 {
+		p.para("There are no groups.")
+		return
+	}
+	listed := int64(0)
+	for _, g := range f.seen.groups.groups[:len(items)] {
+		listed += g.reclaimable
+	}
+	p.para("Files of a group have the same content. Open one to see which copy to keep and which are extra; a link is another name of a copy, and deleting it frees nothing. This lists %s, with %s of what can be reclaimed.",
+		f.groupsListed(len(items)), percentOf(listed, f.reclaimable()))
+	p.list("groups", 25, items)
+}
+
+// list writes a list whose entries can be opened.
+func (p htmlPage) list(class string, first int, items []markup) {
+	p.put(`<ol class="%s"%s>`+"\n", markup(class), firstOf(first, len(items)))
+	for _, item := range items {
+		p.put("%s", item)
+	}
+	p.put("</ol>\n")
+}
+
+// sizes shows the extra copies by size.
+func (p htmlPage) sizes(f *findings) {
+	classes := f.totals.histogram()
+	if len(classes) == 0 {
+		return
+	}
+	defer p.section("sizes", "How large they are")()
+	most := int64(0)
+	for _, c := range classes {
+		most = max(most, c.Reclaimable)
+	}
+	var rows []markup
+	for _, c := range classes {
+		label := "0 B"
+		if c.Max > 0 {
+			label = size(c.Min) + " to " + size(c.Max)
+		}
+		rows = append(rows, row(label, gauge(c.Reclaimable, most)+markupf(" %s", size(c.Reclaimable)), c.Count, size(c.Bytes)))
+	}
+	p.table(table{name: "Duplicates by size", heads: []string{"Size of a file", "Reclaimable", "Copies, with those to keep", "They hold"}, rows: rows})
+}
+
+// problems lists what was not read, and what rules left out.
+func (p htmlPage) problems(f *findings, room int) {
+	defer p.section("problems", "What was not read")()
+	all := int64(len(f.seen.problems)) + f.unshown.problems + int64(f.ProblemsLeftOut)
+	left := int64(len(f.seen.skipped)) + f.unshown.skipped
+	if all == 0 && left == 0 {
+		p.para("Everything was read: there were no problems, and no rule left anything out.")
+		return
+	}
+	rows, room := fitting(func(yield func(markup) bool) {
+		for _, problem := range f.seen.problems {
+			if !yield(rowWith(` class="s"`, path(problem.Path), clip(problem.Op), clip(problem.Err.Error()))) {
+				return
+			}
+		}
+	}, room)
+	if all > 0 {
+		p.para("%s. What is named here is in no group.%s", Count(all, "problem", "problems"), leftOut(all-int64(len(rows))))
+		p.table(table{name: "Problems", heads: []string{"Path", "While", "Problem"}, rows: rows, first: 15})
+	}
+	skipped, _ := fitting(func(yield func(markup) bool) {
+		for _, s := range f.seen.skipped {
+			if !yield(rowWith(` class="s"`, path(s.Path), clip(strings.ReplaceAll(s.Rule, "_", " ")))) {
+				return
+			}
+		}
+	}, room)
+	if left > 0 {
+		p.para("Rules left out %s.%s", Count(left, "path", "paths"), leftOut(left-int64(len(skipped))))
+		p.table(table{name: "Left out by a rule", heads: []string{"Path", "Rule"}, rows: skipped, first: 15})
+	}
+}
+
+// leftOut says how many entries of a list the page leaves out.
+func leftOut(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" The page leaves out %s of them.", humanize.Comma(n))
+}
+
+// reading shows what was read and what was avoided.
+func (p htmlPage) reading(f *findings) {
+	s := f.stats.stats()
+	if f.Stats == nil {
+		return
+	}
+	defer p.section("reading", "What the scan read, and what it avoided")()
+	read := min(s.BytesRead, max(s.Bytes, s.BytesRead))
+	known := min(s.BytesSpared, max(0, s.Bytes-read))
+	p.bar("What the scan read", "Content", []part{
+		{"c1", "read", size(s.BytesRead), read},
+		{"c2", "known from the index, not read", size(s.BytesSpared), known},
+		{"c3", "not read: no other file can be equal", size(max(0, s.Bytes-read-known)), max(0, s.Bytes-read-known)},
+	})
+	rows := []markup{
+		row("Files", s.Files), row("Directories listed", s.Directories), row("Opens", s.Opens), row("Opens that the index saved", s.OpensSpared),
+		row("Files hashed", s.FilesHashed), row("Files compared", s.FilesCompared), row("Files known from the index", s.FilesKnown),
+		row("Time", elapsed(s.Elapsed)), row("CPU time", map[bool]string{true: "not known", false: elapsed(s.CPU)}[s.CPUUnknown]),
+		row("Memory", size(s.PeakMemory)), row("Workers", fmt.Sprintf("%s, %s", humanize.Comma(int64(f.Workers)), clip(string(f.Mode)))),
+	}
+	if t := s.NFS; t != nil {
+		rows = append(rows, row("NFS messages, with other traffic on the mount", t.BesidesREAD()+t.Messages["READ"]))
+		names := slices.Sorted(maps.Keys(t.Messages))
+		for _, name := range names[:min(len(names), 40)] {
+			rows = append(rows, row(clip(name), t.Messages[name]))
+		}
+	}
+	p.table(table{name: "What the scan took", heads: []string{"What", "Amount"}, rows: rows})
+}
+
+// bill shows what a month of such scans costs.
+func (p htmlPage) bill(f *findings) {
+	defer p.section("bill", "What such scans cost")()
+	switch {
+	case f.document.bill == nil:
+		p.para("This report has no bill.")
+		return
+	case f.document.bill.Err != nil:
+		p.para("No bill: %s.", clip(f.document.bill.Err.Error()))
+		return
+	}
+	projection := f.document.bill
+	b := projection.Bill
+	p.para("%s a month would cost <strong>%s</strong> in %s, at the prices of %s: %s.", callCount(projection.Usage.Calls),
+		price(b), clip(b.Region), clip(b.Date), basis(projection.Usage))
+	var rows []markup
+	for _, item := range b.Items[:min(len(b.Items), 60)] {
+		portion, _ := item.Cost.Float64()
+		whole, _ := b.Total.Float64()
+		rows = append(rows, row(clip(item.Meter), clip(meterName(item.Meter)), clip(commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit),
+			clip(cost.Decimal(item.UnitPrice, 16)), gauge(int64(1000*portion/max(whole, 1e-9)), 1000)+markupf(" %s", clip(commas(b.Amount(item.Cost))))))
+	}
+	rows = append(rows, row("total", "", "", "", money(b.Total)))
+	if projection.Usage.EFS.ReclaimableBytes > 0 {
+		rows = append(rows, row("of it, storing the extra copies", "", "", "", b.Amount(b.Reclaimable)))
+	}
+	for _, c := range projection.AtColdShare {
+		rows = append(rows, row("total if only "+Percent(c.Share)+" of the calls are cold", "", "", "", money(c.Total)))
+	}
+	p.table(table{name: "The bill", heads: []string{"Meter", "For", "Quantity", "Price", clip(b.Currency) + " a month"}, rows: rows})
+	for _, warning := range projection.Warnings()[:min(20, len(projection.Warnings()))] {
+		p.para("Note: %s.", clip(strings.TrimSuffix(warning, ".")))
+	}
+}
+
+// adviceOn lists cheaper ways to run such scans.
+func (p htmlPage) adviceOn(f *findings) {
+	if f.advice == nil && f.noAdvice == nil {
+		return
+	}
+	defer p.section("advice", "How to pay less")()
+	if f.noAdvice != nil {
+		p.para("No advice: %s.", clip(strings.ReplaceAll(f.noAdvice.Error(), "\n", "; ")))
+		return
+	}
+	a := f.advice
+	p.para("The cheapest ways for %s such calls a month: %s. <code>dedupe cost advise</code> answers for other assumptions.", a.Job.All.Calls, jobOf(a.Job))
+	most := a.Ways[len(a.Ways)-1].Bill.Total
+	var rows []markup
+	for _, way := range a.Ways {
+		portion, _ := way.Bill.Total.Float64()
+		whole, _ := most.Float64()
+		needs := strings.Join(way.Requires, "; ")
+		if needs == "" {
+			needs = "nothing else"
+		}
+		rows = append(rows, row(way.Name, gauge(int64(1000*portion/max(whole, 1e-9)), 1000)+markupf(" %s", money(way.Bill.Total)), needs,
+			markupf("<code>%s</code>", strings.Join(way.Flags, " "))))
+	}
+	p.table(table{name: "The cheapest ways", heads: []string{"Way", a.Book.Currency + " a month", "Needs", "Flags"}, rows: rows, first: 6})
+}
+
+// about says what the scan was asked for, and what the page is.
+func (p htmlPage) about(f *findings) {
+	defer p.section("about", "About this page")()
+	p.put(`<dl class="facts">` + "\n")
+	fact := func(name string, value any) { p.put("<div><dt>%s</dt><dd>%s</dd></div>\n", name, value) }
+	fact("Started", when(f.Started))
+	fact("Finished", when(f.Finished))
+	if s := f.Selection; s != nil {
+		var roots []string
+		for _, root := range s.Roots {
+			roots = append(roots, root.absolute())
+		}
+		fact("Roots", someOf(roots))
+		fact("Smallest size", size(s.MinSize))
+		if s.MaxSize > 0 {
+			fact("Largest size", size(s.MaxSize))
+		}
+		if include := globs(s.Include, s.IncludeBase64); len(include) > 0 {
+			fact("Only", someOf(include))
+		}
+		if exclude := globs(s.Exclude, s.ExcludeBase64); len(exclude) > 0 {
+			fact("Without", someOf(exclude))
+		}
+	}
+	if f.Index != nil {
+		fact("Index", map[bool]string{true: "used", false: "not used"}[f.Index.Used]+strings.TrimSuffix(": "+clip(f.Index.Why), ": "))
+	}
+	p.put("</dl>\n")
+	p.para("The page requests nothing and runs only its own script. In names, <u>\\x1b</u> and the like stand for characters that cannot be shown.")
+}
