@@ -254,6 +254,7 @@ type Report struct {
 	Finished    time.Time          // when it had read the last file
 	FileSystems []mount.FileSystem // of Roots, in the same order; none for a scan within a directory
 	Skipped     []Skipped          // by path
+	Unique      []*Copy            // inodes without a duplicate, by path, if asked for
 	Filter      Filter             // as requested
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -20,10 +21,12 @@ import (
 // path below the root; if it is absolute and leads below the root, it matches the
 // absolute path. A glob that ends in a slash matches directories only.
 type Filter struct {
-	MinSize int64    // bytes
-	MaxSize int64    // bytes; 0 means no limit
-	Include []string // if not empty, a file must match one of these
-	Exclude []string // a file that matches is left out; a directory that matches is not entered
+	MinSize int64     // bytes
+	MaxSize int64     // bytes; 0 means no limit
+	Include []string  // if not empty, a file must match one of these
+	Exclude []string  // a file that matches is left out; a directory that matches is not entered
+	Newer   time.Time // if set, a file must have been modified after this
+	Older   time.Time // if set, a file must have been modified before this
 }
 
 func (f Filter) validate() error {
@@ -61,6 +64,11 @@ func (f Filter) includes(rel string) bool {
 
 func (f Filter) hasSize(size int64) bool {
 	return size >= f.MinSize && size <= f.maxSize()
+}
+
+// hasTime reports whether a file was last modified when the filter wants.
+func (f *Filter) hasTime(modified Timestamp) bool {
+	return (f.Newer.IsZero() || modified.Time().After(f.Newer)) && (f.Older.IsZero() || modified.Time().Before(f.Older))
 }
 
 func matches(globs []string, rel string, directory bool) bool {

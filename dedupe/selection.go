@@ -3,6 +3,7 @@ package dedupe
 import (
 	"encoding/json"
 	"errors"
+	"time"
 	"unicode/utf8"
 )
 
@@ -30,12 +31,15 @@ type selectionJSON struct {
 	Include       texts `json:"include,omitzero"`
 	Exclude       texts `json:"exclude,omitzero"`
 	OneFileSystem bool  `json:"one_file_system,omitempty"`
+
+	Newer time.Time `json:"newer,omitzero"`
+	Older time.Time `json:"older,omitzero"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (s Selection) MarshalJSON() ([]byte, error) {
 	f := s.Filter
-	return json.Marshal(selectionJSON{s.Roots, f.MinSize, f.MaxSize, f.Include, f.Exclude, s.OneFileSystem})
+	return json.Marshal(selectionJSON{s.Roots, f.MinSize, f.MaxSize, f.Include, f.Exclude, s.OneFileSystem, f.Newer, f.Older})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -44,7 +48,7 @@ func (s *Selection) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return err
 	}
-	*s = Selection{v.Roots, Filter{v.MinSize, v.MaxSize, v.Include, v.Exclude}, v.OneFileSystem}
+	*s = Selection{v.Roots, Filter{v.MinSize, v.MaxSize, v.Include, v.Exclude, v.Newer, v.Older}, v.OneFileSystem}
 	return nil
 }
 

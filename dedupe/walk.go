@@ -460,7 +460,7 @@ type batch struct {
 func (b *batch) add(w *walker, dir string, name, length int, st *status) {
 	device := w.eng.mounts.Device(st.device)
 	switch {
-	case !st.isFile() || !w.sel.Filter.hasSize(st.size):
+	case !st.isFile() || !w.sel.Filter.hasSize(st.size) || !w.sel.Filter.hasTime(st.modTime):
 		return
 	case b.in == nil || b.in.device != device:
 		b.in = &folder{dir, device, b.names}

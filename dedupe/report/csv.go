@@ -79,6 +79,8 @@ func cellOf(n int64) string {
 }
 
 func (c *csvWriter) endGroup(group) error          { return nil }
+func (c *csvWriter) twin(twin) error               { return nil }
+func (c *csvWriter) unique(file) error             { return nil }
 func (c *csvWriter) problem(*dedupe.Problem) error { return nil }
 func (c *csvWriter) skip(dedupe.Skipped) error     { return nil }
 

@@ -23,5 +23,7 @@ func (w *fdupesWriter) end(*document) error  { return w.b.Flush() }
 
 func (w *fdupesWriter) begin(*document) error         { return nil }
 func (w *fdupesWriter) group(group) error             { return nil }
+func (w *fdupesWriter) twin(twin) error               { return nil }
+func (w *fdupesWriter) unique(file) error             { return nil }
 func (w *fdupesWriter) problem(*dedupe.Problem) error { return nil }
 func (w *fdupesWriter) skip(dedupe.Skipped) error     { return nil }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/mount"
 )
@@ -69,6 +70,24 @@ type selectionJSON struct {
 	IncludeBase64 [][]byte   `json:"include_base64,omitempty"` // all of them, if one is not UTF-8
 	Exclude       []string   `json:"exclude"`
 	ExcludeBase64 [][]byte   `json:"exclude_base64,omitempty"` // all of them, if one is not UTF-8
+
+	Newer            time.Time   `json:"newer,omitzero"`
+	Older            time.Time   `json:"older,omitzero"`
+	FilesFrom        string      `json:"files_from,omitempty"`
+	FilesFromBase64  []byte      `json:"files_from_base64,omitempty"`
+	Files0From       string      `json:"files0_from,omitempty"`
+	Files0FromBase64 []byte      `json:"files0_from_base64,omitempty"`
+	CopiesOf         string      `json:"copies_of,omitempty"`
+	CopiesOfBase64   []byte      `json:"copies_of_base64,omitempty"`
+	Keep             choose.Keep `json:"keep,omitempty"`
+	Priority         []string    `json:"priority,omitempty"`
+	PriorityBase64   [][]byte    `json:"priority_base64,omitempty"` // all of them, if one is not UTF-8
+	Protect          []string    `json:"protect,omitempty"`
+	ProtectBase64    [][]byte    `json:"protect_base64,omitempty"` // all of them, if one is not UTF-8
+	Isolate          bool        `json:"isolate,omitempty"`
+	MinCopies        int         `json:"min_copies,omitempty"`
+	Unique           bool        `json:"unique,omitempty"`
+	Folders          bool        `json:"folders,omitempty"`
 }
 
 type rootJSON struct {
@@ -174,7 +193,7 @@ func documentOf(r dedupe.Report, p *cost.Projection, o Options) document {
 		Schema:    reportSchema,
 		Started:   r.Started.UTC(),
 		Finished:  r.Finished.UTC(),
-		Selection: selectionOf(r, o.Dir),
+		Selection: selectionOf(r, o),
 		Mode:      r.Mode,
 		Workers:   r.Workers,
 		Complete:  &r.Complete,
@@ -420,7 +439,31 @@ func appendFile(b []byte, f file) []byte {
 	if f.hardLink {
 		b = append(b, `,"hard_link":true`...)
 	}
+	if f.kept {
+		b = append(b, `,"kept":true`...)
+	}
 	return append(b, '}')
+}
+
+// appendUnique appends a file without a duplicate.
+func appendUnique(b []byte, f file) []byte {
+	b = appendFile(b, f)
+	b = append(b[:len(b)-len("}")], `,"size":`...)
+	return append(strconv.AppendInt(b, f.size, 10), '}')
+}
+
+// appendTwins appends the start of a set of identical folders, up to their paths.
+func appendTwins(b []byte, t twin) []byte {
+	b = strconv.AppendInt(append(b, `{"files":`...), t.files, 10)
+	b = strconv.AppendInt(append(b, `,"bytes":`...), t.bytes, 10)
+	b = strconv.AppendInt(append(b, `,"reclaimable_bytes":`...), t.reclaimable, 10)
+	return append(b, `,"paths":[`...)
+}
+
+// twinJSON is one of several identical folders.
+type twinJSON struct {
+	pathJSON
+	Kept bool `json:"kept,omitempty"`
 }
 
 // appendMoment appends a time as RFC 3339. If RFC 3339 cannot express the year, it

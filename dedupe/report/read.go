@@ -60,6 +60,7 @@ type reader struct {
 	o     readOptions
 	raw   map[string]json.RawMessage // the document's fields so far
 	begun bool                       // the handler's begin was called
+	sets  int64                      // of duplicate folders so far
 }
 
 func (r *reader) report() error {
@@ -67,6 +68,10 @@ func (r *reader) report() error {
 		switch string(name) {
 		case "groups":
 			return r.run(func() error { return r.group() })
+		case "duplicate_folders":
+			return r.run(r.twins)
+		case "unique":
+			return r.run(r.unique)
 		case "problems":
 			return r.run(r.problem)
 		case "skipped":
@@ -262,6 +267,80 @@ func (r *reader) files(d decoder, g group) error {
 	})
 }
 
+// twins reads a set of identical folders. It sets their paths aside if they come first.
+func (r *reader) twins() error {
+	t := twin{set: r.sets}
+	r.sets++
+	known := 0
+	var early *aside
+	err := r.members("duplicate folders", func(name []byte) (err error) {
+		switch string(name) {
+		case "files":
+			t.files, err = r.count()
+			known++
+		case "bytes":
+			t.bytes, err = r.count()
+			known++
+		case "reclaimable_bytes":
+			t.reclaimable, err = r.count()
+			known++
+		case "paths":
+			if known < 3 {
+				early, err = r.setAside()
+				return err
+			}
+			return r.twinPaths(r.decoder, t)
+		default:
+			err = r.skip()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case known < 3:
+		return errors.New("not a JSON report: duplicate folders lack their files, bytes or reclaimable_bytes")
+	case early != nil:
+		d, err := early.decoder()
+		if err != nil {
+			return err
+		}
+		return r.twinPaths(d, t)
+	}
+	return nil
+}
+
+// twinPaths reads the folders of a set.
+func (r *reader) twinPaths(d decoder, t twin) error {
+	return d.elements(func() error {
+		var path paths
+		t.kept = false
+		err := d.members("a folder", func(name []byte) (err error) {
+			if string(name) == "kept" {
+				t.kept, err = d.truth()
+				return err
+			}
+			return path.read(&d, name)
+		})
+		if err != nil {
+			return err
+		}
+		if path == (paths{}) {
+			return errors.New("not a JSON report: a duplicate folder has no path")
+		}
+		t.path = path.full()
+		return r.h.twin(t)
+	})
+}
+
+func (r *reader) unique() error {
+	f, err := r.file()
+	if err != nil {
+		return err
+	}
+	return r.h.unique(f)
+}
+
 func (r *reader) problem() error {
 	p := new(dedupe.Problem)
 	var path paths
@@ -325,6 +404,10 @@ func (d *decoder) file() (f file, err error) {
 			f.allocated, err = d.count()
 		case "hard_link":
 			f.hardLink, err = d.truth()
+		case "kept":
+			f.kept, err = d.truth()
+		case "size":
+			f.size, err = d.count()
 		default:
 			err = path.read(d, name)
 		}

@@ -22,6 +22,44 @@ const lateTimes = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines
 		{"path":"a","inode":1,"mtime":"9999-12-31T23:59:59.999999999Z","mtime_unix":253402300800.5,"ctime_unix":-62167219200.000000001,"ctime":"0000-01-01T00:00:00Z"},
 		{"path":"b","inode":2,"mtime":"2026-01-01T00:00:00Z"}]}]}`
 
+// chosen has what only some scans ask for.
+const chosen = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines","workers":1,"complete":true,"problems":[],
+	"stats":{"files":2,"bytes":2,"directories":1},
+	"selection":{"roots":[{"path":"."}],"min_size":1,"max_size":0,"include":[],"exclude":[],"newer":"2026-01-01T00:00:00Z","older":"2026-02-01T00:00:00Z",
+		"files_from":"\ufffd","files_from_base64":"/w==","files0_from":"\ufffd","files0_from_base64":"/w==","copies_of":"\ufffd","copies_of_base64":"/w==",
+		"keep":"oldest","priority":["\ufffd"],"priority_base64":["/w=="],"protect":["\ufffd"],"protect_base64":["/w=="],
+		"isolate":true,"min_copies":2,"unique":true,"folders":true},
+	"duplicate_folders":[{"files":1,"bytes":1,"reclaimable_bytes":1,"paths":[{"path":"./\ufffd","path_base64":"Li//","kept":true},{"path":"./b"}]},
+		{"files":3,"bytes":4,"reclaimable_bytes":0,"paths":[{"path":"./c"},{"path":"./d"}]}],
+	"unique":[{"path":"./u","inode":3,"mtime":"2026-01-01T00:00:00Z","links":2,"allocated":0,"size":3},
+		{"path":"./v","inode":3,"mtime":"2026-01-01T00:00:00Z","links":2,"allocated":0,"hard_link":true,"size":3}],
+	"groups":[{"size":1,"digest":"0000000000000000000000000000000000000000000000000000000000000000","reclaimable_bytes":1,"files":[
+		{"path":"./b/1","inode":1,"mtime":"2026-01-01T00:00:00Z","kept":true},{"path":"./a/1","inode":2,"mtime":"2026-01-02T00:00:00Z"}]}]}`
+
+// Whatever the order of keys, a report keeps the folders, the unique files and the marks
+// that it has.
+func TestConvertChosen(t *testing.T) {
+	once := convert(t, JSON, chosen, Options{})
+	var sorted any
+	if err := json.Unmarshal(once, &sorted); err != nil {
+		t.Fatal(err)
+	}
+	inOrder, err := json.Marshal(sorted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(canonical(t, once)), string(canonical(t, convert(t, JSON, string(inOrder), Options{})))); diff != "" {
+		t.Errorf("(-once +twice):\n%s", diff)
+	}
+	for _, want := range []string{`"priority_base64":["/w=="]`, `"newer":"2026-01-01T00:00:00Z"`, `{"path":"./b/1","inode":1,"mtime":"2026-01-01T00:00:00Z","kept":true}`,
+		`"duplicate_folders":[{"files":1,"bytes":1,"reclaimable_bytes":1,"paths":[{"path":"./\ufffd","path_base64":"Li//","kept":true},{"path":"./b"}]},{"files":3,`,
+		`"hard_link":true,"size":3}]`} {
+		if !strings.Contains(string(once), want) {
+			t.Errorf("%s is not in %s", want, once)
+		}
+	}
+}
+
 func convert(t testing.TB, f Format, doc string, o Options) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -42,6 +42,7 @@ import (
 	"strings"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 )
 
@@ -72,6 +73,9 @@ type Options struct {
 	Summary bool // list no groups and no folders
 	All     bool // list all groups with all files, all folders and all problems
 	Bill    bool // write the whole bill, not one line
+
+	Rules   choose.Rules     // in selection
+	Folders []choose.Folders // that are duplicates, largest first
 
 	// For the JSON format, of a report that was not read from JSON.
 	Tool Tool   // the program that ran the scan

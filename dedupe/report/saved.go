@@ -42,6 +42,8 @@ type saver struct {
 
 func (s *saver) begin(*document) error         { return nil }
 func (s *saver) group(group) error             { return nil }
+func (s *saver) twin(twin) error               { return nil }
+func (s *saver) unique(file) error             { return nil }
 func (s *saver) problem(*dedupe.Problem) error { return nil }
 func (s *saver) skip(dedupe.Skipped) error     { return nil }
 

@@ -76,6 +76,7 @@ func documents(t testing.TB) map[string]any {
 	}
 	docs["page of problems"] = parse(t, problems.Bytes())
 	docs["late"] = parse(t, convert(t, JSON, lateTimes, Options{}))
+	docs["chosen"] = parse(t, convert(t, JSON, chosen, Options{}))
 	var few bytes.Buffer
 	w := newJSONWriter(&few)
 	w.totals.room = 0 // for folders
@@ -136,6 +137,9 @@ var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
 	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_before": true, "copies": true, "files_left_out": true, "problems_left_out": true,
+	"duplicate_folders": true, "unique": true, "kept": true, "newer": true, "older": true, "keep": true, "isolate": true, "min_copies": true,
+	"files_from": true, "files_from_base64": true, "files0_from": true, "files0_from_base64": true, "copies_of": true, "copies_of_base64": true,
+	"priority": true, "priority_base64": true, "protect": true, "protect_base64": true, "selection.folders": true,
 	"tool": true, "modified": true, "started": true, "finished": true, "selection": true, "reason": true, "skipped": true,
 	"include_base64": true, "exclude_base64": true, "absolute": true, "absolute_base64": true, "file_system": true,
 	"sizes": true, "folders": true, "folders_approximate": true, "reclaimable_allocated_bytes": true,
@@ -181,10 +185,11 @@ func TestSchemaRefuses(t *testing.T) {
 					check(doc, false, name, path, field, "of another type")
 				}
 				delete(o, field)
+				inSelection := path == ".selection" && optional["selection."+field]
 				inProjection := path == ".projection" && field == "schema"
 				inUsage := strings.HasSuffix(path, ".usage") && optional["usage."+field]
 				inMount := strings.HasSuffix(path, ".mounts[]") && field == "path"
-				check(doc, optional[field] || inProjection || inUsage || inMount || inMessages(path), name, path, "without", field)
+				check(doc, optional[field] || inSelection || inProjection || inUsage || inMount || inMessages(path), name, path, "without", field)
 				o[field] = was
 			}
 			o["unknown"] = true

@@ -7,19 +7,23 @@ import (
 	"slices"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 )
 
 // handler receives a report as a stream. begin comes first and end last. Between them
-// come groups, problems and skipped entries, each kind in one run.
+// come groups, duplicate folders, unique files, problems and skipped entries, each kind in
+// one run.
 type handler interface {
 	begin(d *document) error // what is known before the first group, perhaps nothing
 	group(g group) error
 	file(f file) error      // of the current group
 	endGroup(g group) error // with everything known about the group
+	twin(t twin) error      // the folders of one set follow each other
+	unique(f file) error
 	problem(p *dedupe.Problem) error
 	skip(s dedupe.Skipped) error
-	end(d *document) error // everything but groups, problems and skipped entries
+	end(d *document) error // everything else
 }
 
 // group is a duplicate group without its files.
@@ -42,6 +46,18 @@ type file struct {
 	links        int64  // 0 if unknown; then allocated is unknown, too
 	allocated    int64
 	hardLink     bool // to the inode of an earlier file of the group
+	kept         bool
+	size         int64 // of a unique file
+}
+
+// twin is a folder that has duplicates.
+type twin struct {
+	set         int64 // numbers the sets of identical folders
+	files       int64 // in each folder of the set
+	bytes       int64 // of each
+	reclaimable int64 // of the set
+	path        string
+	kept        bool
 }
 
 // moment is a point in time, in any year.
@@ -112,7 +128,32 @@ func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
 			return err
 		}
 	}
+	if err := streamChosen(r, o, h); err != nil {
+		return err
+	}
 	return streamRest(&d, slices.Values(r.Problems), slices.Values(r.Skipped), h)
+}
+
+// streamChosen streams duplicate folders and unique files.
+func streamChosen(r dedupe.Report, o Options, h handler) error {
+	for i, set := range o.Folders {
+		for _, f := range set.Paths {
+			if err := h.twin(twin{int64(i), set.Files, set.Bytes, set.Reclaimable, f.Path, f.Kept}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range r.Unique {
+		first := true
+		for f := range c.Files() {
+			one := fileOf(f, !first)
+			one.size, first = f.Size, false
+			if err := h.unique(one); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // streamParts streams a report and its parts to a handler.
@@ -169,17 +210,20 @@ func reasonOf(r dedupe.Report) string {
 }
 
 // selectionOf returns what the scan of a report was asked for.
-func selectionOf(r dedupe.Report, dir string) *selectionJSON {
+func selectionOf(r dedupe.Report, o Options) *selectionJSON {
 	s := &selectionJSON{
 		Roots:   make([]rootJSON, len(r.Roots)),
 		MinSize: r.Filter.MinSize,
 		MaxSize: r.Filter.MaxSize,
+		Newer:   r.Filter.Newer.UTC(),
+		Older:   r.Filter.Older.UTC(),
 	}
+	s.choose(o.Rules)
 	s.Include, s.IncludeBase64 = textsOf(r.Filter.Include)
 	s.Exclude, s.ExcludeBase64 = textsOf(r.Filter.Exclude)
 	for i, root := range r.Roots {
 		s.Roots[i] = rootJSON{pathJSON: pathOf(root)}
-		if absolute := absolute(root, dir); absolute != "" {
+		if absolute := absolute(root, o.Dir); absolute != "" {
 			path := pathOf(absolute)
 			s.Roots[i].Absolute, s.Roots[i].AbsoluteBase64 = path.Path, path.PathBase64
 		}
@@ -188,6 +232,29 @@ func selectionOf(r dedupe.Report, dir string) *selectionJSON {
 		}
 	}
 	return s
+}
+
+// choose records the rules.
+func (s *selectionJSON) choose(r choose.Rules) {
+	s.Keep, s.Isolate, s.MinCopies, s.Unique, s.Folders = r.Keep, r.Isolate, r.MinCopies, r.Unique, r.Folders
+	if len(r.Priority) > 0 {
+		s.Priority, s.PriorityBase64 = textsOf(r.Priority)
+	}
+	if len(r.Protect) > 0 {
+		s.Protect, s.ProtectBase64 = textsOf(r.Protect)
+	}
+	for _, of := range []struct {
+		path string
+		text *string
+		full *[]byte
+	}{
+		{r.CopiesOf, &s.CopiesOf, &s.CopiesOfBase64},
+		{r.FilesFrom, &s.FilesFrom, &s.FilesFromBase64},
+		{r.Files0From, &s.Files0From, &s.Files0FromBase64},
+	} {
+		path := pathOf(of.path)
+		*of.text, *of.full = path.Path, path.PathBase64
+	}
 }
 
 // absolute returns the absolute path of a root, or "" if dir is empty.

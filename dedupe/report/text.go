@@ -150,6 +150,9 @@ func (t *textWriter) keep(g textGroup) {
 	t.kept = t.kept[:min(len(t.kept), t.top)]
 }
 
+func (t *textWriter) twin(twin) error   { return nil }
+func (t *textWriter) unique(file) error { return nil }
+
 func (t *textWriter) problem(p *dedupe.Problem) error {
 	if t.o.All || len(t.problems) < problemsShown {
 		t.problems = append(t.problems, p)

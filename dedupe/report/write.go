@@ -17,6 +17,8 @@ type jsonWriter struct {
 	line    []byte          // to be written next
 	written map[string]bool // fields of the report
 	array   string          // the array being written
+	set     int64           // of the last folder
+	open    string          // what closes the last element
 	totals  *totals
 	files   int // of this group
 }
@@ -78,6 +80,8 @@ func (w *jsonWriter) field(name string) {
 // element begins an element of an array, and the array if it is the first.
 func (w *jsonWriter) element(array string) {
 	if w.array == array {
+		w.b.WriteString(w.open)
+		w.open = ""
 		w.b.WriteByte(',')
 		return
 	}
@@ -89,6 +93,8 @@ func (w *jsonWriter) element(array string) {
 
 func (w *jsonWriter) endArray() {
 	if w.array != "" {
+		w.b.WriteString(w.open)
+		w.open = ""
 		w.b.WriteByte(']')
 	}
 	w.array = ""
@@ -121,6 +127,30 @@ func (w *jsonWriter) endGroup(g group) error {
 	return err
 }
 
+func (w *jsonWriter) twin(t twin) error {
+	if w.open != "" && w.set == t.set {
+		w.b.WriteByte(',')
+	} else {
+		w.element("duplicate_folders")
+		w.line = appendTwins(w.line[:0], t)
+		w.b.Write(w.line)
+		w.set, w.open = t.set, "]}"
+	}
+	b, err := marshal(twinJSON{pathOf(t.path), t.kept})
+	if err != nil {
+		return err
+	}
+	_, err = w.b.Write(b)
+	return err
+}
+
+func (w *jsonWriter) unique(f file) error {
+	w.element("unique")
+	w.line = appendUnique(w.line[:0], f)
+	_, err := w.b.Write(w.line)
+	return err
+}
+
 func (w *jsonWriter) problem(p *dedupe.Problem) error { return w.value("problems", problemOf(p)) }
 
 func (w *jsonWriter) skip(s dedupe.Skipped) error { return w.value("skipped", skippedOf(s)) }
@@ -138,7 +168,14 @@ func (w *jsonWriter) value(array string, v any) error {
 // end writes everything that is left.
 func (w *jsonWriter) end(d *document) error {
 	w.endArray()
-	for _, array := range []string{"groups", "problems"} {
+	wanted := []string{"groups", "problems"}
+	if s := d.Selection; s != nil && s.Folders {
+		wanted = append(wanted, "duplicate_folders")
+	}
+	if s := d.Selection; s != nil && s.Unique {
+		wanted = append(wanted, "unique")
+	}
+	for _, array := range wanted {
 		if !w.written[array] {
 			w.field(array)
 			w.b.WriteString("[]")

@@ -1,0 +1,47 @@
+// Package choose decides which copies of a duplicate group to keep, which groups to
+// report, and which folders are duplicates. It works on what a scan found: it reads no
+// files.
+//
+//	choose.go  the rules, as a user gives them
+package choose
+
+// Keep says which file of a group to keep.
+type Keep string
+
+const (
+	Oldest   Keep = "oldest"   // by the time of the last modification
+	Newest   Keep = "newest"   // by the time of the last modification
+	Shortest Keep = "shortest" // by the bytes of the path
+	First    Keep = "first"    // in the order of paths
+)
+
+// Rules say what to report of the groups that a scan found. The zero value reports all
+// groups, without saying which file to keep.
+type Rules struct {
+	Keep      Keep     // empty for First, if another rule says which files to keep
+	Priority  []string // folders; a file in an earlier one is kept rather than any other
+	Protect   []string // folders, files or globs; what they match is always kept
+	Isolate   bool     // only groups with files below several roots
+	MinCopies int      // only groups with that many copies
+	CopiesOf  string   // only the group with this file; empty for all
+
+	Unique  bool // also report files without a duplicate
+	Folders bool // also report duplicate folders
+
+	// The lists that the scan got files from; they are only reported.
+	FilesFrom, Files0From string
+}
+
+// Folders are folders with identical content.
+type Folders struct {
+	Files       int64 // in each folder
+	Bytes       int64 // of each folder, each inode once
+	Reclaimable int64 // bytes that deleting all but the kept folders frees
+	Paths       []Folder
+}
+
+// Folder is one of several duplicates.
+type Folder struct {
+	Path string
+	Kept bool
+}
