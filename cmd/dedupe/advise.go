@@ -112,11 +112,8 @@ func (c *adviser) advise(ctx context.Context, s report.Saved, scan cost.Scan) er
 	if scan.OpensSpared == 0 && scan.Opens != s.Stats.Opens {
 		s.Index = nil // it is of what the report took
 	}
-	job := cost.NewJob(cost.OnProvisioned(s.Usage), scan, s.Index)
+	job := jobLike(scan, s.Stats, s.Usage, s.Index)
 	job.Churn, job.Staleness, job.Trees = int64(c.churn), c.staleness, int64(c.trees)
-	if !s.Stats.CPUUnknown {
-		job.CPU = s.Stats.CPU
-	}
 	advice, err := book.Advise(job)
 	if err != nil {
 		return cost.Explain(err)
@@ -125,4 +122,25 @@ func (c *adviser) advise(ctx context.Context, s report.Saved, scan cost.Scan) er
 		return err
 	}
 	return c.limit(c.Std, &cost.Projection{Bill: advice.Ways[0].Bill})
+}
+
+// jobLike returns the job of calls that each do what a scan did.
+func jobLike(scan cost.Scan, s dedupe.Stats, u cost.Usage, x *cost.Unindexed) cost.Job {
+	job := cost.NewJob(cost.OnProvisioned(u), scan, x)
+	if !s.CPUUnknown {
+		job.CPU = s.CPU
+	}
+	return job
+}
+
+// adviseOn returns what advises on the scan of a report, at the prices of the bill's region.
+func adviseOn(prices func(region string) (*cost.Book, error)) report.Advise {
+	return func(p *cost.Projection, s dedupe.Stats) (*cost.Advice, error) {
+		book, err := prices(p.Bill.Region)
+		if err != nil {
+			return nil, err
+		}
+		advice, err := book.Advise(jobLike(report.Took(dedupe.Report{Stats: s}), s, p.Usage, p.Index))
+		return advice, cost.Explain(err)
+	}
 }

@@ -58,9 +58,10 @@ func (s *seen) counted() statsJSON {
 	return stats
 }
 
-// reclaimable is the bytes of all extra copies.
+// reclaimable is the bytes of all extra copies. The tree has fewer if rules keep several
+// copies.
 func (f *findings) reclaimable() int64 {
-	return max(f.stats.ReclaimableBytes, f.top.total[0].bytes)
+	return max(f.stats.ReclaimableBytes, f.top.total[f.report].bytes)
 }
 
 // saves formats what a month without some of the extra copies costs less, or returns "" if
@@ -114,12 +115,12 @@ func title(roots []string) string {
 
 // verdict says in one or two sentences what to do first, and what that saves.
 func (f *findings) verdict() markup {
-	all := f.reclaimable()
+	all := f.top.total[0].bytes
 	switch {
 	case f.stats.DuplicateGroups == 0:
 		return markupf("No duplicates among %s.", Count(f.stats.Files, "file", "files"))
 	case all <= 0:
-		return markup("Deleting the extra copies frees nothing: they are empty, or have names outside the scan.")
+		return markup("Deleting the extra copies frees nothing: they are empty, are all kept, or have names outside the scan.")
 	}
 	first := f.top.first()
 	in := first.total[0]
@@ -196,7 +197,7 @@ func (f *findings) listed(room int) []listedFolder {
 func (f *findings) folderRow(t listedFolder) markup {
 	in, own := t.total[0], t.own[0].bytes
 	attributes := markup(fmt.Sprintf(` class="s" data-p="%d" data-b="%d" data-o="%d"`, t.above, in.bytes, own))
-	return rowWith(attributes, f.folder(t.treeFolder), size(in.bytes), gauge(in.bytes, f.reclaimable())+markupf(" %s", percentOf(in.bytes, f.reclaimable())),
+	return rowWith(attributes, f.folder(t.treeFolder), size(in.bytes), gauge(in.bytes, f.top.total[0].bytes)+markupf(" %s", percentOf(in.bytes, f.top.total[0].bytes)),
 		in.files, size(own), size(t.rest), cmp.Or(f.saves(in.bytes), "–"))
 }
 

@@ -48,11 +48,13 @@ func newHTMLWriter(w io.Writer, o Options) *htmlWriter {
 func (h *htmlWriter) begin(*document) error           { return nil }
 func (h *htmlWriter) group(g group) error             { return h.seen.group(g) }
 func (h *htmlWriter) file(f file) error               { return h.seen.file(f) }
+func (h *htmlWriter) twin(t twin) error               { return h.seen.twin(t) }
+func (h *htmlWriter) unique(f file) error             { return h.seen.unique(f) }
 func (h *htmlWriter) problem(p *dedupe.Problem) error { return h.seen.problem(p) }
 func (h *htmlWriter) skip(s dedupe.Skipped) error     { return h.seen.skip(s) }
 
 func (h *htmlWriter) endGroup(g group) error {
-	h.seen.endGroup(g, g.reclaimable)
+	h.seen.endGroup(g, g.reclaimable, &h.seen.groups)
 	return nil
 }
 
@@ -74,6 +76,8 @@ type seen struct {
 	groups   topGroups
 	all      int64 // groups
 	files    int64 // in groups
+	twins    twinSets
+	alone    int64 // files without a duplicate, if the scan asked for them
 	problems []*dedupe.Problem
 	skipped  []dedupe.Skipped
 	unshown  struct{ problems, skipped int64 }
@@ -93,26 +97,39 @@ func (s *seen) group(g group) error {
 func (s *seen) file(f file) error {
 	s.files++
 	bytes, extra := s.totals.count(f)
+	extra = extra && !f.kept
 	if extra {
 		s.tree.add(f.path, s.report, bytes)
 	}
 	s.this.files++
 	if len(s.this.shown) < pageFiles && (len(s.this.shown) < 2 || s.this.cost < pageKept/100) {
-		s.this.shown = append(s.this.shown, shownFile{f.path, f.mtime, f.hardLink, !extra && !f.hardLink})
+		s.this.shown = append(s.this.shown, shownFile{f.path, f.mtime, f.hardLink, f.kept || !extra && !f.hardLink})
 		s.this.cost += fileCost + len(f.path)
 	}
 	return nil
 }
 
-// endGroup ends a group, and remembers it if its rank is high enough.
-func (s *seen) endGroup(g group, rank int64) {
+// endGroup ends a group, and adds it to others.
+func (s *seen) endGroup(g group, rank int64, to *topGroups) {
 	s.totals.endGroup(g)
 	s.this.group, s.this.rank = g, rank
 	s.this.copies = cmp.Or(g.copies, s.totals.copies)
 	s.this.files += g.before + g.leftOut
 	s.this.cost += groupCost
-	s.groups.add(s.this)
+	to.add(s.this)
 	s.this = shownGroup{}
+}
+
+func (s *seen) twin(t twin) error {
+	s.twins.add(t)
+	return nil
+}
+
+func (s *seen) unique(f file) error {
+	if !f.hardLink {
+		s.alone++
+	}
+	return nil
 }
 
 func (s *seen) problem(p *dedupe.Problem) error {
@@ -139,7 +156,8 @@ type shownGroup struct {
 	rank  int64 // the highest come first
 	shown []shownFile
 	files int64
-	cost  int // bytes on the page, at least
+	cost  int  // bytes on the page, at least
+	gone  bool // the later of two reports does not have it
 }
 
 type shownFile struct {
@@ -177,4 +195,36 @@ func (t *topGroups) sorted() []shownGroup {
 		t.cost += g.cost
 	}
 	return t.groups
+}
+
+// twinSets are the first sets of identical folders, which are the largest.
+type twinSets struct {
+	sets []twinSet
+	all  int64
+	last int64 // number of the last set
+	cost int
+}
+
+// twinSet is a set of identical folders.
+type twinSet struct {
+	twin
+	shown []twin
+	paths int64
+}
+
+func (t *twinSets) add(in twin) {
+	if t.all == 0 || in.set != t.last {
+		t.all, t.last = t.all+1, in.set
+		if t.cost < pageKept/4 {
+			t.sets = append(t.sets, twinSet{twin: in})
+		}
+	}
+	if int64(len(t.sets)) < t.all {
+		return
+	}
+	set := &t.sets[len(t.sets)-1]
+	if set.paths++; len(set.shown) < pageFiles {
+		set.shown = append(set.shown, in)
+		t.cost += fileCost + len(in.path)
+	}
 }

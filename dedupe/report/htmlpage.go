@@ -201,7 +201,7 @@ func someOf(paths []string) markup {
 		b.WriteString(string(path(p)))
 	}
 	if more := len(paths) - few; more > 0 {
-		b.WriteString(string(markupf(" and %s more", more)))
+		b.WriteString(string(markupf(" and %v more", more)))
 	}
 	return markup(b.String())
 }

@@ -16,15 +16,15 @@ func (p htmlPage) report(f *findings) {
 	script := "/*\n" + d3License + "*/\n" + d3 + "\n" + pageJS
 	p.open(title(f.paths()), script)
 	p.header(f)
-	groups, left := p.groupItems(f.groups.sorted(), f.room/2)
-	folders := f.listed(f.room / 4)
+	groups := p.groupItems(f.groups.sorted(), f.room*5/10)
+	folders := f.listed(f.room * 3 / 10)
 	p.search(f, len(groups), len(folders))
 	p.share(f)
 	p.folders(f, folders)
 	p.groups(f, groups)
-	left += f.room / 4
+	p.twins(f, f.room/10)
 	p.sizes(f)
-	p.problems(f, left)
+	p.problems(f, f.room/10)
 	p.reading(f)
 	p.bill(f)
 	p.adviceOn(f)
@@ -75,11 +75,14 @@ func (p htmlPage) search(f *findings, groups, folders int) {
 	}[int64(groups) < f.all || f.merged || f.longest() > pageFiles])
 }
 
-func (f *findings) groupsListed(n int) string {
-	if int64(n) < f.all {
-		return fmt.Sprintf("the %s largest of %s groups", humanize.Comma(int64(n)), humanize.Comma(f.all))
+func (f *findings) groupsListed(n int) string { return listedOf(n, f.all, "group", "groups") }
+
+// listedOf says how many of all things a page lists.
+func listedOf(n int, all int64, one, many string) string {
+	if int64(n) < all {
+		return fmt.Sprintf("the %s largest of %s %s", humanize.Comma(int64(n)), humanize.Comma(all), many)
 	}
-	return Count(f.all, "group", "groups")
+	return Count(all, one, many)
 }
 
 func (f *findings) foldersListed(n int) string {
@@ -140,26 +143,32 @@ func (p htmlPage) folders(f *findings, folders []listedFolder) {
 	}
 }
 
-// groupItems returns the list items of the groups that fit, and the room left.
-func (p htmlPage) groupItems(groups []shownGroup, room int) ([]markup, int) {
-	return fitting(func(yield func(markup) bool) {
+// groupItems returns the list items of the groups that fit.
+func (p htmlPage) groupItems(groups []shownGroup, room int) []markup {
+	items, _ := fitting(func(yield func(markup) bool) {
 		for _, g := range groups {
 			if !yield(g.item()) {
 				return
 			}
 		}
 	}, room)
+	return items
 }
 
 // item is a group in a list. HTML needs no end tags of list items.
-func (g *shownGroup) item() markup {
+func (g *shownGroup) item() markup { return g.itemOf(size(g.reclaimable), false) }
+
+// itemOf is a group in a list, with an amount. A gone group has no copy to keep.
+func (g *shownGroup) itemOf(amount string, gone bool) markup {
 	var b strings.Builder
 	put := func(format string, args ...any) { b.WriteString(string(markupf(format, args...))) }
-	put(`<li class="s"><details><summary><b>%s</b><span>%s of %s</span>%s</summary><ul>`, size(g.reclaimable),
+	put(`<li class="s"><details><summary><b>%s</b><span>%s of %s</span>%s</summary><ul>`, amount,
 		Count(g.copies, "copy", "copies"), size(g.size), path(g.first()))
 	for _, f := range g.shown {
 		date := string(f.mtime.appendRFC3339(nil))[:len("2006-01-02")]
 		switch {
+		case gone:
+			put(`<li><b>was</b>%s<i>%s</i>`, path(f.path), date)
 		case f.kept:
 			put(`<li class="k"><b>keep</b>%s<i>%s</i>`, path(f.path), date)
 		case f.hardLink:
@@ -169,7 +178,7 @@ func (g *shownGroup) item() markup {
 		}
 	}
 	if more := g.files - int64(len(g.shown)); more > 0 {
-		put(`<li>and %s more`, more)
+		put(`<li class="wide">and %v more`, more)
 	}
 	put("</ul></details>\n")
 	return markup(b.String())
@@ -211,6 +220,50 @@ func (p htmlPage) list(class string, first int, items []markup) {
 		p.put("%s", item)
 	}
 	p.put("</ol>\n")
+}
+
+// twins lists folders with the same content.
+func (p htmlPage) twins(f *findings, room int) {
+	asked := f.Selection != nil && f.Selection.Folders
+	if f.seen.twins.all == 0 && !asked {
+		return
+	}
+	defer p.section("twins", "Duplicate folders")()
+	if f.seen.twins.all == 0 {
+		p.para("No two folders hold the same files.")
+		return
+	}
+	items, _ := fitting(func(yield func(markup) bool) {
+		for _, set := range f.seen.twins.sets {
+			if !yield(set.item()) {
+				return
+			}
+		}
+	}, room)
+	p.para("Folders of a set hold the same files and folders under the same names. This lists %s.",
+		listedOf(len(items), f.seen.twins.all, "set", "sets"))
+	p.list("groups", 15, items)
+}
+
+// item is a set in a list.
+func (t *twinSet) item() markup {
+	var b strings.Builder
+	put := func(format string, args ...any) { b.WriteString(string(markupf(format, args...))) }
+	put(`<li class="s"><details><summary><b>%s</b><span>%s of %s, %s</span>%s</summary><ul>`, size(t.reclaimable),
+		Count(t.paths, "folder", "folders"), Count(t.files, "file", "files"), size(t.bytes), path(t.path))
+	chosen := slices.ContainsFunc(t.shown, func(f twin) bool { return f.kept })
+	for i, f := range t.shown {
+		if f.kept || !chosen && i == 0 {
+			put(`<li class="k"><b>keep</b>%s`, path(f.path))
+		} else {
+			put(`<li><b>extra</b>%s`, path(f.path))
+		}
+	}
+	if more := t.paths - int64(len(t.shown)); more > 0 {
+		put(`<li class="wide">and %v more`, more)
+	}
+	put("</ul></details>\n")
+	return markup(b.String())
 }
 
 // sizes shows the extra copies by size.
@@ -352,7 +405,7 @@ func (p htmlPage) adviceOn(f *findings) {
 		return
 	}
 	a := f.advice
-	p.para("The cheapest ways for %s such calls a month: %s. <code>dedupe cost advise</code> answers for other assumptions.", a.Job.All.Calls, jobOf(a.Job))
+	p.para("The cheapest ways for %v such calls a month: %s. <code>dedupe cost advise</code> answers for other assumptions.", a.Job.All.Calls, jobOf(a.Job))
 	most := a.Ways[len(a.Ways)-1].Bill.Total
 	var rows []markup
 	for _, way := range a.Ways {
@@ -381,6 +434,7 @@ func (p htmlPage) about(f *findings) {
 			roots = append(roots, root.absolute())
 		}
 		fact("Roots", someOf(roots))
+		p.rules(s, fact)
 		fact("Smallest size", size(s.MinSize))
 		if s.MaxSize > 0 {
 			fact("Largest size", size(s.MaxSize))
@@ -392,9 +446,70 @@ func (p htmlPage) about(f *findings) {
 			fact("Without", someOf(exclude))
 		}
 	}
+	if f.alone > 0 {
+		fact("Files without a duplicate", f.alone)
+	}
 	if f.Index != nil {
 		fact("Index", map[bool]string{true: "used", false: "not used"}[f.Index.Used]+strings.TrimSuffix(": "+clip(f.Index.Why), ": "))
 	}
 	p.put("</dl>\n")
 	p.para("The page requests nothing and runs only its own script. In names, <u>\\x1b</u> and the like stand for characters that cannot be shown.")
+}
+
+// rules says which copies the scan was asked to keep, and which groups to report.
+func (p htmlPage) rules(s *selectionJSON, fact func(string, any)) {
+	for _, rule := range []struct {
+		name  string
+		value string
+	}{
+		{"Keep", clip(string(s.Keep))},
+		{"Only groups across roots", map[bool]string{true: "yes"}[s.Isolate]},
+		{"Copies at least", positive(s.MinCopies)},
+	} {
+		if rule.value != "" {
+			fact(rule.name, rule.value)
+		}
+	}
+	for _, list := range []struct {
+		name  string
+		plain []string
+		full  [][]byte
+	}{
+		{"Priority", s.Priority, s.PriorityBase64},
+		{"Protected", s.Protect, s.ProtectBase64},
+		{"Copies of", one(s.CopiesOf), bytesOf(s.CopiesOfBase64)},
+		{"Files from", one(s.FilesFrom), bytesOf(s.FilesFromBase64)},
+		{"Files from", one(s.Files0From), bytesOf(s.Files0FromBase64)},
+	} {
+		if values := globs(list.plain, list.full); len(values) > 0 {
+			fact(list.name, someOf(values))
+		}
+	}
+	if !s.Newer.IsZero() {
+		fact("Newer than", when(s.Newer))
+	}
+	if !s.Older.IsZero() {
+		fact("Older than", when(s.Older))
+	}
+}
+
+func positive(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return humanize.Comma(int64(n))
+}
+
+func one(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+func bytesOf(b []byte) [][]byte {
+	if b == nil {
+		return nil
+	}
+	return [][]byte{b}
 }
