@@ -22,8 +22,9 @@ type findings struct {
 	*seen
 	stats    statsJSON
 	top      *treeFolder // that all extra copies are in
-	merged   bool        // not all folders are in the tree
-	room     int         // bytes for lists
+	folders  []listedFolder
+	merged   bool // not all folders are listed
+	room     int  // bytes for lists
 	advice   *cost.Advice
 	noAdvice error
 }
@@ -38,7 +39,7 @@ func newFindings(d *document, s *seen, advise Advise) *findings {
 		f.stats = s.counted()
 	}
 	f.room = listRoom(max(f.stats.Files, s.files))
-	f.merged = s.tree.merge(pageFolders) || s.tree.room < 0
+	f.merged = s.tree.merge(pageFolders) || s.tree.merged
 	f.top = s.tree.sum()
 	if d.bill != nil && d.bill.Err == nil && advise != nil {
 		f.advice, f.noAdvice = advise(d.bill, f.stats.stats())
@@ -163,9 +164,9 @@ type listedFolder struct {
 	rest  int64 // bytes in folders below that are not listed
 }
 
-// listed returns the folders for which there is room, each after those above it. It leaves
-// out folders that only lead to another.
-func (f *findings) listed(room int) []listedFolder {
+// list lists the folders for which there is room, each after those above it, but not those
+// that only lead to another. It returns the room that is left.
+func (f *findings) list(room int) int {
 	var rows []listedFolder
 	number := map[*treeFolder]int{}
 	for _, t := range f.top.largestFirst() {
@@ -180,16 +181,20 @@ func (f *findings) listed(room int) []listedFolder {
 			}
 			row.above = number[above]
 		}
-		if room -= len(f.folderRow(row)); room < 0 {
+		cost := len(f.folderRow(row)) + len("1000 MiB")
+		if cost > room {
+			f.merged = true
 			break
 		}
+		room -= cost
 		if row.above >= 0 {
 			rows[row.above].rest -= t.total[0].bytes
 		}
 		number[t] = len(rows)
 		rows = append(rows, row)
 	}
-	return rows
+	f.folders = rows
+	return room
 }
 
 // folderRow is a row of the table of folders. Attributes tell the script what the treemap
@@ -197,8 +202,15 @@ func (f *findings) listed(room int) []listedFolder {
 func (f *findings) folderRow(t listedFolder) markup {
 	in, own := t.total[0], t.own[0].bytes
 	attributes := markup(fmt.Sprintf(` class="s" data-p="%d" data-b="%d" data-o="%d"`, t.above, in.bytes, own))
-	return rowWith(attributes, f.folder(t.treeFolder), size(in.bytes), gauge(in.bytes, f.top.total[0].bytes)+markupf(" %s", percentOf(in.bytes, f.top.total[0].bytes)),
-		in.files, size(own), size(t.rest), cmp.Or(f.saves(in.bytes), "–"))
+	return rowWith(attributes, f.folder(t.treeFolder), size(in.bytes), gauged(in.bytes, f.top.total[0].bytes, percentOf(in.bytes, f.top.total[0].bytes)),
+		in.files, sizeOrNone(own), sizeOrNone(t.rest), cmp.Or(f.saves(in.bytes), "–"))
+}
+
+func sizeOrNone(bytes int64) string {
+	if bytes == 0 {
+		return "–"
+	}
+	return size(bytes)
 }
 
 // globs lists filters.

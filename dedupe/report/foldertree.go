@@ -14,6 +14,8 @@ type folderTree struct {
 	nodes map[treeKey]*treeFolder
 	room  int // bytes that folders may still take
 
+	merged bool // folders that were in the tree
+
 	last    string // folder of the last file; usually the next file's, too
 	current *treeFolder
 }
@@ -142,7 +144,7 @@ func (t *folderTree) merge(keep int) bool {
 		t.room += treeCost + len(f.name)
 		delete(t.nodes, f.treeKey)
 	}
-	t.current = nil
+	t.current, t.merged = nil, true
 	return true
 }
 

@@ -150,21 +150,23 @@ func (p htmlPage) changes(c *changes) {
 	for _, warning := range c.warnings(before, after) {
 		p.put(`<p class="banner"><strong>Compare with care:</strong> %s.</p>`+"\n", warning)
 	}
-	room := min(before.room, after.room) / 5
 	grew, shrank := c.folders(1), c.folders(-1)
 	p.put(`<p class="verdict">%s</p>`+"\n</header>\n", c.verdict(before, after, grew))
-	more, _ := fitting(changedItems(c.seen.groups.sorted(), "+"), room)
-	less, _ := fitting(changedItems(c.shrank.sorted(), "−"), room)
-	grewRows, _ := fitting(folderChanges(grew), room)
-	shrankRows, _ := fitting(folderChanges(shrank), room)
+	room := after.room
+	grewRows, left := fitting(folderChanges(grew), room*15/100)
+	room -= room*15/100 - left
+	shrankRows, left := fitting(folderChanges(shrank), room*15/100)
+	room -= room*15/100 - left
+	more, left := fitting(changedItems(c.seen.groups.sorted(), "+"), room/2)
+	less, _ := fitting(changedItems(c.shrank.sorted(), "−"), room/2+left)
 	p.put(`<main id="main">
 <div class="search" id="search" hidden>
 <label for="query">Search this page</label>
 <input id="query" type="search" autocomplete="off" spellcheck="false" aria-describedby="covers">
-<p id="covers" class="muted">Searches only what this page lists: %s of %s changed groups and %s of %s changed folders.</p>
+<p id="covers" class="muted">Searches only what this page lists: %v of %v changed groups and %v of %v changed folders.</p>
 <p id="found" role="status"></p>
 </div>
-`, markupf("%v", len(more)+len(less)), markupf("%v", c.grown+c.fewer), markupf("%v", len(grewRows)+len(shrankRows)), markupf("%v", len(grew)+len(shrank)))
+`, int64(len(more)+len(less)), c.grown+c.fewer, int64(len(grewRows)+len(shrankRows)), int64(len(grew)+len(shrank)))
 	p.figures(before, after)
 	p.changedFolders(grewRows, shrankRows, len(grew)+len(shrank))
 	p.changedGroups("grew", "Groups with more to reclaim", more, c.grown, c.earlier.tooMany)
@@ -261,10 +263,7 @@ func (p htmlPage) figures(before, after *findings) {
 		bytes("Read by the scan", a.BytesRead, b.BytesRead),
 	}
 	if more, currency := storing(before, after); more != nil {
-		sign := "+"
-		if more.Sign() < 0 {
-			sign = "−"
-		}
+		sign := map[int]string{-1: "−", 0: "", 1: "+"}[more.Sign()]
 		x, y := before.document.bill.Bill, after.document.bill.Bill
 		rows = append(rows, row("Storing the extra copies, a month", inCurrency(x.Reclaimable, currency), inCurrency(y.Reclaimable, currency), sign+inCurrency(more.Abs(more), currency)))
 	}
@@ -318,7 +317,7 @@ func folderChanges(all []folderChange) func(func(markup) bool) {
 			if f.below {
 				where += " smaller folders below it"
 			}
-			if !yield(rowWith(` class="s"`, where, size(f.before), size(f.after), gauge(max(change, -change), most)+markupf(" %s", signed(change, size)))) {
+			if !yield(rowWith(` class="s"`, where, size(f.before), size(f.after), gauged(max(change, -change), most, signed(change, size)))) {
 				return
 			}
 		}

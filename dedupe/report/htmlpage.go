@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"iter"
+	"math/big"
 	"strings"
 	"time"
 )
@@ -60,7 +61,7 @@ func hashOf(s string) string {
 
 // section begins a section and returns what ends it.
 func (p htmlPage) section(id, title string) (end func()) {
-	p.put("<section aria-labelledby=\"%s\">\n<h2 id=\"%[1]s\">%s</h2>\n", markup(id), title)
+	p.put("<section id=\"%s\" aria-labelledby=\"%[1]s-title\">\n<h2 id=\"%[1]s-title\">%s</h2>\n", markup(id), title)
 	return func() { p.put("</section>\n") }
 }
 
@@ -118,12 +119,13 @@ func firstOf(first, all int) markup {
 // fitting returns pieces as long as there is room for them, and the room that is left.
 func fitting(pieces iter.Seq[markup], room int) (fit []markup, left int) {
 	for piece := range pieces {
-		if room -= len(piece); room < 0 {
+		if len(piece) > room {
 			break
 		}
+		room -= len(piece)
 		fit = append(fit, piece)
 	}
-	return fit, max(room, 0)
+	return fit, room
 }
 
 // part is a part of a bar, and of the table below it.
@@ -153,9 +155,18 @@ func (p htmlPage) bar(name string, head string, parts []part) {
 	p.table(table{name: name, heads: []string{head, "Amount", "Share"}, rows: rows})
 }
 
-// gauge is a small bar in a cell, of a share that the cell also has as a number.
-func gauge(amount, whole int64) markup {
-	return markup(fmt.Sprintf(`<svg class="gauge" aria-hidden="true"><rect width="%.1f%%" height="100%%"/></svg>`, 100*share(amount, whole)))
+// gauged is a number in a cell, after a small bar that shows its share.
+func gauged(amount, whole int64, number string) markup {
+	return markupf(`<svg class="gauge" aria-hidden="true"><rect width="%s%%" height="100%%"/></svg><span>%s</span>`,
+		markup(fmt.Sprintf("%.1f", 100*share(amount, whole))), number)
+}
+
+// gaugedMoney is an amount of money in a cell, after a small bar that shows its share.
+func gaugedMoney(amount, whole *big.Rat, text string) markup {
+	part, _ := amount.Float64()
+	all, _ := whole.Float64()
+	const steps = 1000
+	return gauged(int64(steps*part/max(all, 1e-9)), steps, text)
 }
 
 func share(amount, whole int64) float64 {

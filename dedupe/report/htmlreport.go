@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -16,15 +17,21 @@ func (p htmlPage) report(f *findings) {
 	script := "/*\n" + d3License + "*/\n" + d3 + "\n" + pageJS
 	p.open(title(f.paths()), script)
 	p.header(f)
-	groups := p.groupItems(f.groups.sorted(), f.room*5/10)
-	folders := f.listed(f.room * 3 / 10)
-	p.search(f, len(groups), len(folders))
+	// Groups take the room that the other lists leave.
+	room := f.room / 2
+	room += f.list(f.room * 3 / 10)
+	twins, left := fitting(f.twins.items, f.room/10)
+	room += left
+	problems := f.problemRows(f.room / 10)
+	room += problems.left
+	groups, _ := fitting(f.groups.items, room)
+	p.search(f, len(groups))
 	p.share(f)
-	p.folders(f, folders)
+	p.folders(f)
 	p.groups(f, groups)
-	p.twins(f, f.room/10)
+	p.twins(f, twins)
 	p.sizes(f)
-	p.problems(f, f.room/10)
+	p.problems(f, problems)
 	p.reading(f)
 	p.bill(f)
 	p.adviceOn(f)
@@ -61,7 +68,7 @@ func (p htmlPage) header(f *findings) {
 }
 
 // search writes the search field, which only a script can serve, and where it searches.
-func (p htmlPage) search(f *findings, groups, folders int) {
+func (p htmlPage) search(f *findings, groups int) {
 	p.put(`<main id="main">
 <div class="search" id="search" hidden>
 <label for="query">Search this page</label>
@@ -69,10 +76,20 @@ func (p htmlPage) search(f *findings, groups, folders int) {
 <p id="covers" class="muted">Searches only what this page lists: %s, %s, and the problems. %s</p>
 <p id="found" role="status"></p>
 </div>
-`, f.groupsListed(groups), f.foldersListed(folders), map[bool]string{
-		true:  "The page leaves out the rest; the JSON report has everything.",
-		false: "",
-	}[int64(groups) < f.all || f.merged || f.longest() > pageFiles])
+`, f.groupsListed(groups), f.foldersListed(), f.leftOut(groups))
+}
+
+// leftOut says what a page that lists so many groups leaves out.
+func (f *findings) leftOut(groups int) string {
+	for _, g := range f.seen.groups.groups[:groups] {
+		if g.files > int64(len(g.shown)) {
+			return fmt.Sprintf("It leaves out the rest, and more than %d files of a group. The JSON report has everything.", pageFiles)
+		}
+	}
+	if int64(groups) < f.all || f.merged {
+		return "It leaves out the rest. The JSON report has everything."
+	}
+	return ""
 }
 
 func (f *findings) groupsListed(n int) string { return listedOf(n, f.all, "group", "groups") }
@@ -85,19 +102,12 @@ func listedOf(n int, all int64, one, many string) string {
 	return Count(all, one, many)
 }
 
-func (f *findings) foldersListed(n int) string {
-	if f.merged || n < len(f.tree.nodes) {
-		return "the " + Count(int64(n), "largest folder", "largest folders")
+func (f *findings) foldersListed() string {
+	n := int64(len(f.folders))
+	if f.merged {
+		return "the " + Count(n, "largest folder", "largest folders")
 	}
-	return Count(int64(n), "folder", "folders")
-}
-
-// longest is how many files the longest group on the page has.
-func (f *findings) longest() (n int64) {
-	for _, g := range f.groups.groups {
-		n = max(n, g.files)
-	}
-	return n
+	return Count(n, "folder", "folders")
 }
 
 // share shows how much of the content is there more than once.
@@ -118,7 +128,7 @@ func (p htmlPage) share(f *findings) {
 }
 
 // folders shows where the extra copies are.
-func (p htmlPage) folders(f *findings, folders []listedFolder) {
+func (p htmlPage) folders(f *findings) {
 	defer p.section("folders", "Which folders hold them")()
 	if f.top.total[0].bytes == 0 {
 		p.para("No folder holds extra copies.")
@@ -131,28 +141,25 @@ func (p htmlPage) folders(f *findings, folders []listedFolder) {
 <p id="keys" class="muted">A larger area is more to reclaim. Click a folder to open it. With the keyboard: arrow keys move, Enter opens, Escape goes up.</p>
 </div>
 `)
-	rows := make([]markup, len(folders))
-	for i, folder := range folders {
+	rows := make([]markup, len(f.folders))
+	for i, folder := range f.folders {
 		rows[i] = f.folderRow(folder)
 	}
 	p.table(table{name: "Folders with the most to reclaim", id: "tree", first: 15, rows: rows,
 		heads: []string{"Folder", "Reclaimable, with folders below", "Share", "Extra copies", "Directly in it", "In folders not listed", "Saves a month"}})
 	p.para("A copy counts as extra in the folder it is in, except the one of each group to keep.")
-	if f.merged || len(folders) < len(f.tree.nodes) {
-		p.para("This lists %s. Smaller ones count in the folder above them.", f.foldersListed(len(folders)))
+	if f.merged {
+		p.para("This lists %s. Smaller ones count in the folder above them.", f.foldersListed())
 	}
 }
 
-// groupItems returns the list items of the groups that fit.
-func (p htmlPage) groupItems(groups []shownGroup, room int) []markup {
-	items, _ := fitting(func(yield func(markup) bool) {
-		for _, g := range groups {
-			if !yield(g.item()) {
-				return
-			}
+// items are the list items of groups.
+func (t *topGroups) items(yield func(markup) bool) {
+	for _, g := range t.sorted() {
+		if !yield(g.item()) {
+			return
 		}
-	}, room)
-	return items
+	}
 }
 
 // item is a group in a list. HTML needs no end tags of list items.
@@ -223,7 +230,7 @@ func (p htmlPage) list(class string, first int, items []markup) {
 }
 
 // twins lists folders with the same content.
-func (p htmlPage) twins(f *findings, room int) {
+func (p htmlPage) twins(f *findings, items []markup) {
 	asked := f.Selection != nil && f.Selection.Folders
 	if f.seen.twins.all == 0 && !asked {
 		return
@@ -233,16 +240,18 @@ func (p htmlPage) twins(f *findings, room int) {
 		p.para("No two folders hold the same files.")
 		return
 	}
-	items, _ := fitting(func(yield func(markup) bool) {
-		for _, set := range f.seen.twins.sets {
-			if !yield(set.item()) {
-				return
-			}
-		}
-	}, room)
 	p.para("Folders of a set hold the same files and folders under the same names. This lists %s.",
 		listedOf(len(items), f.seen.twins.all, "set", "sets"))
 	p.list("groups", 15, items)
+}
+
+// items are the list items of sets of folders.
+func (t *twinSets) items(yield func(markup) bool) {
+	for _, set := range t.sets {
+		if !yield(set.item()) {
+			return
+		}
+	}
 }
 
 // item is a set in a list.
@@ -280,44 +289,57 @@ func (p htmlPage) sizes(f *findings) {
 	var rows []markup
 	for _, c := range classes {
 		label := "0 B"
-		if c.Max > 0 {
-			label = size(c.Min) + " to " + size(c.Max)
+		switch {
+		case c.Max == math.MaxInt64:
+			label = size(c.Min) + " or more"
+		case c.Max > 0:
+			label = size(c.Min) + " to under " + size(c.Max+1)
 		}
-		rows = append(rows, row(label, gauge(c.Reclaimable, most)+markupf(" %s", size(c.Reclaimable)), c.Count, size(c.Bytes)))
+		rows = append(rows, row(label, gauged(c.Reclaimable, most, size(c.Reclaimable)), c.Count, size(c.Bytes)))
 	}
 	p.table(table{name: "Duplicates by size", heads: []string{"Size of a file", "Reclaimable", "Copies, with those to keep", "They hold"}, rows: rows})
 }
 
-// problems lists what was not read, and what rules left out.
-func (p htmlPage) problems(f *findings, room int) {
-	defer p.section("problems", "What was not read")()
-	all := int64(len(f.seen.problems)) + f.unshown.problems + int64(f.ProblemsLeftOut)
-	left := int64(len(f.seen.skipped)) + f.unshown.skipped
-	if all == 0 && left == 0 {
-		p.para("Everything was read: there were no problems, and no rule left anything out.")
-		return
-	}
-	rows, room := fitting(func(yield func(markup) bool) {
+// problemRows are the rows of what was not read.
+type problemRows struct {
+	problems, skipped []markup
+	left              int // bytes
+}
+
+func (f *findings) problemRows(room int) (rows problemRows) {
+	rows.problems, rows.left = fitting(func(yield func(markup) bool) {
 		for _, problem := range f.seen.problems {
 			if !yield(rowWith(` class="s"`, path(problem.Path), clip(problem.Op), clip(problem.Err.Error()))) {
 				return
 			}
 		}
 	}, room)
-	if all > 0 {
-		p.para("%s. What is named here is in no group.%s", Count(all, "problem", "problems"), leftOut(all-int64(len(rows))))
-		p.table(table{name: "Problems", heads: []string{"Path", "While", "Problem"}, rows: rows, first: 15})
-	}
-	skipped, _ := fitting(func(yield func(markup) bool) {
+	rows.skipped, rows.left = fitting(func(yield func(markup) bool) {
 		for _, s := range f.seen.skipped {
 			if !yield(rowWith(` class="s"`, path(s.Path), clip(strings.ReplaceAll(s.Rule, "_", " ")))) {
 				return
 			}
 		}
-	}, room)
-	if left > 0 {
-		p.para("Rules left out %s.%s", Count(left, "path", "paths"), leftOut(left-int64(len(skipped))))
-		p.table(table{name: "Left out by a rule", heads: []string{"Path", "Rule"}, rows: skipped, first: 15})
+	}, rows.left)
+	return rows
+}
+
+// problems lists what was not read, and what rules left out.
+func (p htmlPage) problems(f *findings, rows problemRows) {
+	defer p.section("problems", "What was not read")()
+	all := int64(len(f.seen.problems)) + f.unshown.problems + int64(f.ProblemsLeftOut)
+	skipped := int64(len(f.seen.skipped)) + f.unshown.skipped
+	if all == 0 && skipped == 0 {
+		p.para("Everything was read: there were no problems, and no rule left anything out.")
+		return
+	}
+	if all > 0 {
+		p.para("%s. What is named here is in no group.%s", Count(all, "problem", "problems"), leftOut(all-int64(len(rows.problems))))
+		p.table(table{name: "Problems", heads: []string{"Path", "While", "Problem"}, rows: rows.problems, first: 15})
+	}
+	if skipped > 0 {
+		p.para("Rules left out %s.%s", Count(skipped, "path", "paths"), leftOut(skipped-int64(len(rows.skipped))))
+		p.table(table{name: "Left out by a rule", heads: []string{"Path", "Rule"}, rows: rows.skipped, first: 15})
 	}
 }
 
@@ -376,10 +398,8 @@ func (p htmlPage) bill(f *findings) {
 		price(b), clip(b.Region), clip(b.Date), basis(projection.Usage))
 	var rows []markup
 	for _, item := range b.Items[:min(len(b.Items), 60)] {
-		portion, _ := item.Cost.Float64()
-		whole, _ := b.Total.Float64()
 		rows = append(rows, row(clip(item.Meter), clip(meterName(item.Meter)), clip(commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit),
-			clip(cost.Decimal(item.UnitPrice, 16)), gauge(int64(1000*portion/max(whole, 1e-9)), 1000)+markupf(" %s", clip(commas(b.Amount(item.Cost))))))
+			clip(cost.Decimal(item.UnitPrice, 16)), gaugedMoney(item.Cost, b.Total, clip(commas(b.Amount(item.Cost))))))
 	}
 	rows = append(rows, row("total", "", "", "", money(b.Total)))
 	if projection.Usage.EFS.ReclaimableBytes > 0 {
@@ -409,13 +429,11 @@ func (p htmlPage) adviceOn(f *findings) {
 	most := a.Ways[len(a.Ways)-1].Bill.Total
 	var rows []markup
 	for _, way := range a.Ways {
-		portion, _ := way.Bill.Total.Float64()
-		whole, _ := most.Float64()
 		needs := strings.Join(way.Requires, "; ")
 		if needs == "" {
 			needs = "nothing else"
 		}
-		rows = append(rows, row(way.Name, gauge(int64(1000*portion/max(whole, 1e-9)), 1000)+markupf(" %s", money(way.Bill.Total)), needs,
+		rows = append(rows, row(way.Name, gaugedMoney(way.Bill.Total, most, money(way.Bill.Total)), needs,
 			markupf("<code>%s</code>", strings.Join(way.Flags, " "))))
 	}
 	p.table(table{name: "The cheapest ways", heads: []string{"Way", a.Book.Currency + " a month", "Needs", "Flags"}, rows: rows, first: 6})

@@ -50,7 +50,7 @@
     for (const section of document.querySelectorAll("section")) section.hidden = text != "" && !hits.has(section)
     const parts = new Map()
     for (const [section, n] of hits) {
-      const kind = kinds.find(([id]) => id == section.querySelector("h2").id)
+      const kind = kinds.find(([id]) => id == section.id)
       parts.set(kind[1], {n: (parts.get(kind[1])?.n || 0) + n, kind})
     }
     const told = [...parts.values()].map(({n, kind}) => count(n, kind[1], kind[2]))
