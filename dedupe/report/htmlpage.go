@@ -61,7 +61,7 @@ func hashOf(s string) string {
 
 // section begins a section and returns what ends it.
 func (p htmlPage) section(id, title string) (end func()) {
-	p.put("<section id=\"%s\" aria-labelledby=\"%[1]s-title\">\n<h2 id=\"%[1]s-title\">%s</h2>\n", markup(id), title)
+	p.put("<section id=\"%s\">\n<h2>%s</h2>\n", markup(id), title)
 	return func() { p.put("</section>\n") }
 }
 
