@@ -44,7 +44,7 @@ func TestReportMemory(t *testing.T) {
 	for _, test := range []struct {
 		format string
 		sorted bool
-	}{{"text", false}, {"text", true}, {"csv", false}, {"csv", true}, {"fdupes", true}, {"json", false}} {
+	}{{"text", false}, {"text", true}, {"csv", false}, {"csv", true}, {"fdupes", true}, {"json", false}, {"html", false}, {"html", true}} {
 		t.Run(fmt.Sprint(test.format, ", sorted ", test.sorted), func(t *testing.T) {
 			peak := peakOf(t, test.format, files, test.sorted)
 			if t.Logf("%d MiB", peak>>20); peak > limit {
@@ -96,6 +96,8 @@ func lastOf(format string, files int) string {
 	switch format {
 	case "text":
 		return "Read 0 B in 0 opens"
+	case "html":
+		return "</html>"
 	case "json":
 		return `"folders_approximate":true}`
 	}
