@@ -154,7 +154,7 @@ func (f *findings) folder(t *treeFolder) markup {
 	if t.above == nil {
 		return "all roots"
 	}
-	return path(t.path())
+	return inCode(t.path())
 }
 
 // listedFolder is a row of the table of folders.

@@ -57,7 +57,7 @@ func (t *folderTree) add(path string, report int, bytes int64) {
 	folder := folderOf(path)
 	if t.current == nil || t.last != folder {
 		if t.room < 0 {
-			t.merge(len(t.nodes) / 2)
+			t.merge(len(t.nodes) / 4)
 		}
 		t.last, t.current = strings.Clone(folder), t.find(folder)
 	}
@@ -135,7 +135,9 @@ func (t *folderTree) merge(keep int) bool {
 		return false
 	}
 	// A folder has no more than the one above it, so it comes after it.
-	slices.SortStableFunc(all, func(a, b *treeFolder) int { return cmp.Compare(b.most(), a.most()) })
+	slices.SortFunc(all, func(a, b *treeFolder) int {
+		return cmp.Or(cmp.Compare(b.most(), a.most()), cmp.Compare(a.depth, b.depth))
+	})
 	for _, f := range slices.Backward(all[keep:]) {
 		for i := range f.own {
 			f.above.merged[i].add(f.own[i])
@@ -190,12 +192,12 @@ func (f *treeFolder) largestFirst() []*treeFolder {
 }
 
 // first returns the folder to clean first: the largest one below the folder that holds
-// everything, or the one further down that holds at least half as much.
+// everything, or one further down that holds more than half of that.
 func (f *treeFolder) first() *treeFolder {
 	at := f
 	for len(at.below) > 0 {
 		next := at.below[0]
-		if at != f && next.total[0].bytes < (at.total[0].bytes+1)/2 || next.total[0].bytes <= at.own[0].bytes {
+		if at != f && next.total[0].bytes <= at.total[0].bytes/2 || next.total[0].bytes <= at.own[0].bytes {
 			break
 		}
 		at = next

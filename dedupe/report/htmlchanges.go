@@ -231,7 +231,7 @@ func (c *changes) verdict(before, after *findings, grew []folderChange) markup {
 	}
 	text += "."
 	if len(grew) > 0 {
-		text += markupf(" Look at %s first: it grew the most, by <strong>%s</strong>.", path(grew[0].path), size(grew[0].after-grew[0].before))
+		text += markupf(" Look at %s first: it grew the most, by <strong>%s</strong>.", inCode(grew[0].path), size(grew[0].after-grew[0].before))
 	}
 	return text
 }
@@ -313,7 +313,7 @@ func folderChanges(all []folderChange) func(func(markup) bool) {
 		for _, f := range all {
 			most := max(all[0].after-all[0].before, all[0].before-all[0].after)
 			change := f.after - f.before
-			where := path(f.path)
+			where := inCode(f.path)
 			if f.below {
 				where += " smaller folders below it"
 			}

@@ -198,8 +198,8 @@ func when(t time.Time) markup {
 	return markupf(`<time datetime="%s">%s</time>`, attribute(t.Format(time.RFC3339)), t.Format("2 January 2006, 15:04 UTC"))
 }
 
-// path formats a path in HTML.
-func path(p string) markup { return markupf("<code>%s</code>", fileName(p)) }
+// inCode formats a path in HTML.
+func inCode(p string) markup { return markupf("<code>%s</code>", fileName(p)) }
 
 // someOf lists a few paths, and how many there are besides.
 func someOf(paths []string) markup {
@@ -209,7 +209,7 @@ func someOf(paths []string) markup {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(string(path(p)))
+		b.WriteString(string(inCode(p)))
 	}
 	if more := len(paths) - few; more > 0 {
 		b.WriteString(string(markupf(" and %v more", more)))

@@ -170,18 +170,18 @@ func (g *shownGroup) itemOf(amount string, gone bool) markup {
 	var b strings.Builder
 	put := func(format string, args ...any) { b.WriteString(string(markupf(format, args...))) }
 	put(`<li class="s"><details><summary><b>%s</b><span>%s of %s</span>%s</summary><ul>`, amount,
-		Count(g.copies, "copy", "copies"), size(g.size), path(g.first()))
+		Count(g.copies, "copy", "copies"), size(g.size), inCode(g.first()))
 	for _, f := range g.shown {
 		date := string(f.mtime.appendRFC3339(nil))[:len("2006-01-02")]
 		switch {
 		case gone:
-			put(`<li><b>was</b>%s<i>%s</i>`, path(f.path), date)
+			put(`<li><b>was</b>%s<i>%s</i>`, inCode(f.path), date)
 		case f.kept:
-			put(`<li class="k"><b>keep</b>%s<i>%s</i>`, path(f.path), date)
+			put(`<li class="k"><b>keep</b>%s<i>%s</i>`, inCode(f.path), date)
 		case f.hardLink:
-			put(`<li><b>link</b>%s<i>%s</i>`, path(f.path), date)
+			put(`<li><b>link</b>%s<i>%s</i>`, inCode(f.path), date)
 		default:
-			put(`<li><b>extra</b>%s<i>%s</i>`, path(f.path), date)
+			put(`<li><b>extra</b>%s<i>%s</i>`, inCode(f.path), date)
 		}
 	}
 	if more := g.files - int64(len(g.shown)); more > 0 {
@@ -259,13 +259,13 @@ func (t *twinSet) item() markup {
 	var b strings.Builder
 	put := func(format string, args ...any) { b.WriteString(string(markupf(format, args...))) }
 	put(`<li class="s"><details><summary><b>%s</b><span>%s of %s, %s</span>%s</summary><ul>`, size(t.reclaimable),
-		Count(t.paths, "folder", "folders"), Count(t.files, "file", "files"), size(t.bytes), path(t.path))
+		Count(t.paths, "folder", "folders"), Count(t.files, "file", "files"), size(t.bytes), inCode(t.path))
 	chosen := slices.ContainsFunc(t.shown, func(f twin) bool { return f.kept })
 	for i, f := range t.shown {
 		if f.kept || !chosen && i == 0 {
-			put(`<li class="k"><b>keep</b>%s`, path(f.path))
+			put(`<li class="k"><b>keep</b>%s`, inCode(f.path))
 		} else {
-			put(`<li><b>extra</b>%s`, path(f.path))
+			put(`<li><b>extra</b>%s`, inCode(f.path))
 		}
 	}
 	if more := t.paths - int64(len(t.shown)); more > 0 {
@@ -309,14 +309,14 @@ type problemRows struct {
 func (f *findings) problemRows(room int) (rows problemRows) {
 	rows.problems, rows.left = fitting(func(yield func(markup) bool) {
 		for _, problem := range f.seen.problems {
-			if !yield(rowWith(` class="s"`, path(problem.Path), clip(problem.Op), clip(problem.Err.Error()))) {
+			if !yield(rowWith(` class="s"`, inCode(problem.Path), clip(problem.Op), clip(problem.Err.Error()))) {
 				return
 			}
 		}
 	}, room)
 	rows.skipped, rows.left = fitting(func(yield func(markup) bool) {
 		for _, s := range f.seen.skipped {
-			if !yield(rowWith(` class="s"`, path(s.Path), clip(strings.ReplaceAll(s.Rule, "_", " ")))) {
+			if !yield(rowWith(` class="s"`, inCode(s.Path), clip(strings.ReplaceAll(s.Rule, "_", " ")))) {
 				return
 			}
 		}

@@ -54,13 +54,13 @@ func (t *totals) file(f file) {
 }
 
 // count counts a copy, and reports whether it is extra and which bytes of it are
-// reclaimable. Those of all copies but the first are, or fewer if some copies have names
-// elsewhere.
+// reclaimable. Those of all copies but the kept ones are, or fewer if some copies have
+// names elsewhere. If no rule keeps any, the first is kept.
 func (t *totals) count(f file) (bytes int64, extra bool) {
 	if f.hardLink {
 		return 0, false
 	}
-	if t.copies++; t.copies == 1 {
+	if t.copies++; t.copies == 1 || f.kept {
 		return 0, false
 	}
 	bytes = min(t.size, t.left)
