@@ -99,7 +99,7 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 		return err
 	}
 	if len(paths) > 1 && c.format != report.HTML {
-		return fmt.Errorf("two reports only go on one page: choose --format html, or leave out %q", paths[1])
+		return fmt.Errorf("%q is one argument too many: only --format html shows what changed between two reports", paths[1])
 	}
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
 	c.write.Advise = adviseOn(cost.Prices)

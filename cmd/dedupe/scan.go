@@ -69,6 +69,7 @@ func scanCommand(s cli.Std) *cobra.Command {
   dedupe scan --mode processes --workers 100 /mnt/efs
   dedupe scan --index auto /mnt/efs
   dedupe scan --format json --output report.json /mnt/efs
+  dedupe scan --format html --output report.html /mnt/efs
   dedupe scan --bill --region eu-west-1 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
