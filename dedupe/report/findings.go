@@ -131,7 +131,11 @@ func (f *findings) verdict() markup {
 	if saves == "" {
 		return sentence + markupf(". %s", f.noSaving())
 	}
-	sentence += markupf(`. That saves about <strong>%s a month</strong> of storage`, saves)
+	about := markup("about ")
+	if strings.HasPrefix(saves, "under") {
+		about = ""
+	}
+	sentence += markupf(`. That saves %s<strong>%s a month</strong> of storage`, about, saves)
 	if in.bytes < all {
 		sentence += markupf("; cleaning everything saves %s", f.saves(all))
 	}

@@ -83,7 +83,7 @@ func (p htmlPage) search(f *findings, groups int) {
 func (f *findings) leftOut(groups int) string {
 	for _, g := range f.seen.groups.groups[:groups] {
 		if g.files > int64(len(g.shown)) {
-			return fmt.Sprintf("It leaves out the rest, and more than %d files of a group. The JSON report has everything.", pageFiles)
+			return fmt.Sprintf("It leaves out the rest, and all but the first %d files of a group. The JSON report has everything.", pageFiles)
 		}
 	}
 	if int64(groups) < f.all || f.merged {
@@ -148,6 +148,9 @@ func (p htmlPage) folders(f *findings) {
 	p.table(table{name: "Folders with the most to reclaim", id: "tree", first: 15, rows: rows,
 		heads: []string{"Folder", "Reclaimable, with folders below", "Share", "Extra copies", "Directly in it", "In folders not listed", "Saves a month"}})
 	p.para("A copy counts as extra in the folder it is in, except the one of each group to keep.")
+	if more := f.reclaimable() - f.top.total[0].bytes; more > 0 {
+		p.para("Not counted here is %s in copies that a rule keeps, or that have names elsewhere.", size(more))
+	}
 	if f.merged {
 		p.para("This lists %s. Smaller ones count in the folder above them.", f.foldersListed())
 	}

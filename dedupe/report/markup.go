@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"html"
 	"strconv"
 	"strings"
 	"unicode"
@@ -55,7 +54,7 @@ const combining = 3
 // too, so that every name looks different.
 func visible(s string, isName, elements bool) markup {
 	if plain(s) && (!isName || strings.TrimSpace(s) == s) {
-		return markup(html.EscapeString(s))
+		return escapeMarkup(s)
 	}
 	begin, end := "<u>", "</u>"
 	if !elements {
@@ -77,7 +76,7 @@ func visible(s string, isName, elements bool) markup {
 		if escape {
 			b.WriteString(escaped(r, s[i:i+size]))
 		} else {
-			b.WriteString(html.EscapeString(s[i : i+size]))
+			b.WriteString(string(escapeMarkup(s[i : i+size])))
 		}
 		i += size
 	}
@@ -85,6 +84,15 @@ func visible(s string, isName, elements bool) markup {
 		b.WriteString(end)
 	}
 	return markup(b.String())
+}
+
+// escapeMarkup is html.EscapeString, without the table of all entities that its package
+// has.
+func escapeMarkup(s string) markup {
+	if !strings.ContainsAny(s, `&<>"'`) {
+		return markup(s)
+	}
+	return markup(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;").Replace(s))
 }
 
 // hidden reports whether nobody can see a character, or it changes how others look.

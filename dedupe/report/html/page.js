@@ -89,14 +89,15 @@
   const least = 24 // pixels that a button must be wide and high
   let shown = folders[0]
 
-  const describe = f => `${f.path}: ${f.size} reclaimable, ${f.share} of all` + (f.saves == "–" ? "" : `, saves ${f.saves} a month`)
+  const apart = path => `\u2068${path}\u2069` // names that are read from right to left change only themselves
+  const describe = f => `${apart(f.path)}: ${f.size} reclaimable, ${f.share} of all` + (f.saves == "–" ? "" : `, saves ${f.saves} a month`)
 
   // parts returns what a folder consists of, largest first.
   function parts(folder) {
     const all = folder.below.map(f => ({bytes: f.bytes, label: f.label, size: f.size, folder: f, about: describe(f)}))
     const rest = folder.bytes - folder.own - all.reduce((sum, part) => sum + part.bytes, 0)
-    if (folder.own > 0) all.push({bytes: folder.own, label: "directly in it", size: folder.ownSize, about: `${folder.path}: ${folder.ownSize} in files directly in it`})
-    if (rest > 0) all.push({bytes: rest, label: "smaller folders", size: folder.restSize, small: true, about: `${folder.path}: ${folder.restSize} in smaller folders that the table does not list`})
+    if (folder.own > 0) all.push({bytes: folder.own, label: "directly in it", size: folder.ownSize, about: `${apart(folder.path)}: ${folder.ownSize} in files directly in it`})
+    if (rest > 0) all.push({bytes: rest, label: "smaller folders", size: folder.restSize, small: true, about: `${apart(folder.path)}: ${folder.restSize} in smaller folders that the table does not list`})
     return all.sort((a, b) => b.bytes - a.bytes)
   }
 
@@ -128,6 +129,7 @@
       if (h > 42 && part.size) box.append(make("span", {textContent: part.size}))
       else if (part.size) box.setAttribute("aria-label", `${part.label}, ${part.size}`)
       if (h < 34) box.classList.add("slim")
+      if (h > 80 && (w <= 110 || !part.folder?.below.length)) box.classList.add("tall")
       Object.assign(box.style, {left: 100 * leaf.x0 / width + "%", top: 100 * leaf.y0 / height + "%", width: 100 * w / width + "%", height: 100 * h / height + "%"})
       if (part.folder?.below.length && w > 110 && h > 90) {
         for (const inner of layout(parts(part.folder).slice(0, 40), w - 16, h - 58, 2)) {
