@@ -24,6 +24,7 @@
 //	filter.go           which files count: sizes and globs
 //	engine.go           how to scan: resources, limits, hooks
 //	scan.go             the stages in order, and what they used
+//	listed.go           files from a list
 //	roots.go            where a walk starts: roots as the kernel resolves them
 //	walk.go             roots and frontiers → files
 //	crew.go             functions run at once, up to a limit

@@ -99,6 +99,11 @@ type Engine struct {
 	// inode.
 	Stored func(size, allocated, n int64)
 
+	// Folder, if set, is called for every directory that a walk listed, from one goroutine
+	// at a time, with whether everything in it belongs to the inventory, or is a directory
+	// that was listed, a problem or skipped.
+	Folder func(path string, whole bool)
+
 	// Observe, if set, is called with every step, from one goroutine at a time.
 	Observe func(Event)
 

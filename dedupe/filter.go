@@ -36,7 +36,7 @@ func (f Filter) validate() error {
 	if f.MinSize > f.maxSize() {
 		return fmt.Errorf("the minimum size, %d bytes, is above the maximum, %d", f.MinSize, f.MaxSize)
 	}
-	plain, err := f.plain()
+	plain, err := f.Plain()
 	if err != nil {
 		return err
 	}
@@ -91,9 +91,23 @@ func matches(globs []string, rel string, directory bool) bool {
 // mostAlternatives is the most extra globs that the braces of a filter may expand to.
 const mostAlternatives = 1000
 
-// plain returns the filter with braces expanded, because matching them takes exponential
+// Excludes reports whether a plain filter excludes a file, or a folder above it. The path
+// is relative to a root.
+func (f Filter) Excludes(rel string) bool {
+	if f.excludes(rel) {
+		return true
+	}
+	for dir := path.Dir(rel); dir != "." && dir != "/"; dir = path.Dir(dir) {
+		if f.excludesDirectory(dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// Plain returns the filter with braces expanded, because matching them takes exponential
 // time. Its error names the bad glob.
-func (f Filter) plain() (Filter, error) {
+func (f Filter) Plain() (Filter, error) {
 	room := mostAlternatives
 	for _, globs := range []*[]string{&f.Include, &f.Exclude} {
 		var plain []string

@@ -46,7 +46,7 @@ func TestHostileGlobs(t *testing.T) {
 		strings.Repeat("{*,?}", 60) + "x":                         true,
 		"{" + strings.Repeat("a*,", 2000) + "b}":                  false, // two of them
 	} {
-		f, err := Filter{Exclude: []string{glob}}.plain()
+		f, err := Filter{Exclude: []string{glob}}.Plain()
 		if (err != nil) != refused {
 			t.Errorf("%.40q: %v, refused: %v", glob, err, refused)
 		}
@@ -54,7 +54,7 @@ func TestHostileGlobs(t *testing.T) {
 			t.Errorf("%.40q matches: %v", glob, f.excludes(name))
 		}
 	}
-	if _, err := (Filter{Include: slices.Repeat([]string{"{a,b,c}"}, 600)}).plain(); err == nil {
+	if _, err := (Filter{Include: slices.Repeat([]string{"{a,b,c}"}, 600)}).Plain(); err == nil {
 		t.Error("many globs have any number of alternatives")
 	}
 }

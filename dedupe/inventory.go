@@ -18,11 +18,14 @@ type Inventory struct {
 	Interrupted bool // the context ended before the walk did
 
 	stored func(size, allocated, n int64) // see Engine.Stored
+	whole  bool                           // also keep the files that share their size with no other
 
 	locations map[string]location // of the roots, by the path given
+	wanted    string              // the path of Selection.CopiesOf
 
 	table  table
 	copies []*Copy // set by Copies, which empties the table
+	alone  []*Copy // the others, if whole
 }
 
 // All yields all files, in no particular order. It yields none after Copies was called.
@@ -64,15 +67,65 @@ func (v *Inventory) makeCopies(ctx context.Context, room int64) bool {
 	v.table.weigh(files, largest, v.stored)
 	files = slices.DeleteFunc(files, func(f sized) bool { return f.size > largest })
 	files, inodes := dropUnique(files)
+	if v.whole && !v.makeAlone(files, largest, room) {
+		return false
+	}
 	if ctx.Err() != nil && inodes > 0 {
 		v.Interrupted = true
-		files, inodes = nil, 0
+		files, inodes, v.alone = nil, 0, nil
 	}
 	v.Bytes = bytes
 	v.Problems = append(v.Problems, v.table.uncountable(largest)...)
-	v.table.move(files, room)
+	if !v.whole {
+		v.table.move(files, room)
+	}
 	v.copies, v.table = linkCopies(files, inodes), table{bytes: v.table.bytes}
 	return true
+}
+
+// makeAlone makes copies of the files, up to a size, that share it with none of those
+// given. It returns false if that would take more than room bytes, if there is a limit.
+func (v *Inventory) makeAlone(shared []sized, largest, room int64) bool {
+	sizes := make(map[int64]bool)
+	for i := range shared {
+		sizes[shared[i].size] = true
+	}
+	need := v.Files * int64(unsafe.Sizeof(sized{}))
+	if room > 0 && v.table.bytes+need > room {
+		return false
+	}
+	var files []sized
+	for c := range v.table.all() {
+		if !sizes[c.size] && c.size <= largest {
+			files = append(files, sized{c.size, c.number, c})
+		}
+	}
+	slices.SortFunc(files, compareSized)
+	v.table.bytes += need
+	v.alone = linkCopies(files, len(files))
+	return true
+}
+
+// unique returns the copies, by path, that are in none of the groups and no problem.
+func (v *Inventory) unique(groups []Group, problems []*Problem) []*Copy {
+	grouped := make(map[*Copy]bool, len(v.copies))
+	for _, g := range groups {
+		for _, c := range g.Copies {
+			grouped[c] = true
+		}
+	}
+	failed := make(map[string]bool, len(problems))
+	for _, p := range problems {
+		failed[p.Path] = true
+	}
+	all := v.alone
+	for _, c := range v.copies {
+		if !grouped[c] && !slices.ContainsFunc(slices.Collect(c.paths()), func(path string) bool { return failed[path] }) {
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, comparePaths)
+	return all
 }
 
 // split yields the copies larger than size bytes, and the others.

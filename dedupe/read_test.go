@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -249,7 +250,7 @@ func inventoryText(v *Inventory) (lines []string) {
 func TestSelectionJSON(t *testing.T) {
 	for _, want := range []Selection{
 		{},
-		{Roots: []string{"/a", "b\xff\n", ""}, Filter: Filter{1, 2, []string{"*.\xfe"}, []string{"x", "\x00"}}, OneFileSystem: true},
+		{Roots: []string{"/a", "b\xff\n", ""}, Filter: Filter{MinSize: 1, MaxSize: 2, Include: []string{"*.\xfe"}, Exclude: []string{"x", "\x00"}, Newer: time.Unix(1, 2).UTC()}, OneFileSystem: true},
 	} {
 		b, err := json.Marshal(want)
 		var got Selection

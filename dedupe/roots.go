@@ -23,6 +23,9 @@ type root struct {
 	stat  status
 	err   *Problem // why looking at it failed
 
+	listed bool // a file from Selection.Files
+	wanted bool // it is Selection.CopiesOf
+
 	filter Filter // with globs relative to the root
 	location
 	pseudo map[string]map[string]uint64 // the mounts not to enter; see mount.Table.Pseudo
@@ -44,8 +47,9 @@ type RootError struct {
 
 func (e *RootError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) }
 
-// resolve looks at the roots, in the order given, until ctx ends.
-func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
+// resolve looks at the roots, in the order given, and then at listed files, until ctx
+// ends.
+func resolve(ctx context.Context, sel *Selection, eng Engine) ([]root, error) {
 	r := resolver{at: confinedDir{within: eng.Within}, mounts: eng.mounts, real: make(map[string]string), located: make(map[string]location)}
 	if eng.Within != nil {
 		r.within, _ = pathOf(int(eng.Within.Fd())) // if this fails, no mounts are known
@@ -65,24 +69,51 @@ func resolve(ctx context.Context, sel Selection, eng Engine) ([]root, error) {
 		}
 		roots = append(roots, found)
 	}
+	if len(sel.Files) > 0 {
+		roots = append(roots, r.resolveFiles(ctx, sel.Files, eng.Workers)...)
+	}
+	if sel.CopiesOf != "" && ctx.Err() == nil {
+		found, err := r.resolveCopiesOf(sel.CopiesOf, &sel.Filter)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, found)
+	}
 	return roots, nil
 }
 
 // distinct sorts roots and drops those that are the same place as another. It keeps a
-// root inside another: see walker.claimed.
+// root inside another: see walker.claimed. Among the same place, what CopiesOf names comes
+// first, then what is not from a list.
 func distinct(roots []root) []root {
 	slices.SortFunc(roots, func(a, b root) int {
-		return cmp.Or(strings.Compare(a.real, b.real), strings.Compare(strings.TrimPrefix(a.path, "./"), strings.TrimPrefix(b.path, "./")),
+		return cmp.Or(strings.Compare(a.real, b.real), a.after(&b), strings.Compare(strings.TrimPrefix(a.path, "./"), strings.TrimPrefix(b.path, "./")),
 			cmp.Compare(len(a.path), len(b.path)), strings.Compare(a.given, b.given))
 	})
 	return slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real })
 }
 
+// after orders names of one place.
+func (r *root) after(s *root) int {
+	order := func(r *root) int {
+		switch {
+		case r.wanted:
+			return 0
+		case r.listed:
+			return 2
+		}
+		return 1
+	}
+	return order(r) - order(s)
+}
+
 // setFilters gives each root the filter, with globs relative to the root.
 func setFilters(roots []root, f Filter) error {
-	plain, err := f.plain()
+	plain, err := f.Plain()
 	for i := range roots {
-		if err == nil {
+		if roots[i].listed || roots[i].wanted {
+			roots[i].filter = plain
+		} else if err == nil {
 			roots[i].filter, err = plain.below(&roots[i])
 		}
 	}
@@ -191,7 +222,11 @@ func (v *resolver) locate(r *root) {
 func locations(roots []root) map[string]location {
 	all := make(map[string]location, len(roots))
 	for i := range roots {
-		all[roots[i].given] = roots[i].location
+		if key := roots[i].given; !roots[i].listed {
+			all[key] = roots[i].location
+		} else if key, _ = splitPath(key); all[key] == (location{}) { // one of the directory is enough
+			all[key] = roots[i].location
+		}
 	}
 	return all
 }

@@ -35,7 +35,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	found.stored = eng.Stored
+	found.stored, found.whole = eng.Stored, sel.Unique || eng.Folder != nil
 	eng.NFS = eng.NFS || found.NFS()
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
@@ -61,6 +61,9 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		Interrupted: found.Interrupted || did.interrupted(),
 		Stats:       Stats{Files: found.Files, Bytes: found.Bytes, Directories: found.Directories, Work: did.work},
 	}
+	if found.whole && !r.Interrupted {
+		r.Unique = found.unique(r.Groups, r.Problems)
+	}
 	r.Complete = !r.Interrupted && len(r.Problems) == 0
 	r.Reason = reasonOf(ctx, &r)
 	m.measure(&r, &found, stop)
@@ -82,7 +85,7 @@ func (e *Engine) groups(ctx context.Context, found *Inventory, did *tally, room 
 		large, small := found.split(smallMax) // small files have no ends
 		ends := Read(ctx, did.expect(large), StageEnds, *e)
 		alike, _ := sortSigned(did.count(ends), StageEnds, len(found.copies))
-		copies = chain(flatten(Join(StageEnds, slices.Values(alike))), small)
+		copies = chain(flatten(only(found.wanted, Join(StageEnds, slices.Values(alike)))), small)
 	}
 	signed := did.count(Read(ctx, did.expect(copies), StageWhole, *e))
 	equal, n := sortSigned(signed, StageWhole, len(found.copies))
@@ -156,6 +159,22 @@ func reasonOf(ctx context.Context, r *Report) string {
 		return ReasonInterrupted
 	}
 	return ReasonProblems
+}
+
+// only yields the classes with a file at a path, or all if the path is empty.
+func only(path string, classes iter.Seq[iter.Seq[*Copy]]) iter.Seq[iter.Seq[*Copy]] {
+	if path == "" {
+		return classes
+	}
+	return func(yield func(iter.Seq[*Copy]) bool) {
+		for class := range classes {
+			all := slices.Collect(class)
+			has := func(c *Copy) bool { return slices.Contains(slices.Collect(c.paths()), path) }
+			if slices.ContainsFunc(all, has) && !yield(slices.Values(all)) {
+				return
+			}
+		}
+	}
 }
 
 // flatten yields the copies of all classes.

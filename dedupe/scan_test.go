@@ -46,7 +46,9 @@ type options struct {
 	Observe       func(Event)
 }
 
-func (o options) selection() Selection { return Selection{o.Roots, o.Filter, o.OneFileSystem} }
+func (o options) selection() Selection {
+	return Selection{Roots: o.Roots, Filter: o.Filter, OneFileSystem: o.OneFileSystem}
+}
 
 func (o options) engine() Engine {
 	return Engine{

@@ -12,12 +12,18 @@ type Selection struct {
 	Roots         []string // directories or files; at least one
 	Filter        Filter
 	OneFileSystem bool // stay on the file system of each root
+
+	// These work only in a Scan outside of Engine.Within. They do not survive JSON.
+
+	Files    []string // more files to scan; one that is missing is a problem, and links are not followed
+	CopiesOf string   // a file; scan it, and of all others only those of its size
+	Unique   bool     // also report files without a duplicate
 }
 
 // Validate returns an error if there is nothing to scan or the filter is bad, worded for
 // the user.
 func (s *Selection) Validate() error {
-	if len(s.Roots) == 0 {
+	if len(s.Roots) == 0 && s.Files == nil { // an empty list is fine
 		return errors.New("nothing to scan: name a directory or a file")
 	}
 	return s.Filter.validate()
@@ -48,7 +54,11 @@ func (s *Selection) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return err
 	}
-	*s = Selection{v.Roots, Filter{v.MinSize, v.MaxSize, v.Include, v.Exclude, v.Newer, v.Older}, v.OneFileSystem}
+	*s = Selection{
+		Roots:         v.Roots,
+		Filter:        Filter{v.MinSize, v.MaxSize, v.Include, v.Exclude, v.Newer, v.Older},
+		OneFileSystem: v.OneFileSystem,
+	}
 	return nil
 }
 

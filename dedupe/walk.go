@@ -65,7 +65,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	}
 	var given []root
 	var err error
-	if !eng.Abandoned.await(ctx, one, func() { given, err = resolve(ctx, sel, eng) }) {
+	if !eng.Abandoned.await(ctx, one, func() { given, err = resolve(ctx, &sel, eng) }) {
 		return Inventory{Interrupted: true}, nil, nil
 	}
 	if err != nil {
@@ -74,8 +74,8 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
 	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, crew: newCrew(eng.Workers), room: eng.roomForFiles()}
-	w.found.locations = locations(given)
-	w.skipped.Store(len(given) < len(sel.Roots))
+	w.found.locations, w.found.wanted = locations(given), wanted(given)
+	w.skipped.Store(len(given) < len(sel.Roots)+len(sel.Files))
 	w.roots = distinct(given)
 	if err := setFilters(w.roots, sel.Filter); err != nil {
 		return Inventory{}, nil, err
@@ -176,11 +176,10 @@ func (w *walker) walk(from start) {
 	case r.stat.isDirectory():
 		w.directory(from)
 	default:
-		name := filepath.Base(r.path)
-		if r.filter.excludes(name) || !r.filter.includes(name) {
+		if !r.passes() {
 			return
 		}
-		b := batch{names: r.path + "\x00"}
+		b := batch{names: r.path + "\x00", anyTime: r.wanted}
 		b.add(w, "", 0, len(r.path), &r.stat)
 		w.add(new(directory), &b)
 	}
@@ -192,11 +191,18 @@ func (w *walker) claimed(r *root, rel string) bool {
 	if len(w.roots) == 1 {
 		return false
 	}
-	real := filepath.Join(r.real, rel)
-	_, found := slices.BinarySearchFunc(w.roots, real, func(r root, real string) int {
+	return w.rootAt(r, rel) != nil
+}
+
+// rootAt returns the root at the path rel below r, or nil.
+func (w *walker) rootAt(r *root, rel string) *root {
+	i, found := slices.BinarySearchFunc(w.roots, filepath.Join(r.real, rel), func(r root, real string) int {
 		return strings.Compare(r.real, real)
 	})
-	return found
+	if !found {
+		return nil
+	}
+	return &w.roots[i]
 }
 
 // directory is an open directory.
@@ -206,6 +212,7 @@ type directory struct {
 	looking sync.WaitGroup // goroutines that use fd
 	moved   sync.Once      // to report once that it was moved out of Engine.Within
 	counted bool           // the memory of its path is
+	partial atomic.Bool    // something in it is left out
 }
 
 // directory lists a directory, then the directories in it.
@@ -225,11 +232,24 @@ func (w *walker) directory(from start) {
 		return
 	}
 	below := w.list(from, d)
+	w.listed(d)
 	for _, name := range below {
 		if w.over() {
 			return
 		}
 		w.crew.spawn(func() { w.directory(start{r, Frontier{Root: r.given, Dir: join(from.Dir, name)}}) })
+	}
+}
+
+// listed tells about a directory whose files have all been looked at.
+func (w *walker) listed(d *directory) {
+	if w.eng.Folder == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.abandoned {
+		w.eng.Folder(d.path, !d.partial.Load())
 	}
 }
 
@@ -356,7 +376,12 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 			kind = d.kind(string(name))
 		}
 		switch {
-		case kind != unix.DT_REG && kind != unix.DT_DIR, !from.takes(name), !w.wants(from, name, kind):
+		case kind != unix.DT_REG && kind != unix.DT_DIR, !from.takes(name):
+			d.partial.Store(true)
+		case !w.wants(from, name, kind):
+			if w.eng.Folder != nil {
+				w.leave(from, d, string(name))
+			}
 		case pseudo != nil && d.isPseudo(string(name), pseudo):
 			w.skip(Skipped{join(d.path, string(name)), "pseudo_file_system"})
 		case kind == unix.DT_DIR:
@@ -380,6 +405,14 @@ func (w *walker) wants(from start, name []byte, kind uint8) bool {
 		return !f.excludesDirectory(path) && !w.claimed(from.root, path)
 	}
 	return !f.excludes(path) && !w.claimed(from.root, path) && f.includes(path)
+}
+
+// leave records that a directory is partial, unless the entry that was left out is a root
+// of its own with the same path as here.
+func (w *walker) leave(from start, d *directory, name string) {
+	if r := w.rootAt(from.root, join(from.Dir, name)); r == nil || r.path != join(d.path, name) {
+		d.partial.Store(true)
+	}
 }
 
 // kind returns the kind of an entry on file systems whose listings do not include it. If
@@ -438,6 +471,9 @@ func (w *walker) look(d *directory, names string) {
 	if !w.holds(d) {
 		return
 	}
+	if b.left {
+		d.partial.Store(true)
+	}
 	for _, p := range problems {
 		w.problem(p)
 	}
@@ -453,6 +489,8 @@ type batch struct {
 	folders     int
 	directories int64    // listed
 	own         []string // paths of ignored files
+	anyTime     bool     // whatever the filter says
+	left        bool     // something is left out
 }
 
 // add adds the file whose name has some length and begins at an index of names, unless it
@@ -460,7 +498,8 @@ type batch struct {
 func (b *batch) add(w *walker, dir string, name, length int, st *status) {
 	device := w.eng.mounts.Device(st.device)
 	switch {
-	case !st.isFile() || !w.sel.Filter.hasSize(st.size) || !w.sel.Filter.hasTime(st.modTime):
+	case !st.isFile() || !w.sel.Filter.hasSize(st.size) || !b.anyTime && !w.sel.Filter.hasTime(st.modTime):
+		b.left = true
 		return
 	case b.in == nil || b.in.device != device:
 		b.in = &folder{dir, device, b.names}
@@ -470,7 +509,7 @@ func (b *batch) add(w *walker, dir string, name, length int, st *status) {
 	f := st.file("")
 	c.set(&f, b.in, name, length)
 	if w.eng.ignores(st) {
-		b.own = append(b.own, c.path())
+		b.own, b.left = append(b.own, c.path()), true
 		return
 	}
 	b.n++

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 
@@ -80,6 +81,7 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 		},
 	}
 	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) { c.selection.flags(f) })
+	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) { ruleFlags(f, &c.write.Rules) })
 	cli.Flags(cmd, "Run", func(f *pflag.FlagSet) {
 		f.StringVar(&c.store, "store", "", "keep what is found meanwhile in this `folder`, outside the ROOTs")
 		f.IntVar(&c.options.Concurrency, "max-concurrency", runtime.NumCPU(), "run at most this `number` of units at once, each in its process")
@@ -97,12 +99,14 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 
 func (c *jobRun) check() error {
 	eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: c.spec.Workers}
-	if err := cmp.Or(eng.Validate(), c.settle(), checkText(c.write)); err != nil {
+	if err := cmp.Or(eng.Validate(), c.settle(), checkText(c.write), checkRules(c.format, &c.write)); err != nil {
 		return err
 	}
 	switch {
 	case c.index != "":
 		return errors.New("a job can't use an index yet: leave out --index, or use 'dedupe scan --index'")
+	case c.write.Rules.Unique, c.write.Rules.Folders, c.write.Rules.CopiesOf != "":
+		return errors.New("a job does not know --unique, --folders and --copies-of: use 'dedupe scan'")
 	case c.write.Bill:
 		return errors.New("the report of a job has no bill: see 'dedupe job plan'")
 	case c.options.Concurrency < 1:
@@ -123,7 +127,8 @@ func (c *jobRun) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), nil })
+	c.write.Spell = make(speller).spell
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), checkPaths(&c.write.Rules, c.write.Spell) })
 	if err != nil {
 		return err
 	}
@@ -142,6 +147,7 @@ func (c *jobRun) run(ctx context.Context) error {
 	}
 	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
+	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
 	problems := c.tellProblems(&parts)
 	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
 		return out.Failed(err)

@@ -4,6 +4,7 @@
 //	main.go        the commands and their help
 //	scan.go        dedupe scan
 //	selection.go   what to scan
+//	choose.go      rules about the groups, and lists of files
 //	job.go         dedupe job
 //	plan.go        dedupe job plan
 //	report.go      dedupe report, and the flags of text

@@ -36,6 +36,8 @@ json rewrites them as the current version.
 --format html writes one page for a browser, with a map of the folders. Given a
 LATER report of the same tree, the page shows what grew and what was reclaimed.
 
+The rules under Choose apply to the report as it is: nothing is scanned again.
+
 Memory does not grow with the report, except for the problems that --all names.
 
 Exit codes: 0 the report was written; 2 it could not be read or written.`,
@@ -44,12 +46,14 @@ Exit codes: 0 the report was written; 2 it could not be read or written.`,
   dedupe report --format csv --output report.csv report.json
   dedupe report --format html --output report.html report.json
   dedupe report --format html --output changes.html may.json june.json
+  dedupe report --keep oldest --format sh --by delete -o clean.sh report.json
   zcat report.json.gz | dedupe report --summary --bill -`,
 		Args: cli.Args("FILE", "[LATER]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
+	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) { ruleFlags(f, &c.write.Rules) })
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
-		f.Var(cli.OneOf(&c.format, report.Text, report.JSON, report.CSV, report.Fdupes, report.HTML), "format", "how to write the report")
+		formatFlags(f, &c.format, &c.write)
 		f.StringVarP(&c.output, "output", "o", "", "write to this `file`, replacing it only by a whole report")
 		textFlags(f, &c.write)
 	})
@@ -66,11 +70,17 @@ type answerFlags struct {
 }
 
 func (a *answerFlags) flags(f *pflag.FlagSet) {
-	f.Var(cli.OneOf(&a.format, report.Text, report.JSON, report.CSV, report.Fdupes, report.HTML), "format", "the format of the report")
+	formatFlags(f, &a.format, &a.write)
 	f.StringVarP(&a.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report; - is standard output")
 	textFlags(f, &a.write)
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&a.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")
+}
+
+// formatFlags are the flags that choose the format.
+func formatFlags(f *pflag.FlagSet, format *report.Format, o *report.Options) {
+	f.Var(cli.OneOf(format, report.Text, report.JSON, report.CSV, report.Fdupes, report.Print0, report.Script, report.HTML), "format", "the format of the report; sh is a script that links or deletes copies when you edit and run it")
+	f.Var(cli.OneOf(&o.By, report.Hardlink, report.Delete), "by", "how the script deals with copies: by default, it replaces them with hard links")
 }
 
 // textFlags are the flags that choose what the text format shows.
@@ -101,6 +111,10 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 	if len(paths) > 1 && c.format != report.HTML {
 		return fmt.Errorf("%q is one argument too many: only --format html shows what changed between two reports", paths[1])
 	}
+	if err := checkRules(c.format, &c.write); err != nil {
+		return err
+	}
+	c.write.Spell = make(speller).spell
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
 	c.write.Advise = adviseOn(cost.Prices)
 	path := paths[len(paths)-1]
@@ -190,6 +204,15 @@ func (w *watched) Write(b []byte) (int, error) {
 type interruptible struct {
 	io.ReadCloser
 	ctx context.Context
+}
+
+// Seek makes it possible to read a file again.
+func (r interruptible) Seek(offset int64, whence int) (int64, error) {
+	seeker, ok := r.ReadCloser.(io.Seeker)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	return seeker.Seek(offset, whence)
 }
 
 func (r interruptible) Read(b []byte) (int, error) {

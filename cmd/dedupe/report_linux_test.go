@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -113,6 +114,28 @@ func readUntil(t *testing.T, r io.Reader, last string) {
 		end = append(end[max(0, len(end)-1<<12):], block[:n]...)
 		if err != nil {
 			t.Fatalf("%v before %s: %s", err, last, end)
+		}
+	}
+}
+
+// TestRulesMemory applies rules to the same report, which reads it several times.
+func TestRulesMemory(t *testing.T) {
+	const limit, files = 64 << 20, 400_000
+	t.Chdir(t.TempDir())
+	for _, sorted := range []bool{false, true} {
+		in, err := os.Create("r.json")
+		must(t, err)
+		must(t, largeReport(in, files, sorted))
+		must(t, in.Close())
+		for _, format := range []string{"json", "sh", "text"} {
+			cmd := exec.Command(binary, "report", "--format", format, "--output", "out", "--keep", "newest", "--protect", "*/00000*/*", "r.json")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+			if t.Logf("%s: %d MiB", format, peak>>20); peak > limit {
+				t.Errorf("%s, sorted %v: it took %d MiB of memory, more than %d", format, sorted, peak>>20, limit>>20)
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
@@ -27,6 +28,7 @@ import (
 type scan struct {
 	cli.Std
 	selection
+	lists
 	answerFlags
 	eng   dedupe.Engine
 	index indexFlags
@@ -46,6 +48,16 @@ ROOT, or if it leads below a ROOT from / against the absolute path. A slash at
 the end matches directories only. An excluded directory is not entered.
 
 The report and an index are left out of the scan.
+
+With rules under Choose, the kept file comes first in its group. Names of one
+inode are one copy: all are kept, or none. Protected files are all kept; if there
+are none in a group, one file is kept: that in the first --priority folder, and
+there the one that --keep says, or the first by path. --isolate also counts a
+file as unique whose copies are all below one ROOT.
+
+Two folders are duplicates if they hold the same files and folders under the
+same names, with equal content. A folder with anything that was not compared has
+no duplicate: a file left out by a filter, or of --min-size, a link, a problem.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
 a ROOT that does not exist, or an output that is lost; 3 duplicates
@@ -70,6 +82,9 @@ func scanCommand(s cli.Std) *cobra.Command {
   dedupe scan --index auto /mnt/efs
   dedupe scan --format json --output report.json /mnt/efs
   dedupe scan --format html --output report.html /mnt/efs
+  dedupe scan --keep oldest --protect /mnt/efs/archive --folders /mnt/efs
+  dedupe scan --format sh --by hardlink --output link.sh /mnt/efs
+  find /mnt/efs -name '*.jpg' -print0 | dedupe scan --files0-from -
   dedupe scan --bill --region eu-west-1 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
@@ -81,7 +96,11 @@ func scanCommand(s cli.Std) *cobra.Command {
 			return c.run(cmd.Context())
 		},
 	}
-	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) { c.selection.flags(f) })
+	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) {
+		c.selection.flags(f)
+		c.lists.flags(f)
+	})
+	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) { ruleFlags(f, &c.write.Rules) })
 	cli.Flags(cmd, "Read", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.eng.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
 		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
@@ -96,10 +115,14 @@ func scanCommand(s cli.Std) *cobra.Command {
 }
 
 func (c *scan) run(ctx context.Context) error {
-	if err := cmp.Or(c.eng.Validate(), c.settle()); err != nil {
+	if err := cmp.Or(checkText(c.write), checkRules(c.format, &c.write)); err != nil {
 		return err
 	}
-	if err := checkText(c.write); err != nil {
+	chooser, err := cli.Await(ctx, func() (*choose.Chooser, error) { return c.choose(ctx) })
+	if err != nil {
+		return err
+	}
+	if err := cmp.Or(c.eng.Validate(), c.settle()); err != nil {
 		return err
 	}
 	if c.eng.HashAll && c.index.name != "" {
@@ -137,10 +160,21 @@ func (c *scan) run(ctx context.Context) error {
 	collectLater()
 	bar := newProgress(c.Err, c.quiet)
 	m := c.meter(bar)
+	var folders choose.Found
+	if c.write.Rules.Folders {
+		c.eng.Folder = folders.Add
+	}
 	r, use, err := c.scan(ctx)
 	bar.end()
 	if err != nil {
 		return err
+	}
+	if c.write.Rules.Folders {
+		c.write.Folders = folders.Duplicates(&r, chooser)
+	}
+	chooser.Report(&r)
+	if !c.write.Rules.Unique {
+		r.Unique = nil
 	}
 	p := c.project(book, r, m, use)
 	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
@@ -155,6 +189,29 @@ func (c *scan) run(ctx context.Context) error {
 	}
 	c.tell(r, out)
 	return c.exit(r, &p)
+}
+
+// choose reads the lists and returns what applies the rules.
+func (c *scan) choose(ctx context.Context) (*choose.Chooser, error) {
+	files, err := c.lists.read(ctx, c.In)
+	if err != nil {
+		return nil, err
+	}
+	rules := &c.write.Rules
+	rules.FilesFrom, rules.Files0From = c.lists.lines, c.lists.zeros
+	c.sel.Files, c.sel.CopiesOf, c.sel.Unique = files, rules.CopiesOf, rules.Unique
+	c.write.Spell = make(speller).spell
+	if err := checkPaths(rules, c.write.Spell); err != nil {
+		return nil, err
+	}
+	var roots []choose.Root
+	if rules.Change() || rules.Folders {
+		for _, root := range c.sel.Roots {
+			names, _ := c.write.Spell(root)
+			roots = append(roots, choose.Root{Path: root, Names: names})
+		}
+	}
+	return choose.New(*rules, roots, c.write.Spell)
 }
 
 // apart returns an error if the report would be written over the index.

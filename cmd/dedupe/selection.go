@@ -18,6 +18,7 @@ import (
 type selection struct {
 	sel              dedupe.Selection
 	minSize, maxSize cli.ByteSize
+	newer, older     moment
 }
 
 func newSelection() selection { return selection{minSize: 1} }
@@ -27,12 +28,15 @@ func (c *selection) flags(f *pflag.FlagSet) {
 	f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
 	f.StringArrayVar(&c.sel.Filter.Include, "include", nil, "take only files that match this `glob` (may repeat)")
 	f.StringArrayVar(&c.sel.Filter.Exclude, "exclude", nil, "leave out files and directories that match this `glob` (may repeat)")
+	f.Var(&c.newer, "newer", "take only files modified after this `time`: a date, 2026-01-31T12:00:00Z, an age such as 90d, or a file modified then")
+	f.Var(&c.older, "older", "take only files modified before this `time`")
 	f.BoolVar(&c.sel.OneFileSystem, "one-file-system", false, "stay on the file system of each ROOT")
 }
 
 // settle completes the selection, and returns why it is bad.
 func (c *selection) settle() error {
 	c.sel.Filter.MinSize, c.sel.Filter.MaxSize = int64(c.minSize), int64(c.maxSize)
+	c.sel.Filter.Newer, c.sel.Filter.Older = c.newer.UTC(), c.older.UTC()
 	return c.sel.Validate()
 }
 

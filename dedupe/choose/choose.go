@@ -3,7 +3,16 @@
 // files.
 //
 //	choose.go  the rules, as a user gives them
+//	group.go   a group of files → the kept ones
+//	place.go   paths, as roots and rules spell them
+//	report.go  a whole report
+//	folders.go duplicate folders
 package choose
+
+import (
+	"errors"
+	"slices"
+)
 
 // Keep says which file of a group to keep.
 type Keep string
@@ -30,6 +39,25 @@ type Rules struct {
 
 	// The lists that the scan got files from; they are only reported.
 	FilesFrom, Files0From string
+}
+
+// Kept reports whether the rules say which files to keep.
+func (r *Rules) Kept() bool { return r.Keep != "" || len(r.Priority)+len(r.Protect) > 0 }
+
+// Change reports whether the rules change anything about the groups of a report.
+func (r *Rules) Change() bool { return r.Kept() || r.Isolate || r.MinCopies > 0 || r.CopiesOf != "" }
+
+// Validate returns an error if a rule is bad, worded for the user.
+func (r *Rules) Validate() error {
+	if r.MinCopies < 0 || r.MinCopies == 1 {
+		return errors.New("a group has at least 2 copies: choose --min-copies 2 or more")
+	}
+	for _, path := range slices.Concat(r.Priority, r.Protect) {
+		if path == "" {
+			return errors.New("an empty path: name a folder; the current one is \".\"")
+		}
+	}
+	return nil
 }
 
 // Folders are folders with identical content.

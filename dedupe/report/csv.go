@@ -19,9 +19,12 @@ type csvWriter struct {
 	g     group
 	n     int // groups so far
 	cells []string
+	lone  bool // write the files without a duplicate instead
 }
 
-func newCSVWriter(w io.Writer) *csvWriter { return &csvWriter{w: csv.NewWriter(w)} }
+func newCSVWriter(w io.Writer, lone bool) *csvWriter {
+	return &csvWriter{w: csv.NewWriter(w), lone: lone}
+}
 
 func (c *csvWriter) begin(*document) error {
 	return c.w.Write([]string{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link",
@@ -35,15 +38,27 @@ func (c *csvWriter) group(g group) error {
 }
 
 func (c *csvWriter) file(f file) error {
+	if c.lone {
+		return nil
+	}
+	return c.row(f, strconv.Itoa(c.n), strconv.FormatInt(c.g.size, 10), c.g.digest.String(), strconv.FormatInt(c.g.reclaimable, 10))
+}
+
+// unique writes a row without a group.
+func (c *csvWriter) unique(f file) error {
+	if !c.lone {
+		return nil
+	}
+	c.g.allocated = -1
+	return c.row(f, "", strconv.FormatInt(f.size, 10), "", "")
+}
+
+func (c *csvWriter) row(f file, of ...string) error {
 	path := pathOf(f.path)
 	if strings.Contains(f.path, "\r") {
 		path.PathBase64 = []byte(f.path)
 	}
-	c.cells = append(c.cells[:0],
-		strconv.Itoa(c.n),
-		strconv.FormatInt(c.g.size, 10),
-		c.g.digest.String(),
-		strconv.FormatInt(c.g.reclaimable, 10),
+	c.cells = append(append(c.cells[:0], of...),
 		string([]rune(path.Path)), // a replacement character for each byte that is not text, as in JSON
 		base64.StdEncoding.EncodeToString(path.PathBase64),
 		strconv.FormatUint(f.inode, 10),
@@ -80,7 +95,6 @@ func cellOf(n int64) string {
 
 func (c *csvWriter) endGroup(group) error          { return nil }
 func (c *csvWriter) twin(twin) error               { return nil }
-func (c *csvWriter) unique(file) error             { return nil }
 func (c *csvWriter) problem(*dedupe.Problem) error { return nil }
 func (c *csvWriter) skip(dedupe.Skipped) error     { return nil }
 

@@ -8,22 +8,45 @@ import (
 
 // fdupesWriter writes the raw paths of each group, one per line, and an empty line after
 // the group. Like fdupes, it writes one path per inode.
-type fdupesWriter struct{ b *bufio.Writer }
+type fdupesWriter struct {
+	b     *bufio.Writer
+	after byte // every path and every group
+	lone  bool // write the files without a duplicate instead
+}
 
 func (w *fdupesWriter) file(f file) error {
+	if w.lone {
+		return nil
+	}
+	return w.path(f)
+}
+
+func (w *fdupesWriter) unique(f file) error {
+	if !w.lone {
+		return nil
+	}
+	return w.path(f)
+}
+
+func (w *fdupesWriter) path(f file) error {
 	if f.hardLink {
 		return nil
 	}
 	w.b.WriteString(f.path)
-	return w.b.WriteByte('\n')
+	return w.b.WriteByte(w.after)
 }
 
-func (w *fdupesWriter) endGroup(group) error { return w.b.WriteByte('\n') }
-func (w *fdupesWriter) end(*document) error  { return w.b.Flush() }
+func (w *fdupesWriter) endGroup(group) error {
+	if w.lone {
+		return nil
+	}
+	return w.b.WriteByte(w.after)
+}
+
+func (w *fdupesWriter) end(*document) error { return w.b.Flush() }
 
 func (w *fdupesWriter) begin(*document) error         { return nil }
 func (w *fdupesWriter) group(group) error             { return nil }
 func (w *fdupesWriter) twin(twin) error               { return nil }
-func (w *fdupesWriter) unique(file) error             { return nil }
 func (w *fdupesWriter) problem(*dedupe.Problem) error { return nil }
 func (w *fdupesWriter) skip(dedupe.Skipped) error     { return nil }

@@ -37,7 +37,7 @@ func keyOf(d dedupe.Digest) uint64 { return binary.BigEndian.Uint64(d[:]) }
 // ReadEarlier reads the earlier of two JSON reports, for [WriteChanges].
 func ReadEarlier(in io.Reader, o Options) (*Earlier, error) {
 	e := &Earlier{seen: newSeen(newFolderTree(), 0)}
-	if err := read(in, &earlierReader{e.seen, e}, readOptions{ordered: true, spill: o.Spill}); err != nil {
+	if err := readAs(in, &earlierReader{e.seen, e}, readOptions{ordered: true, spill: o.Spill}, o); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(e.groups, func(a, b earlierGroup) int { return cmp.Compare(a.key, b.key) })
@@ -81,7 +81,7 @@ func (e *Earlier) find(d dedupe.Digest) *earlierGroup {
 // words, or "". Its error comes from the later report or from the writer.
 func WriteChanges(w io.Writer, earlier *Earlier, later io.Reader, o Options) (incomplete string, err error) {
 	c := &changes{w: bufio.NewWriterSize(w, 64<<10), earlier: earlier, seen: newSeen(earlier.seen.tree, 1)}
-	if err := read(later, c, readOptions{ordered: true, spill: o.Spill}); err != nil {
+	if err := readAs(later, c, readOptions{ordered: true, spill: o.Spill}, o); err != nil {
 		return "", err
 	}
 	return cmp.Or(earlier.document.incomplete(), c.document.incomplete()), nil

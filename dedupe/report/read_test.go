@@ -22,8 +22,8 @@ const lateTimes = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines
 		{"path":"a","inode":1,"mtime":"9999-12-31T23:59:59.999999999Z","mtime_unix":253402300800.5,"ctime_unix":-62167219200.000000001,"ctime":"0000-01-01T00:00:00Z"},
 		{"path":"b","inode":2,"mtime":"2026-01-01T00:00:00Z"}]}]}`
 
-// chosen has what only some scans ask for.
-const chosen = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines","workers":1,"complete":true,"problems":[],
+// chosenDoc has what only some scans ask for.
+const chosenDoc = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines","workers":1,"complete":true,"problems":[],
 	"stats":{"files":2,"bytes":2,"directories":1},
 	"selection":{"roots":[{"path":"."}],"min_size":1,"max_size":0,"include":[],"exclude":[],"newer":"2026-01-01T00:00:00Z","older":"2026-02-01T00:00:00Z",
 		"files_from":"\ufffd","files_from_base64":"/w==","files0_from":"\ufffd","files0_from_base64":"/w==","copies_of":"\ufffd","copies_of_base64":"/w==",
@@ -39,7 +39,7 @@ const chosen = `{"schema":"dedupe.report/v2","roots":["."],"mode":"goroutines","
 // Whatever the order of keys, a report keeps the folders, the unique files and the marks
 // that it has.
 func TestConvertChosen(t *testing.T) {
-	once := convert(t, JSON, chosen, Options{})
+	once := convert(t, JSON, chosenDoc, Options{})
 	var sorted any
 	if err := json.Unmarshal(once, &sorted); err != nil {
 		t.Fatal(err)

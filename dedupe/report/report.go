@@ -10,6 +10,8 @@
 //	read.go        the stream of a JSON report
 //	aside.go       files that come before the size of their group
 //	saved.go       what dedupe cost needs from a JSON report
+//	chosen.go      what rules change about the stream
+//	spool.go       the files of a group, read more than once
 //	json.go        the fields of the JSON format; report.schema.json describes them
 //	write.go       the stream as JSON
 //	bill.go        bills in JSON, written and read
@@ -18,12 +20,14 @@
 //	request.go     bills of figures given in JSON
 //	strict.go      JSON that somebody wrote: no typing error selects a default
 //	page.go        a part of a report in JSON, and where the next one begins
+//	textchosen.go  duplicate folders and unique files, for people
 //	totals.go      duplicates by size and by folder
 //	text.go        for people
 //	billtext.go    bills for people
 //	compare.go     several reports side by side
 //	csv.go         a row for each file of a duplicate group
-//	fdupes.go      what fdupes prints
+//	fdupes.go      what fdupes prints, also with zero bytes
+//	script.go      a shell script that links or removes copies
 //	html.go        a page for browsers: what it remembers of a report
 //	foldertree.go  what is reclaimable by folder, with the folders above
 //	findings.go    what the page says
@@ -54,6 +58,8 @@ const (
 	JSON   Format = "json"
 	CSV    Format = "csv"
 	Fdupes Format = "fdupes"
+	Print0 Format = "print0" // as Fdupes, but a zero byte ends every path, and another one every group
+	Script Format = "sh"     // that links or removes copies
 	HTML   Format = "html"
 )
 
@@ -74,8 +80,11 @@ type Options struct {
 	All     bool // list all groups with all files, all folders and all problems
 	Bill    bool // write the whole bill, not one line
 
-	Rules   choose.Rules     // in selection
+	Rules   choose.Rules     // what to report of the groups, and how
+	Spell   choose.Spell     // other names of a path in the rules; needed if there are any
 	Folders []choose.Folders // that are duplicates, largest first
+
+	By Action // of the script
 
 	// For the JSON format, of a report that was not read from JSON.
 	Tool Tool   // the program that ran the scan
@@ -96,7 +105,12 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options
 	if err != nil {
 		return err
 	}
-	return stream(r, p, o, h)
+	if !o.Rules.Change() {
+		return stream(r, p, o, h)
+	}
+	return withRules(o, rootsOf(selectionOf(r, o), o.Spell), h,
+		func(h handler) error { return streamGroups(r.Groups, h) },
+		func(h handler) error { return stream(r, p, o, h) })
 }
 
 // WriteParts writes a report without a projection, whose parts come one by one. It ignores
@@ -106,7 +120,12 @@ func WriteParts(w io.Writer, f Format, r dedupe.Report, parts Parts, o Options) 
 	if err != nil {
 		return err
 	}
-	return streamParts(r, parts, o, h)
+	if !o.Rules.Change() {
+		return streamParts(r, parts, o, h)
+	}
+	return withRules(o, rootsOf(selectionOf(r, o), o.Spell), h,
+		func(h handler) error { return streamPartGroups(parts.Groups, h) },
+		func(h handler) error { return streamParts(r, parts, o, h) })
 }
 
 // Convert reads a JSON report of any version and writes it in another format, or as JSON
@@ -119,8 +138,31 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 		return "", err
 	}
 	told := &told{handler: h}
-	err = read(in, told, readOptions{ordered: f != Fdupes, spill: o.Spill})
+	err = readAs(in, told, readOptions{ordered: f != Fdupes, spill: o.Spill}, o)
 	return told.incomplete, err
+}
+
+// readAs streams a JSON report to a handler, as the rules of the options want it.
+func readAs(in io.Reader, h handler, ro readOptions, o Options) error {
+	if !o.Rules.Change() && !o.Rules.Unique && !o.Rules.Folders {
+		return read(in, h, ro)
+	}
+	ro.ordered = true
+	repeated, err := again(in, o.Spill)
+	if err != nil {
+		return err
+	}
+	source := func(h handler) error {
+		if _, err := repeated.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return read(repeated, h, ro)
+	}
+	before := &finder{o: o}
+	if err := source(before); err != nil && err != errFound {
+		return err
+	}
+	return withRules(o, before.roots, h, source, source)
 }
 
 // told is a handler that remembers why the report is incomplete.
@@ -141,9 +183,13 @@ func handlerFor(w io.Writer, f Format, o Options) (handler, error) {
 	case JSON:
 		return newJSONWriter(w), nil
 	case CSV:
-		return newCSVWriter(w), nil
+		return newCSVWriter(w, o.Rules.Unique), nil
 	case Fdupes:
-		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10)}, nil
+		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10), after: '\n', lone: o.Rules.Unique}, nil
+	case Print0:
+		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10), after: 0, lone: o.Rules.Unique}, nil
+	case Script:
+		return newScriptWriter(w, o.By), nil
 	case HTML:
 		return newHTMLWriter(w, o), nil
 	}

@@ -76,7 +76,7 @@ func documents(t testing.TB) map[string]any {
 	}
 	docs["page of problems"] = parse(t, problems.Bytes())
 	docs["late"] = parse(t, convert(t, JSON, lateTimes, Options{}))
-	docs["chosen"] = parse(t, convert(t, JSON, chosen, Options{}))
+	docs["chosen"] = parse(t, convert(t, JSON, chosenDoc, Options{}))
 	var few bytes.Buffer
 	w := newJSONWriter(&few)
 	w.totals.room = 0 // for folders

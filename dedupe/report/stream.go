@@ -123,10 +123,8 @@ func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
 	if err := h.begin(&document{head: d.head}); err != nil {
 		return err
 	}
-	for _, g := range r.Groups {
-		if err := streamGroup(groupOf(g), g.Files(), h); err != nil {
-			return err
-		}
+	if err := streamGroups(r.Groups, h); err != nil {
+		return err
 	}
 	if err := streamChosen(r, o, h); err != nil {
 		return err
@@ -162,11 +160,8 @@ func streamParts(r dedupe.Report, parts Parts, o Options, h handler) error {
 	if err := h.begin(&document{head: d.head}); err != nil {
 		return err
 	}
-	for g := range parts.Groups {
-		head := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: g.ReclaimableAllocated, copies: g.Copies}
-		if err := streamGroup(head, g.Files, h); err != nil {
-			return err
-		}
+	if err := streamPartGroups(parts.Groups, h); err != nil {
+		return err
 	}
 	return streamRest(&d, parts.Problems, parts.Skipped, h)
 }
@@ -184,6 +179,25 @@ func streamRest(d *document, problems iter.Seq[*dedupe.Problem], skipped iter.Se
 		}
 	}
 	return h.end(d)
+}
+
+func streamGroups(groups []dedupe.Group, h handler) error {
+	for _, g := range groups {
+		if err := streamGroup(groupOf(g), g.Files(), h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func streamPartGroups(groups iter.Seq[Group], h handler) error {
+	for g := range groups {
+		head := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: g.ReclaimableAllocated, copies: g.Copies}
+		if err := streamGroup(head, g.Files, h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func streamGroup(g group, files iter.Seq2[dedupe.File, bool], h handler) error {
@@ -234,15 +248,15 @@ func selectionOf(r dedupe.Report, o Options) *selectionJSON {
 	return s
 }
 
-// choose records the rules.
+// choose records rules besides those that the scan was given.
 func (s *selectionJSON) choose(r choose.Rules) {
-	s.Keep, s.Isolate, s.MinCopies, s.Unique, s.Folders = r.Keep, r.Isolate, r.MinCopies, r.Unique, r.Folders
-	if len(r.Priority) > 0 {
+	if r.Kept() {
+		s.Keep = r.Keep
 		s.Priority, s.PriorityBase64 = textsOf(r.Priority)
-	}
-	if len(r.Protect) > 0 {
 		s.Protect, s.ProtectBase64 = textsOf(r.Protect)
 	}
+	s.Isolate, s.Unique, s.Folders = s.Isolate || r.Isolate, s.Unique || r.Unique, s.Folders || r.Folders
+	s.MinCopies = max(s.MinCopies, r.MinCopies)
 	for _, of := range []struct {
 		path string
 		text *string
@@ -252,8 +266,10 @@ func (s *selectionJSON) choose(r choose.Rules) {
 		{r.FilesFrom, &s.FilesFrom, &s.FilesFromBase64},
 		{r.Files0From, &s.Files0From, &s.Files0FromBase64},
 	} {
-		path := pathOf(of.path)
-		*of.text, *of.full = path.Path, path.PathBase64
+		if of.path != "" {
+			path := pathOf(of.path)
+			*of.text, *of.full = path.Path, path.PathBase64
+		}
 	}
 }
 

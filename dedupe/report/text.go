@@ -61,6 +61,8 @@ type textWriter struct {
 	problems []*dedupe.Problem
 	unshown  int64 // problems not kept
 	skipped  int64
+	twins    textList
+	lone     textList
 }
 
 // textGroup is a group, with the files of it to show.
@@ -75,6 +77,7 @@ type textFile struct {
 	path     string
 	hardLink bool
 	linkTo   string // the first path of the inode, if known
+	kept     bool
 }
 
 // inode identifies the inode of a file in a report.
@@ -105,7 +108,7 @@ func (t *textWriter) file(f file) error {
 	if t.o.Summary || !t.o.All && len(t.this.shown) > filesShown {
 		return nil
 	}
-	line := textFile{path: f.path, hardLink: f.hardLink}
+	line := textFile{path: f.path, hardLink: f.hardLink, kept: f.kept}
 	key := inode{f.device, f.inode, f.mtime, f.ctime}
 	_, taken := t.this.first[key]
 	switch {
@@ -150,9 +153,6 @@ func (t *textWriter) keep(g textGroup) {
 	t.kept = t.kept[:min(len(t.kept), t.top)]
 }
 
-func (t *textWriter) twin(twin) error   { return nil }
-func (t *textWriter) unique(file) error { return nil }
-
 func (t *textWriter) problem(p *dedupe.Problem) error {
 	if t.o.All || len(t.problems) < problemsShown {
 		t.problems = append(t.problems, p)
@@ -177,6 +177,7 @@ func (t *textWriter) end(d *document) error {
 	if n := t.groups - len(t.kept); n > 0 && !t.o.All && !t.o.Summary {
 		fmt.Fprintf(t.b, "%s\n\n", t.s.Faint("and ", Count(int64(n), "more group", "more groups"), "; --top N or --all names more"))
 	}
+	t.chosen(d)
 	if !t.o.Summary {
 		t.folders()
 	}
@@ -216,6 +217,9 @@ func (t *textWriter) fileLine(f textFile) error {
 		link = " " + t.s.Faint("(hard link to "+Printable(f.linkTo)+")")
 	case f.hardLink:
 		link = " " + t.s.Faint("(hard link to an earlier file)")
+	}
+	if f.kept {
+		link += " " + t.s.Faint("(kept)")
 	}
 	_, err := fmt.Fprintf(t.b, "  %s%s\n", Printable(f.path), link)
 	return err

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe/choose"
+	"efsdedupe/dedupe/mount"
+	"efsdedupe/dedupe/report"
+)
+
+// ruleFlags are the flags that choose what to report of the groups.
+func ruleFlags(f *pflag.FlagSet, r *choose.Rules) {
+	f.Var(cli.OneOf(&r.Keep, choose.Oldest, choose.Newest, choose.Shortest, choose.First), "keep", "keep the oldest or newest file, the one with the shortest path, or the first by path")
+	f.StringArrayVar(&r.Priority, "priority", nil, "keep a file below this `folder` rather than another (may repeat, first wins)")
+	f.StringArrayVar(&r.Protect, "protect", nil, "never remove what is below this `folder` or matches this glob (may repeat)")
+	f.BoolVar(&r.Isolate, "isolate", false, "report only groups with files below two or more ROOTs")
+	f.IntVar(&r.MinCopies, "min-copies", 0, "report only groups with this `number` of copies or more")
+	f.StringVar(&r.CopiesOf, "copies-of", "", "report only the copies of this `file`; a scan reads only files of its size")
+	f.BoolVar(&r.Unique, "unique", false, "also report files without a duplicate; CSV, fdupes and print0 then have only these")
+	f.BoolVar(&r.Folders, "folders", false, "also report folders with identical content, in text and JSON")
+}
+
+// speller spells paths in other ways, and remembers how.
+type speller map[string]spelled
+
+type spelled struct {
+	others []string
+	exists bool
+}
+
+// spell implements choose.Spell.
+func (s speller) spell(path string) ([]string, bool) {
+	at, known := s[path]
+	if !known {
+		if absolute, err := filepath.Abs(path); err == nil {
+			at.others = append(at.others, absolute)
+		}
+		if real, err := mount.RealPath(path); err == nil {
+			at.others, at.exists = append(at.others, real), true
+		}
+		s[path] = at
+	}
+	return at.others, at.exists
+}
+
+// checkRules returns an error if rules contradict each other or the format.
+func checkRules(format report.Format, o *report.Options) error {
+	r := &o.Rules
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case o.By != "" && format != report.Script:
+		return errors.New("--by says what a script does: use it with --format sh")
+	case format == report.Script && (r.Unique || r.Folders):
+		return errors.New("a script is about copies of files: leave out --unique and --folders")
+	case r.Folders && format != report.Text && format != report.JSON && format != report.HTML:
+		return fmt.Errorf("--format %s has no folders: use text, json or html with --folders", format)
+	case r.CopiesOf != "" && (r.Folders || r.Unique):
+		return errors.New("--copies-of is about one file: leave out --unique and --folders")
+	}
+	return nil
+}
+
+// checkPaths returns an error if a rule names a folder that does not exist.
+func checkPaths(r *choose.Rules, spell choose.Spell) error {
+	for _, path := range r.Priority {
+		if _, exists := spell(path); !exists {
+			return fmt.Errorf("--priority %q does not exist: name a folder, from here or from /", path)
+		}
+	}
+	for _, path := range r.Protect {
+		_, exists := spell(path)
+		if !exists && strings.Contains(strings.TrimSuffix(path, "/"), "/") && !strings.ContainsAny(path, `*?[{\`) {
+			return fmt.Errorf("--protect %q does not exist: name a folder, from here or from /, or a glob", path)
+		}
+	}
+	return nil
+}
+
+// lists are the flags that name lists of files.
+type lists struct {
+	lines, zeros string
+}
+
+func (l *lists) flags(f *pflag.FlagSet) {
+	f.StringVar(&l.lines, "files-from", "", "also take the files that this `file` names, one on each line; - is standard input")
+	f.StringVar(&l.zeros, "files0-from", "", "also take the files that this `file` names, a zero byte after each, as from find -print0")
+}
+
+// read returns the files that the lists name.
+func (l *lists) read(ctx context.Context, stdin io.Reader) (files []string, err error) {
+	if l.lines == "-" && l.zeros == "-" {
+		return nil, errors.New("--files-from and --files0-from both read standard input: choose one")
+	}
+	for _, list := range []struct {
+		flag, path string
+		end        byte
+	}{{"--files-from", l.lines, '\n'}, {"--files0-from", l.zeros, 0}} {
+		if list.path == "" {
+			continue
+		}
+		in, err := openReport(ctx, list.path, stdin)
+		if err != nil {
+			return nil, fmt.Errorf("can't read %s: %w", list.flag, err)
+		}
+		files, err = parseList(in, list.end, files)
+		in.Close()
+		if err != nil {
+			return nil, fmt.Errorf("can't read %s %q: %w", list.flag, list.path, err)
+		}
+	}
+	if l.lines+l.zeros != "" && files == nil {
+		files = []string{}
+	}
+	return files, nil
+}
+
+// longestPath is longer than any path that a system allows.
+const longestPath = 64 << 10
+
+// parseList appends the names in a list. Empty names are left out, so that what
+// --format print0 wrote is a list.
+func parseList(in io.Reader, end byte, files []string) ([]string, error) {
+	b := bufio.NewReaderSize(in, longestPath)
+	for {
+		name, err := b.ReadSlice(end)
+		name = bytes.TrimSuffix(name, []byte{end})
+		switch {
+		case err == bufio.ErrBufferFull:
+			return nil, fmt.Errorf("name %d is longer than any path: is the list separated by lines or by zero bytes?", len(files)+1)
+		case err != nil && err != io.EOF:
+			return nil, err
+		case bytes.IndexByte(name, 0) >= 0:
+			return nil, fmt.Errorf("name %d has a zero byte: use --files0-from", len(files)+1)
+		case len(name) > 0:
+			files = append(files, string(name))
+		}
+		if err == io.EOF {
+			return files, nil
+		}
+	}
+}
+
+// moment is a flag that takes a point in time.
+type moment struct{ time.Time }
+
+// Set implements pflag.Value.
+func (m *moment) Set(s string) error {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			m.Time = t
+			return nil
+		}
+	}
+	if ago, ok := parseAge(s); ok {
+		m.Time = time.Now().Add(-ago)
+		return nil
+	}
+	if st, err := os.Stat(s); err == nil {
+		m.Time = st.ModTime()
+		return nil
+	}
+	return errors.New("not a time: write a date such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, an age such as 90d or 12h, or a file that was modified then")
+}
+
+// parseAge parses a duration, which may be in days or weeks.
+func parseAge(s string) (time.Duration, bool) {
+	for unit, hours := range map[string]string{"d": "24", "w": "168"} {
+		digits, ok := strings.CutSuffix(s, unit)
+		if !ok {
+			continue
+		}
+		n, err := time.ParseDuration(digits + "h")
+		each, _ := time.ParseDuration(hours + "h")
+		age := n * (each / time.Hour)
+		return age, err == nil && n >= 0 && (n == 0 || age/n == each/time.Hour)
+	}
+	age, err := time.ParseDuration(s)
+	return age, err == nil && age >= 0
+}
+
+// String implements pflag.Value.
+func (m *moment) String() string {
+	if m.IsZero() {
+		return ""
+	}
+	return m.Format(time.RFC3339Nano)
+}
+
+// Type implements pflag.Value.
+func (*moment) Type() string { return "time" }

@@ -1,0 +1,98 @@
+package choose
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// Root is a root of the scan.
+type Root struct {
+	Path  string   // as given
+	Names []string // other ones, such as the absolute path
+}
+
+// place is a folder or a file, under all names that are known of it, each clean.
+type place []string
+
+// Spell returns other names of a path, such as the absolute path, and whether there is
+// something at that path.
+type Spell func(path string) (others []string, exists bool)
+
+func (s Spell) place(path string) (p place, exists bool) {
+	others, exists := s(path)
+	p = place{filepath.Clean(path)}
+	for _, other := range others {
+		p = append(p, filepath.Clean(other))
+	}
+	return p, exists
+}
+
+// holds reports whether a place is another, or a folder above it.
+func (p place) holds(other place) bool {
+	for _, dir := range p {
+		for _, path := range other {
+			if isBelow(path, dir) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// is reports whether two places are the same.
+func (p place) is(other place) bool {
+	for _, path := range p {
+		for _, same := range other {
+			if path == same {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isBelow reports whether a clean path is a folder or something in it.
+func isBelow(path, dir string) bool {
+	switch {
+	case path == dir:
+		return true
+	case dir == ".":
+		return !filepath.IsAbs(path) && path != ".." && !strings.HasPrefix(path, "../")
+	}
+	return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// located is a path, as the root above it leads to it.
+type located struct {
+	place place
+	root  string // clean; the path itself if no root is above it
+	rel   string // below the root
+}
+
+// locate finds the innermost root above a path.
+func (c *Chooser) locate(path string) located {
+	clean := filepath.Clean(path)
+	for dir := clean; ; dir = filepath.Dir(dir) {
+		if root, found := c.roots[dir]; found {
+			return root.locate(clean, dir)
+		}
+		if dir == "." || dir == "/" || dir == ".." || strings.HasSuffix(dir, "/..") {
+			return located{place{clean}, clean, filepath.Base(clean)}
+		}
+	}
+}
+
+func (r Root) locate(clean, root string) located {
+	rel := strings.TrimPrefix(strings.TrimPrefix(clean, root), "/")
+	if root == "." {
+		rel = clean
+	}
+	l := located{place{clean}, root, rel}
+	for _, name := range r.Names {
+		l.place = append(l.place, filepath.Join(name, rel))
+	}
+	if rel == "" { // the root is a file
+		l.rel = filepath.Base(clean)
+	}
+	return l
+}
