@@ -19,6 +19,7 @@ const (
 	workerLimit   = 12 << 20                        // what the garbage collector of a worker process keeps to
 	bufferMemory  = (1 + mostTogether) * bufferSize // a worker in this process that reads large files
 	copyMemory    = int64(unsafe.Sizeof(Copy{}))    // a name that was found
+	listedMemory  = 800                             // a file of a list, during the walk
 	folderMemory  = int(unsafe.Sizeof(folder{}))
 	knownMemory   = int64(unsafe.Sizeof(known{})) + 2*pointerMemory // what is known of a copy, and the copy in two lists
 	sortMemory    = int64(unsafe.Sizeof(ordered{})) + pointerMemory // a copy until it is sorted

@@ -26,7 +26,7 @@ type root struct {
 	listed bool // a file from Selection.Files
 	wanted bool // it is Selection.CopiesOf
 
-	filter Filter // with globs relative to the root
+	filter *Filter // with globs relative to the root
 	location
 	pseudo map[string]map[string]uint64 // the mounts not to enter; see mount.Table.Pseudo
 }
@@ -112,9 +112,11 @@ func setFilters(roots []root, f Filter) error {
 	plain, err := f.Plain()
 	for i := range roots {
 		if roots[i].listed || roots[i].wanted {
-			roots[i].filter = plain
+			roots[i].filter = &plain
 		} else if err == nil {
-			roots[i].filter, err = plain.below(&roots[i])
+			var below Filter
+			below, err = plain.below(&roots[i])
+			roots[i].filter = &below
 		}
 	}
 	return err

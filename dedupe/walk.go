@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,6 +63,9 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	}
 	if eng.mounts == nil {
 		eng.mounts = mount.Read()
+	}
+	if room := eng.roomForFiles(); room > 0 && int64(len(sel.Files))*listedMemory > room {
+		return Inventory{}, nil, eng.outOfMemory(int64(len(sel.Files)))
 	}
 	var given []root
 	var err error
@@ -162,27 +166,46 @@ func (w *walker) over() bool {
 
 // run walks from all starts.
 func (w *walker) run(starts []start) {
+	var files []*root
 	for _, from := range starts {
+		if r := from.root; r.err == nil && !r.stat.isDirectory() {
+			files = append(files, r)
+			continue
+		}
 		w.crew.spawn(func() { w.walk(from) })
+	}
+	for some := range slices.Chunk(files, entriesAtOnce) {
+		w.crew.spawn(func() { w.files(some) })
 	}
 	w.crew.wait()
 }
 
-func (w *walker) walk(from start) {
-	r := from.root
-	switch {
-	case r.err != nil:
-		w.problem(r.err)
-	case r.stat.isDirectory():
-		w.directory(from)
-	default:
-		if !r.passes() {
-			return
+// files adds roots that are files. One folder holds the paths of all, unless they are long.
+func (w *walker) files(roots []*root) {
+	for len(roots) > 0 && !w.over() {
+		n, names := 0, ""
+		for n < len(roots) && (n == 0 || len(names)+len(roots[n].path) < math.MaxUint16) {
+			names += roots[n].path + "\x00"
+			n++
 		}
-		b := batch{names: r.path + "\x00", anyTime: r.wanted}
-		b.add(w, "", 0, len(r.path), &r.stat)
+		b, at := batch{names: names}, 0
+		for _, r := range roots[:n] {
+			if b.anyTime = r.wanted; r.passes() {
+				b.add(w, "", at, len(r.path), &r.stat)
+			}
+			at += len(r.path) + 1
+		}
 		w.add(new(directory), &b)
+		roots = roots[n:]
 	}
+}
+
+func (w *walker) walk(from start) {
+	if err := from.root.err; err != nil {
+		w.problem(err)
+		return
+	}
+	w.directory(from)
 }
 
 // claimed reports whether the path rel below r is itself a root. A file below both is
@@ -396,7 +419,7 @@ func (w *walker) some(from start, d *directory, entries *listing, below *[]strin
 
 // wants reports whether an entry passes the globs and is not itself a root.
 func (w *walker) wants(from start, name []byte, kind uint8) bool {
-	f := &from.root.filter
+	f := from.root.filter
 	if len(f.Exclude) == 0 && len(f.Include) == 0 && len(w.roots) == 1 {
 		return true
 	}
