@@ -133,14 +133,35 @@ func jobLike(scan cost.Scan, s dedupe.Stats, u cost.Usage, x *cost.Unindexed) co
 	return job
 }
 
-// adviseOn returns what advises on the scan of a report, at the prices of the bill's region.
-func adviseOn(prices func(region string) (*cost.Book, error)) report.Advise {
-	return func(p *cost.Projection, s dedupe.Stats) (*cost.Advice, error) {
-		book, err := prices(p.Bill.Region)
-		if err != nil {
-			return nil, err
-		}
-		advice, err := book.Advise(jobLike(report.Took(dedupe.Report{Stats: s}), s, p.Usage, p.Index))
-		return advice, cost.Explain(err)
+// pagePrices are the prices of a page: of a book, or if it is nil of the bill's region.
+type pagePrices struct{ book *cost.Book }
+
+// set sets what a page needs.
+func (p pagePrices) set(o *report.Options) { o.Advise, o.Storage = p.advise, p.storage }
+
+func (p pagePrices) advise(of *cost.Projection, s dedupe.Stats) (*cost.Advice, error) {
+	book, err := p.in(of.Bill.Region)
+	if err != nil {
+		return nil, err
 	}
+	advice, err := book.Advise(jobLike(report.Took(dedupe.Report{Stats: s}), s, of.Usage, of.Index))
+	return advice, cost.Explain(err)
+}
+
+func (p pagePrices) storage(stored, reclaimable int64) (*cost.Bill, error) {
+	book, err := p.in(cost.DefaultRegion)
+	if err != nil {
+		return nil, err
+	}
+	u := cost.WithoutService(cost.DefaultUsage())
+	u.API, u.Lambda.Duration, u.Lambda.MemoryMB = cost.NoAPI, time.Millisecond, cost.DefaultMemoryMB
+	u.EFS.StoredBytes, u.EFS.ReclaimableBytes = stored, reclaimable
+	return book.Bill(u)
+}
+
+func (p pagePrices) in(region string) (*cost.Book, error) {
+	if p.book != nil {
+		return p.book, nil
+	}
+	return cost.Prices(region)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"efsdedupe/cmd/internal/cli"
-	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
 
@@ -116,7 +115,7 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 	}
 	c.write.Spell = make(speller).spell
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
-	c.write.Advise = adviseOn(cost.Prices)
+	pagePrices{}.set(&c.write)
 	path := paths[len(paths)-1]
 	earlier, err := c.readEarlier(ctx, paths)
 	if err != nil {

@@ -180,7 +180,7 @@ func (c *scan) run(ctx context.Context) error {
 	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
 	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
 	c.write.Bill = c.write.Bill || c.bill.weigh
-	c.write.Advise = adviseOn(func(string) (*cost.Book, error) { return book, nil })
+	pagePrices{book}.set(&c.write)
 	if err := report.Write(out, c.format, r, &p, c.write); err != nil {
 		return out.Failed(err)
 	}

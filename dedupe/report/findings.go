@@ -9,12 +9,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 )
-
-// Advise returns the cheapest ways to run scans like the one of a report.
-type Advise func(*cost.Projection, dedupe.Stats) (*cost.Advice, error)
 
 // findings is what a page says about a report.
 type findings struct {
@@ -23,15 +19,16 @@ type findings struct {
 	stats    statsJSON
 	top      *treeFolder // that all extra copies are in
 	folders  []listedFolder
-	merged   bool // not all folders are listed
-	room     int  // bytes for lists
+	merged   bool       // not all folders are listed
+	room     int        // bytes for lists
+	storage  *cost.Bill // of the files alone; nil if there is a bill, or no price
 	advice   *cost.Advice
 	noAdvice error
 }
 
 const pageFolders = 1000 // that a page lists at most
 
-func newFindings(d *document, s *seen, advise Advise) *findings {
+func newFindings(d *document, s *seen, o Options) *findings {
 	f := &findings{document: d, seen: s}
 	if d.Stats != nil {
 		f.stats = *d.Stats
@@ -41,8 +38,11 @@ func newFindings(d *document, s *seen, advise Advise) *findings {
 	f.room = listRoom(max(f.stats.Files, s.files))
 	f.merged = s.tree.merge(pageFolders) || s.tree.merged
 	f.top = s.tree.sum()
-	if d.bill != nil && d.bill.Err == nil && advise != nil {
-		f.advice, f.noAdvice = advise(d.bill, f.stats.stats())
+	switch {
+	case d.bill == nil && o.Storage != nil:
+		f.storage, _ = o.Storage(f.stats.Bytes, f.stats.ReclaimableBytes) // without a price, the page says less
+	case d.bill != nil && d.bill.Err == nil && o.Advise != nil:
+		f.advice, f.noAdvice = o.Advise(d.bill, f.stats.stats())
 	}
 	return f
 }
@@ -65,14 +65,27 @@ func (f *findings) reclaimable() int64 {
 	return max(f.stats.ReclaimableBytes, f.top.total[f.report].bytes)
 }
 
+// storing returns the bill that has the cost of storing extra copies, and how many bytes
+// of them; nil if there is none.
+func (f *findings) storing() (*cost.Bill, int64) {
+	bill, bytes := f.storage, f.stats.ReclaimableBytes
+	if f.bill != nil && f.bill.Err == nil {
+		bill, bytes = f.bill.Bill, cmp.Or(f.bill.Usage.EFS.ReclaimableBytes, bytes)
+	}
+	if bill == nil || bytes <= 0 || bill.Reclaimable.Sign() == 0 {
+		return nil, 0
+	}
+	return bill, bytes
+}
+
 // saves formats what a month without some of the extra copies costs less, or returns "" if
-// there is no bill.
+// that is not known.
 func (f *findings) saves(bytes int64) string {
-	if f.bill == nil || f.bill.Err != nil || f.reclaimable() <= 0 || f.bill.Bill.Reclaimable.Sign() == 0 {
+	bill, of := f.storing()
+	if bill == nil {
 		return ""
 	}
-	amount := new(big.Rat).Mul(f.bill.Bill.Reclaimable, big.NewRat(bytes, f.reclaimable()))
-	return inCurrency(amount, f.bill.Bill.Currency)
+	return inCurrency(new(big.Rat).Mul(bill.Reclaimable, big.NewRat(bytes, of)), bill.Currency)
 }
 
 // inCurrency formats an amount in cents, and small ones as under a cent.
@@ -138,6 +151,9 @@ func (f *findings) verdict() markup {
 	sentence += markupf(`. That saves %s<strong>%s a month</strong> of storage`, about, saves)
 	if in.bytes < all {
 		sentence += markupf("; cleaning everything saves %s", f.saves(all))
+	}
+	if f.storage != nil {
+		sentence += markupf(" (EFS Standard in %s)", clip(f.storage.Region))
 	}
 	return sentence + "."
 }

@@ -36,13 +36,13 @@ const (
 // htmlWriter writes a report as a page for browsers. It remembers the largest groups and
 // folders until the end.
 type htmlWriter struct {
-	w      *bufio.Writer
-	advise Advise
-	seen   *seen
+	w    *bufio.Writer
+	o    Options
+	seen *seen
 }
 
 func newHTMLWriter(w io.Writer, o Options) *htmlWriter {
-	return &htmlWriter{w: bufio.NewWriterSize(w, 64<<10), advise: o.Advise, seen: newSeen(newFolderTree(), 0)}
+	return &htmlWriter{w: bufio.NewWriterSize(w, 64<<10), o: o, seen: newSeen(newFolderTree(), 0)}
 }
 
 func (h *htmlWriter) begin(*document) error           { return nil }
@@ -63,7 +63,7 @@ func (h *htmlWriter) end(d *document) error {
 		return err
 	}
 	p := htmlPage{w: h.w}
-	p.report(newFindings(d, h.seen, h.advise))
+	p.report(newFindings(d, h.seen, h.o))
 	return h.w.Flush()
 }
 

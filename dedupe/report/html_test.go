@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
 )
 
 // TestFolderTree compares the sums of a tree with those of a map, with room for all
@@ -172,7 +171,7 @@ func TestHTMLLargestNames(t *testing.T) {
 	}
 	for _, c := range []string{"a", "\xff", "<", "&", "\u202e"} {
 		var b bytes.Buffer
-		h := newHTMLWriter(&b, Options{Advise: func(*cost.Projection, dedupe.Stats) (*cost.Advice, error) { return advice(t), nil }})
+		h := newHTMLWriter(&b, Options{})
 		h.begin(nil)
 		for i := range 300 {
 			g := group{size: 1000, reclaimable: 2000, copies: 3}

@@ -143,7 +143,7 @@ func (c *changes) end(d *document) error {
 
 // changes writes the page of what changed.
 func (p htmlPage) changes(c *changes) {
-	before, after := newFindings(c.earlier.document, c.earlier.seen, nil), newFindings(c.document, c.seen, nil)
+	before, after := newFindings(c.earlier.document, c.earlier.seen, Options{}), newFindings(c.document, c.seen, Options{})
 	p.open("Changes: "+title(after.paths()), pageJS)
 	p.put("<header>\n<h1>What changed in %s</h1>\n", someOf(after.paths()))
 	p.put(`<p class="muted">Between the scans of %s and %s.</p>`+"\n", when(before.Started), when(after.Started))

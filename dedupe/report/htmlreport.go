@@ -390,6 +390,9 @@ func (p htmlPage) bill(f *findings) {
 	switch {
 	case f.document.bill == nil:
 		p.para("This report has no bill.")
+		if f.storage != nil {
+			p.para("Amounts above are for storing files on EFS Standard in %s.", clip(f.storage.Region))
+		}
 		return
 	case f.document.bill.Err != nil:
 		p.para("No bill: %s.", clip(f.document.bill.Err.Error()))
@@ -407,6 +410,10 @@ func (p htmlPage) bill(f *findings) {
 	rows = append(rows, row("total", "", "", "", money(b.Total)))
 	if projection.Usage.EFS.ReclaimableBytes > 0 {
 		rows = append(rows, row("of it, storing the extra copies", "", "", "", b.Amount(b.Reclaimable)))
+	}
+	if w := projection.Weighed; w != nil {
+		rows = append(rows, row("total with the index, "+Percent(w.Churn)+" churn", "", "", "", money(w.IndexBill.Total)),
+			row("total if every call reads all", "", "", "", money(w.AllBill.Total)))
 	}
 	for _, c := range projection.AtColdShare {
 		rows = append(rows, row("total if only "+Percent(c.Share)+" of the calls are cold", "", "", "", money(c.Total)))

@@ -90,8 +90,11 @@ type Options struct {
 	Tool Tool   // the program that ran the scan
 	Dir  string // the base of relative roots; if empty, leave out absolute paths
 
-	// For HTML. If nil, the page has no advice.
-	Advise Advise
+	// For HTML. Advise returns the cheapest ways to run scans like the one of a report.
+	// Storage returns the bill for only storing so many bytes, some of them reclaimable;
+	// it is for reports without a bill. If nil, a page says less.
+	Advise  func(*cost.Projection, dedupe.Stats) (*cost.Advice, error)
+	Storage func(stored, reclaimable int64) (*cost.Bill, error)
 
 	// Spill returns an empty temporary file. [Convert] needs one only for a group that is
 	// too large for memory and whose files come before its size. If nil, such a group
