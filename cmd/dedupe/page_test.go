@@ -385,6 +385,26 @@ func TestPageNames(t *testing.T) {
 	// Names that are read from right to left change only themselves.
 	wants(p, `[...document.querySelectorAll("code")].every(e => getComputedStyle(e).unicodeBidi == "isolate" && getComputedStyle(e).direction == "ltr")`, true)
 	p.harmless(file)
+
+	// If a name did become markup, the policy of the page would still refuse to run and to
+	// load anything.
+	wants(p, `(async () => {
+		const add = (tag, properties) => document.body.append(Object.assign(document.createElement(tag), properties))
+		add("script", {textContent: "window.injected = 1"})
+		add("script", {src: "http://127.0.0.1:9/x.js"})
+		add("img", {src: "http://127.0.0.1:9/x.png"})
+		add("link", {rel: "stylesheet", href: "http://127.0.0.1:9/x.css"})
+		add("iframe", {src: "http://127.0.0.1:9/"})
+		document.body.insertAdjacentHTML("beforeend", "<b onclick='window.injected = 1' id=handler>")
+		document.getElementById("handler").click()
+		const fetched = await fetch("http://127.0.0.1:9/").then(() => "yes", () => "no")
+		return fetched + typeof window.injected
+	})()`, "noundefined")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.errors) < 7 {
+		t.Errorf("the policy refused only %q", p.errors)
+	}
 }
 
 // TestPageKeyboard uses a page without a mouse.

@@ -151,6 +151,9 @@ func (p htmlPage) changes(c *changes) {
 		p.put(`<p class="banner"><strong>Compare with care:</strong> %s.</p>`+"\n", warning)
 	}
 	grew, shrank := c.folders(1), c.folders(-1)
+	if c.earlier.tooMany {
+		c.grew, c.gone = changeOf(grew), -changeOf(shrank)
+	}
 	p.put(`<p class="verdict">%s</p>`+"\n</header>\n", c.verdict(before, after, grew))
 	room := after.room
 	grewRows, left := fitting(folderChanges(grew), room*15/100)
@@ -159,14 +162,8 @@ func (p htmlPage) changes(c *changes) {
 	room -= room*15/100 - left
 	more, left := fitting(changedItems(c.seen.groups.sorted(), "+"), room/2)
 	less, _ := fitting(changedItems(c.shrank.sorted(), "−"), room/2+left)
-	p.put(`<main id="main">
-<div class="search" id="search" hidden>
-<label for="query">Search this page</label>
-<input id="query" type="search" autocomplete="off" spellcheck="false" aria-describedby="covers">
-<p id="covers" class="muted">Searches only what this page lists: %v of %v changed groups and %v of %v changed folders.</p>
-<p id="found" role="status"></p>
-</div>
-`, int64(len(more)+len(less)), c.grown+c.fewer, int64(len(grewRows)+len(shrankRows)), int64(len(grew)+len(shrank)))
+	p.search(fmt.Sprintf("%s of %s and %s of %s.", humanize.Comma(int64(len(more)+len(less))), Count(c.grown+c.fewer, "changed group", "changed groups"),
+		humanize.Comma(int64(len(grewRows)+len(shrankRows))), Count(int64(len(grew)+len(shrank)), "changed folder", "changed folders")))
 	p.figures(before, after)
 	p.changedFolders(grewRows, shrankRows, len(grew)+len(shrank))
 	p.changedGroups("grew", "Groups with more to reclaim", more, c.grown, c.earlier.tooMany)
@@ -197,15 +194,6 @@ func (c *changes) warnings(before, after *findings) (all []markup) {
 
 // verdict says in a few sentences what changed, and what that saves.
 func (c *changes) verdict(before, after *findings, grew []folderChange) markup {
-	if c.earlier.tooMany {
-		c.grew, c.gone = 0, 0
-		for _, f := range c.folders(1) {
-			c.grew += f.after - f.before
-		}
-		for _, f := range c.folders(-1) {
-			c.gone += f.before - f.after
-		}
-	}
 	since := before.Started.Format("2 January 2006")
 	if before.Started == (time.Time{}) {
 		since = "the earlier scan"
@@ -305,6 +293,14 @@ func (c *changes) folders(sign int64) []folderChange {
 		return cmp.Compare((b.after-b.before)*sign, (a.after-a.before)*sign)
 	})
 	return all
+}
+
+// changeOf sums up what changed in folders.
+func changeOf(all []folderChange) (bytes int64) {
+	for _, f := range all {
+		bytes += f.after - f.before
+	}
+	return bytes
 }
 
 // folderChanges are rows of a table.

@@ -25,7 +25,14 @@ func (p htmlPage) report(f *findings) {
 	problems := f.problemRows(f.room / 10)
 	room += problems.left
 	groups, _ := fitting(f.groups.items, room)
-	p.search(f, len(groups))
+	covers := []string{f.groupsListed(len(groups)), f.foldersListed()}
+	if f.seen.twins.all > 0 {
+		covers = append(covers, listedOf(len(twins), f.seen.twins.all, "set of folders", "sets of folders"))
+	}
+	if all := f.problemCount(); all > 0 {
+		covers = append(covers, fmt.Sprintf("%s of %s", humanize.Comma(int64(len(problems.problems))), Count(all, "problem", "problems")))
+	}
+	p.search(strings.Join(covers, ", ") + ". " + f.leftOut(len(groups)))
 	p.share(f)
 	p.folders(f)
 	p.groups(f, groups)
@@ -67,16 +74,17 @@ func (p htmlPage) header(f *findings) {
 	p.put("</ul>\n</header>\n")
 }
 
-// search writes the search field, which only a script can serve, and where it searches.
-func (p htmlPage) search(f *findings, groups int) {
+// search writes the search field, which only a script can serve, and what it covers. The
+// rest of the page follows.
+func (p htmlPage) search(covers string) {
 	p.put(`<main id="main">
 <div class="search" id="search" hidden>
 <label for="query">Search this page</label>
 <input id="query" type="search" autocomplete="off" spellcheck="false" aria-describedby="covers">
-<p id="covers" class="muted">Searches only what this page lists: %s, %s, and the problems. %s</p>
+<p id="covers" class="muted">Searches only what this page lists: %s</p>
 <p id="found" role="status"></p>
 </div>
-`, f.groupsListed(groups), f.foldersListed(), f.leftOut(groups))
+`, covers)
 }
 
 // leftOut says what a page that lists so many groups leaves out.
@@ -327,10 +335,14 @@ func (f *findings) problemRows(room int) (rows problemRows) {
 	return rows
 }
 
+func (f *findings) problemCount() int64 {
+	return int64(len(f.seen.problems)) + f.unshown.problems + int64(f.ProblemsLeftOut)
+}
+
 // problems lists what was not read, and what rules left out.
 func (p htmlPage) problems(f *findings, rows problemRows) {
 	defer p.section("problems", "What was not read")()
-	all := int64(len(f.seen.problems)) + f.unshown.problems + int64(f.ProblemsLeftOut)
+	all := f.problemCount()
 	skipped := int64(len(f.seen.skipped)) + f.unshown.skipped
 	if all == 0 && skipped == 0 {
 		p.para("Everything was read: there were no problems, and no rule left anything out.")
