@@ -78,7 +78,7 @@ func (a *answerFlags) flags(f *pflag.FlagSet) {
 
 // formatFlags are the flags that choose the format.
 func formatFlags(f *pflag.FlagSet, format *report.Format, o *report.Options) {
-	f.Var(cli.OneOf(format, report.Text, report.JSON, report.CSV, report.Fdupes, report.Print0, report.Script, report.HTML), "format", "the format of the report; sh is a script that links or deletes copies when you edit and run it")
+	f.Var(cli.OneOf(format, report.Text, report.JSON, report.CSV, report.Fdupes, report.Print0, report.Script, report.HTML), "format", "the format of the report; html is a page for browsers; sh is a script that links or deletes copies when you edit and run it")
 	f.Var(cli.OneOf(&o.By, report.Hardlink, report.Delete), "by", "how the script deals with copies: by default, it replaces them with hard links")
 }
 

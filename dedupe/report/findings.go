@@ -115,6 +115,20 @@ func (d *document) paths() []string {
 	return all
 }
 
+// whereRoots says where relative roots are.
+func (d *document) whereRoots() (text markup) {
+	if d.Selection == nil {
+		return ""
+	}
+	for _, root := range d.Selection.Roots[:min(len(d.Selection.Roots), fewPaths)] {
+		given := paths{root.Path, string(root.PathBase64)}.full()
+		if absolute := root.absolute(); filepath.IsAbs(absolute) && !filepath.IsAbs(given) {
+			text += markupf(" %s is %s.", inCode(given), inCode(absolute))
+		}
+	}
+	return text
+}
+
 // title is the title of the page.
 func title(roots []string) string {
 	if len(roots) == 0 {

@@ -201,17 +201,18 @@ func when(t time.Time) markup {
 // inCode formats a path in HTML.
 func inCode(p string) markup { return markupf("<code>%s</code>", fileName(p)) }
 
+const fewPaths = 3 // that a page names of a list in a sentence
+
 // someOf lists a few paths, and how many there are besides.
 func someOf(paths []string) markup {
-	const few = 3
 	var b strings.Builder
-	for i, p := range paths[:min(len(paths), few)] {
+	for i, p := range paths[:min(len(paths), fewPaths)] {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		b.WriteString(string(inCode(p)))
 	}
-	if more := len(paths) - few; more > 0 {
+	if more := len(paths) - fewPaths; more > 0 {
 		b.WriteString(string(markupf(" and %v more", more)))
 	}
 	return markup(b.String())

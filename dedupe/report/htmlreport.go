@@ -54,7 +54,7 @@ func (p htmlPage) header(f *findings) {
 	if f.Tool != nil {
 		by = fmt.Sprintf(" by %s %s", clip(f.Tool.Name), clip(f.Tool.Version))
 	}
-	p.put(`<p class="muted">Scanned %s%s.</p>`+"\n", when(f.Started), by)
+	p.put(`<p class="muted">Scanned %s%s.%s</p>`+"\n", when(f.Started), by, f.document.whereRoots())
 	if why := f.incomplete(); why != "" {
 		p.put(`<p class="banner"><strong>Not complete:</strong> %s. There may be more duplicates than these.</p>`+"\n", why)
 	}
@@ -89,15 +89,17 @@ func (p htmlPage) search(covers string) {
 
 // leftOut says what a page that lists so many groups leaves out.
 func (f *findings) leftOut(groups int) string {
-	for _, g := range f.seen.groups.groups[:groups] {
-		if g.files > int64(len(g.shown)) {
-			return fmt.Sprintf("It leaves out the rest, and all but the first %d files of a group. The JSON report has everything.", pageFiles)
-		}
-	}
+	var parts []string
 	if int64(groups) < f.all || f.merged {
-		return "It leaves out the rest. The JSON report has everything."
+		parts = append(parts, "the rest")
 	}
-	return ""
+	if slices.ContainsFunc(f.seen.groups.groups[:groups], func(g shownGroup) bool { return g.files > int64(len(g.shown)) }) {
+		parts = append(parts, fmt.Sprintf("all but the first %d files of a group", pageFiles))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("It leaves out %s. The JSON report has everything.", strings.Join(parts, ", and "))
 }
 
 func (f *findings) groupsListed(n int) string { return listedOf(n, f.all, "group", "groups") }
@@ -145,7 +147,7 @@ func (p htmlPage) folders(f *findings) {
 	p.put(`<div id="treemap" hidden>
 <nav aria-label="The folder that the map shows"><ol id="crumbs"></ol></nav>
 <div id="map" role="group" aria-label="Map of folders" aria-describedby="keys"></div>
-<p id="detail" class="muted" role="status"></p>
+<p id="detail"></p>
 <p id="keys" class="muted">A larger area is more to reclaim. Click a folder to open it. With the keyboard: arrow keys move, Enter opens, Escape goes up.</p>
 </div>
 `)
