@@ -25,7 +25,7 @@ func TestImports(t *testing.T) {
 		"dedupe/choose":              {"dedupe"},
 		"dedupe/report":              {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/mount"},
 		"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},
-		"dedupe/service":             {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/mount", "dedupe/report"},
+		"dedupe/service":             {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/index", "dedupe/mount", "dedupe/report"},
 		"fixtures":                   nil,
 		"fixtures/aws":               nil,
 		"fixtures/efs":               nil,

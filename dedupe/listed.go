@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -109,6 +110,7 @@ func (r *root) passes() bool {
 	}
 	included := len(r.filter.Include) == 0
 	for _, path := range []string{r.path, r.real} {
+		path = strings.TrimPrefix(filepath.Clean(path), "/")
 		if r.filter.Excludes(path) {
 			return false
 		}

@@ -155,10 +155,14 @@ func parseList(in io.Reader, end byte, files []string) ([]string, error) {
 }
 
 // moment is a flag that takes a point in time.
-type moment struct{ time.Time }
+type moment struct {
+	time.Time
+	age bool // it depends on when the command runs
+}
 
 // Set implements pflag.Value.
 func (m *moment) Set(s string) error {
+	m.age = false
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
 			m.Time = t
@@ -166,7 +170,7 @@ func (m *moment) Set(s string) error {
 		}
 	}
 	if ago, ok := parseAge(s); ok {
-		m.Time = time.Now().Add(-ago)
+		m.Time, m.age = time.Now().Add(-ago), true
 		return nil
 	}
 	if st, err := os.Stat(s); err == nil {

@@ -107,6 +107,10 @@ func (c *jobRun) check() error {
 		return errors.New("a job can't use an index yet: leave out --index, or use 'dedupe scan --index'")
 	case c.write.Rules.Unique, c.write.Rules.Folders, c.write.Rules.CopiesOf != "":
 		return errors.New("a job does not know --unique, --folders and --copies-of: use 'dedupe scan'")
+	case c.newer.age || c.older.age:
+		return errors.New("an age is another time whenever the command runs, and a job only goes on with the same one: give --newer and --older a date or a time")
+	case c.failOnDuplicates && (c.write.Rules.Isolate || c.write.Rules.MinCopies > 0):
+		return errors.New("--fail-on-duplicates of a job is about all groups: leave out --isolate and --min-copies")
 	case c.write.Bill:
 		return errors.New("the report of a job has no bill: see 'dedupe job plan'")
 	case c.options.Concurrency < 1:

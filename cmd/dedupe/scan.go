@@ -49,15 +49,15 @@ the end matches directories only. An excluded directory is not entered.
 
 The report and an index are left out of the scan.
 
-With rules under Choose, the kept file comes first in its group. Names of one
-inode are one copy: all are kept, or none. Protected files are all kept; if there
-are none in a group, one file is kept: that in the first --priority folder, and
-there the one that --keep says, or the first by path. --isolate also counts a
-file as unique whose copies are all below one ROOT.
+With rules under Choose, the kept file comes first in its group. All names of an
+inode are kept, or none. Protected files are all kept; in a group without any,
+one file is kept: in the first --priority folder that has one, and there the one
+that --keep says, or the first by path. With --isolate, a file whose copies are
+all below one ROOT is unique.
 
 Two folders are duplicates if they hold the same files and folders under the
 same names, with equal content. A folder with anything that was not compared has
-no duplicate: a file left out by a filter, or of --min-size, a link, a problem.
+no duplicate: a file that a filter or --min-size left out, a link, a problem.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
 a ROOT that does not exist, or an output that is lost; 3 duplicates

@@ -11,6 +11,7 @@ package choose
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -50,7 +51,7 @@ func (r *Rules) Change() bool { return r.Kept() || r.Isolate || r.MinCopies > 0 
 // Validate returns an error if a rule is bad, worded for the user.
 func (r *Rules) Validate() error {
 	if r.MinCopies < 0 || r.MinCopies == 1 {
-		return errors.New("a group has at least 2 copies: choose --min-copies 2 or more")
+		return fmt.Errorf("a minimum of %d copies: a group has at least 2; choose 2 or more", r.MinCopies)
 	}
 	for _, path := range slices.Concat(r.Priority, r.Protect) {
 		if path == "" {

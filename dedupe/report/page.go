@@ -14,15 +14,17 @@ import (
 	"strings"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 )
 
 // Page selects part of a report's groups, as JSON. The totals cover all groups.
 type Page struct {
-	After    Cursor // where the previous page ended
-	Limit    int    // most groups; 0 means no limit
-	MaxBytes int    // most bytes of JSON, as a string inside other JSON; 0 means no limit
-	Tool     Tool   // the program that made the report
+	After    Cursor       // where the previous page ended
+	Limit    int          // most groups; 0 means no limit
+	MaxBytes int          // most bytes of JSON, as a string inside other JSON; 0 means no limit
+	Tool     Tool         // the program that made the report
+	Rules    choose.Rules // what the groups were selected by
 }
 
 // Cursor is a position in the groups and their files. Their order is the same in every
@@ -164,7 +166,7 @@ func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) erro
 	}
 	page.Limit, page.MaxBytes = cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
 	// Include the summaries by size and by folder if they leave half of the page.
-	doc := pageOf(r, p, page.Tool)
+	doc := pageOf(r, p, Options{Tool: page.Tool, Rules: page.Rules})
 	summarized := doc
 	summarized.summarize(r)
 	if summarized.fill(r, page) == nil {
@@ -306,8 +308,8 @@ func tooSmall(page Page, room, need int) error {
 }
 
 // pageOf returns a page without groups and problems.
-func pageOf(r dedupe.Report, p *cost.Projection, tool Tool) pageJSON {
-	d := documentOf(r, p, Options{Tool: tool})
+func pageOf(r dedupe.Report, p *cost.Projection, o Options) pageJSON {
+	d := documentOf(r, p, o)
 	doc := pageJSON{head: d.head, tail: d.tail, Groups: []struct{}{}, Problems: []struct{}{}}
 	for _, s := range r.Skipped {
 		doc.Skipped = append(doc.Skipped, skippedOf(s))

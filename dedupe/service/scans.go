@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
@@ -27,6 +28,9 @@ type scanRequest struct {
 	MaxSize    int64       `json:"max_size"`
 	Include    []string    `json:"include"`
 	Exclude    []string    `json:"exclude"`
+	Newer      *string     `json:"newer"` // RFC 3339
+	Older      *string     `json:"older"` // RFC 3339
+	MinCopies  int         `json:"min_copies"`
 	Limit      int         `json:"limit"` // groups per page
 	Next       string      `json:"next"`  // from the previous page
 	Projection settings    `json:"projection"`
@@ -83,6 +87,11 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return refusal(err)
 	}
 	charged := remember(r.Context(), ctx, &found)
+	chooser, err := choose.New(page.Rules, nil, nil) // no rule names a path
+	if err != nil {
+		return err
+	}
+	chooser.Report(&found)
 	took := report.Took(found)
 	took.Stored = stored
 	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
@@ -114,7 +123,9 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 	case max(len(q.Include), len(q.Exclude)) > maxGlobs:
 		err = fmt.Errorf("there are more than %d globs", maxGlobs)
 	default:
-		err = cmp.Or(eng.Validate(), sel.Validate())
+		page.Rules.MinCopies = q.MinCopies
+		err = cmp.Or(setTime(&sel.Filter.Newer, "newer", q.Newer), setTime(&sel.Filter.Older, "older", q.Older),
+			page.Rules.Validate(), eng.Validate(), sel.Validate())
 	}
 	for _, glob := range slices.Concat(q.Include, q.Exclude) {
 		if utf8.RuneCountInString(glob) > maxGlob {
@@ -128,6 +139,17 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 		return sel, eng, page, refuse(http.StatusBadRequest, "%v", err)
 	}
 	return sel, eng, page, nil
+}
+
+// setTime sets a time to what a field says, if it is there.
+func setTime(t *time.Time, field string, text *string) (err error) {
+	if text == nil {
+		return nil
+	}
+	if *t, err = time.Parse(time.RFC3339, *text); err != nil {
+		return fmt.Errorf("%s is %.40q: write a time such as 2026-01-31T12:00:00Z", field, *text)
+	}
+	return nil
 }
 
 // path returns the path to scan. A report has a path that is not UTF-8 twice, readable
