@@ -100,7 +100,8 @@ build/api: $(wildcard $(API)/*.json $(API)/requirements.txt $(API)/go.*)
 	cd $(API) && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@/oapi-codegen github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen || { rm -rf $(CURDIR)/$@; exit 1; }
 	python3 -m venv $@/venv && $@/venv/bin/pip install --quiet --disable-pip-version-check -r $(API)/requirements.txt || { rm -rf $@; exit 1; }
 
-# What checks that everybody can use the page of a report; it needs npm.
+# What checks that everybody can use the page of a report, and the library that draws its
+# map, to compare with; it needs npm.
 build/axe: $(wildcard cmd/dedupe/testdata/axe/package*.json)
 	rm -rf $@
 	mkdir -p $@

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -207,6 +209,21 @@ func axeScript(t *testing.T) string {
 		t.Skip("there is no axe-core: make build/axe installs it, with npm")
 	}
 	return string(axe)
+}
+
+// TestPageLibrary checks that what draws the map is as npm has it.
+func TestPageLibrary(t *testing.T) {
+	axeScript(t)
+	for ours, theirs := range map[string]string{"d3-hierarchy.min.js": "dist/d3-hierarchy.min.js", "d3-hierarchy.LICENSE": "LICENSE"} {
+		got, err := os.ReadFile(filepath.Join("../../dedupe/report/html", ours))
+		want, err2 := os.ReadFile(filepath.Join("../../build/axe/node_modules/d3-hierarchy", theirs))
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not %s of d3-hierarchy", ours, theirs)
+		}
+	}
 }
 
 // TestPages shows every kind of page, on a phone and on a desk, in light and in dark.
