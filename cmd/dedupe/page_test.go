@@ -362,6 +362,19 @@ func usualTree(t *testing.T, dir string) {
 	plant(t, dir, 1, 12_345, 2)
 }
 
+// usualPage writes the page of a scan of usualTree.
+func usualPage(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	usualTree(t, filepath.Join(dir, "tree"))
+	cmd := exec.Command(binary, "scan", "-q", "--format", "html", "--output", "page.html", "tree")
+	cmd.Dir = dir
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	return filepath.Join(dir, "page.html")
+}
+
 // hostileTree has names that nobody should trust.
 func hostileTree(t *testing.T, dir string) {
 	t.Helper()
@@ -427,14 +440,7 @@ func TestPageNames(t *testing.T) {
 // TestPageKeyboard uses a page without a mouse.
 func TestPageKeyboard(t *testing.T) {
 	browser := startChromium(t)
-	tree := filepath.Join(t.TempDir(), "tree")
-	usualTree(t, tree)
-	file := filepath.Join(t.TempDir(), "page.html")
-	cmd := exec.Command(binary, "scan", "-q", "--format", "html", "--output", file, "tree")
-	cmd.Dir = filepath.Dir(tree)
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
+	file := usualPage(t)
 	p := show(t, browser, file, view{width: 1440})
 	const focused = `(document.activeElement.querySelector("b") || document.activeElement).textContent`
 
@@ -478,8 +484,13 @@ func TestPageKeyboard(t *testing.T) {
 	wants(p, `document.getElementById("query").value`, "tree/backups/2026/"+inside+"/")
 	wants(p, `document.activeElement.id`, "query")
 	p.press(kb.Escape)
+	p.harmless(file)
+}
 
-	// A group opens with Enter, and all with a button.
+// TestPageGroups opens groups without a mouse: one with Enter, all with a button.
+func TestPageGroups(t *testing.T) {
+	file := usualPage(t)
+	p := show(t, startChromium(t), file, view{width: 1440})
 	p.do(chromedp.Focus(chromedp.CSS("#groups summary")))
 	p.press(kb.Enter)
 	wants(p, `document.querySelector("#groups details").open`, true)
@@ -497,12 +508,7 @@ func TestPageKeyboard(t *testing.T) {
 // TestPageWithoutScript checks that a page says the same without its script, and on paper.
 func TestPageWithoutScript(t *testing.T) {
 	browser := startChromium(t)
-	tree := filepath.Join(t.TempDir(), "tree")
-	usualTree(t, tree)
-	file := filepath.Join(t.TempDir(), "page.html")
-	if output, err := exec.Command(binary, "scan", "-q", "--format", "html", "--output", file, tree).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
+	file := usualPage(t)
 	const visible = `[...document.querySelectorAll("tr, #groups li, h2")].filter(e => e.checkVisibility()).length`
 	p := show(t, browser, file, view{width: 1440, noScript: true})
 	wants(p, `document.getElementById("search").hidden && document.getElementById("treemap").hidden`, true)

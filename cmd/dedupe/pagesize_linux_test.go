@@ -121,17 +121,10 @@ func pageOf(t *testing.T, groups, reports int) (page string, peak int64) {
 	if err := <-written; err != nil {
 		t.Fatal(err)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	if _, err := fmt.Sscanf(after, "%d kB", &peak); err != nil {
-		t.Fatalf("%v: %s", err, status)
-	}
+	peak = peakMemory(t, cmd.Process.Pid)
 	pipes[len(pipes)-1].Close()
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	return b.String(), peak << 10
+	return b.String(), peak
 }

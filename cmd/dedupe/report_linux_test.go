@@ -77,17 +77,24 @@ func peakOf(t *testing.T, format string, files int, sorted bool) (peak int64) {
 	if err := <-written; err != nil {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	peak = peakMemory(t, cmd.Process.Pid)
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	return peak
+}
+
+// peakMemory returns how many bytes of memory a process has taken at most.
+func peakMemory(t *testing.T, pid int) (peak int64) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, after, _ := strings.Cut(string(status), "VmHWM:")
 	if _, err := fmt.Sscanf(after, "%d kB", &peak); err != nil {
 		t.Fatalf("%v: %s", err, status)
-	}
-	stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, &stderr)
 	}
 	return peak << 10
 }
