@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install dist test-dist build/share help FORCE
+.PHONY: demo test test-api test-aws test-box test-nfs test-page fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install dist test-dist build/share help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -99,6 +99,17 @@ build/api: $(wildcard $(API)/*.json $(API)/requirements.txt $(API)/go.*)
 	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
 	cd $(API) && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@/oapi-codegen github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen || { rm -rf $(CURDIR)/$@; exit 1; }
 	python3 -m venv $@/venv && $@/venv/bin/pip install --quiet --disable-pip-version-check -r $(API)/requirements.txt || { rm -rf $@; exit 1; }
+
+# What checks that everybody can use the page of a report, and the library that draws its
+# map, to compare with; it needs npm.
+build/axe: $(wildcard cmd/dedupe/testdata/axe/package*.json)
+	rm -rf $@
+	mkdir -p $@
+	cp $^ $@
+	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
+
+test-page: build/axe ## test the page of a report in Chromium; needs npm and chromium-headless-shell
+	$(GO) test -count 1 -v -run '^TestPage' ./cmd/dedupe
 
 # AWS on the loopback address: S3, Step Functions and Lambda.
 build/ministack: fixtures/aws/requirements.txt

@@ -112,11 +112,8 @@ func (c *adviser) advise(ctx context.Context, s report.Saved, scan cost.Scan) er
 	if scan.OpensSpared == 0 && scan.Opens != s.Stats.Opens {
 		s.Index = nil // it is of what the report took
 	}
-	job := cost.NewJob(cost.OnProvisioned(s.Usage), scan, s.Index)
+	job := jobLike(scan, s.Stats, s.Usage, s.Index)
 	job.Churn, job.Staleness, job.Trees = int64(c.churn), c.staleness, int64(c.trees)
-	if !s.Stats.CPUUnknown {
-		job.CPU = s.Stats.CPU
-	}
 	advice, err := book.Advise(job)
 	if err != nil {
 		return cost.Explain(err)
@@ -125,4 +122,46 @@ func (c *adviser) advise(ctx context.Context, s report.Saved, scan cost.Scan) er
 		return err
 	}
 	return c.limit(c.Std, &cost.Projection{Bill: advice.Ways[0].Bill})
+}
+
+// jobLike returns the job of calls that each do what a scan did.
+func jobLike(scan cost.Scan, s dedupe.Stats, u cost.Usage, x *cost.Unindexed) cost.Job {
+	job := cost.NewJob(cost.OnProvisioned(u), scan, x)
+	if !s.CPUUnknown {
+		job.CPU = s.CPU
+	}
+	return job
+}
+
+// pagePrices are the prices of a page: of a book, or if it is nil of the bill's region.
+type pagePrices struct{ book *cost.Book }
+
+// set sets what a page needs.
+func (p pagePrices) set(o *report.Options) { o.Advise, o.Storage = p.advise, p.storage }
+
+func (p pagePrices) advise(of *cost.Projection, s dedupe.Stats) (*cost.Advice, error) {
+	book, err := p.in(of.Bill.Region)
+	if err != nil {
+		return nil, err
+	}
+	advice, err := book.Advise(jobLike(report.Took(dedupe.Report{Stats: s}), s, of.Usage, of.Index))
+	return advice, cost.Explain(err)
+}
+
+func (p pagePrices) storage(stored, reclaimable int64) (*cost.Bill, error) {
+	book, err := p.in(cost.DefaultRegion)
+	if err != nil {
+		return nil, err
+	}
+	u := cost.WithoutService(cost.DefaultUsage())
+	u.API, u.Lambda.Duration, u.Lambda.MemoryMB = cost.NoAPI, time.Millisecond, cost.DefaultMemoryMB
+	u.EFS.StoredBytes, u.EFS.ReclaimableBytes = stored, reclaimable
+	return book.Bill(u)
+}
+
+func (p pagePrices) in(region string) (*cost.Book, error) {
+	if p.book != nil {
+		return p.book, nil
+	}
+	return cost.Prices(region)
 }

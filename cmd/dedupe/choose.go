@@ -66,8 +66,8 @@ func checkRules(format report.Format, o *report.Options) error {
 		return errors.New("--by says what a script does: use it with --format sh")
 	case format == report.Script && (r.Unique || r.Folders):
 		return errors.New("a script is about copies of files: leave out --unique and --folders")
-	case r.Folders && format != report.Text && format != report.JSON:
-		return fmt.Errorf("--format %s has no folders: use text or json with --folders", format)
+	case r.Folders && format != report.Text && format != report.JSON && format != report.HTML:
+		return fmt.Errorf("--format %s has no folders: use text or json or html with --folders", format)
 	case r.CopiesOf != "" && (r.Folders || r.Unique):
 		return errors.New("--copies-of is about one file: leave out --unique and --folders")
 	}

@@ -123,9 +123,12 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := c.limit(ctx); err != nil {
+	book, err := c.prices.Book(ctx)
+	if err != nil {
 		return err
 	}
+	c.limit(book)
+	pagePrices{book}.set(&c.write)
 	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
@@ -172,10 +175,9 @@ func (c *jobRun) run(ctx context.Context) error {
 }
 
 // limit makes the job stop before it costs more than --max-cost.
-func (c *jobRun) limit(ctx context.Context) error {
-	book, err := c.prices.Book(ctx)
-	if err != nil || c.maxCost.Rat == nil {
-		return err
+func (c *jobRun) limit(book *cost.Book) {
+	if c.maxCost.Rat == nil {
+		return
 	}
 	c.options.Spend = func(used, next cost.Fanout) error {
 		spent, err := book.Fanout(used)
@@ -191,7 +193,6 @@ func (c *jobRun) limit(ctx context.Context) error {
 		}
 		return err
 	}
-	return nil
 }
 
 // runUnits runs the units of a job, and tells how many were done before.

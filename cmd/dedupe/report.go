@@ -26,11 +26,14 @@ type reread struct {
 func reportCommand(s cli.Std) *cobra.Command {
 	c := reread{Std: s, format: report.Text}
 	cmd := &cobra.Command{
-		Use:   "report [flags] FILE",
+		Use:   "report [flags] FILE [LATER]",
 		Short: "Show a saved JSON report, or convert it",
 		Long: `Show a JSON report that dedupe scan wrote, or write it in another format. FILE
 may be - for standard input. Reports of older versions are read, too; --format
 json rewrites them as the current version.
+
+--format html writes one page for a browser, with a map of the folders. Given a
+LATER report of the same tree, the page shows what grew and what was reclaimed.
 
 The rules under Choose apply to the report as it is: nothing is scanned again.
 
@@ -40,10 +43,12 @@ Exit codes: 0 the report was written; 2 it could not be read or written.`,
 		Example: `  dedupe report report.json
   dedupe report --top 50 report.json
   dedupe report --format csv --output report.csv report.json
+  dedupe report --format html --output report.html report.json
+  dedupe report --format html --output changes.html may.json june.json
   dedupe report --keep oldest --format sh --by delete -o clean.sh report.json
   zcat report.json.gz | dedupe report --summary --bill -`,
-		Args: cli.Args("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
+		Args: cli.Args("FILE", "[LATER]"),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) { ruleFlags(f, &c.write.Rules) })
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
@@ -73,7 +78,7 @@ func (a *answerFlags) flags(f *pflag.FlagSet) {
 
 // formatFlags are the flags that choose the format.
 func formatFlags(f *pflag.FlagSet, format *report.Format, o *report.Options) {
-	f.Var(cli.OneOf(format, report.Text, report.JSON, report.CSV, report.Fdupes, report.Print0, report.Script), "format", "the format of the report; sh is a script that links or deletes copies when you edit and run it")
+	f.Var(cli.OneOf(format, report.Text, report.JSON, report.CSV, report.Fdupes, report.Print0, report.Script, report.HTML), "format", "the format of the report; html is a page for browsers; sh is a script that links or deletes copies when you edit and run it")
 	f.Var(cli.OneOf(&o.By, report.Hardlink, report.Delete), "by", "how the script deals with copies: by default, it replaces them with hard links")
 }
 
@@ -98,14 +103,24 @@ func checkText(o report.Options) error {
 	return nil
 }
 
-func (c *reread) run(ctx context.Context, path string) error {
+func (c *reread) run(ctx context.Context, paths []string) error {
 	if err := checkText(c.write); err != nil {
 		return err
+	}
+	if len(paths) > 1 && c.format != report.HTML {
+		return fmt.Errorf("%q is one argument too many: only --format html shows what changed between two reports", paths[1])
 	}
 	if err := checkRules(c.format, &c.write); err != nil {
 		return err
 	}
 	c.write.Spell = make(speller).spell
+	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
+	pagePrices{}.set(&c.write)
+	path := paths[len(paths)-1]
+	earlier, err := c.readEarlier(ctx, paths)
+	if err != nil {
+		return err
+	}
 	in, err := openReport(ctx, path, c.In)
 	if err != nil {
 		return fmt.Errorf("can't use the report %q: %w", path, err)
@@ -117,9 +132,8 @@ func (c *reread) run(ctx context.Context, path string) error {
 	}
 	defer out.Discard()
 	c.write.Colour = c.format == report.Text && out.UseColour()
-	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
 	disk := &watched{Writer: out}
-	incomplete, err := report.Convert(disk, c.format, in, c.write)
+	incomplete, err := c.convert(disk, earlier, in)
 	if err != nil {
 		if disk.err != nil {
 			return out.Failed(err)
@@ -133,6 +147,34 @@ func (c *reread) run(ctx context.Context, path string) error {
 		fmt.Fprintf(c.Err, "dedupe: the report is not complete: %s\n", incomplete)
 	}
 	return nil
+}
+
+// readEarlier reads the first of two reports, or returns nil if there is only one.
+func (c *reread) readEarlier(ctx context.Context, paths []string) (*report.Earlier, error) {
+	if len(paths) == 1 {
+		return nil, nil
+	}
+	if paths[0] == "-" && paths[1] == "-" {
+		return nil, errors.New("both reports can't come from standard input: name one of them")
+	}
+	in, err := openReport(ctx, paths[0], c.In)
+	if err != nil {
+		return nil, fmt.Errorf("can't use the report %q: %w", paths[0], err)
+	}
+	defer in.Close()
+	earlier, err := report.ReadEarlier(in, c.write)
+	if err != nil {
+		return nil, fmt.Errorf("can't use the report %q: %w", paths[0], err)
+	}
+	return earlier, nil
+}
+
+// convert writes a report, or its changes since an earlier one.
+func (c *reread) convert(w io.Writer, earlier *report.Earlier, in io.Reader) (incomplete string, err error) {
+	if earlier != nil {
+		return report.WriteChanges(w, earlier, in, c.write)
+	}
+	return report.Convert(w, c.format, in, c.write)
 }
 
 // openReport opens the report at a path, or standard input for -. When ctx ends, neither

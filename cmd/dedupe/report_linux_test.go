@@ -45,7 +45,7 @@ func TestReportMemory(t *testing.T) {
 	for _, test := range []struct {
 		format string
 		sorted bool
-	}{{"text", false}, {"text", true}, {"csv", false}, {"csv", true}, {"fdupes", true}, {"json", false}} {
+	}{{"text", false}, {"text", true}, {"csv", false}, {"csv", true}, {"fdupes", true}, {"json", false}, {"html", false}, {"html", true}} {
 		t.Run(fmt.Sprint(test.format, ", sorted ", test.sorted), func(t *testing.T) {
 			peak := peakOf(t, test.format, files, test.sorted)
 			if t.Logf("%d MiB", peak>>20); peak > limit {
@@ -77,17 +77,24 @@ func peakOf(t *testing.T, format string, files int, sorted bool) (peak int64) {
 	if err := <-written; err != nil {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	peak = peakMemory(t, cmd.Process.Pid)
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	return peak
+}
+
+// peakMemory returns how many bytes of memory a process has taken at most.
+func peakMemory(t *testing.T, pid int) (peak int64) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, after, _ := strings.Cut(string(status), "VmHWM:")
 	if _, err := fmt.Sscanf(after, "%d kB", &peak); err != nil {
 		t.Fatalf("%v: %s", err, status)
-	}
-	stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, &stderr)
 	}
 	return peak << 10
 }
@@ -97,6 +104,8 @@ func lastOf(format string, files int) string {
 	switch format {
 	case "text":
 		return "Read 0 B in 0 opens"
+	case "html":
+		return "</html>"
 	case "json":
 		return `"folders_approximate":true}`
 	}

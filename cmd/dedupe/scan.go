@@ -81,6 +81,7 @@ func scanCommand(s cli.Std) *cobra.Command {
   dedupe scan --mode processes --workers 100 /mnt/efs
   dedupe scan --index auto /mnt/efs
   dedupe scan --format json --output report.json /mnt/efs
+  dedupe scan --format html --output report.html /mnt/efs
   dedupe scan --keep oldest --protect /mnt/efs/archive --folders /mnt/efs
   dedupe scan --format sh --by hardlink --output link.sh /mnt/efs
   find /mnt/efs -name '*.jpg' -print0 | dedupe scan --files0-from -
@@ -162,6 +163,7 @@ func (c *scan) run(ctx context.Context) error {
 	c.write.Colour, c.write.Tool = c.format == report.Text && out.UseColour(), report.ThisTool(program)
 	c.write.Dir, _ = os.Getwd() // without it, a report has no absolute roots
 	c.write.Bill = c.write.Bill || c.bill.weigh
+	pagePrices{book}.set(&c.write)
 	if err := report.Write(out, c.format, r, &p, c.write); err != nil {
 		return out.Failed(err)
 	}

@@ -28,6 +28,13 @@
 //	csv.go         a row for each file of a duplicate group
 //	fdupes.go      what fdupes prints, also with zero bytes
 //	script.go      a shell script that links or removes copies
+//	html.go        a page for browsers: what it remembers of a report
+//	foldertree.go  what is reclaimable by folder, with the folders above
+//	findings.go    what the page says
+//	htmlreport.go  the page of a report
+//	htmlchanges.go the page of two reports
+//	htmlpage.go    parts of pages
+//	markup.go      HTML, and any text in it
 package report
 
 import (
@@ -53,11 +60,12 @@ const (
 	Fdupes Format = "fdupes"
 	Print0 Format = "print0" // as Fdupes, but a zero byte ends every path, and another one every group
 	Script Format = "sh"     // that links or removes copies
+	HTML   Format = "html"
 )
 
 // TellsProblems reports whether this format includes the problems. If not, report them
 // elsewhere.
-func (f Format) TellsProblems() bool { return f == Text || f == JSON }
+func (f Format) TellsProblems() bool { return f == Text || f == JSON || f == HTML }
 
 // DefaultTop is how many groups and folders the text lists unless [Options] says
 // otherwise.
@@ -81,6 +89,12 @@ type Options struct {
 	// For the JSON format, of a report that was not read from JSON.
 	Tool Tool   // the program that ran the scan
 	Dir  string // the base of relative roots; if empty, leave out absolute paths
+
+	// For HTML. Advise returns the cheapest ways to run scans like the one of a report.
+	// Storage returns the bill for only storing so many bytes, some of them reclaimable;
+	// it is for reports without a bill. If nil, a page says less.
+	Advise  func(*cost.Projection, dedupe.Stats) (*cost.Advice, error)
+	Storage func(stored, reclaimable int64) (*cost.Bill, error)
 
 	// Spill returns an empty temporary file. [Convert] needs one only for a group that is
 	// too large for memory and whose files come before its size. If nil, such a group
@@ -127,15 +141,19 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 		return "", err
 	}
 	told := &told{handler: h}
-	ro := readOptions{ordered: f != Fdupes, spill: o.Spill}
+	err = readAs(in, told, readOptions{ordered: f != Fdupes, spill: o.Spill}, o)
+	return told.incomplete, err
+}
+
+// readAs streams a JSON report to a handler, as the rules of the options want it.
+func readAs(in io.Reader, h handler, ro readOptions, o Options) error {
 	if !o.Rules.Change() && !o.Rules.Unique && !o.Rules.Folders {
-		err = read(in, told, ro)
-		return told.incomplete, err
+		return read(in, h, ro)
 	}
 	ro.ordered = true
 	repeated, err := again(in, o.Spill)
 	if err != nil {
-		return "", err
+		return err
 	}
 	source := func(h handler) error {
 		if _, err := repeated.Seek(0, io.SeekStart); err != nil {
@@ -145,10 +163,9 @@ func Convert(w io.Writer, f Format, in io.Reader, o Options) (incomplete string,
 	}
 	before := &finder{o: o}
 	if err := source(before); err != nil && err != errFound {
-		return "", err
+		return err
 	}
-	err = withRules(o, before.roots, told, source, source)
-	return told.incomplete, err
+	return withRules(o, before.roots, h, source, source)
 }
 
 // told is a handler that remembers why the report is incomplete.
@@ -176,6 +193,8 @@ func handlerFor(w io.Writer, f Format, o Options) (handler, error) {
 		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10), after: 0, lone: o.Rules.Unique}, nil
 	case Script:
 		return newScriptWriter(w, o.By), nil
+	case HTML:
+		return newHTMLWriter(w, o), nil
 	}
 	return nil, fmt.Errorf("unknown format %q", f)
 }

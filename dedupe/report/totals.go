@@ -44,19 +44,28 @@ func newTotals() *totals {
 
 func (t *totals) group(g group) { t.size, t.copies, t.left = g.size, 0, g.reclaimable }
 
-// file counts a copy. The bytes of all copies but the first, which is kept, are reclaimable, or fewer if
-// some copies have names elsewhere.
+// file counts a copy in its folder.
 func (t *totals) file(f file) {
-	if f.hardLink {
-		return
-	}
-	if t.copies++; t.copies > 1 && !f.kept {
+	if bytes, extra := t.count(f); extra {
 		in := t.folder(folderOf(f.path))
 		in.files++
-		bytes := min(t.size, t.left)
 		in.reclaimable += bytes
-		t.left -= bytes
 	}
+}
+
+// count counts a copy, and reports whether it is extra and which bytes of it are
+// reclaimable. Those of all copies but the kept ones are, or fewer if some copies have
+// names elsewhere. If no rule keeps any, the first is kept.
+func (t *totals) count(f file) (bytes int64, extra bool) {
+	if f.hardLink {
+		return 0, false
+	}
+	if t.copies++; t.copies == 1 || f.kept {
+		return 0, false
+	}
+	bytes = min(t.size, t.left)
+	t.left -= bytes
+	return bytes, true
 }
 
 // folderOf returns the folder of a path, spelled as in the path.
