@@ -88,7 +88,7 @@ func (j *Job) groups(failed *error) iter.Seq[report.Group] {
 	all := mergeParts(j.store, runs, (*taker).takeGroup, compareGroups, failed)
 	return func(yield func(report.Group) bool) {
 		for g := range all {
-			g.Files = d.files(g.all(j.store, failed))
+			g.Files, g.Names = d.files(g.all(j.store, failed)), g.files
 			if !yield(g.Group) {
 				return
 			}

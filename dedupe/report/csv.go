@@ -19,11 +19,16 @@ type csvWriter struct {
 	g     group
 	n     int // groups so far
 	cells []string
+
+	noHeader bool // leave out the names of the columns
 }
 
 func newCSVWriter(w io.Writer) *csvWriter { return &csvWriter{w: csv.NewWriter(w)} }
 
 func (c *csvWriter) begin(*document) error {
+	if c.noHeader {
+		return nil
+	}
 	return c.w.Write([]string{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link",
 		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes"})
 }

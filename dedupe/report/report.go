@@ -18,6 +18,7 @@
 //	request.go     bills of figures given in JSON
 //	strict.go      JSON that somebody wrote: no typing error selects a default
 //	page.go        a part of a report in JSON, and where the next one begins
+//	lines.go       a report in lines, to be stored, and pages of it
 //	totals.go      duplicates by size and by folder
 //	text.go        for people
 //	billtext.go    bills for people
@@ -46,6 +47,7 @@ const (
 	JSON   Format = "json"
 	CSV    Format = "csv"
 	Fdupes Format = "fdupes"
+	NDJSON Format = "ndjson" // see [LinePage]
 )
 
 // TellsProblems reports whether this format includes the problems. If not, report them
@@ -127,6 +129,8 @@ func handlerFor(w io.Writer, f Format, o Options) (handler, error) {
 		return newJSONWriter(w), nil
 	case CSV:
 		return newCSVWriter(w), nil
+	case NDJSON:
+		return newLinesWriter(w), nil
 	case Fdupes:
 		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10)}, nil
 	}

@@ -29,6 +29,7 @@ type group struct {
 	reclaimable int64
 	allocated   int64 // reclaimable on the file system; negative if unknown
 	copies      int64 // 0 if unknown
+	names       int64 // files of the group; 0 if unknown
 	before      int64 // files on earlier pages
 	leftOut     int64 // files on later pages
 }
@@ -61,7 +62,7 @@ func (g *group) countsApart() bool {
 }
 
 func groupOf(g dedupe.Group) group {
-	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: int64(len(g.Copies))}
+	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: int64(len(g.Copies)), names: int64(g.Names())}
 	if counted(g) {
 		out.allocated = g.ReclaimableAllocated
 	}
@@ -98,6 +99,7 @@ type Group struct {
 	Digest                            dedupe.Digest
 	Reclaimable, ReclaimableAllocated int64 // see dedupe.Group
 	Copies                            int64
+	Names                             int64                        // files
 	Files                             iter.Seq2[dedupe.File, bool] // by path; true for a hard link to an earlier one
 }
 
@@ -122,7 +124,7 @@ func streamParts(r dedupe.Report, parts Parts, o Options, h handler) error {
 		return err
 	}
 	for g := range parts.Groups {
-		head := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: g.ReclaimableAllocated, copies: g.Copies}
+		head := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: g.ReclaimableAllocated, copies: g.Copies, names: g.Names}
 		if err := streamGroup(head, g.Files, h); err != nil {
 			return err
 		}
