@@ -14,6 +14,7 @@
 //	index.go       dedupe index, and the flags of an index
 //	fixtures.go    dedupe fixtures
 //	serve.go       dedupe serve
+//	servejobs.go   its jobs
 //	moved.go       commands that other programs have now
 //	progress.go    what a terminal shows meanwhile
 package main

@@ -36,6 +36,7 @@
 //	store.go    objects in a folder
 //	devices.go  device numbers that are the same on every machine
 //	plan.go     what a job will take and cost
+//	confined.go units that cannot leave a directory
 package job
 
 import (
@@ -66,6 +67,8 @@ type Spec struct {
 	Dir       []byte           `json:"dir"` // the working directory, which relative roots are below
 	Workers   int              `json:"workers"`
 	HashAll   bool             `json:"hash_all,omitempty"`
+	Within    []byte           `json:"within,omitempty"` // if not empty, a directory that no unit can leave, and that Folder is in
+	Folder    []byte           `json:"folder,omitempty"` // which relative roots are below; if empty, Within itself
 	Limits    Limits           `json:"limits"`
 }
 
@@ -166,17 +169,28 @@ func (j *Job) begin() error {
 
 // apart returns an error if a root contains the store: the walk would find its objects.
 func (j *Job) apart(dir string) error {
-	real, err := realPath(dir)
-	if err != nil {
-		return err
-	}
 	for _, root := range j.spec.Selection.Roots {
-		r, err := mount.RealPath(root)
-		if err == nil && strings.HasPrefix(real+"/", strings.TrimSuffix(r, "/")+"/") {
+		path := root
+		if len(j.spec.Within) > 0 {
+			path = filepath.Join(string(j.spec.Within), string(j.spec.Folder), root)
+		}
+		if inside, err := Inside(dir, path); err != nil {
+			return err
+		} else if inside {
 			return fmt.Errorf("the store %q is inside the root %q, where the scan would find it: choose another --store", dir, root)
 		}
 	}
 	return nil
+}
+
+// Inside reports whether a directory, which may not exist yet, is in the tree below a root.
+func Inside(dir, root string) (bool, error) {
+	real, err := realPath(dir)
+	if err != nil {
+		return false, err
+	}
+	r, err := mount.RealPath(root)
+	return err == nil && strings.HasPrefix(real+"/", strings.TrimSuffix(r, "/")+"/"), nil
 }
 
 // realPath returns the absolute path without links of a directory that may not exist yet.

@@ -99,6 +99,7 @@ type worker struct {
 	spec    Spec
 	own     []os.FileInfo // files that the walk leaves out
 	devices *devices
+	within  *os.File                   // see Spec.Within; nil until the first unit
 	late    func(context.Context) bool // is the deadline of the unit near?
 }
 
@@ -128,6 +129,9 @@ const cancelObject = "cancel"
 func (w *worker) run(ctx context.Context, u unit) error {
 	if w.store.size(cancelObject) >= 0 {
 		return errCancelled
+	}
+	if err := w.confine(ctx); err != nil {
+		return err
 	}
 	started, cpu := time.Now(), limits.CPUTime()
 	var r *result

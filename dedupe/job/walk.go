@@ -12,7 +12,7 @@ import (
 func (w *worker) engine() dedupe.Engine {
 	return dedupe.Engine{
 		Mode: dedupe.Goroutines, Workers: min(w.spec.Workers, mostWorkers), HashAll: w.spec.HashAll,
-		Memory: unitMemory, Ignore: w.own,
+		Memory: unitMemory, Ignore: w.own, Within: w.within,
 	}
 }
 

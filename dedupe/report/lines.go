@@ -121,9 +121,9 @@ type LinePage struct {
 // format.
 func (p *LinePage) Add(line []byte) bool {
 	if p.size == 0 {
-		p.size = quotedSize(p.Head) + pageMarks + 2*maxCursorPath
+		p.size = QuotedSize(p.Head) + pageMarks + 2*maxCursorPath
 	}
-	need := quotedSize(line) + len("\n")
+	need := QuotedSize(line) + len("\n")
 	if p.MaxBytes > 0 && p.size+need > p.MaxBytes && len(p.lines) > 0 {
 		return false
 	}
