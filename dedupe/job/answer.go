@@ -51,7 +51,7 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 
 // locate sets the file systems of the roots, which are in another order in the report.
 func (j *Job) locate(r *dedupe.Report, w *walked) {
-	if r.FileSystems != nil {
+	if r.FileSystems != nil || len(j.spec.Within) > 0 { // a scan in a directory does not name them either
 		return
 	}
 	for _, root := range r.Roots {

@@ -169,12 +169,12 @@ func (j *Job) begin() error {
 
 // apart returns an error if a root contains the store: the walk would find its objects.
 func (j *Job) apart(dir string) error {
-	for _, root := range j.spec.Selection.Roots {
-		path := root
-		if len(j.spec.Within) > 0 {
-			path = filepath.Join(string(j.spec.Within), string(j.spec.Folder), root)
-		}
-		if inside, err := Inside(dir, path); err != nil {
+	roots := j.spec.Selection.Roots
+	if len(j.spec.Within) > 0 {
+		roots = []string{string(j.spec.Within)}
+	}
+	for _, root := range roots {
+		if inside, err := Inside(dir, root); err != nil {
 			return err
 		} else if inside {
 			return fmt.Errorf("the store %q is inside the root %q, where the scan would find it: choose another --store", dir, root)
@@ -209,6 +209,9 @@ func realPath(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(filepath.Clean(dir))), nil
 }
 
+// ErrBusy is in the error of Open if another process works on the job.
+var ErrBusy = errors.New("another process works on this job")
+
 // lockPatience is how long to wait for the lock of a process that was just killed: until a
 // worker process that it was starting has begun, that has the lock, too.
 const lockPatience = time.Second
@@ -226,7 +229,7 @@ func (j *Job) acquire() error {
 	}
 	if err != nil {
 		lock.Close()
-		return fmt.Errorf("another process works on this job in %q: wait for it, or choose another --store", j.store.dir)
+		return fmt.Errorf("%w in %q: wait for it, or choose another --store", ErrBusy, j.store.dir)
 	}
 	j.lock = lock
 	return nil

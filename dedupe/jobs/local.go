@@ -190,7 +190,7 @@ func (r *running) run(ctx context.Context) error {
 	if err := r.l.Registry.Tell(ctx, r.ref, r.state); err != nil {
 		return err
 	}
-	work, err := job.Open(filepath.Join(r.l.Dir, r.ref.ID), j.Spec)
+	work, err := r.open(ctx, j.Spec)
 	if err != nil {
 		return err
 	}
@@ -201,6 +201,17 @@ func (r *running) run(ctx context.Context) error {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	return r.answer(ctx, work)
+}
+
+// open opens what the units found so far. A process that died may have left some which end
+// only now.
+func (r *running) open(ctx context.Context, spec job.Spec) (*job.Job, error) {
+	for {
+		work, err := job.Open(filepath.Join(r.l.Dir, r.ref.ID), spec)
+		if !errors.Is(err, job.ErrBusy) || ctx.Err() != nil {
+			return work, err
+		}
+	}
 }
 
 // answer stores the report of a job whose units have all run, and ends the job.

@@ -21,6 +21,7 @@ type csvWriter struct {
 	cells []string
 
 	noHeader bool // leave out the names of the columns
+	parts    bool // a group may come in several parts, one after the other
 }
 
 func newCSVWriter(w io.Writer) *csvWriter { return &csvWriter{w: csv.NewWriter(w)} }
@@ -34,7 +35,9 @@ func (c *csvWriter) begin(*document) error {
 }
 
 func (c *csvWriter) group(g group) error {
-	c.n++
+	if !c.parts || c.g.digest != g.digest {
+		c.n++
+	}
 	c.g = g
 	return nil
 }

@@ -232,7 +232,7 @@ func (p *LinePage) csv() ([]byte, error) {
 	}
 	var b bytes.Buffer
 	w := newCSVWriter(&b)
-	w.n, w.noHeader = p.Groups, !p.First
+	w.n, w.noHeader, w.parts = p.Groups, !p.First, true
 	if len(p.lines) > 0 && continues(p.lines[0]) {
 		w.n--
 	}
