@@ -295,12 +295,11 @@ func idempotencyKey(h http.Header) (string, error) {
 		return "", nil
 	}
 	key := strings.TrimSpace(values[0])
-	quoted := len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"'
-	if quoted {
+	if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
 		key = key[1 : len(key)-1]
 	}
 	bad := func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }
-	if len(values) > 1 || key == "" || len(key) > maxKey || strings.ContainsFunc(key, bad) || !quoted && strings.Contains(key, " ") {
+	if len(values) > 1 || key == "" || len(key) > maxKey || strings.ContainsFunc(key, bad) {
 		return "", refuse(http.StatusBadRequest, "the Idempotency-Key is not one string of 1 to %d printable ASCII characters, such as a UUID", maxKey)
 	}
 	return key, nil
