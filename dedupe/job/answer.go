@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
@@ -47,6 +48,17 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 	}
 	failed = new(error)
 	return r, report.Parts{Groups: j.groups(failed), Problems: j.problems(failed), Skipped: j.skipped(failed)}, failed
+}
+
+// Charges returns the figures of the report that a bill depends on, as those of a scan.
+func (j *Job) Charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads) {
+	took = report.TookParts(r, parts.Groups)
+	for o := range j.outcomes() {
+		reads.Merge(o.Reads)
+		took.Stored.Merge(o.Stored)
+		took.Reclaimable.Merge(o.Found.Freed)
+	}
+	return took, reads
 }
 
 // locate sets the file systems of the roots, which are in another order in the report.

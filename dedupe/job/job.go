@@ -37,6 +37,7 @@
 //	devices.go  device numbers that are the same on every machine
 //	plan.go     what a job will take and cost
 //	confined.go units that cannot leave a directory
+//	countable.go files that are too large to be counted
 package job
 
 import (
@@ -287,7 +288,7 @@ func (j *Job) next() (*round, error) {
 			bytes.add(o.Bytes)
 		}
 		if bytes.High > 0 || bytes.Low > math.MaxInt64 {
-			return nil, errTooMuch
+			return j.sortCountable()
 		}
 		if len(next) > 0 {
 			return &round{stage: reading, units: next}, nil
@@ -311,9 +312,6 @@ func (j *Job) next() (*round, error) {
 	}
 	return j.mergers(grouping, byDigest, signed, reading, finish)
 }
-
-// errTooMuch is the error of a job whose files add up to more than a report can hold.
-var errTooMuch = errors.New("the sizes of all files add up to more than 2^63-1 bytes, the most that a report can hold: leave out the largest with a maximum size")
 
 func endsOnly(r *result) int64 { return r.Ends }
 func signed(r *result) int64   { return r.Out - r.Ends }
@@ -399,5 +397,5 @@ func (j *Job) merger(s stage, list *inputs) (unit, error) {
 	}
 	sum := blake3.Sum256(b)
 	name := "inputs-" + hex.EncodeToString(sum[:16])
-	return unit{Stage: s, Inputs: name}, j.store.put(name, b)
+	return unit{Stage: s, Inputs: name, Gets: list.gets()}, j.store.put(name, b)
 }

@@ -14,7 +14,7 @@ import (
 
 // used is what a unit used, as it would on AWS.
 func (r *result) used() cost.Fanout {
-	f := cost.Fanout{Time: r.Took, Units: 1, Transitions: 1, Puts: int64(1 + len(r.Next) + len(r.Rest) + len(r.Runs)), Gets: 2}
+	f := cost.Fanout{Time: r.Took, Units: 1, Transitions: 1, Puts: int64(1 + len(r.Next) + len(r.Rest) + len(r.Runs)), Gets: 2 + r.Gets}
 	f.Reads, f.DataBytes = r.Work.Opens, max(r.Work.BytesRead, leastMetered*r.Work.Opens)
 	tree := cost.Tree{Opens: r.Work.Opens}
 	if r.Walked != nil {
@@ -26,7 +26,7 @@ func (r *result) used() cost.Fanout {
 
 // most is the most that a unit is expected to use.
 func (u *unit) most() cost.Fanout {
-	f := cost.Fanout{Time: time.Minute, Units: 1, Transitions: 1, Puts: 2, Gets: 2}
+	f := cost.Fanout{Time: time.Minute, Units: 1, Transitions: 1, Puts: 2, Gets: 2 + u.Gets}
 	switch u.Stage {
 	case walking:
 		f.Messages = cost.Messages{Count: u.Weight / weighedEntry, Bytes: u.Weight}

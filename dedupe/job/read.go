@@ -52,7 +52,7 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 
 // unpack returns the records of a pack.
 func unpack[T any](store folder, name string, take func(*taker) T) (all []T, err error) {
-	b, err := store.open(name, 1<<20)
+	b, err := store.open(name, packChunk)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +67,13 @@ func unpack[T any](store folder, name string, take func(*taker) T) (all []T, err
 		all = append(all, v)
 	}
 }
+
+// packChunk is how many bytes of a pack to get at once.
+const packChunk = 1 << 20
+
+// packGets counts the requests that it takes to get a pack which was just stored, besides its
+// header.
+func packGets(s *sections) int64 { return units(int64(len(s.data)), packChunk) }
 
 // pass is one reading of a pack.
 type pass struct {
@@ -101,6 +108,7 @@ func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, o
 			stop()
 		}
 		p.r.Work.Add(signed.Work)
+		p.r.Reads.Add(signed.Work.BytesRead, signed.Work.BytesSpared)
 		if signed.Problem != nil && isEnd(signed.Problem.Err) {
 			continue
 		}

@@ -25,6 +25,17 @@ type inputs struct {
 	Parts []input `json:"parts"`
 }
 
+// gets counts the requests that it takes to get all parts, at most.
+func (in *inputs) gets() (n int64) {
+	for _, p := range in.Parts {
+		n += units(p.To-p.From, in.chunk(p))
+	}
+	return n
+}
+
+// chunk returns how many bytes of a part to get at once.
+func (in *inputs) chunk(p input) int64 { return min(chunkFor(len(in.Parts)), p.To-p.From) }
+
 // input is some sections of a result. Its sum stands for the content of the result: if that
 // has to be made again and differs, the units that merge it are others.
 type input struct {
@@ -51,8 +62,7 @@ func (w *worker) merged(u *unit, s shuffle, failed *error) iter.Seq[placed] {
 	}
 	sources := make([]source[placed], len(in.Parts))
 	for i, p := range in.Parts {
-		chunk := min(chunkFor(len(in.Parts)), p.To-p.From)
-		sources[i] = records(&blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: chunk}, take)
+		sources[i] = records(&blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: in.chunk(p)}, take)
 	}
 	return merge(sources, s.compare, failed)
 }
@@ -66,8 +76,14 @@ func (w *worker) sortSizes(u unit) (*result, error) {
 	counted := func(yield func(*entry) bool) {
 		for p := range w.merged(&u, bySize, &failed) {
 			r.In++
+			if u.Beyond > 0 && p.Size >= u.Beyond {
+				r.Failed++
+				r.problem(uncountable(p.entry))
+				continue
+			}
 			if last == nil || last.Size != p.Size || !sameInode(&last.File, &p.File) {
 				r.Bytes.add(total{0, uint64(p.Size)})
+				r.Stored.Add(p.Size, p.Allocated, 1)
 			}
 			last = p.entry
 			if !yield(p.entry) {
@@ -157,7 +173,7 @@ func (p *packer) flush() {
 		return
 	}
 	name, err := p.w.putPart(p.u, "pack", p.sections)
-	p.r.Next = append(p.r.Next, unit{Stage: p.next, Pack: name, Weight: p.weight, NFS: p.u.NFS})
+	p.r.Next = append(p.r.Next, unit{Stage: p.next, Pack: name, Weight: p.weight, NFS: p.u.NFS, Gets: packGets(p.sections)})
 	p.failed = err
 	p.sections, p.writer, p.copies, p.weight, p.pathLen = nil, writer{}, 0, 0, 0
 }
@@ -168,7 +184,7 @@ func (p *packer) end(failed error) error {
 		return failed
 	}
 	p.flush()
-	p.r.Dropped = p.r.In - p.r.Out
+	p.r.Dropped = p.r.In - p.r.Out - p.r.Failed
 	return p.failed
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/mount"
 )
@@ -25,6 +26,8 @@ type unit struct {
 	Inputs string `json:"inputs,omitempty"` // object that lists what to merge
 	Weight int64  `json:"weight,omitempty"` // bytes that EFS meters at most
 	NFS    bool   `json:"nfs,omitempty"`    // the files may be on NFS
+	Gets   int64  `json:"gets,omitempty"`   // to get what Pack or Inputs hold, at most
+	Beyond int64  `json:"beyond,omitempty"` // files of this size or more bring the sum of all above what a report can hold
 }
 
 // stage is a step of a job. Its units run in rounds: the units of a round do not need each
@@ -68,6 +71,10 @@ type result struct {
 	Runs  []string `json:"runs,omitempty"` // objects with groups, each in the order of the report
 	Found found    `json:"found,omitzero"` // by a unit that groups
 
+	Stored cost.Objects `json:"stored,omitzero"` // each inode once; by a unit that sorts sizes
+	Reads  cost.Reads   `json:"reads,omitzero"`
+	Gets   int64        `json:"gets,omitempty"` // as in the unit
+
 	Problems   int64         `json:"problems,omitempty"`
 	Work       dedupe.Work   `json:"work,omitzero"`
 	CPU        time.Duration `json:"cpu,omitempty"`
@@ -91,6 +98,8 @@ type found struct {
 	Groups      int64 `json:"groups,omitempty"`
 	Duplicates  int64 `json:"duplicates,omitempty"`
 	Reclaimable int64 `json:"reclaimable,omitempty"`
+
+	Freed cost.Objects `json:"freed,omitzero"` // copies that free storage when deleted
 }
 
 // worker runs units of one job.
@@ -155,6 +164,7 @@ func (w *worker) run(ctx context.Context, u unit) error {
 	if err != nil {
 		return err
 	}
+	r.Gets = u.Gets
 	r.Took, r.CPU, r.PeakMemory = time.Since(started), limits.CPUTime()-cpu, limits.PeakMemory(os.Getpid(), true)
 	return w.store.putResult(u.name(), r)
 }

@@ -105,6 +105,7 @@ func (w *worker) walks(u *unit, left []dedupe.Frontier, like *result) (units []u
 		left = left[n:]
 		next := unit{Stage: walking, Weight: w.spec.Limits.Entries * weighedEntry}
 		next.Pack, err = w.putPart(u, "pack", s)
+		next.Gets = packGets(s)
 		units = append(units, next)
 	}
 	return units, err

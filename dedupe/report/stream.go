@@ -91,6 +91,8 @@ type Parts struct {
 	Groups   iter.Seq[Group]
 	Problems iter.Seq[*dedupe.Problem]
 	Skipped  iter.Seq[dedupe.Skipped]
+
+	Projection *cost.Projection // nil: the report has none
 }
 
 // Group is a duplicate group whose files come one by one.
@@ -119,7 +121,7 @@ func stream(r dedupe.Report, p *cost.Projection, o Options, h handler) error {
 
 // streamParts streams a report and its parts to a handler.
 func streamParts(r dedupe.Report, parts Parts, o Options, h handler) error {
-	d := documentOf(r, nil, o)
+	d := documentOf(r, parts.Projection, o)
 	if err := h.begin(&document{head: d.head}); err != nil {
 		return err
 	}
