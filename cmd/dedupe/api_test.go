@@ -91,7 +91,8 @@ func TestClients(t *testing.T) {
 }
 
 // TestSchemathesis sends at least 2,000 requests that the document describes, or nearly
-// describes, and checks the answers in every way that Schemathesis knows.
+// describes, and checks the answers in every way that Schemathesis knows but one: DELETE does
+// not remove a job, it cancels it.
 func TestSchemathesis(t *testing.T) {
 	st := apiTool(t, "venv/bin/st")
 	_, url, log := startServer(t, "127.0.0.1:0", "--jobs", t.TempDir())
@@ -101,7 +102,7 @@ func TestSchemathesis(t *testing.T) {
 	}()
 	dir := clientDir(t, url, "schemathesis.toml", "hooks.py")
 	out := command(t, dir, []string{"SCHEMATHESIS_HOOKS=hooks", "PYTHONPATH=."}, st, "--config-file", "schemathesis.toml",
-		"run", url+"/v1/openapi.json", "--checks", "all", "--max-examples", "200", "--workers", "1", "--generation-deterministic", "--no-color")
+		"run", url+"/v1/openapi.json", "--checks", "all", "--exclude-checks", "use_after_free", "--max-examples", "200", "--workers", "1", "--generation-deterministic", "--no-color")
 	if !strings.Contains(out, "No issues found") {
 		t.Errorf("%s", out)
 	}

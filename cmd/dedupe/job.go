@@ -45,7 +45,7 @@ type jobRun struct {
 	store   string
 	index   string
 	maxCost cli.Amount
-	prices  cli.Prices
+	bill    projection
 }
 
 const jobRunHelp = `Find the groups of identical files below the ROOTs, as 'dedupe scan' does, in
@@ -61,10 +61,11 @@ Lambda, S3 and Step Functions.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer;
 3 duplicates were found and --fail-on-duplicates was given; 4 --max-cost would
-be exceeded: a higher one goes on; 130 interrupted.`
+be exceeded: a higher one goes on; or a month costs more than --fail-above, and
+the report is written; 130 interrupted.`
 
 func jobRunCommand(s cli.Std) *cobra.Command {
-	c := jobRun{Std: s, selection: newSelection(), answerFlags: answerFlags{format: report.Text}, spec: job.Spec{Limits: job.DefaultLimits()}}
+	c := jobRun{Std: s, selection: newSelection(), answerFlags: answerFlags{format: report.Text}, bill: projection{usage: cost.DefaultUsage()}, spec: job.Spec{Limits: job.DefaultLimits()}}
 	cmd := &cobra.Command{
 		Use:   "run [flags] ROOT...",
 		Short: "Run a job on this machine, or go on with it",
@@ -73,6 +74,8 @@ func jobRunCommand(s cli.Std) *cobra.Command {
   dedupe job run --store build/jobs --max-cost 20 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
+			c.bill.weigh = cmd.Flags().Changed("churn")
+			c.bill.settle(cmd.Flags())
 			if !cmd.Flags().Changed("workers") {
 				c.spec.Workers = new(dedupe.Engine).FittingWorkers()
 			}
@@ -88,9 +91,9 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
 		f.StringVar(&c.index, "index", "", "not for jobs yet")
 		f.MarkHidden("index")
-		c.prices.Flags(f)
 	})
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
+	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) { c.bill.flags(f, 0, scanMemoryHelp) })
 	cmd.MarkFlagRequired("store")
 	return cmd
 }
@@ -103,8 +106,8 @@ func (c *jobRun) check() error {
 	switch {
 	case c.index != "":
 		return errors.New("a job can't use an index yet: leave out --index, or use 'dedupe scan --index'")
-	case c.write.Bill:
-		return errors.New("the report of a job has no bill: see 'dedupe job plan'")
+	case c.bill.weigh:
+		return errors.New("--churn is about what an index spares, and a job can't use one yet: leave it out")
 	case c.options.Concurrency < 1:
 		return fmt.Errorf("--max-concurrency %d: choose 1 or more", c.options.Concurrency)
 	}
@@ -115,9 +118,14 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := c.limit(ctx); err != nil {
+	book, err := c.bill.prices.Book(ctx)
+	if err != nil {
 		return err
 	}
+	if err := cost.CheckBill(book, c.bill.usage); err != nil {
+		return err
+	}
+	c.limit(book)
 	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
@@ -142,6 +150,7 @@ func (c *jobRun) run(ctx context.Context) error {
 	}
 	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
+	parts.Projection = c.project(book, j, r, parts)
 	problems := c.tellProblems(&parts)
 	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
 		return out.Failed(err)
@@ -158,14 +167,13 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := j.Remove(); err != nil {
 		return err
 	}
-	return c.exit(r)
+	return c.exit(r, parts.Projection)
 }
 
 // limit makes the job stop before it costs more than --max-cost.
-func (c *jobRun) limit(ctx context.Context) error {
-	book, err := c.prices.Book(ctx)
-	if err != nil || c.maxCost.Rat == nil {
-		return err
+func (c *jobRun) limit(book *cost.Book) {
+	if c.maxCost.Rat == nil {
+		return
 	}
 	c.options.Spend = func(used, next cost.Fanout) error {
 		spent, err := book.Fanout(used)
@@ -181,7 +189,14 @@ func (c *jobRun) limit(ctx context.Context) error {
 		}
 		return err
 	}
-	return nil
+}
+
+// project prices calls that each do what the job did, as 'dedupe scan' does.
+func (c *jobRun) project(book *cost.Book, j *job.Job, r dedupe.Report, parts report.Parts) *cost.Projection {
+	took, reads := j.Charges(r, parts)
+	p := cost.Project(book, cost.Measured(c.bill.usage, took, reads))
+	p.Warn(took)
+	return &p
 }
 
 // runUnits runs the units of a job, and tells how many were done before.
@@ -227,10 +242,13 @@ func (c *jobRun) tellProblems(parts *report.Parts) *int64 {
 	return n
 }
 
-func (c *jobRun) exit(r dedupe.Report) error {
+func (c *jobRun) exit(r dedupe.Report, p *cost.Projection) error {
+	limit := c.bill.limit(c.Std, p)
 	switch {
 	case c.failOnDuplicates && r.Stats.DuplicateGroups > 0:
 		return cli.ExitDuplicates
+	case limit != nil:
+		return limit
 	case !r.Complete:
 		return cli.ExitIncomplete
 	}

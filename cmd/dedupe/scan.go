@@ -89,10 +89,12 @@ func scanCommand(s cli.Std) *cobra.Command {
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
 	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) {
-		c.bill.flags(f, 0, "`MB` of the Lambda function; 0 for 1769, or more if the scan took more")
+		c.bill.flags(f, 0, scanMemoryHelp)
 	})
 	return cmd
 }
+
+const scanMemoryHelp = "`MB` of the Lambda function; 0 for 1769, or more if the scan took more"
 
 func (c *scan) run(ctx context.Context) error {
 	if err := cmp.Or(c.eng.Validate(), c.settle()); err != nil {

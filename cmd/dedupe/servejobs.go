@@ -81,6 +81,7 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 	registry := &jobs.Registry{Store: folder, Limits: c.jobs.tenants, Keep: c.jobs.keep}
 	local := &jobs.Local{
 		Registry: registry, Dir: filepath.Join(c.jobs.dir, "work"), Root: root, AtOnce: c.jobs.atOnce, Tool: report.ThisTool(program), Log: c.config.Log,
+		Prices: c.config.Prices,
 	}
 	c.config.Jobs = &service.Jobs{Registry: registry, Runner: local, Root: absolute}
 	ctx, cancel := context.WithCancel(ctx)

@@ -29,6 +29,7 @@ type Local struct {
 	AtOnce    int              // jobs that run at once, the others are queued; 0: 1
 	Processes int              // of each job; 0: as many as there are processors
 	Tool      report.Tool      // named in reports
+	Prices    *cost.Book       // for bills in reports; nil: those of cost.DefaultRegion
 	Log       *slog.Logger     // nil: no log
 	Command   func() *exec.Cmd // of a process; nil: this program
 
@@ -227,6 +228,11 @@ func (r *running) answer(ctx context.Context, work *job.Job) error {
 			}
 		}
 	}
+	bill, err := r.bill(work.Charges(whole, parts))
+	if err != nil {
+		return err
+	}
+	parts.Projection = bill
 	if err := r.l.Registry.WriteReport(ctx, r.ref, whole, parts, failed, r.l.Tool); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
@@ -242,6 +248,20 @@ func (r *running) answer(ctx context.Context, work *job.Job) error {
 		"bytes_read", s.BytesRead, "problems", problems, "duplicate_groups", s.DuplicateGroups, "reclaimable_bytes", s.ReclaimableBytes,
 		"elapsed_ms", report.Milliseconds(s.Elapsed), "cpu_ms", report.CPUMilliseconds(s))
 	return nil
+}
+
+// bill prices calls that each do what the job did, with the defaults of a bill.
+func (r *running) bill(took cost.Scan, reads cost.Reads) (*cost.Projection, error) {
+	book := r.l.Prices
+	if book == nil {
+		var err error
+		if book, err = cost.Prices(cost.DefaultRegion); err != nil {
+			return nil, err
+		}
+	}
+	p := cost.Project(book, cost.Measured(cost.DefaultUsage(), took, reads))
+	p.Warn(took)
+	return &p, nil
 }
 
 // fail ends a job without a report.
