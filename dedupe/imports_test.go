@@ -23,7 +23,7 @@ func TestImports(t *testing.T) {
 		"dedupe/mount/mounttest":     {"dedupe/mount"},
 		"dedupe/index/dynamodb":      {"dedupe/index"},
 		"dedupe/report":              {"dedupe", "dedupe/cost", "dedupe/mount"},
-		"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},
+		"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},
 		"dedupe/jobs":                {"dedupe", "dedupe/cost", "dedupe/job", "dedupe/report"},
 		"dedupe/service":             {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/job", "dedupe/jobs", "dedupe/mount", "dedupe/report"},
 		"fixtures":                   nil,

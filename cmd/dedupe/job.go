@@ -43,7 +43,7 @@ type jobRun struct {
 	spec    job.Spec
 	options job.Options
 	store   string
-	index   string
+	index   indexFlags
 	maxCost cli.Amount
 	bill    projection
 }
@@ -89,9 +89,8 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 		f.Var(&c.maxCost, "max-cost", "stop before the job would cost more `USD` on AWS than this; the same command with a higher limit goes on")
 		f.IntVar(&c.spec.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most in each unit, 1 to %d", dedupe.MaxWorkers))
 		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
-		f.StringVar(&c.index, "index", "", "not for jobs yet")
-		f.MarkHidden("index")
 	})
+	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
 	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) { c.bill.flags(f, 0, scanMemoryHelp) })
 	cmd.MarkFlagRequired("store")
@@ -104,10 +103,10 @@ func (c *jobRun) check() error {
 		return err
 	}
 	switch {
-	case c.index != "":
-		return errors.New("a job can't use an index yet: leave out --index, or use 'dedupe scan --index'")
+	case c.spec.HashAll && c.index.name != "":
+		return errors.New("--hash-all reads every file, and --index spares that: choose one")
 	case c.bill.weigh:
-		return errors.New("--churn is about what an index spares, and a job can't use one yet: leave it out")
+		return errors.New("a job has no bill for a --churn: leave it out, or see 'dedupe scan --index'")
 	case c.options.Concurrency < 1:
 		return fmt.Errorf("--max-concurrency %d: choose 1 or more", c.options.Concurrency)
 	}
@@ -122,7 +121,11 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := cost.CheckBill(book, c.bill.usage); err != nil {
+	usage := c.bill.usage
+	if c.index.shared() {
+		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
+	}
+	if err := cost.CheckBill(book, usage); err != nil {
 		return err
 	}
 	c.limit(book)
@@ -131,7 +134,7 @@ func (c *jobRun) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), nil })
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.index.apart(out) })
 	if err != nil {
 		return err
 	}
@@ -140,6 +143,9 @@ func (c *jobRun) run(ctx context.Context) error {
 	}
 	dir, _ := os.Getwd() // without it, a report has no absolute roots
 	c.spec.Selection, c.spec.Dir = c.sel, []byte(dir)
+	if err := c.useIndex(ctx); err != nil {
+		return err
+	}
 	j, err := job.Open(c.store, c.spec)
 	if err != nil {
 		return err
@@ -170,6 +176,19 @@ func (c *jobRun) run(ctx context.Context) error {
 	return c.exit(r, parts.Projection)
 }
 
+// useIndex makes the job use the index, if there is one, after making sure that it can be used.
+func (c *jobRun) useIndex(ctx context.Context) error {
+	if c.index.name == "" {
+		return nil
+	}
+	x, err := c.index.open(ctx)
+	if err != nil {
+		return err
+	}
+	c.spec.Index = &job.Index{Name: c.index.name, FileSystem: x.FileSystem}
+	return x.Store.Close()
+}
+
 // limit makes the job stop before it costs more than --max-cost.
 func (c *jobRun) limit(book *cost.Book) {
 	if c.maxCost.Rat == nil {
@@ -193,8 +212,12 @@ func (c *jobRun) limit(book *cost.Book) {
 
 // project prices calls that each do what the job did, as 'dedupe scan' does.
 func (c *jobRun) project(book *cost.Book, j *job.Job, r dedupe.Report, parts report.Parts) *cost.Projection {
-	took, reads := j.Charges(r, parts)
-	p := cost.Project(book, cost.Measured(c.bill.usage, took, reads))
+	took, reads, units := j.Charges(r, parts)
+	u := cost.Measured(c.bill.usage, took, reads)
+	if c.index.shared() {
+		u = cost.Charged(u, units.Read, units.Write)
+	}
+	p := cost.Project(book, u)
 	p.Warn(took)
 	return &p
 }

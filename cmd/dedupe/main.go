@@ -47,7 +47,7 @@ func run(args []string, s cli.Std) int {
 	if isWorker, err := dedupe.RunWorker(s.In, s.Out); isWorker {
 		return s.Exit(program, err)
 	}
-	if isWorker, err := job.RunWorker(s.In, s.Out); isWorker {
+	if isWorker, err := job.RunWorker(s.In, s.Out, openJobIndex); isWorker {
 		return s.Exit(program, err)
 	}
 	code := s.Run(root(), commands(), args)

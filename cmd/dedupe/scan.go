@@ -125,7 +125,7 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.apart(out) })
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.index.apart(out) })
 	if err != nil {
 		return err
 	}
@@ -158,8 +158,8 @@ func (c *scan) run(ctx context.Context) error {
 }
 
 // apart returns an error if the report would be written over the index.
-func (c *scan) apart(out *cli.Output) error {
-	path, err := c.index.path()
+func (i *indexFlags) apart(out *cli.Output) error {
+	path, err := i.path()
 	if err != nil || path == "" {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
@@ -36,6 +37,7 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 		s.ReclaimableBytes += o.Found.Reclaimable
 		bytes.add(o.Bytes)
 		problems += o.Problems
+		o.Index.describe(&r)
 		if o.Walked != nil {
 			s.Files += o.Out
 			s.Directories += o.Walked.Directories
@@ -50,15 +52,20 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 	return r, report.Parts{Groups: j.groups(failed), Problems: j.problems(failed), Skipped: j.skipped(failed)}, failed
 }
 
-// Charges returns the figures of the report that a bill depends on, as those of a scan.
-func (j *Job) Charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads) {
+// Charges returns the figures of the report that a bill depends on, as those of a scan, and
+// what the index charged.
+func (j *Job) Charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads, units index.Units) {
 	took = report.TookParts(r, parts.Groups)
 	for o := range j.outcomes() {
 		reads.Merge(o.Reads)
 		took.Stored.Merge(o.Stored)
 		took.Reclaimable.Merge(o.Found.Freed)
+		if o.Index != nil {
+			units.Read += o.Index.Units.Read
+			units.Write += o.Index.Units.Write
+		}
 	}
-	return took, reads
+	return took, reads, units
 }
 
 // locate sets the file systems of the roots, which are in another order in the report.

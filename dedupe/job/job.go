@@ -13,6 +13,7 @@
 //	whole   packs → copies by digest
 //	confirm on NFS, directories with files that were read → what changed meanwhile
 //	groups  copies with the same digest meet → groups, in the order of the report
+//	index   copies that were read, by directory → the index, if there is one
 //
 // A unit is small: a part of a large directory, or of the files of one size. Where copies
 // meet, their results are sorted and merged as streams, so no unit holds more than its
@@ -37,6 +38,7 @@
 //	devices.go  device numbers that are the same on every machine
 //	plan.go     what a job will take and cost
 //	confined.go units that cannot leave a directory
+//	index.go    units that remember, and what walks recall
 //	countable.go files that are too large to be counted
 package job
 
@@ -69,6 +71,7 @@ type Spec struct {
 	Workers   int              `json:"workers"`
 	HashAll   bool             `json:"hash_all,omitempty"`
 	Within    []byte           `json:"within,omitempty"` // if not empty, a directory that no unit can leave, and that Folder is in
+	Index     *Index           `json:"index,omitempty"`  // nil: none
 	Folder    []byte           `json:"folder,omitempty"` // which relative roots are below; if empty, Within itself
 	Limits    Limits           `json:"limits"`
 }
@@ -305,6 +308,11 @@ func (j *Job) next() (*round, error) {
 	case confirming:
 		return j.mergers(grouping, byDigest, signed, reading, finish, confirming)
 	case grouping:
+		if j.spec.Index == nil {
+			return nil, nil
+		}
+		return j.mergers(remembering, byDirectory, func(r *result) int64 { return r.Out }, reading, finish)
+	case remembering:
 		return nil, nil
 	}
 	if j.nfs() {

@@ -143,7 +143,9 @@ func (r response) err() error {
 // RunWorker makes a program a worker process if its environment says that a job started it
 // as one. It runs the units that come on in, and answers on out, until in ends. Its error
 // comes from in or out, or says that no job started the program.
-func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
+//
+// Open opens the index of a job; nil if the program knows of none.
+func RunWorker(in io.Reader, out io.Writer, open OpenIndex) (isWorker bool, err error) {
 	how, err := workerRole.Take(in, out)
 	if how == "" || err != nil {
 		return how != "", err
@@ -158,6 +160,8 @@ func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
 		return true, err
 	}
 	w := newWorker(store, b.Spec, config.Own)
+	w.open = open
+	defer w.close()
 	return true, pool.Serve(in, out, func(request []byte) []byte {
 		var u unit
 		err := json.Unmarshal(request, &u)

@@ -31,7 +31,7 @@ type driven struct {
 }
 
 func TestMain(m *testing.M) {
-	isWorker, err := RunWorker(mortal{os.Stdin, os.Getenv(mortalRole)}, os.Stdout)
+	isWorker, err := RunWorker(mortal{os.Stdin, os.Getenv(mortalRole)}, os.Stdout, openIndex)
 	how := os.Getenv(driverRole)
 	os.Unsetenv(driverRole)
 	switch {

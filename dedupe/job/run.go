@@ -263,6 +263,8 @@ func (j *Job) giveUp(u unit, why error) error {
 			}
 		}
 		r.Failed = r.In
+	case u.Stage == remembering:
+		r.Index = &indexed{Why: err.Error()}
 	default:
 		return fmt.Errorf("a unit of stage %q fails again and again: %w", u.Stage, why)
 	}

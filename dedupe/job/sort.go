@@ -53,11 +53,15 @@ func (w *worker) merged(u *unit, s shuffle, failed *error) iter.Seq[placed] {
 	}
 	take := func(t *taker) placed {
 		c, flags := t.takeCopy()
+		begun := uint64(0)
+		if s.by == dedupe.StageWalk {
+			begun = t.uint()
+		}
 		if t.bad {
 			return placed{}
 		}
 		p := s.place(c)
-		p.flags = flags
+		p.flags, p.begun = flags, int64(begun)
 		return p
 	}
 	sources := make([]source[placed], len(in.Parts))
@@ -92,8 +96,45 @@ func (w *worker) sortSizes(u unit) (*result, error) {
 		}
 	}
 	p := &packer{w: w, u: &u, next: reading, r: r}
-	p.addClasses(classes(dedupe.StageEnds, counted))
+	for e := range sharing(counted) {
+		if p.add(e); p.failed != nil {
+			break
+		}
+	}
 	return r, p.end(failed)
+}
+
+// sharing yields the inodes that share their size with another, each with all its names.
+func sharing(files iter.Seq[*entry]) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		var last *entry
+		shared := false // with the one before
+		end := func(alike bool) bool {
+			wanted := !shared && !alike || yield(last)
+			shared = alike
+			return wanted
+		}
+		path := "" // the last one of last
+		for e := range files {
+			switch {
+			case last != nil && last.Size == e.Size && sameInode(&last.File, &e.File):
+				if e.Path != path {
+					last.OtherPaths = append(last.OtherPaths, e.Path)
+				}
+				if last.Known == nil {
+					last.Known = e.Known
+				}
+			case last != nil && !end(last.Size == e.Size):
+				return
+			default:
+				last = e
+			}
+			path = e.Path
+		}
+		if last != nil {
+			end(false)
+		}
+	}
 }
 
 // sameInode reports whether two files are names of one inode.

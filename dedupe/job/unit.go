@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/mount"
 )
@@ -35,13 +37,14 @@ type unit struct {
 type stage string
 
 const (
-	walking    stage = "walk"    // directories → files by size
-	sizing     stage = "sizes"   // files by size → packs of copies that share their size
-	reading    stage = "read"    // packs → copies by digest if they are small, else by ends
-	ending     stage = "ends"    // copies by ends → packs of copies that may be equal
-	finish     stage = "whole"   // packs → copies by digest
-	confirming stage = "confirm" // directories with files that were opened, on NFS → what changed meanwhile
-	grouping   stage = "groups"  // copies by digest → groups
+	walking     stage = "walk"    // directories → files by size
+	sizing      stage = "sizes"   // files by size → packs of copies that share their size
+	reading     stage = "read"    // packs → copies by digest if they are small, else by ends
+	ending      stage = "ends"    // copies by ends → packs of copies that may be equal
+	finish      stage = "whole"   // packs → copies by digest
+	confirming  stage = "confirm" // directories with files that were opened, on NFS → what changed meanwhile
+	grouping    stage = "groups"  // copies by digest → groups
+	remembering stage = "index"   // copies that were read, by directory → the index
 )
 
 func (u *unit) name() string {
@@ -73,7 +76,8 @@ type result struct {
 
 	Stored cost.Objects `json:"stored,omitzero"` // each inode once; by a unit that sorts sizes
 	Reads  cost.Reads   `json:"reads,omitzero"`
-	Gets   int64        `json:"gets,omitempty"` // as in the unit
+	Gets   int64        `json:"gets,omitempty"`  // as in the unit
+	Index  *indexed     `json:"index,omitempty"` // if there is one
 
 	Problems   int64         `json:"problems,omitempty"`
 	Work       dedupe.Work   `json:"work,omitzero"`
@@ -109,6 +113,8 @@ type worker struct {
 	own     []os.FileInfo // files that the walk leaves out
 	devices *devices
 	within  *os.File                   // see Spec.Within; nil until the first unit
+	open    OpenIndex                  // nil: there is no index
+	index   *index.Index               // nil until the first unit, or if there is none
 	late    func(context.Context) bool // is the deadline of the unit near?
 }
 
@@ -139,7 +145,7 @@ func (w *worker) run(ctx context.Context, u unit) error {
 	if w.store.size(cancelObject) >= 0 {
 		return errCancelled
 	}
-	if err := w.confine(ctx); err != nil {
+	if err := cmp.Or(w.confine(ctx), w.openIndex()); err != nil {
 		return err
 	}
 	started, cpu := time.Now(), limits.CPUTime()
@@ -158,6 +164,8 @@ func (w *worker) run(ctx context.Context, u unit) error {
 		r, err = w.confirm(ctx, u)
 	case grouping:
 		r, err = w.group(u)
+	case remembering:
+		r, err = w.remember(ctx, u)
 	default:
 		err = errors.New("unknown stage " + string(u.Stage))
 	}

@@ -12,7 +12,7 @@ import (
 func (w *worker) engine() dedupe.Engine {
 	return dedupe.Engine{
 		Mode: dedupe.Goroutines, Workers: min(w.spec.Workers, mostWorkers), HashAll: w.spec.HashAll,
-		Memory: unitMemory, Ignore: w.own, Within: w.within,
+		Memory: unitMemory, Ignore: w.ignored(), Within: w.within,
 	}
 }
 
@@ -34,6 +34,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 	r := &result{Walked: new(walked)}
 	budget := w.spec.Limits.Entries
 	var copies []placed
+	var lookups []*dedupe.Copy // the same, if there is an index
 	var paths int64
 	var left []dedupe.Frontier
 	if u.Pack != "" {
@@ -62,6 +63,9 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 		left = more
 		for f := range v.All() {
 			paths += int64(len(f.Path))
+			if w.index != nil {
+				lookups = append(lookups, dedupe.CopyOf(f))
+			}
 			w.devices.toCommon(&f)
 			copies = append(copies, bySize.place(&entry{File: f}))
 		}
@@ -74,6 +78,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 		r.skip(v.Skipped)
 	}
 	r.In = r.Out
+	w.recall(ctx, r, lookups, copies)
 	r.sections = new(sections)
 	bySize.write(r.sections, copies)
 	var err error

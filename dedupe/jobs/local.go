@@ -228,7 +228,8 @@ func (r *running) answer(ctx context.Context, work *job.Job) error {
 			}
 		}
 	}
-	bill, err := r.bill(work.Charges(whole, parts))
+	took, reads, _ := work.Charges(whole, parts)
+	bill, err := r.bill(took, reads)
 	if err != nil {
 		return err
 	}

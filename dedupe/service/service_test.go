@@ -25,7 +25,8 @@ import (
 
 // The test binary doubles as its own worker process.
 func TestMain(m *testing.M) {
-	for _, run := range []func(io.Reader, io.Writer) (bool, error){dedupe.RunWorker, job.RunWorker} {
+	runJobWorker := func(in io.Reader, out io.Writer) (bool, error) { return job.RunWorker(in, out, nil) }
+	for _, run := range []func(io.Reader, io.Writer) (bool, error){dedupe.RunWorker, runJobWorker} {
 		if isWorker, err := run(os.Stdin, os.Stdout); isWorker {
 			if err != nil {
 				os.Exit(1)
