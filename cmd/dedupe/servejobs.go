@@ -84,6 +84,9 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 		Prices: c.config.Prices,
 	}
 	c.config.Jobs = &service.Jobs{Registry: registry, Runner: local, Root: absolute}
+	if c.index.name != "" {
+		c.config.Jobs.Index = &job.Index{Name: c.index.name, FileSystem: c.config.Index.FileSystem}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	swept := make(chan struct{})
 	go func() {

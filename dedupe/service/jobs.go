@@ -23,7 +23,8 @@ import (
 type Jobs struct {
 	Registry *jobs.Registry
 	Runner   Runner
-	Root     string // the directory to scan, by the path that the units find it at
+	Root     string     // the directory to scan, by the path that the units find it at
+	Index    *job.Index // that the units use; nil: none
 }
 
 // Runner runs jobs somewhere. It tells their registry how far they are, and stores the
@@ -129,7 +130,8 @@ func (s *service) spec(q jobRequest, tenant string) (job.Spec, error) {
 		Include: q.Include, Exclude: q.Exclude, Limit: 1,
 	})
 	return job.Spec{
-		Selection: sel, Workers: q.Workers, Within: []byte(s.Jobs.Root), Folder: []byte(tenant), Limits: job.DefaultLimits(),
+		Selection: sel, Workers: q.Workers, Within: []byte(s.Jobs.Root), Folder: []byte(tenant), Index: s.Jobs.Index,
+		Limits: job.DefaultLimits(),
 	}, err
 }
 
