@@ -20,6 +20,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -210,7 +211,7 @@ func (r *Registry) claimed(ctx context.Context, j Job, now claim) (Job, error) {
 	earlier, err := r.job(ctx, j.Ref)
 	switch {
 	case err == nil:
-		return earlier, nil
+		return earlier, r.renew(ctx, earlier.Ref)
 	case !errors.Is(err, ErrNotFound):
 		return Job{}, err
 	case now.Made.Sub(c.Made) < patience:
@@ -218,6 +219,15 @@ func (r *Registry) claimed(ctx context.Context, j Job, now claim) (Job, error) {
 	}
 	j.Created = c.Made
 	return r.add(ctx, j)
+}
+
+// renew frees the key of a job whose time is over, for the next request that has it.
+func (r *Registry) renew(ctx context.Context, ref Ref) error {
+	s, _, err := r.state(ctx, ref)
+	if err == nil && r.expired(s) {
+		err = cmp.Or(r.remove(ctx, ref), ErrInProgress)
+	}
+	return err
 }
 
 // add adds a job if the tenant may have it.

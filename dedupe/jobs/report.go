@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -16,8 +17,8 @@ import (
 )
 
 // A report is stored as the lines that package report writes, cut into parts. The last line,
-// which all pages need, is an object of its own. It comes last: a report is there whole or not
-// at all.
+// which all pages need, is an object of its own, after a line with the number of parts. It is
+// stored last: a report is there whole or not at all.
 
 const (
 	// partBytes is how many bytes of lines a part has, before compression.
@@ -79,7 +80,7 @@ func (w *partWriter) end() error {
 			return err
 		}
 	}
-	return w.r.putZipped(w.ctx, reportPart(w.ref, headPart), w.lines[last:])
+	return w.r.putZipped(w.ctx, reportPart(w.ref, headPart), fmt.Appendf(nil, "%d\n%s", w.parts, w.lines[last:]))
 }
 
 func (w *partWriter) put(lines []byte) error {
@@ -184,8 +185,13 @@ func (r *Registry) Page(ctx context.Context, ref Ref, f report.Format, from Curs
 	if err != nil {
 		return nil, next, err
 	}
+	count, head, _ := bytes.Cut(head, []byte("\n"))
+	parts, err := strconv.Atoi(string(count))
+	if err != nil || from.part > parts {
+		return nil, next, cmp.Or(err, ErrCursor)
+	}
 	p := report.LinePage{Head: head, First: from == Cursor{}, Groups: from.groups, MaxBytes: maxBytes}
-	places, err := r.fill(ctx, ref, &p, from, limit)
+	places, err := r.fill(ctx, ref, &p, from, parts, limit)
 	if err != nil {
 		return nil, next, err
 	}
@@ -202,17 +208,14 @@ func (r *Registry) Page(ctx context.Context, ref Ref, f report.Format, from Curs
 	}
 }
 
-// fill adds lines to a page. For each number of lines, it returns where the page after these
+// fill adds lines to a page, from a report of some parts. For each number of lines, it returns where the page after these
 // begins: the zero Cursor if that is the end.
-func (r *Registry) fill(ctx context.Context, ref Ref, p *report.LinePage, from Cursor, limit int) (places []Cursor, err error) {
+func (r *Registry) fill(ctx context.Context, ref Ref, p *report.LinePage, from Cursor, parts, limit int) (places []Cursor, err error) {
 	at := from
-	for {
+	for at.part < parts {
 		lines, err := r.getZipped(ctx, reportPart(ref, partName(at.part+1)))
-		if errors.Is(err, fs.ErrNotExist) && (at.line == 0 || at == from) {
-			if at == from && from != (Cursor{}) {
-				return nil, ErrCursor
-			}
-			return append(places, Cursor{}), nil
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, ErrNotFound // it is being removed
 		}
 		if err != nil {
 			return nil, err
@@ -233,4 +236,8 @@ func (r *Registry) fill(ctx context.Context, ref Ref, p *report.LinePage, from C
 		}
 		at = Cursor{part: at.part + 1}
 	}
+	if at == from && from != (Cursor{}) {
+		return nil, ErrCursor
+	}
+	return append(places, Cursor{}), nil
 }

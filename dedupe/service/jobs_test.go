@@ -424,14 +424,17 @@ func TestJobsExpire(t *testing.T) {
 				t.Errorf("%s: %d", path, got.status)
 			}
 		}
-		if err := r.Sweep(t.Context()); err != nil {
-			t.Fatal(err)
+		if code, _ := send(h, "key", `{}`); code == 202 {
+			break // the second time, because the first one only removes the job
 		}
+	}
+	if err := r.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	if code, again := send(h, "key", `{}`); code != 202 || again.ID == doc.ID {
 		t.Errorf("%d %+v", code, again)
 	}
-	names, err := r.Store.List(t.Context(), "reports/", "", 10)
+	names, err := r.Store.List(t.Context(), "reports/"+jobs.TenantHash("")+"/"+doc.ID+"/", "", 10)
 	if err != nil || len(names) > 0 {
 		t.Errorf("%v %v", names, err)
 	}
