@@ -117,15 +117,8 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	book, err := c.bill.prices.Book(ctx)
+	book, err := c.book(ctx)
 	if err != nil {
-		return err
-	}
-	usage := c.bill.usage
-	if c.index.shared() {
-		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
-	}
-	if err := cost.CheckBill(book, usage); err != nil {
 		return err
 	}
 	c.limit(book)
@@ -174,6 +167,19 @@ func (c *jobRun) run(ctx context.Context) error {
 		return err
 	}
 	return c.exit(r, parts.Projection)
+}
+
+// book returns the prices of the bill, after making sure that there is one.
+func (c *jobRun) book(ctx context.Context) (*cost.Book, error) {
+	book, err := c.bill.prices.Book(ctx)
+	if err != nil {
+		return nil, err
+	}
+	usage := c.bill.usage
+	if c.index.shared() {
+		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
+	}
+	return book, cost.CheckBill(book, usage)
 }
 
 // useIndex makes the job use the index, if there is one, after making sure that it can be used.

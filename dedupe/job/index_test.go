@@ -42,35 +42,7 @@ func TestIndex(t *testing.T) {
 			sel.Filter.Exclude = append(slices.Clone(sel.Filter.Exclude), "/index.db") // not in the truth either
 			path := filepath.Join(t.TempDir(), "index.db")
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			run := func() (dedupe.Stats, string) {
-				t.Helper()
-				spec := Spec{Selection: sel, Workers: 4, Index: &Index{Name: path}, Limits: Limits{
-					Entries: 1 + rnd.Int64N(100), Copies: 1 + rnd.Int64N(40), Bytes: 1 + rnd.Int64N(8<<20), Merged: 1 + rnd.Int64N(200),
-				}}
-				j, err := Open(t.TempDir(), spec)
-				must(t, err)
-				defer j.Close()
-				j.nfsAlways = seed%3 == 0
-				w := newWorker(j.store, spec, nil)
-				w.open = openIndex
-				defer w.close()
-				if seed%2 == 0 {
-					w.late = func(context.Context) bool { return rnd.IntN(3) == 0 }
-				}
-				c := &chaos{t: t, rnd: rnd, w: w}
-				must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
-				r, parts, failed := j.Answer()
-				stats := r.Stats
-				if r.Index == nil || !r.Index.Used || r.Index.Why != "" {
-					t.Errorf("index %+v", r.Index)
-				}
-				r.Index = nil
-				out := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
-					return report.WriteParts(b, report.JSON, r, parts, o)
-				})
-				must(t, *failed)
-				return stats, out
-			}
+			run := func() (dedupe.Stats, string) { return runIndexed(t, sel, path, rnd, seed%3 == 0, seed%2 == 0) }
 			want := scanned(t, sel, nil, false, seed%3 == 0)
 			first, got := run()
 			if diff := gocmp.Diff(want, got); diff != "" || first.FilesKnown != 0 || first.Opens == 0 {
@@ -102,4 +74,35 @@ func TestIndex(t *testing.T) {
 			}
 		})
 	}
+}
+
+// runIndexed runs a job in tiny units with an index, and returns its figures and its report.
+func runIndexed(t *testing.T, sel dedupe.Selection, path string, rnd *rand.Rand, nfs, late bool) (dedupe.Stats, string) {
+	t.Helper()
+	spec := Spec{Selection: sel, Workers: 4, Index: &Index{Name: path}, Limits: Limits{
+		Entries: 1 + rnd.Int64N(100), Copies: 1 + rnd.Int64N(40), Bytes: 1 + rnd.Int64N(8<<20), Merged: 1 + rnd.Int64N(200),
+	}}
+	j, err := Open(t.TempDir(), spec)
+	must(t, err)
+	defer j.Close()
+	j.nfsAlways = nfs
+	w := newWorker(j.store, spec, nil)
+	w.open = openIndex
+	defer w.close()
+	if late {
+		w.late = func(context.Context) bool { return rnd.IntN(3) == 0 }
+	}
+	c := &chaos{t: t, rnd: rnd, w: w}
+	must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
+	r, parts, failed := j.Answer()
+	stats := r.Stats
+	if r.Index == nil || !r.Index.Used || r.Index.Why != "" {
+		t.Errorf("index %+v", r.Index)
+	}
+	r.Index = nil
+	out := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
+		return report.WriteParts(b, report.JSON, r, parts, o)
+	})
+	must(t, *failed)
+	return stats, out
 }
