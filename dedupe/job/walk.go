@@ -45,7 +45,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 	}
 	for first := true; first || len(left) > 0; first = false {
 		found := r.Out + r.Walked.Directories + int64(len(r.problems)+len(r.skipped))
-		if !first && (found >= budget || paths >= mostPathBytes || w.late(ctx)) {
+		if !first && (found >= budget || paths >= mostPathBytes || w.late(ctx) || slices.ContainsFunc(left, isPart)) {
 			break
 		}
 		if w.store.size(cancelObject) >= 0 {
@@ -100,7 +100,7 @@ func (w *worker) walks(u *unit, left []dedupe.Frontier, like *result) (units []u
 		s.begin()
 		var to writer
 		n, bytes := 0, 0
-		for ; n < min(most, len(left)) && bytes < mostBytes; n++ {
+		for ; n < min(most, len(left)) && bytes < mostBytes && (n == 0 || !isPart(left[n]) && !isPart(left[n-1])); n++ {
 			bytes += len(left[n].Root) + len(left[n].Dir)
 			s.block = to.appendFrontier(s.block, left[n])
 			if s.ended() {
@@ -115,6 +115,11 @@ func (w *worker) walks(u *unit, left []dedupe.Frontier, like *result) (units []u
 	}
 	return units, err
 }
+
+// isPart reports whether a frontier is a part of a large directory. Such a part is alone in a
+// unit: to find out that it does not fit in what is left of a budget takes a list of the whole
+// directory.
+func isPart(f dedupe.Frontier) bool { return f.Of > 1 }
 
 // weighedEntry is the most that EFS meters to list an entry, on average.
 const weighedEntry = 256
