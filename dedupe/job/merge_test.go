@@ -190,7 +190,7 @@ func TestDamage(t *testing.T) {
 	for i := range whole {
 		flipped := slices.Clone(whole)
 		flipped[i] ^= 0x10
-		for what, b := range map[string][]byte{"flipped": flipped, "torn": whole[:i], "other version": bytes.Replace(whole, []byte("job 1"), []byte("job 0"), 1)} {
+		for what, b := range map[string][]byte{"flipped": flipped, "torn": whole[:i], "other version": bytes.Replace(whole, []byte("job 2"), []byte("job 0"), 1)} {
 			if err := check(fmt.Sprint(what, i), b); reflect.TypeOf(err) != reflect.TypeFor[*damage]() {
 				t.Errorf("%s at %d of %d: %v", what, i, len(whole), err)
 			}

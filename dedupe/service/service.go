@@ -273,7 +273,7 @@ func (s *service) failed(w *answerWriter, r *http.Request, what string, stack []
 // health checks the root. All requests share one check, so that a mount that hangs keeps
 // one thread, however many requests there are.
 func (s *service) health(w http.ResponseWriter, r *http.Request) error {
-	if s.root == nil {
+	if s.Root == "" && s.Jobs != nil {
 		return answer(w, map[string]string{"status": "ok"})
 	}
 	checked := s.probe.DoChan("", func() (any, error) { return os.Stat(s.Root) })
