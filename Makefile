@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-aws test-box test-nfs test-page fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install dist test-dist build/share help FORCE
+.PHONY: demo test test-api test-aws test-box test-large test-nfs test-page fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install dist test-dist build/share help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -180,6 +180,9 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 test-box: ## test the function in boxes of the size of small Lambdas; needs root, takes minutes
 	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
 
+test-large: ## test jobs with ten million records and entries; needs root, takes two minutes and 4 GB
+	$(GO) test -tags large -count 1 -timeout 20m -v -run '^TestLarge' ./dedupe/job
+
 test-nfs: ## count messages of a real NFS client, and make its server fail, in VMs; needs qemu
 	@mkdir -p build
 	$(GO) test -tags nfs -count 1 -timeout 40m -v ./fixtures/nfs
@@ -189,6 +192,7 @@ lint: ## check format, vet, staticcheck, go.mod, links
 	$(GO) vet -tags box ./...
 	$(GO) vet -tags nfs ./fixtures/nfs
 	$(GO) vet -tags bench ./cmd/dedupe
+	$(GO) vet -tags large ./dedupe/job
 	GOOS=darwin $(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff

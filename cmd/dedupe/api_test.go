@@ -63,9 +63,10 @@ func clientDir(t *testing.T, url string, names ...string) string {
 func TestClients(t *testing.T) {
 	codegen := apiTool(t, "oapi-codegen")
 	modules := apiTool(t, "node_modules")
-	_, url, _ := startServer(t, "127.0.0.1:0")
-	const want = "group 10240 10 file-01.bin\ngroup 10240 10 file-02.bin\ntotal 2600.99\nrefused 404\n"
+	const groups = "group 10240 10 file-01.bin\ngroup 10240 10 file-02.bin\n"
+	const want = groups + "total 2600.99\nrefused 404\nthe same job true\njob succeeded 20\n" + groups
 	t.Run("oapi-codegen", func(t *testing.T) {
+		_, url, _ := startServer(t, "127.0.0.1:0", "--jobs", t.TempDir())
 		dir := clientDir(t, url, "go.mod", "go.sum", "main.go")
 		if err := os.Mkdir(filepath.Join(dir, "client"), 0o777); err != nil {
 			t.Fatal(err)
@@ -76,6 +77,7 @@ func TestClients(t *testing.T) {
 		}
 	})
 	t.Run("openapi-typescript", func(t *testing.T) {
+		_, url, _ := startServer(t, "127.0.0.1:0", "--jobs", t.TempDir())
 		dir := clientDir(t, url, "client.ts", "package.json")
 		if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 			t.Fatal(err)
@@ -89,17 +91,18 @@ func TestClients(t *testing.T) {
 }
 
 // TestSchemathesis sends at least 2,000 requests that the document describes, or nearly
-// describes, and checks the answers in every way that Schemathesis knows.
+// describes, and checks the answers in every way that Schemathesis knows but one: DELETE does
+// not remove a job, it cancels it.
 func TestSchemathesis(t *testing.T) {
 	st := apiTool(t, "venv/bin/st")
-	_, url, log := startServer(t, "127.0.0.1:0")
+	_, url, log := startServer(t, "127.0.0.1:0", "--jobs", t.TempDir())
 	go func() {
 		for log.Scan() { // it must not wait for a reader
 		}
 	}()
 	dir := clientDir(t, url, "schemathesis.toml", "hooks.py")
 	out := command(t, dir, []string{"SCHEMATHESIS_HOOKS=hooks", "PYTHONPATH=."}, st, "--config-file", "schemathesis.toml",
-		"run", url+"/v1/openapi.json", "--checks", "all", "--max-examples", "800", "--workers", "1", "--generation-deterministic", "--no-color")
+		"run", url+"/v1/openapi.json", "--checks", "all", "--exclude-checks", "use_after_free", "--max-examples", "200", "--workers", "1", "--generation-deterministic", "--no-color")
 	if !strings.Contains(out, "No issues found") {
 		t.Errorf("%s", out)
 	}

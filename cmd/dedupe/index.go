@@ -19,6 +19,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
+	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/report"
@@ -48,6 +49,12 @@ func (i *indexFlags) open(ctx context.Context) (*index.Index, error) {
 	x := index.New(store)
 	x.FileSystem = i.fileSystem
 	return x, nil
+}
+
+// openJobIndex opens the index of a job in one of its processes.
+func openJobIndex(of job.Index) (*index.Index, error) {
+	i := indexFlags{name: of.Name, fileSystem: of.FileSystem}
+	return i.open(context.Background())
 }
 
 // shared reports whether the index is in a table, which charges for its use.

@@ -44,9 +44,9 @@ type jobRun struct {
 	spec    job.Spec
 	options job.Options
 	store   string
-	index   string
+	index   indexFlags
 	maxCost cli.Amount
-	prices  cli.Prices
+	bill    projection
 }
 
 const jobRunHelp = `Find the groups of identical files below the ROOTs, as 'dedupe scan' does, in
@@ -62,10 +62,11 @@ Lambda, S3 and Step Functions.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer;
 3 duplicates were found and --fail-on-duplicates was given; 4 --max-cost would
-be exceeded: a higher one goes on; 130 interrupted.`
+be exceeded: a higher one goes on; or a month costs more than --fail-above, and
+the report is written; 130 interrupted.`
 
 func jobRunCommand(s cli.Std) *cobra.Command {
-	c := jobRun{Std: s, selection: newSelection(), answerFlags: answerFlags{format: report.Text}, spec: job.Spec{Limits: job.DefaultLimits()}}
+	c := jobRun{Std: s, selection: newSelection(), answerFlags: answerFlags{format: report.Text}, bill: projection{usage: cost.DefaultUsage()}, spec: job.Spec{Limits: job.DefaultLimits()}}
 	cmd := &cobra.Command{
 		Use:   "run [flags] ROOT...",
 		Short: "Run a job on this machine, or go on with it",
@@ -74,6 +75,8 @@ func jobRunCommand(s cli.Std) *cobra.Command {
   dedupe job run --store build/jobs --max-cost 20 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
+			c.bill.weigh = cmd.Flags().Changed("churn")
+			c.bill.settle(cmd.Flags())
 			if !cmd.Flags().Changed("workers") {
 				c.spec.Workers = new(dedupe.Engine).FittingWorkers()
 			}
@@ -88,11 +91,10 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 		f.Var(&c.maxCost, "max-cost", "stop before the job would cost more `USD` on AWS than this; the same command with a higher limit goes on")
 		f.IntVar(&c.spec.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most in each unit, 1 to %d", dedupe.MaxWorkers))
 		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
-		f.StringVar(&c.index, "index", "", "not for jobs yet")
-		f.MarkHidden("index")
-		c.prices.Flags(f)
 	})
+	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
+	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) { c.bill.flags(f, 0, scanMemoryHelp) })
 	cmd.MarkFlagRequired("store")
 	return cmd
 }
@@ -103,16 +105,16 @@ func (c *jobRun) check() error {
 		return err
 	}
 	switch {
-	case c.index != "":
-		return errors.New("a job can't use an index yet: leave out --index, or use 'dedupe scan --index'")
+	case c.spec.HashAll && c.index.name != "":
+		return errors.New("--hash-all reads every file, and --index spares that: choose one")
 	case c.write.Rules.Unique, c.write.Rules.Folders, c.write.Rules.CopiesOf != "":
 		return errors.New("a job does not know --unique, --folders and --copies-of: use 'dedupe scan'")
 	case c.newer.age || c.older.age:
 		return errors.New("an age is another time whenever the command runs, and a job only goes on with the same one: give --newer and --older a date or a time")
 	case c.failOnDuplicates && (c.write.Rules.Isolate || c.write.Rules.MinCopies > 0):
 		return errors.New("--fail-on-duplicates of a job is about all groups: leave out --isolate and --min-copies")
-	case c.write.Bill:
-		return errors.New("the report of a job has no bill: see 'dedupe job plan'")
+	case c.bill.weigh:
+		return errors.New("a job has no bill for a --churn: leave it out, or see 'dedupe scan --index'")
 	case c.options.Concurrency < 1:
 		return fmt.Errorf("--max-concurrency %d: choose 1 or more", c.options.Concurrency)
 	}
@@ -123,7 +125,7 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	book, err := c.prices.Book(ctx)
+	book, err := c.book(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,7 +137,9 @@ func (c *jobRun) run(ctx context.Context) error {
 	}
 	defer out.Discard()
 	c.write.Spell = make(speller).spell
-	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), checkPaths(&c.write.Rules, c.write.Spell) })
+	advice, err := cli.Await(ctx, func() ([]string, error) {
+		return c.adviseGlobs(), cmp.Or(checkPaths(&c.write.Rules, c.write.Spell), c.index.apart(out))
+	})
 	if err != nil {
 		return err
 	}
@@ -144,6 +148,9 @@ func (c *jobRun) run(ctx context.Context) error {
 	}
 	dir, _ := os.Getwd() // without it, a report has no absolute roots
 	c.spec.Selection, c.spec.Dir = c.sel, []byte(dir)
+	if err := c.useIndex(ctx); err != nil {
+		return err
+	}
 	j, err := job.Open(c.store, c.spec)
 	if err != nil {
 		return err
@@ -155,6 +162,7 @@ func (c *jobRun) run(ctx context.Context) error {
 	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
+	parts.Projection = c.project(book, j, r, parts)
 	problems := c.tellProblems(&parts)
 	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
 		return out.Failed(err)
@@ -171,7 +179,33 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := j.Remove(); err != nil {
 		return err
 	}
-	return c.exit(r)
+	return c.exit(r, parts.Projection)
+}
+
+// book returns the prices of the bill, after making sure that there is one.
+func (c *jobRun) book(ctx context.Context) (*cost.Book, error) {
+	book, err := c.bill.prices.Book(ctx)
+	if err != nil {
+		return nil, err
+	}
+	usage := c.bill.usage
+	if c.index.shared() {
+		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
+	}
+	return book, cost.CheckBill(book, usage)
+}
+
+// useIndex makes the job use the index, if there is one, after making sure that it can be used.
+func (c *jobRun) useIndex(ctx context.Context) error {
+	if c.index.name == "" {
+		return nil
+	}
+	x, err := c.index.open(ctx)
+	if err != nil {
+		return err
+	}
+	c.spec.Index = &job.Index{Name: c.index.name, FileSystem: x.FileSystem}
+	return x.Store.Close()
 }
 
 // limit makes the job stop before it costs more than --max-cost.
@@ -193,6 +227,18 @@ func (c *jobRun) limit(book *cost.Book) {
 		}
 		return err
 	}
+}
+
+// project prices calls that each do what the job did, as 'dedupe scan' does.
+func (c *jobRun) project(book *cost.Book, j *job.Job, r dedupe.Report, parts report.Parts) *cost.Projection {
+	took, reads, units := j.Charges(r, parts)
+	u := cost.Measured(c.bill.usage, took, reads)
+	if c.index.shared() {
+		u = cost.Charged(u, units.Read, units.Write)
+	}
+	p := cost.Project(book, u)
+	p.Warn(took)
+	return &p
 }
 
 // runUnits runs the units of a job, and tells how many were done before.
@@ -238,10 +284,13 @@ func (c *jobRun) tellProblems(parts *report.Parts) *int64 {
 	return n
 }
 
-func (c *jobRun) exit(r dedupe.Report) error {
+func (c *jobRun) exit(r dedupe.Report, p *cost.Projection) error {
+	limit := c.bill.limit(c.Std, p)
 	switch {
 	case c.failOnDuplicates && r.Stats.DuplicateGroups > 0:
 		return cli.ExitDuplicates
+	case limit != nil:
+		return limit
 	case !r.Complete:
 		return cli.ExitIncomplete
 	}

@@ -17,6 +17,7 @@
 //	serve.go       dedupe serve
 //	doctor.go      dedupe doctor
 //	diagnosis.go   what dedupe doctor advises
+//	servejobs.go   its jobs
 //	moved.go       commands that other programs have now
 //	progress.go    what a terminal shows meanwhile
 package main
@@ -49,7 +50,7 @@ func run(args []string, s cli.Std) int {
 	if isWorker, err := dedupe.RunWorker(s.In, s.Out); isWorker {
 		return s.Exit(program, err)
 	}
-	if isWorker, err := job.RunWorker(s.In, s.Out); isWorker {
+	if isWorker, err := job.RunWorker(s.In, s.Out, openJobIndex); isWorker {
 		return s.Exit(program, err)
 	}
 	code := s.Run(root(), commands(), args)

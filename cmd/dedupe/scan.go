@@ -109,10 +109,12 @@ func scanCommand(s cli.Std) *cobra.Command {
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
 	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) {
-		c.bill.flags(f, 0, "`MB` of the Lambda function; 0 for 1769, or more if the scan took more")
+		c.bill.flags(f, 0, scanMemoryHelp)
 	})
 	return cmd
 }
+
+const scanMemoryHelp = "`MB` of the Lambda function; 0 for 1769, or more if the scan took more"
 
 func (c *scan) run(ctx context.Context) error {
 	chooser, err := c.choose(ctx)
@@ -141,7 +143,7 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.apart(out) })
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.index.apart(out) })
 	if err != nil {
 		return err
 	}
@@ -211,8 +213,8 @@ func (c *scan) chooser(ctx context.Context) (*choose.Chooser, error) {
 }
 
 // apart returns an error if the report would be written over the index.
-func (c *scan) apart(out *cli.Output) error {
-	path, err := c.index.path()
+func (i *indexFlags) apart(out *cli.Output) error {
+	path, err := i.path()
 	if err != nil || path == "" {
 		return err
 	}

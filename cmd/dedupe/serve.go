@@ -22,6 +22,7 @@ type serve struct {
 	cli.Std
 	config service.Config
 	index  indexFlags
+	jobs   jobsFlags
 	listen string
 	prices string
 }
@@ -38,9 +39,14 @@ There is no authorization, which is the gateway's task. So the server listens on
 the loopback address unless you choose another, and refuses what browsers send
 for pages of other sites: a request must name localhost, the address, or a name
 that --allow-host gives. On SIGINT or SIGTERM it finishes the requests under way
-and ends.`,
+and ends.
+
+With --jobs it also runs jobs, which scan trees of any size. They go on when
+another server starts with the same folder.`,
 		Example: `  dedupe serve --root build/efs --listen 127.0.0.1:8080
-  curl -s localhost:8080/v1/scans -d '{"path": ".", "workers": 100}'`,
+  curl -s localhost:8080/v1/scans -d '{"path": ".", "workers": 100}'
+  dedupe serve --root /mnt/efs --jobs build/jobs
+  curl -s localhost:8080/v1/jobs -d '{"path": "."}'`,
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
@@ -52,6 +58,7 @@ and ends.`,
 	f.BoolVar(&c.config.LogPaths, "log-paths", false, "log the paths of requests")
 	f.StringVar(&c.prices, "prices", "", "take the prices of this `file`, a price book, for its region, which is then the default: see 'dedupe cost import-prices --help'")
 	c.index.flags(f)
+	c.jobs.flags(f)
 	cmd.MarkFlagRequired("root")
 	return cmd
 }
@@ -74,6 +81,11 @@ func (c *serve) run(ctx context.Context) error {
 		}
 		c.config.Prices = book
 	}
+	stopJobs, err := c.startJobs(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopJobs()
 	c.config.ScanMemory = limits.RespectMemory(os.Getenv) / int64(max(c.config.MaxScans, 1))
 	handler, err := cli.Await(ctx, func() (http.Handler, error) { return service.New(c.config) })
 	if err != nil {

@@ -31,7 +31,7 @@ func NewJob(u Usage, s Scan, x *Unindexed) Job {
 	}
 	if x == nil {
 		s.Messages, s.OpensSpared = Messages{u.EFS.MetadataOperations, u.EFS.MetadataBytes}, 0
-		x = NewUnindexed(s, Reads{read: u.EFS.ReadBytes, access: u.EFS.AccessBytes}, Items{})
+		x = NewUnindexed(s, Reads{Read: u.EFS.ReadBytes, Access: u.EFS.AccessBytes}, Items{})
 		x.WarmMetadata = u.EFS.WarmMetadata
 	}
 	c := x.choice(u)

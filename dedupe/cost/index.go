@@ -135,8 +135,8 @@ func NewUnindexed(s Scan, m Reads, items Items) *Unindexed {
 	relisting := full.relisting()
 	all := s.metadata().plus(full.Cold().minus(s.tree().Cold()))
 	return &Unindexed{
-		ReadBytes:          m.read + m.sparedRead,
-		AccessBytes:        m.access + m.sparedAccess,
+		ReadBytes:          m.Read + m.SparedRead,
+		AccessBytes:        m.Access + m.SparedAccess,
 		MetadataOperations: all.Count,
 		MetadataBytes:      all.Bytes,
 		WarmMetadata:       full.warm(all),

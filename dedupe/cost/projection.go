@@ -133,20 +133,28 @@ const maxMemoryMB = 10240
 // Reads sums the bytes that EFS meters for the files that a scan reads, and for those
 // that an index saves it from reading.
 type Reads struct {
-	read, access             int64
-	sparedRead, sparedAccess int64
+	Read, Access             int64 // as EFS meters reading, and access in IA or Archive
+	SparedRead, SparedAccess int64
+}
+
+// Merge adds what another part of the scan read.
+func (m *Reads) Merge(o Reads) {
+	m.Read += o.Read
+	m.Access += o.Access
+	m.SparedRead += o.SparedRead
+	m.SparedAccess += o.SparedAccess
 }
 
 // Add counts one file: the bytes read, and the bytes that an index saved.
 func (m *Reads) Add(read, spared int64) {
-	m.read += MeteredRead(read)
-	m.access += MeteredAccess(read)
-	m.sparedRead += MeteredRead(spared)
-	m.sparedAccess += MeteredAccess(spared)
+	m.Read += MeteredRead(read)
+	m.Access += MeteredAccess(read)
+	m.SparedRead += MeteredRead(spared)
+	m.SparedAccess += MeteredAccess(spared)
 }
 
 func (m Reads) meter(u Usage) Usage {
-	u.EFS.ReadBytes, u.EFS.AccessBytes = m.read, m.access
+	u.EFS.ReadBytes, u.EFS.AccessBytes = m.Read, m.Access
 	return u
 }
 
@@ -228,8 +236,8 @@ func ByHand(u Usage, bytesRead, opens int64) (Usage, error) {
 		u = u.sending(tree.Cold(), tree.Warm())
 	}
 	return Reads{
-		read:   (files-more)*MeteredRead(each) + more*MeteredRead(each+1),
-		access: (files-more)*MeteredAccess(each) + more*MeteredAccess(each+1),
+		Read:   (files-more)*MeteredRead(each) + more*MeteredRead(each+1),
+		Access: (files-more)*MeteredAccess(each) + more*MeteredAccess(each+1),
 	}.meter(u), nil
 }
 

@@ -119,6 +119,14 @@ func (o *Objects) Add(size, allocated, n int64) {
 	o.ColdBytes = addUp(o.ColdBytes, cold, n)
 }
 
+// Merge adds other files and directories.
+func (o *Objects) Merge(p Objects) {
+	o.Files += p.Files
+	o.Directories += p.Directories
+	o.Bytes = addUp(o.Bytes, p.Bytes, 1)
+	o.ColdBytes = addUp(o.ColdBytes, p.ColdBytes, 1)
+}
+
 // addUp returns a + b×n, at least 0 and at most the largest integer. B is positive.
 func addUp(a, b, n int64) int64 {
 	if n > 0 && b > (math.MaxInt64-a)/n {

@@ -207,6 +207,14 @@ func (x *Index) Attach(sel dedupe.Selection, eng *dedupe.Engine) *Scan {
 	return s
 }
 
+// Lookup fills in what is known of copies that a part of a scan found. The result can Remember
+// what reading files in the same directories revealed.
+func (x *Index) Lookup(ctx context.Context, roots []string, within *os.File, copies iter.Seq[*dedupe.Copy]) *Scan {
+	s := x.scan(roots, within)
+	s.recall(ctx, copies)
+	return s
+}
+
 // scan is begin for callers that call Recall themselves.
 func (x *Index) scan(roots []string, within *os.File) *Scan {
 	s := x.begin()
@@ -581,6 +589,11 @@ func (s *Scan) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		s.charge(Units{}, ctx.Err())
 	}
+	return s.Err()
+}
+
+// Err returns the error that Flush would return now.
+func (s *Scan) Err() error {
 	if !s.recalled.Load() {
 		return s.failure()
 	}

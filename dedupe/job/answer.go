@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
@@ -35,6 +37,7 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 		s.ReclaimableBytes += o.Found.Reclaimable
 		bytes.add(o.Bytes)
 		problems += o.Problems
+		o.Index.describe(&r)
 		if o.Walked != nil {
 			s.Files += o.Out
 			s.Directories += o.Walked.Directories
@@ -49,9 +52,25 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 	return r, report.Parts{Groups: j.groups(failed), Problems: j.problems(failed), Skipped: j.skipped(failed)}, failed
 }
 
+// Charges returns the figures of the report that a bill depends on, as those of a scan, and
+// what the index charged.
+func (j *Job) Charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads, units index.Units) {
+	took = report.TookParts(r, parts.Groups)
+	for o := range j.outcomes() {
+		reads.Merge(o.Reads)
+		took.Stored.Merge(o.Stored)
+		took.Reclaimable.Merge(o.Found.Freed)
+		if o.Index != nil {
+			units.Read += o.Index.Units.Read
+			units.Write += o.Index.Units.Write
+		}
+	}
+	return took, reads, units
+}
+
 // locate sets the file systems of the roots, which are in another order in the report.
 func (j *Job) locate(r *dedupe.Report, w *walked) {
-	if r.FileSystems != nil {
+	if r.FileSystems != nil || len(j.spec.Within) > 0 { // a scan in a directory does not name them either
 		return
 	}
 	for _, root := range r.Roots {
@@ -88,7 +107,7 @@ func (j *Job) groups(failed *error) iter.Seq[report.Group] {
 	all := mergeParts(j.store, runs, (*taker).takeGroup, compareGroups, failed)
 	return func(yield func(report.Group) bool) {
 		for g := range all {
-			g.Files = d.files(g.all(j.store, failed))
+			g.Files, g.Names = d.files(g.all(j.store, failed)), g.files
 			if !yield(g.Group) {
 				return
 			}

@@ -19,7 +19,16 @@ type known struct {
 	Digest dedupe.Digest // zero if unknown
 }
 
-// copy returns the copy for the engine.
+// recalled returns the copy for the engine, if what is known of it comes from an index.
+func (e *entry) recalled() *dedupe.Copy {
+	c := dedupe.CopyOf(e.File, e.OtherPaths...)
+	if e.Known != nil {
+		c.Learn(e.Known.Ends, e.Known.Digest)
+	}
+	return c
+}
+
+// copy returns the copy for the engine, if units found out what is known of it.
 func (e *entry) copy() *dedupe.Copy {
 	c := dedupe.CopyOf(e.File, e.OtherPaths...)
 	if e.Known != nil {

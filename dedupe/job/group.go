@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/report"
 )
 
 const (
@@ -81,6 +82,7 @@ func (g *grouper) add(class iter.Seq[*entry]) error {
 	g.r.Found.Groups++
 	g.r.Found.Duplicates += group.Copies - 1
 	g.r.Found.Reclaimable += group.Reclaimable
+	report.Reclaim(&g.r.Found.Freed, group.Size, group.Reclaimable, group.ReclaimableAllocated)
 	if g.bytes += len(record) + 64; g.bytes > mostGroups {
 		return g.flush()
 	}

@@ -13,6 +13,7 @@
 //	whole   packs → copies by digest
 //	confirm on NFS, directories with files that were read → what changed meanwhile
 //	groups  copies with the same digest meet → groups, in the order of the report
+//	index   copies that were read, by directory → the index, if there is one
 //
 // A unit is small: a part of a large directory, or of the files of one size. Where copies
 // meet, their results are sorted and merged as streams, so no unit holds more than its
@@ -36,6 +37,9 @@
 //	store.go    objects in a folder
 //	devices.go  device numbers that are the same on every machine
 //	plan.go     what a job will take and cost
+//	confined.go units that cannot leave a directory
+//	index.go    units that remember, and what walks recall
+//	countable.go files that are too large to be counted
 package job
 
 import (
@@ -66,6 +70,9 @@ type Spec struct {
 	Dir       []byte           `json:"dir"` // the working directory, which relative roots are below
 	Workers   int              `json:"workers"`
 	HashAll   bool             `json:"hash_all,omitempty"`
+	Within    []byte           `json:"within,omitempty"` // if not empty, a directory that no unit can leave, and that Folder is in
+	Index     *Index           `json:"index,omitempty"`  // nil: none
+	Folder    []byte           `json:"folder,omitempty"` // which relative roots are below; if empty, Within itself
 	Limits    Limits           `json:"limits"`
 }
 
@@ -166,17 +173,28 @@ func (j *Job) begin() error {
 
 // apart returns an error if a root contains the store: the walk would find its objects.
 func (j *Job) apart(dir string) error {
-	real, err := realPath(dir)
-	if err != nil {
-		return err
+	roots := j.spec.Selection.Roots
+	if len(j.spec.Within) > 0 {
+		roots = []string{string(j.spec.Within)}
 	}
-	for _, root := range j.spec.Selection.Roots {
-		r, err := mount.RealPath(root)
-		if err == nil && strings.HasPrefix(real+"/", strings.TrimSuffix(r, "/")+"/") {
+	for _, root := range roots {
+		if inside, err := Inside(dir, root); err != nil {
+			return err
+		} else if inside {
 			return fmt.Errorf("the store %q is inside the root %q, where the scan would find it: choose another --store", dir, root)
 		}
 	}
 	return nil
+}
+
+// Inside reports whether a directory, which may not exist yet, is in the tree below a root.
+func Inside(dir, root string) (bool, error) {
+	real, err := realPath(dir)
+	if err != nil {
+		return false, err
+	}
+	r, err := mount.RealPath(root)
+	return err == nil && strings.HasPrefix(real+"/", strings.TrimSuffix(r, "/")+"/"), nil
 }
 
 // realPath returns the absolute path without links of a directory that may not exist yet.
@@ -195,6 +213,9 @@ func realPath(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(filepath.Clean(dir))), nil
 }
 
+// ErrBusy is in the error of Open if another process works on the job.
+var ErrBusy = errors.New("another process works on this job")
+
 // lockPatience is how long to wait for the lock of a process that was just killed: until a
 // worker process that it was starting has begun, that has the lock, too.
 const lockPatience = time.Second
@@ -212,7 +233,7 @@ func (j *Job) acquire() error {
 	}
 	if err != nil {
 		lock.Close()
-		return fmt.Errorf("another process works on this job in %q: wait for it, or choose another --store", j.store.dir)
+		return fmt.Errorf("%w in %q: wait for it, or choose another --store", ErrBusy, j.store.dir)
 	}
 	j.lock = lock
 	return nil
@@ -270,7 +291,7 @@ func (j *Job) next() (*round, error) {
 			bytes.add(o.Bytes)
 		}
 		if bytes.High > 0 || bytes.Low > math.MaxInt64 {
-			return nil, errTooMuch
+			return j.sortCountable()
 		}
 		if len(next) > 0 {
 			return &round{stage: reading, units: next}, nil
@@ -287,6 +308,11 @@ func (j *Job) next() (*round, error) {
 	case confirming:
 		return j.mergers(grouping, byDigest, signed, reading, finish, confirming)
 	case grouping:
+		if j.spec.Index == nil {
+			return nil, nil
+		}
+		return j.mergers(remembering, byDirectory, func(r *result) int64 { return r.Out }, reading, finish)
+	case remembering:
 		return nil, nil
 	}
 	if j.nfs() {
@@ -294,9 +320,6 @@ func (j *Job) next() (*round, error) {
 	}
 	return j.mergers(grouping, byDigest, signed, reading, finish)
 }
-
-// errTooMuch is the error of a job whose files add up to more than a report can hold.
-var errTooMuch = errors.New("the sizes of all files add up to more than 2^63-1 bytes, the most that a report can hold: leave out the largest with a maximum size")
 
 func endsOnly(r *result) int64 { return r.Ends }
 func signed(r *result) int64   { return r.Out - r.Ends }
@@ -382,5 +405,5 @@ func (j *Job) merger(s stage, list *inputs) (unit, error) {
 	}
 	sum := blake3.Sum256(b)
 	name := "inputs-" + hex.EncodeToString(sum[:16])
-	return unit{Stage: s, Inputs: name}, j.store.put(name, b)
+	return unit{Stage: s, Inputs: name, Gets: list.gets()}, j.store.put(name, b)
 }

@@ -390,3 +390,34 @@ func TestConfirm(t *testing.T) {
 		}
 	}
 }
+
+// TestPartsAlone scans a large directory among small ones. Each part of it must be a unit of
+// its own, which lists the directory only once or twice.
+func TestPartsAlone(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for i := range 500 {
+		write(t, fmt.Sprintf("a/large/f%d", i), []byte("all alike"))
+		write(t, fmt.Sprintf("a/d%d/f", i%100), []byte("all alike"))
+	}
+	j, w := begin(t, dedupe.Selection{Roots: []string{"a"}})
+	must(t, j.run(t.Context(), Options{Concurrency: 1}, w.run))
+	parts := 0
+	for _, r := range j.rounds {
+		for _, u := range r.units {
+			if u.Stage != walking || u.Pack == "" {
+				continue
+			}
+			all, err := unpack(j.store, u.Pack, (*taker).takeFrontier)
+			must(t, err)
+			if slices.ContainsFunc(all, isPart) {
+				parts++
+				if len(all) != 1 {
+					t.Errorf("a part of a directory is one of %d frontiers", len(all))
+				}
+			}
+		}
+	}
+	if r, _, _ := j.Answer(); parts < 25 || !r.Complete || r.Stats.Files != 600 || r.Stats.Directories != 102 {
+		t.Errorf("%d parts, %+v", parts, r.Stats)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -35,6 +36,7 @@ type response struct {
 	Error     string `json:"error,omitempty"`
 	Damaged   []byte `json:"damaged,omitempty"` // name of an object
 	Cancelled bool   `json:"cancelled,omitempty"`
+	Root      []byte `json:"root,omitempty"` // with Error: the root that is to blame
 }
 
 // Run runs the units of a job that have no results yet, until all have. If it returns an
@@ -110,8 +112,10 @@ func (l Local) command() *exec.Cmd {
 }
 
 func responseTo(err error) (r response) {
-	damaged := (*damage)(nil)
+	damaged, root := (*damage)(nil), (*dedupe.RootError)(nil)
 	switch {
+	case errors.As(err, &root):
+		r.Root, r.Error = []byte(root.Path), root.Why
 	case errors.As(err, &damaged):
 		r.Damaged = []byte(damaged.object)
 	case errors.Is(err, errCancelled):
@@ -128,6 +132,8 @@ func (r response) err() error {
 		return &damage{string(r.Damaged)}
 	case r.Cancelled:
 		return errCancelled
+	case r.Root != nil:
+		return &dedupe.RootError{Path: string(r.Root), Why: r.Error}
 	case r.Error != "":
 		return errors.New(r.Error)
 	}
@@ -137,7 +143,9 @@ func (r response) err() error {
 // RunWorker makes a program a worker process if its environment says that a job started it
 // as one. It runs the units that come on in, and answers on out, until in ends. Its error
 // comes from in or out, or says that no job started the program.
-func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
+//
+// Open opens the index of a job; nil if the program knows of none.
+func RunWorker(in io.Reader, out io.Writer, open OpenIndex) (isWorker bool, err error) {
 	how, err := workerRole.Take(in, out)
 	if how == "" || err != nil {
 		return how != "", err
@@ -152,6 +160,8 @@ func RunWorker(in io.Reader, out io.Writer) (isWorker bool, err error) {
 		return true, err
 	}
 	w := newWorker(store, b.Spec, config.Own)
+	w.open = open
+	defer w.close()
 	return true, pool.Serve(in, out, func(request []byte) []byte {
 		var u unit
 		err := json.Unmarshal(request, &u)

@@ -20,7 +20,7 @@ import (
 //
 // Change magic when anything in an object changes its meaning.
 const (
-	magic     = "dedupe job 1\n"
+	magic     = "dedupe job 2\n"
 	blockHead = 4 + 8
 	blockSize = 32 << 10 // a block ends at the first record beyond this
 )

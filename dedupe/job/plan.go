@@ -14,7 +14,7 @@ import (
 
 // used is what a unit used, as it would on AWS.
 func (r *result) used() cost.Fanout {
-	f := cost.Fanout{Time: r.Took, Units: 1, Transitions: 1, Puts: int64(1 + len(r.Next) + len(r.Rest) + len(r.Runs)), Gets: 2}
+	f := cost.Fanout{Time: r.Took, Units: 1, Transitions: 1, Puts: int64(1 + len(r.Next) + len(r.Rest) + len(r.Runs)), Gets: 2 + r.Gets}
 	f.Reads, f.DataBytes = r.Work.Opens, max(r.Work.BytesRead, leastMetered*r.Work.Opens)
 	tree := cost.Tree{Opens: r.Work.Opens}
 	if r.Walked != nil {
@@ -26,7 +26,7 @@ func (r *result) used() cost.Fanout {
 
 // most is the most that a unit is expected to use.
 func (u *unit) most() cost.Fanout {
-	f := cost.Fanout{Time: time.Minute, Units: 1, Transitions: 1, Puts: 2, Gets: 2}
+	f := cost.Fanout{Time: time.Minute, Units: 1, Transitions: 1, Puts: 2, Gets: 2 + u.Gets}
 	switch u.Stage {
 	case walking:
 		f.Messages = cost.Messages{Count: u.Weight / weighedEntry, Bytes: u.Weight}
@@ -87,7 +87,22 @@ func units(n, each int64) int64 { return (n + each - 1) / max(each, 1) }
 // Files that share their size with no other are not read. In a sample most of the others are
 // missing, so there every file counts as read: the estimate is what a job uses at most.
 func Sample(ctx context.Context, sel dedupe.Selection, entries int64, rnd *rand.Rand) (Estimate, error) {
-	s := sampler{ctx: ctx, sel: sel, rnd: rnd, exact: true, sizes: make(map[int64]sampledSize), left: make(map[int]*stratum)}
+	return Spec{Selection: sel}.Sample(ctx, dedupe.Engine{}, entries, rnd)
+}
+
+// Sample does the same for a job, with an engine whose Within is the open directory of the
+// Spec, if it has one.
+func (spec Spec) Sample(ctx context.Context, eng dedupe.Engine, entries int64, rnd *rand.Rand) (Estimate, error) {
+	if len(spec.Folder) > 0 {
+		within, err := spec.openFolder(ctx, eng)
+		if err != nil {
+			return Estimate{}, err
+		}
+		defer within.Close()
+		eng.Within = within
+	}
+	eng.Mode, eng.Workers = dedupe.Goroutines, mostWorkers
+	s := sampler{ctx: ctx, sel: spec.Selection, eng: eng, rnd: rnd, exact: true, sizes: make(map[int64]sampledSize), left: make(map[int]*stratum)}
 	if err := s.walk(nil, max(entries, 1), 1); err != nil {
 		return Estimate{}, err
 	}
@@ -112,6 +127,7 @@ func Sample(ctx context.Context, sel dedupe.Selection, entries int64, rnd *rand.
 type sampler struct {
 	ctx                context.Context
 	sel                dedupe.Selection
+	eng                dedupe.Engine
 	rnd                *rand.Rand
 	exact              bool
 	files, directories float64
@@ -135,7 +151,8 @@ type sampledSize struct {
 const mostSampled = 16
 
 func (s *sampler) walk(from []dedupe.Frontier, entries int64, times float64) error {
-	eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: mostWorkers, Budget: entries}
+	eng := s.eng
+	eng.Budget = entries
 	v, left, err := dedupe.Walk(s.ctx, s.sel, from, eng)
 	if err == nil && v.Interrupted {
 		err = context.Cause(s.ctx)

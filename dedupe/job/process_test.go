@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,13 +31,14 @@ type driven struct {
 }
 
 func TestMain(m *testing.M) {
-	isWorker, err := RunWorker(mortal{os.Stdin, os.Getenv(mortalRole)}, os.Stdout)
+	isWorker, err := RunWorker(mortal{os.Stdin, os.Getenv(mortalRole)}, os.Stdout, openIndex)
 	how := os.Getenv(driverRole)
 	os.Unsetenv(driverRole)
 	switch {
 	case isWorker:
-	case how == mergeRole:
-		err = mergeMany()
+	case strings.HasPrefix(how, mergeRole):
+		results, _ := strconv.Atoi(strings.TrimPrefix(how, mergeRole))
+		err = mergeMany(results)
 	case how != "":
 		err = drive(how)
 	default:
@@ -211,15 +213,18 @@ func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool
 	return err == nil
 }
 
-// mergeRole makes the test binary a process that merges very many records.
-const mergeRole = "merge"
+// mergeRole, with a number of results, makes the test binary a process that merges them.
+const mergeRole = "merge "
 
 // TestMemory merges 750,000 records of one size, and of one digest, in a process as
 // small as a unit. Together they would not fit.
-func TestMemory(t *testing.T) {
+func TestMemory(t *testing.T) { testMemory(t, 30) }
+
+// testMemory merges results of 25,000 records each.
+func testMemory(t *testing.T, results int) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), driverRole+"="+mergeRole, fmt.Sprint("GOMEMLIMIT=", unitMemory*5/8), "GOGC=400", "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), driverRole+"="+mergeRole+strconv.Itoa(results), fmt.Sprint("GOMEMLIMIT=", unitMemory*5/8), "GOGC=400", "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

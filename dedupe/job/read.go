@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"slices"
+	"sync"
+	"time"
 
 	"efsdedupe/dedupe"
 )
@@ -19,6 +22,7 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 	r := new(result)
 	p := &pass{w: w, r: r, eng: w.engine(), of: make(map[string]int, len(all)), left: make([]int64, len(all))}
 	p.eng.NFS = u.NFS
+	p.noteTimes()
 	for i, c := range all {
 		r.In += names(c)
 		w.devices.toLocal(&c.File)
@@ -28,6 +32,12 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 			p.of[path] = i
 		}
 	}
+	if u.NFS && u.Stage == reading {
+		if err := p.recheck(ctx, all); err != nil {
+			return nil, err
+		}
+	}
+	p.isRecalled = func(e *entry) bool { return u.Stage == reading || e.Large() }
 	whole := all
 	if u.Stage == reading && !w.spec.HashAll {
 		var large []*entry
@@ -52,7 +62,7 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 
 // unpack returns the records of a pack.
 func unpack[T any](store folder, name string, take func(*taker) T) (all []T, err error) {
-	b, err := store.open(name, 1<<20)
+	b, err := store.open(name, packChunk)
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +78,13 @@ func unpack[T any](store folder, name string, take func(*taker) T) (all []T, err
 	}
 }
 
+// packChunk is how many bytes of a pack to get at once.
+const packChunk = 1 << 20
+
+// packGets counts the requests that it takes to get a pack which was just stored, besides its
+// header.
+func packGets(s *sections) int64 { return units(int64(len(s.data)), packChunk) }
+
 // pass is one reading of a pack.
 type pass struct {
 	w    *worker
@@ -76,6 +93,11 @@ type pass struct {
 	of   map[string]int // index of the copy with a name
 	left []int64        // names of each copy that were not signed yet
 	late bool
+
+	isRecalled func(*entry) bool // what is known of it comes from the index
+
+	mu    sync.Mutex
+	begun map[string]time.Time // when reading a file began, if there is an index
 
 	ends, digests, looked []placed
 }
@@ -92,7 +114,7 @@ func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, o
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	n := 0
-	for signed := range dedupe.Read(reading, copies(slices.Values(entries)), depth, p.eng) {
+	for signed := range dedupe.Read(reading, p.copies(entries), depth, p.eng) {
 		if n++; n%1000 == 0 && p.w.store.size(cancelObject) >= 0 {
 			return errCancelled
 		}
@@ -101,6 +123,7 @@ func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, o
 			stop()
 		}
 		p.r.Work.Add(signed.Work)
+		p.r.Reads.Add(signed.Work.BytesRead, signed.Work.BytesSpared)
 		if signed.Problem != nil && isEnd(signed.Problem.Err) {
 			continue
 		}
@@ -115,22 +138,43 @@ func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, o
 		p.r.Out += names(e)
 		p.w.devices.toCommon(&e.File)
 		*out = append(*out, s.place(e))
-		if p.eng.NFS {
-			p.look(e, signed.Work.Opens > 0)
+		if p.eng.NFS || p.w.index != nil {
+			p.look(e, signed)
 		}
 	}
 	return ctx.Err()
 }
 
-// look adds the names of a copy to those that are looked at again. Its first name may have
-// been opened.
-func (p *pass) look(e *entry, opened bool) {
+// copies yields the copies for the engine.
+func (p *pass) copies(entries []*entry) iter.Seq[*dedupe.Copy] {
+	return func(yield func(*dedupe.Copy) bool) {
+		for _, e := range entries {
+			c := e.copy()
+			if p.isRecalled(e) {
+				c = e.recalled()
+			}
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// look adds the names of a copy to those that are looked at again, on NFS. The first one,
+// which may have been opened, is also for the index: begun says when reading it began, in
+// nanoseconds since 1970, or is 1 if the file was not read.
+func (p *pass) look(e *entry, signed dedupe.Signed) {
 	all := append([]string{e.Path}, e.OtherPaths...)
 	for i, path := range all {
 		c := *e
 		c.Path, c.OtherPaths = path, slices.Concat(all[:i], all[i+1:])
 		name := byDirectory.place(&c)
-		name.flags = flagIf(wasOpened, i == 0 && opened)
+		if i == 0 {
+			name.flags = flagIf(wasOpened, signed.Work.Opens > 0)
+			name.begun = p.whenBegun(signed.Path)
+		} else if !p.eng.NFS {
+			break
+		}
 		p.looked = append(p.looked, name)
 	}
 }

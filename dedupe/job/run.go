@@ -14,8 +14,10 @@ import (
 // Progress tells how far a job is.
 type Progress struct {
 	Stage       string
-	Done, Units int  // of the round
-	Earlier     bool // a unit was done in an earlier run
+	Done, Units int         // of the round
+	Earlier     bool        // a unit was done in an earlier run
+	Round       int         // from 0 on; if it is less than before, some rounds run again
+	Used        cost.Fanout // by all units that ended
 }
 
 // Options say how to run a job.
@@ -89,7 +91,8 @@ func (j *Job) runRound(ctx context.Context, r *round, o Options, do perform) err
 	r.results = make([]outcome, len(r.units))
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	c := crew{o: o, stop: stop, free: make(chan struct{}, max(o.Concurrency, 1)), progress: Progress{Stage: string(r.stage), Units: len(r.units)}}
+	c := crew{o: o, stop: stop, free: make(chan struct{}, max(o.Concurrency, 1)), progress: Progress{Stage: string(r.stage), Units: len(r.units), Round: len(j.rounds)}}
+	c.before(j)
 	var missing []int
 	for i := range r.units {
 		if j.read(r, i) == nil {
@@ -98,7 +101,6 @@ func (j *Job) runRound(ctx context.Context, r *round, o Options, do perform) err
 			missing = append(missing, i)
 		}
 	}
-	c.before(j)
 	losses := make([]error, len(r.units))
 	for _, i := range missing {
 		c.run(ctx, &r.units[i], func() (*result, error) {
@@ -228,7 +230,7 @@ func (c *crew) done(u *unit, r *result) {
 	}
 	c.used.Add(r.used(), 1)
 	c.progress.Done++
-	c.progress.Earlier = u == nil
+	c.progress.Earlier, c.progress.Used = u == nil, c.used
 	if c.o.Observe != nil {
 		c.o.Observe(c.progress)
 	}
@@ -261,6 +263,8 @@ func (j *Job) giveUp(u unit, why error) error {
 			}
 		}
 		r.Failed = r.In
+	case u.Stage == remembering:
+		r.Index = &indexed{Why: err.Error()}
 	default:
 		return fmt.Errorf("a unit of stage %q fails again and again: %w", u.Stage, why)
 	}

@@ -21,14 +21,16 @@ const buckets = 256
 type shuffle struct {
 	by    dedupe.Stage // StageWalk means by directory
 	first int          // section of bucket 0 in a result
+
+	bySize bool // whatever is known of the ends
 }
 
 // The sections of a result: copies by digest, by size or ends, and by directory, and lines.
 var (
-	byDigest    = shuffle{dedupe.StageWhole, 0}
-	byEnds      = shuffle{dedupe.StageEnds, buckets}
-	bySize      = byEnds // no ends are known yet
-	byDirectory = shuffle{dedupe.StageWalk, 2 * buckets}
+	byDigest    = shuffle{by: dedupe.StageWhole}
+	byEnds      = shuffle{by: dedupe.StageEnds, first: buckets}
+	bySize      = shuffle{by: dedupe.StageEnds, first: buckets, bySize: true} // no ends were read yet
+	byDirectory = shuffle{by: dedupe.StageWalk, first: 2 * buckets}
 )
 
 const (
@@ -47,7 +49,7 @@ func (s shuffle) bucket(c *entry) int {
 	}
 	var key [16]byte
 	binary.LittleEndian.PutUint64(key[:], uint64(c.Size))
-	if c.Known != nil {
+	if c.Known != nil && !s.bySize {
 		binary.LittleEndian.PutUint64(key[8:], c.Known.Ends.Key(c.Size))
 	}
 	return int(xxhash.Sum64(key[:]) % buckets)
@@ -61,6 +63,8 @@ type placed struct {
 	flags  byte
 	size   int64
 	key    uint64
+
+	begun int64 // in the shuffle by directory: see pass.look
 }
 
 func (s shuffle) place(c *entry) placed {
@@ -70,7 +74,7 @@ func (s shuffle) place(c *entry) placed {
 		p.size, p.key = 0, 0
 	case s.by == dedupe.StageWhole:
 		p.key = binary.BigEndian.Uint64(c.Known.Digest[:])
-	case c.Known != nil:
+	case c.Known != nil && !s.bySize:
 		p.key = uint64(c.Known.Ends)
 	}
 	return p
@@ -117,6 +121,9 @@ func (s shuffle) write(out *sections, copies []placed) {
 		var w writer
 		for len(copies) > 0 && copies[0].bucket == b {
 			out.block = w.appendCopy(out.block, copies[0].entry, copies[0].flags)
+			if s.by == dedupe.StageWalk {
+				out.block = binary.AppendUvarint(out.block, uint64(copies[0].begun))
+			}
 			if out.ended() {
 				w = writer{}
 			}

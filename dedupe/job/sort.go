@@ -25,6 +25,17 @@ type inputs struct {
 	Parts []input `json:"parts"`
 }
 
+// gets counts the requests that it takes to get all parts, at most.
+func (in *inputs) gets() (n int64) {
+	for _, p := range in.Parts {
+		n += units(p.To-p.From, in.chunk(p))
+	}
+	return n
+}
+
+// chunk returns how many bytes of a part to get at once.
+func (in *inputs) chunk(p input) int64 { return min(chunkFor(len(in.Parts)), p.To-p.From) }
+
 // input is some sections of a result. Its sum stands for the content of the result: if that
 // has to be made again and differs, the units that merge it are others.
 type input struct {
@@ -42,17 +53,20 @@ func (w *worker) merged(u *unit, s shuffle, failed *error) iter.Seq[placed] {
 	}
 	take := func(t *taker) placed {
 		c, flags := t.takeCopy()
+		begun := uint64(0)
+		if s.by == dedupe.StageWalk {
+			begun = t.uint()
+		}
 		if t.bad {
 			return placed{}
 		}
 		p := s.place(c)
-		p.flags = flags
+		p.flags, p.begun = flags, int64(begun)
 		return p
 	}
 	sources := make([]source[placed], len(in.Parts))
 	for i, p := range in.Parts {
-		chunk := min(chunkFor(len(in.Parts)), p.To-p.From)
-		sources[i] = records(&blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: chunk}, take)
+		sources[i] = records(&blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: in.chunk(p)}, take)
 	}
 	return merge(sources, s.compare, failed)
 }
@@ -66,8 +80,14 @@ func (w *worker) sortSizes(u unit) (*result, error) {
 	counted := func(yield func(*entry) bool) {
 		for p := range w.merged(&u, bySize, &failed) {
 			r.In++
+			if u.Beyond > 0 && p.Size >= u.Beyond {
+				r.Failed++
+				r.problem(uncountable(p.entry))
+				continue
+			}
 			if last == nil || last.Size != p.Size || !sameInode(&last.File, &p.File) {
 				r.Bytes.add(total{0, uint64(p.Size)})
+				r.Stored.Add(p.Size, p.Allocated, 1)
 			}
 			last = p.entry
 			if !yield(p.entry) {
@@ -76,8 +96,45 @@ func (w *worker) sortSizes(u unit) (*result, error) {
 		}
 	}
 	p := &packer{w: w, u: &u, next: reading, r: r}
-	p.addClasses(classes(dedupe.StageEnds, counted))
+	for e := range sharing(counted) {
+		if p.add(e); p.failed != nil {
+			break
+		}
+	}
 	return r, p.end(failed)
+}
+
+// sharing yields the inodes that share their size with another, each with all its names.
+func sharing(files iter.Seq[*entry]) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		var last *entry
+		shared := false // with the one before
+		end := func(alike bool) bool {
+			wanted := !shared && !alike || yield(last)
+			shared = alike
+			return wanted
+		}
+		path := "" // the last one of last
+		for e := range files {
+			switch {
+			case last != nil && last.Size == e.Size && sameInode(&last.File, &e.File):
+				if e.Path != path {
+					last.OtherPaths = append(last.OtherPaths, e.Path)
+				}
+				if last.Known == nil {
+					last.Known = e.Known
+				}
+			case last != nil && !end(last.Size == e.Size):
+				return
+			default:
+				last = e
+			}
+			path = e.Path
+		}
+		if last != nil {
+			end(false)
+		}
+	}
 }
 
 // sameInode reports whether two files are names of one inode.
@@ -157,7 +214,7 @@ func (p *packer) flush() {
 		return
 	}
 	name, err := p.w.putPart(p.u, "pack", p.sections)
-	p.r.Next = append(p.r.Next, unit{Stage: p.next, Pack: name, Weight: p.weight, NFS: p.u.NFS})
+	p.r.Next = append(p.r.Next, unit{Stage: p.next, Pack: name, Weight: p.weight, NFS: p.u.NFS, Gets: packGets(p.sections)})
 	p.failed = err
 	p.sections, p.writer, p.copies, p.weight, p.pathLen = nil, writer{}, 0, 0, 0
 }
@@ -168,7 +225,7 @@ func (p *packer) end(failed error) error {
 		return failed
 	}
 	p.flush()
-	p.r.Dropped = p.r.In - p.r.Out
+	p.r.Dropped = p.r.In - p.r.Out - p.r.Failed
 	return p.failed
 }
 

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,8 @@ import (
 	"github.com/zeebo/blake3"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/mount"
 )
@@ -25,6 +28,8 @@ type unit struct {
 	Inputs string `json:"inputs,omitempty"` // object that lists what to merge
 	Weight int64  `json:"weight,omitempty"` // bytes that EFS meters at most
 	NFS    bool   `json:"nfs,omitempty"`    // the files may be on NFS
+	Gets   int64  `json:"gets,omitempty"`   // to get what Pack or Inputs hold, at most
+	Beyond int64  `json:"beyond,omitempty"` // files of this size or more bring the sum of all above what a report can hold
 }
 
 // stage is a step of a job. Its units run in rounds: the units of a round do not need each
@@ -32,13 +37,14 @@ type unit struct {
 type stage string
 
 const (
-	walking    stage = "walk"    // directories → files by size
-	sizing     stage = "sizes"   // files by size → packs of copies that share their size
-	reading    stage = "read"    // packs → copies by digest if they are small, else by ends
-	ending     stage = "ends"    // copies by ends → packs of copies that may be equal
-	finish     stage = "whole"   // packs → copies by digest
-	confirming stage = "confirm" // directories with files that were opened, on NFS → what changed meanwhile
-	grouping   stage = "groups"  // copies by digest → groups
+	walking     stage = "walk"    // directories → files by size
+	sizing      stage = "sizes"   // files by size → packs of copies that share their size
+	reading     stage = "read"    // packs → copies by digest if they are small, else by ends
+	ending      stage = "ends"    // copies by ends → packs of copies that may be equal
+	finish      stage = "whole"   // packs → copies by digest
+	confirming  stage = "confirm" // directories with files that were opened, on NFS → what changed meanwhile
+	grouping    stage = "groups"  // copies by digest → groups
+	remembering stage = "index"   // copies that were read, by directory → the index
 )
 
 func (u *unit) name() string {
@@ -68,6 +74,11 @@ type result struct {
 	Runs  []string `json:"runs,omitempty"` // objects with groups, each in the order of the report
 	Found found    `json:"found,omitzero"` // by a unit that groups
 
+	Stored cost.Objects `json:"stored,omitzero"` // each inode once; by a unit that sorts sizes
+	Reads  cost.Reads   `json:"reads,omitzero"`
+	Gets   int64        `json:"gets,omitempty"`  // as in the unit
+	Index  *indexed     `json:"index,omitempty"` // if there is one
+
 	Problems   int64         `json:"problems,omitempty"`
 	Work       dedupe.Work   `json:"work,omitzero"`
 	CPU        time.Duration `json:"cpu,omitempty"`
@@ -91,6 +102,8 @@ type found struct {
 	Groups      int64 `json:"groups,omitempty"`
 	Duplicates  int64 `json:"duplicates,omitempty"`
 	Reclaimable int64 `json:"reclaimable,omitempty"`
+
+	Freed cost.Objects `json:"freed,omitzero"` // copies that free storage when deleted
 }
 
 // worker runs units of one job.
@@ -99,6 +112,9 @@ type worker struct {
 	spec    Spec
 	own     []os.FileInfo // files that the walk leaves out
 	devices *devices
+	within  *os.File                   // see Spec.Within; nil until the first unit
+	open    OpenIndex                  // nil: there is no index
+	index   *index.Index               // nil until the first unit, or if there is none
 	late    func(context.Context) bool // is the deadline of the unit near?
 }
 
@@ -129,6 +145,9 @@ func (w *worker) run(ctx context.Context, u unit) error {
 	if w.store.size(cancelObject) >= 0 {
 		return errCancelled
 	}
+	if err := cmp.Or(w.confine(ctx), w.openIndex()); err != nil {
+		return err
+	}
 	started, cpu := time.Now(), limits.CPUTime()
 	var r *result
 	var err error
@@ -145,12 +164,15 @@ func (w *worker) run(ctx context.Context, u unit) error {
 		r, err = w.confirm(ctx, u)
 	case grouping:
 		r, err = w.group(u)
+	case remembering:
+		r, err = w.remember(ctx, u)
 	default:
 		err = errors.New("unknown stage " + string(u.Stage))
 	}
 	if err != nil {
 		return err
 	}
+	r.Gets = u.Gets
 	r.Took, r.CPU, r.PeakMemory = time.Since(started), limits.CPUTime()-cpu, limits.PeakMemory(os.Getpid(), true)
 	return w.store.putResult(u.name(), r)
 }

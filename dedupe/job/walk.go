@@ -12,7 +12,7 @@ import (
 func (w *worker) engine() dedupe.Engine {
 	return dedupe.Engine{
 		Mode: dedupe.Goroutines, Workers: min(w.spec.Workers, mostWorkers), HashAll: w.spec.HashAll,
-		Memory: unitMemory, Ignore: w.own,
+		Memory: unitMemory, Ignore: w.ignored(), Within: w.within,
 	}
 }
 
@@ -34,6 +34,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 	r := &result{Walked: new(walked)}
 	budget := w.spec.Limits.Entries
 	var copies []placed
+	var lookups []*dedupe.Copy // the same, if there is an index
 	var paths int64
 	var left []dedupe.Frontier
 	if u.Pack != "" {
@@ -44,7 +45,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 	}
 	for first := true; first || len(left) > 0; first = false {
 		found := r.Out + r.Walked.Directories + int64(len(r.problems)+len(r.skipped))
-		if !first && (found >= budget || paths >= mostPathBytes || w.late(ctx)) {
+		if !first && (found >= budget || paths >= mostPathBytes || w.late(ctx) || slices.ContainsFunc(left, isPart)) {
 			break
 		}
 		if w.store.size(cancelObject) >= 0 {
@@ -62,6 +63,9 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 		left = more
 		for f := range v.All() {
 			paths += int64(len(f.Path))
+			if w.index != nil {
+				lookups = append(lookups, dedupe.CopyOf(f))
+			}
 			w.devices.toCommon(&f)
 			copies = append(copies, bySize.place(&entry{File: f}))
 		}
@@ -74,6 +78,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 		r.skip(v.Skipped)
 	}
 	r.In = r.Out
+	w.recall(ctx, r, lookups, copies)
 	r.sections = new(sections)
 	bySize.write(r.sections, copies)
 	var err error
@@ -95,7 +100,7 @@ func (w *worker) walks(u *unit, left []dedupe.Frontier, like *result) (units []u
 		s.begin()
 		var to writer
 		n, bytes := 0, 0
-		for ; n < min(most, len(left)) && bytes < mostBytes; n++ {
+		for ; n < min(most, len(left)) && bytes < mostBytes && (n == 0 || !isPart(left[n]) && !isPart(left[n-1])); n++ {
 			bytes += len(left[n].Root) + len(left[n].Dir)
 			s.block = to.appendFrontier(s.block, left[n])
 			if s.ended() {
@@ -105,10 +110,16 @@ func (w *worker) walks(u *unit, left []dedupe.Frontier, like *result) (units []u
 		left = left[n:]
 		next := unit{Stage: walking, Weight: w.spec.Limits.Entries * weighedEntry}
 		next.Pack, err = w.putPart(u, "pack", s)
+		next.Gets = packGets(s)
 		units = append(units, next)
 	}
 	return units, err
 }
+
+// isPart reports whether a frontier is a part of a large directory. Such a part is alone in a
+// unit: to find out that it does not fit in what is left of a budget takes a list of the whole
+// directory.
+func isPart(f dedupe.Frontier) bool { return f.Of > 1 }
 
 // weighedEntry is the most that EFS meters to list an entry, on average.
 const weighedEntry = 256

@@ -24,7 +24,7 @@ func (u *Unwritten) Add(f *os.File, n int) {
 	}
 	if u.most == 0 {
 		u.most = math.MaxInt64
-		if limit := memoryLimit(os.Getenv); limit > 0 {
+		if limit, _ := Memory(os.Getenv); limit > 0 {
 			u.most = max(limit/16, enough)
 		}
 	}

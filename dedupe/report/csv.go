@@ -20,6 +20,9 @@ type csvWriter struct {
 	n     int // groups so far
 	cells []string
 	lone  bool // write the files without a duplicate instead
+
+	noHeader bool // leave out the names of the columns
+	parts    bool // a group may come in several parts, one after the other
 }
 
 func newCSVWriter(w io.Writer, lone bool) *csvWriter {
@@ -27,12 +30,17 @@ func newCSVWriter(w io.Writer, lone bool) *csvWriter {
 }
 
 func (c *csvWriter) begin(*document) error {
+	if c.noHeader {
+		return nil
+	}
 	return c.w.Write([]string{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link",
 		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes"})
 }
 
 func (c *csvWriter) group(g group) error {
-	c.n++
+	if !c.parts || c.g.digest != g.digest {
+		c.n++
+	}
 	c.g = g
 	return nil
 }

@@ -203,7 +203,7 @@ func (doc *pageJSON) fill(r dedupe.Report, page Page) error {
 	if err != nil {
 		return err
 	}
-	doc.room = page.MaxBytes - quotedSize(frame) - pageMarks
+	doc.room = page.MaxBytes - QuotedSize(frame) - pageMarks
 	if doc.Sizes != nil && doc.room < page.MaxBytes/2 {
 		return tooSmall(page, doc.room, 0)
 	}
@@ -212,7 +212,7 @@ func (doc *pageJSON) fill(r dedupe.Report, page Page) error {
 		if err != nil {
 			return err
 		}
-		need := quotedSize(problem) + len(",")
+		need := QuotedSize(problem) + len(",")
 		if doc.room-need < page.MaxBytes/2 { // the groups matter more
 			doc.ProblemsLeftOut = len(r.Problems) - i
 			break
@@ -266,7 +266,7 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 		b = append(b, ',')
 	}
 	b = appendGroup(b, out)
-	size = quotedSize(b[len(doc.groups):]) + groupMarks
+	size = QuotedSize(b[len(doc.groups):]) + groupMarks
 	end := 0 // of the part that fits
 	names := g.Names()
 	i := -1 - from
@@ -279,7 +279,7 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 			b = append(b, ',')
 		}
 		b = appendFile(b, fileOf(f, link))
-		if size += quotedSize(b[at:]); size > doc.room {
+		if size += QuotedSize(b[at:]); size > doc.room {
 			break
 		}
 		switch whole := from+i+1 == names; {
@@ -333,9 +333,9 @@ func appendElement(array, element []byte) []byte {
 	return append(array, element...)
 }
 
-// quotedSize returns how many bytes of JSON take as a string inside other JSON, which is
+// QuotedSize returns how many bytes of JSON take as a string inside other JSON, which is
 // how Lambda sends them: with quotes and backslashes escaped. Nothing else in them needs
 // escaping.
-func quotedSize(text []byte) int {
+func QuotedSize(text []byte) int {
 	return len(text) + bytes.Count(text, []byte{'"'}) + bytes.Count(text, []byte{'\\'})
 }

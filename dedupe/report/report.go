@@ -21,6 +21,7 @@
 //	strict.go      JSON that somebody wrote: no typing error selects a default
 //	page.go        a part of a report in JSON, and where the next one begins
 //	textchosen.go  duplicate folders and unique files, for people
+//	lines.go       a report in lines, to be stored, and pages of it
 //	totals.go      duplicates by size and by folder
 //	text.go        for people
 //	billtext.go    bills for people
@@ -41,6 +42,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"iter"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -61,6 +63,7 @@ const (
 	Print0 Format = "print0" // as Fdupes, but a zero byte ends every path, and another one every group
 	Script Format = "sh"     // that links or removes copies
 	HTML   Format = "html"
+	NDJSON Format = "ndjson" // see [LinePage]
 )
 
 // TellsProblems reports whether this format includes the problems. If not, report them
@@ -116,8 +119,7 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options
 		func(h handler) error { return stream(r, p, o, h) })
 }
 
-// WriteParts writes a report without a projection, whose parts come one by one. It ignores
-// the Groups, Problems and Skipped of r.
+// WriteParts writes a report whose parts come one by one. It ignores the Groups, Problems and Skipped of r.
 func WriteParts(w io.Writer, f Format, r dedupe.Report, parts Parts, o Options) error {
 	h, err := handlerFor(w, f, o)
 	if err != nil {
@@ -187,6 +189,8 @@ func handlerFor(w io.Writer, f Format, o Options) (handler, error) {
 		return newJSONWriter(w), nil
 	case CSV:
 		return newCSVWriter(w, o.Rules.Unique), nil
+	case NDJSON:
+		return newLinesWriter(w), nil
 	case Fdupes:
 		return &fdupesWriter{b: bufio.NewWriterSize(w, 64<<10), after: '\n', lone: o.Rules.Unique}, nil
 	case Print0:
@@ -242,7 +246,7 @@ func Took(r dedupe.Report) cost.Scan {
 		StoredBytes:      s.Bytes,
 		ReclaimableBytes: s.ReclaimableBytes,
 		Reclaimable:      reclaimable(r.Groups),
-		AnswerBytes:      answerBytes(r.Groups),
+		AnswerBytes:      answerBytes(filesOf(r.Groups)),
 	}
 	if s.NFS != nil {
 		took.Messages = cost.Messages{Count: s.NFS.BesidesREAD(), Bytes: s.NFS.MeteredBytes}
@@ -250,9 +254,34 @@ func Took(r dedupe.Report) cost.Scan {
 	return took
 }
 
+// TookParts does the same for a report whose groups come one by one. What of them can be
+// reclaimed is not in it.
+func TookParts(r dedupe.Report, groups iter.Seq[Group]) cost.Scan {
+	took := Took(r)
+	took.AnswerBytes = answerBytes(func(yield func(iter.Seq2[dedupe.File, bool]) bool) {
+		for g := range groups {
+			if !yield(g.Files) {
+				return
+			}
+		}
+	})
+	return took
+}
+
+// filesOf yields the files of each group.
+func filesOf(groups []dedupe.Group) iter.Seq[iter.Seq2[dedupe.File, bool]] {
+	return func(yield func(iter.Seq2[dedupe.File, bool]) bool) {
+		for _, g := range groups {
+			if !yield(g.Files()) {
+				return
+			}
+		}
+	}
+}
+
 // answerBytes is about what the service answers, uncompressed: the first page of the
 // groups, and the rest with the bill. It is at most what Lambda can answer.
-func answerBytes(groups []dedupe.Group) int64 {
+func answerBytes(groups iter.Seq[iter.Seq2[dedupe.File, bool]]) int64 {
 	const (
 		rest      = 5900
 		eachGroup = 190
@@ -261,9 +290,13 @@ func answerBytes(groups []dedupe.Group) int64 {
 		most      = 6 << 20
 	)
 	bytes := int64(rest)
-	for _, g := range groups[:min(len(groups), firstPage)] {
+	n := 0
+	for files := range groups {
+		if n++; n > firstPage {
+			break
+		}
 		bytes += eachGroup
-		for f := range g.Files() {
+		for f := range files {
 			if bytes += eachFile + int64(len(f.Path)); bytes >= most {
 				return most
 			}
@@ -276,20 +309,30 @@ func answerBytes(groups []dedupe.Group) int64 {
 func reclaimable(groups []dedupe.Group) cost.Objects {
 	var o cost.Objects
 	for _, g := range groups {
-		if g.Size == 0 || g.Reclaimable < g.Size {
-			continue
+		allocated := g.ReclaimableAllocated
+		if !counted(g) {
+			allocated = -1
 		}
-		n, allocated := g.Reclaimable/g.Size, int64(-1)
-		if counted(g) {
-			allocated = g.ReclaimableAllocated / n
-		}
-		o.Add(g.Size, allocated, n)
+		Reclaim(&o, g.Size, g.Reclaimable, allocated)
 	}
 	return o
 }
 
 // Version is the version of all programs and packages. It is defined only here.
 const Version = "0.1.0"
+
+// Reclaim adds the copies of a group that free storage when deleted. Allocated is what is
+// allocated to them, or negative if that is unknown.
+func Reclaim(o *cost.Objects, size, reclaimable, allocated int64) {
+	if size == 0 || reclaimable < size {
+		return
+	}
+	n := reclaimable / size
+	if allocated >= 0 {
+		allocated /= n
+	}
+	o.Add(size, allocated, n)
+}
 
 // Tool is the program that made a report.
 type Tool struct {

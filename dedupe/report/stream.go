@@ -33,6 +33,7 @@ type group struct {
 	reclaimable int64
 	allocated   int64 // reclaimable on the file system; negative if unknown
 	copies      int64 // 0 if unknown
+	names       int64 // files of the group; 0 if unknown
 	before      int64 // files on earlier pages
 	leftOut     int64 // files on later pages
 }
@@ -77,7 +78,7 @@ func (g *group) countsApart() bool {
 }
 
 func groupOf(g dedupe.Group) group {
-	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: int64(len(g.Copies))}
+	out := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: -1, copies: int64(len(g.Copies)), names: int64(g.Names())}
 	if counted(g) {
 		out.allocated = g.ReclaimableAllocated
 	}
@@ -106,6 +107,8 @@ type Parts struct {
 	Groups   iter.Seq[Group]
 	Problems iter.Seq[*dedupe.Problem]
 	Skipped  iter.Seq[dedupe.Skipped]
+
+	Projection *cost.Projection // nil: the report has none
 }
 
 // Group is a duplicate group whose files come one by one.
@@ -114,6 +117,7 @@ type Group struct {
 	Digest                            dedupe.Digest
 	Reclaimable, ReclaimableAllocated int64 // see dedupe.Group
 	Copies                            int64
+	Names                             int64                        // files
 	Files                             iter.Seq2[dedupe.File, bool] // by path; true for a hard link to an earlier one
 }
 
@@ -156,7 +160,7 @@ func streamChosen(r dedupe.Report, o Options, h handler) error {
 
 // streamParts streams a report and its parts to a handler.
 func streamParts(r dedupe.Report, parts Parts, o Options, h handler) error {
-	d := documentOf(r, nil, o)
+	d := documentOf(r, parts.Projection, o)
 	if err := h.begin(&document{head: d.head}); err != nil {
 		return err
 	}
@@ -192,7 +196,7 @@ func streamGroups(groups []dedupe.Group, h handler) error {
 
 func streamPartGroups(groups iter.Seq[Group], h handler) error {
 	for g := range groups {
-		head := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: g.ReclaimableAllocated, copies: g.Copies}
+		head := group{size: g.Size, digest: g.Digest, reclaimable: g.Reclaimable, allocated: g.ReclaimableAllocated, copies: g.Copies, names: g.Names}
 		if err := streamGroup(head, g.Files, h); err != nil {
 			return err
 		}

@@ -36,13 +36,12 @@ const maxFolder = 255
 // which is empty if all callers share the root.
 func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err error) {
 	inRoot := dedupe.Engine{Within: s.root, Abandoned: &s.abandoned}
-	if s.TenantClaim == "" {
+	if tenant, err = s.tenant(ctx); err != nil {
+		return nil, "", err
+	}
+	if tenant == "" {
 		dir, err = inRoot.OpenWithin(ctx, ".")
 		return dir, "", refusal(err)
-	}
-	tenant, ok := callerOf(ctx).Claims[s.TenantClaim]
-	if !ok || !isFolder(tenant) {
-		return nil, "", refuse(http.StatusForbidden, "your credentials name no folder: the claim %q is missing or not a plain folder name", s.TenantClaim)
 	}
 	dir, err = inRoot.OpenWithin(ctx, tenant)
 	switch {
@@ -52,6 +51,18 @@ func (s *service) within(ctx context.Context) (dir *os.File, tenant string, err 
 		return nil, tenant, refuse(http.StatusForbidden, "you have no folder here: ask the operator to create it")
 	}
 	return dir, tenant, nil
+}
+
+// tenant returns the folder of the caller, which is empty if all callers share the root.
+func (s *service) tenant(ctx context.Context) (string, error) {
+	if s.TenantClaim == "" {
+		return "", nil
+	}
+	tenant, ok := callerOf(ctx).Claims[s.TenantClaim]
+	if !ok || !isFolder(tenant) {
+		return "", refuse(http.StatusForbidden, "your credentials name no folder: the claim %q is missing or not a plain folder name", s.TenantClaim)
+	}
+	return tenant, nil
 }
 
 // isFolder reports whether a claim is safe as the name of a folder directly below the

@@ -43,7 +43,9 @@ func (s *service) describe() []byte {
 		}
 		return object.(map[string]any)
 	}
-	at("schemas", "scanRequest", "properties", "workers")["maximum"] = s.MaxWorkers
+	for _, schema := range []string{"scanRequest", "jobRequest"} {
+		at("schemas", schema, "properties", "workers")["maximum"] = s.MaxWorkers
+	}
 	if s.Prices != nil {
 		for _, schema := range []string{"scanProjection", "projectionRequest"} {
 			region := at("schemas", schema, "properties", "region")

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,6 +114,7 @@ func TestOpenAPIRequests(t *testing.T) {
 	for name, pair := range map[string][2][]string{
 		"scanRequest":       {properties(schemas["scanRequest"]), fields(scanRequest{})},
 		"scanProjection":    {properties(schemas["scanProjection"]), fields(settings{})},
+		"jobRequest":        {properties(schemas["jobRequest"]), fields(everyJobField())},
 		"usageRequest":      {properties(schemas["usageRequest"]), properties(schemas["usage"])},
 		"projectionRequest": {properties(schemas["projectionRequest"]), fields(report.NewRequest())},
 	} {
@@ -142,12 +145,26 @@ func newContract(t testing.TB) *contract {
 	return &contract{doc.(map[string]any), c}
 }
 
+// templateOf returns the path of the document for that of a request.
+func templateOf(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return regexp.MustCompile("^/v1/jobs/[0-9a-f]{28}").ReplaceAllString(path, "/v1/jobs/{id}")
+}
+
 // check checks an answer against the document's entry for its route and status.
 func (c *contract) check(t testing.TB, method, path string, status int, header http.Header, body []byte) {
 	t.Helper()
+	path = templateOf(path)
 	schema := "httpProblem"
-	if status == http.StatusOK {
-		schema = map[string]string{"/v1/scans": "report", "/v1/projections": "projectionDocument", "/v1/healthz": "health"}[path]
+	if status < 300 {
+		schema = map[string]string{
+			"POST /v1/scans 200": "report", "POST /v1/projections 200": "projectionDocument", "GET /v1/healthz 200": "health",
+			"POST /v1/jobs 200": "jobPlan", "POST /v1/jobs 202": "job", "GET /v1/jobs 200": "jobList", "GET /v1/jobs/{id} 200": "job",
+			"DELETE /v1/jobs/{id} 202": "job", "GET /v1/jobs/{id}/report 200": "report",
+		}[fmt.Sprint(method, " ", path, " ", status)]
+	}
+	if status == http.StatusNotModified || schema == "report" && !strings.HasPrefix(header.Get("Content-Type"), "application/json") {
+		schema = ""
 	}
 	if paths := c.doc["paths"].(map[string]any); paths[path] != nil && status != http.StatusMethodNotAllowed {
 		operation, _ := paths[path].(map[string]any)[strings.ToLower(method)].(map[string]any)
@@ -159,7 +176,7 @@ func (c *contract) check(t testing.TB, method, path string, status int, header h
 	if schema == "" {
 		return
 	}
-	if want := map[bool]string{true: "application/json", false: "application/problem+json"}[status == http.StatusOK]; header.Get("Content-Type") != want {
+	if want := map[bool]string{true: "application/json", false: "application/problem+json"}[status < 300]; header.Get("Content-Type") != want {
 		t.Errorf("%s %s: %d has content type %s, want %s", method, path, status, header.Get("Content-Type"), want)
 	}
 	s, err := c.compiler.Compile("openapi.json#/components/schemas/" + schema)
@@ -173,4 +190,10 @@ func (c *contract) check(t testing.TB, method, path string, status int, header h
 	if err := s.Validate(answer); err != nil {
 		t.Errorf("%s %s: %d: %v", method, path, status, err)
 	}
+}
+
+// everyJobField returns a request in which no field is left out.
+func everyJobField() jobRequest {
+	path := "."
+	return jobRequest{Path: &path, PathBase64: []byte("."), Include: []string{"*"}, Exclude: []string{"x"}, DryRun: true}
 }

@@ -2,6 +2,10 @@
 // in a Lambda function behind API Gateway.
 //
 //	POST /v1/scans         scans a directory, answers like dedupe scan --format json
+//	POST /v1/jobs          begins a job, which scans a tree of any size
+//	GET  /v1/jobs          lists jobs
+//	GET  /v1/jobs/ID       says how far a job is; DELETE cancels it
+//	GET  /v1/jobs/ID/report answers with a page of its report
 //	POST /v1/projections   turns usage into a bill
 //	GET  /v1/healthz       reports whether the root is readable
 //	GET  /v1/openapi.json  describes all of this
@@ -9,6 +13,9 @@
 //	service.go     configuration, routes, and what all routes share
 //	admission.go   which scans may run, and how long others wait
 //	scans.go       POST /v1/scans
+//	jobs.go        /v1/jobs
+//	jobreport.go   GET /v1/jobs/ID/report
+//	jobplan.go     what a job will take
 //	deadline.go    when a scan must end for its answer to be in time
 //	limit.go       the most bytes that a scan may read
 //	projections.go POST /v1/projections
@@ -33,11 +40,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,11 +56,12 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/jobs"
 )
 
-// Config configures a service. Only Root is required; zero values suit a laptop.
+// Config configures a service. Only Root or Jobs is required; zero values suit a laptop.
 type Config struct {
-	Root        string // the directory to serve
+	Root        string // the directory to serve; empty: no scans, only jobs
 	TenantClaim string // the claim that names the caller's folder in Root; empty: callers share Root
 
 	MemoryMB    int64            // memory of the function, for the bill and for its share of a core; 0: as much as a scan needs, and a core
@@ -68,6 +78,7 @@ type Config struct {
 	Stack       string           // value of the metrics' dimension Stack; empty: they have no such dimension
 	Index       *index.Index     // digests from earlier scans; nil: none. New sets KeepBytes, if 0, to a share of MemoryMB
 	Worker      func() *exec.Cmd // see dedupe.Engine
+	Jobs        *Jobs            // nil: none
 	Prices      *cost.Book       // for bills of its region, which is the default; nil: of cost.DefaultRegion, see cost.Prices
 
 	// Listen is the address of a server that browsers on this machine can reach, which
@@ -103,10 +114,10 @@ const (
 type service struct {
 	Config
 	root     *os.File
-	routes   map[string]route // by path
-	document func() []byte    // the OpenAPI document
-	listens  string           // the host in Listen, if it names one
-	allowed  []host           // AllowHosts
+	routes   map[string]resource
+	document func() []byte // the OpenAPI document
+	listens  string        // the host in Listen, if it names one
+	allowed  []host        // AllowHosts
 	gate     gate
 	probe    singleflight.Group // of the root
 	running  attendance
@@ -114,21 +125,14 @@ type service struct {
 	abandoned dedupe.Abandoned // calls that hang
 }
 
-// route is what a path does. GET includes HEAD.
-type route struct {
-	method string
-	do     func(w http.ResponseWriter, r *http.Request) error
-}
+// resource is what a path does with each method. GET includes HEAD.
+type resource map[string]func(w http.ResponseWriter, r *http.Request) error
 
 // New returns the handler. It fails if it cannot open c.Root as a directory.
 func New(c Config) (http.Handler, error) {
-	root, err := os.Open(c.Root)
+	root, err := openRoot(c)
 	if err != nil {
-		return nil, fmt.Errorf("cannot serve the root: %w", err)
-	}
-	if st, err := root.Stat(); err != nil || !st.IsDir() {
-		root.Close()
-		return nil, fmt.Errorf("cannot serve %q: it is not a directory", c.Root)
+		return nil, err
 	}
 	c.MaxWorkers = cmp.Or(c.MaxWorkers, defaultMaxWorkers)
 	c.MaxFiles = cmp.Or(c.MaxFiles, 1_000_000)
@@ -149,13 +153,54 @@ func New(c Config) (http.Handler, error) {
 		s.listens = normalHost(name)
 	}
 	s.document = sync.OnceValue(s.describe)
-	s.routes = map[string]route{
-		"/v1/scans":        {http.MethodPost, s.scan},
-		"/v1/projections":  {http.MethodPost, s.project},
-		"/v1/healthz":      {http.MethodGet, s.health},
-		"/v1/openapi.json": {http.MethodGet, s.openapi},
+	s.routes = map[string]resource{
+		"/v1/projections":  {http.MethodPost: s.project},
+		"/v1/healthz":      {http.MethodGet: s.health},
+		"/v1/openapi.json": {http.MethodGet: s.openapi},
+	}
+	if s.root != nil {
+		s.routes["/v1/scans"] = resource{http.MethodPost: s.scan}
+	}
+	if s.Jobs != nil {
+		s.routes["/v1/jobs"] = resource{http.MethodPost: s.createJob, http.MethodGet: s.listJobs}
+		s.routes["/v1/jobs/{id}"] = resource{http.MethodGet: s.getJob, http.MethodDelete: s.cancelJob}
+		s.routes["/v1/jobs/{id}/report"] = resource{http.MethodGet: s.jobReport}
 	}
 	return s.handle(s.serve), nil
+}
+
+// openRoot opens the directory to serve, or returns nil if there are only jobs.
+func openRoot(c Config) (*os.File, error) {
+	if c.Root == "" && c.Jobs != nil {
+		return nil, nil
+	}
+	root, err := os.Open(c.Root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve the root: %w", err)
+	}
+	if st, err := root.Stat(); err != nil || !st.IsDir() {
+		root.Close()
+		return nil, fmt.Errorf("cannot serve %q: it is not a directory", c.Root)
+	}
+	return root, nil
+}
+
+// find returns the resource at a path. If an ID is in the path, the request has it then.
+func (s *service) find(r *http.Request) (resource, bool) {
+	if strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+		return nil, false
+	}
+	path := r.URL.Path
+	if rest, ok := strings.CutPrefix(path, "/v1/jobs/"); ok {
+		id, _, _ := strings.Cut(rest, "/")
+		if !jobs.IsID(id) {
+			return nil, false
+		}
+		r.SetPathValue("id", id)
+		path = "/v1/jobs/{id}" + rest[len(id):]
+	}
+	to, ok := s.routes[path]
+	return to, ok
 }
 
 // serve answers a request by its path and method. Paths are not cleaned: a redirect would
@@ -164,24 +209,26 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := s.checkPage(r); err != nil {
 		return err
 	}
-	to, ok := s.routes[r.URL.Path]
-	if !ok || strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+	to, ok := s.find(r)
+	if !ok {
 		return refuse(http.StatusNotFound, "no such resource: see /v1/openapi.json")
 	}
-	if r.Method != to.method && !(r.Method == http.MethodHead && to.method == http.MethodGet) {
-		allow := to.method
-		if allow == http.MethodGet {
-			allow = "GET, HEAD"
-		}
-		w.Header().Set("Allow", allow)
-		return refuse(http.StatusMethodNotAllowed, "%s does not accept %s: use %s", r.URL.Path, r.Method, to.method)
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
 	}
-	if to.method == http.MethodPost {
+	do := to[method]
+	if do == nil {
+		methods := slices.Sorted(maps.Keys(to))
+		w.Header().Set("Allow", strings.Replace(strings.Join(methods, ", "), "GET", "GET, HEAD", 1))
+		return refuse(http.StatusMethodNotAllowed, "%s does not accept %s: use %s", r.URL.Path, r.Method, strings.Join(methods, " or "))
+	}
+	if method == http.MethodPost {
 		if err := s.checkForm(r); err != nil {
 			return err
 		}
 	}
-	return to.do(w, r)
+	return do(w, r)
 }
 
 // handle wraps a route. It limits the time and size of the request and answers errors
@@ -226,6 +273,9 @@ func (s *service) failed(w *answerWriter, r *http.Request, what string, stack []
 // health checks the root. All requests share one check, so that a mount that hangs keeps
 // one thread, however many requests there are.
 func (s *service) health(w http.ResponseWriter, r *http.Request) error {
+	if s.Root == "" && s.Jobs != nil {
+		return answer(w, map[string]string{"status": "ok"})
+	}
 	checked := s.probe.DoChan("", func() (any, error) { return os.Stat(s.Root) })
 	ctx, cancel := context.WithTimeout(r.Context(), healthTime)
 	defer cancel()

@@ -19,16 +19,20 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/mount/mounttest"
 )
 
 // The test binary doubles as its own worker process.
 func TestMain(m *testing.M) {
-	if isWorker, err := dedupe.RunWorker(os.Stdin, os.Stdout); isWorker {
-		if err != nil {
-			os.Exit(1)
+	runJobWorker := func(in io.Reader, out io.Writer) (bool, error) { return job.RunWorker(in, out, nil) }
+	for _, run := range []func(io.Reader, io.Writer) (bool, error){dedupe.RunWorker, runJobWorker} {
+		if isWorker, err := run(os.Stdin, os.Stdout); isWorker {
+			if err != nil {
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the workers
 	os.Exit(m.Run())

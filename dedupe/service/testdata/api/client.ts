@@ -19,3 +19,24 @@ const bill = await client.POST("/v1/projections", { body: { opens: 100 } });
 console.log("total", bill.data?.total_decimal);
 const refused = await client.POST("/v1/scans", { body: { path: "nowhere" } });
 console.log("refused", refused.error?.status);
+
+const begun = await client.POST("/v1/jobs", { params: { header: { "Idempotency-Key": "a key" } }, body: {} });
+const again = await client.POST("/v1/jobs", { params: { header: { "Idempotency-Key": "a key" } }, body: {} });
+const made = begun.data, same = again.data;
+if (!made || !("id" in made) || !same || !("id" in same)) throw new Error(begun.error?.detail);
+console.log("the same job", made.id === same.id);
+const path = { id: made.id };
+for (;;) {
+  const { data, error } = await client.GET("/v1/jobs/{id}", { params: { path } });
+  if (!data) throw new Error(error.detail);
+  if (!data.done) continue;
+  console.log("job", data.metadata.state, data.response?.files);
+  break;
+}
+let next: string | undefined;
+do {
+  const { data, error } = await client.GET("/v1/jobs/{id}/report", { params: { path, query: { limit: 1, next } } });
+  if (!data || typeof data === "string") throw new Error(error?.detail);
+  for (const g of data.groups) console.log("group", g.size, g.files.length, g.files[0]!.path);
+  next = data.next;
+} while (next);

@@ -16,6 +16,7 @@ REASONS = [
     r"provisioned MiBps is \d+, allowed: 0 with",
     r"storage class is archive, allowed: with elastic throughput only",
     r"lacks? (a )?prices?|no price",  # of a region
+    r"next is not from an answer",  # of this report
 ]
 
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"client.invalid/client"
 )
@@ -51,5 +52,50 @@ func run(ctx context.Context, c *client.ClientWithResponses) error {
 		return err
 	}
 	fmt.Println("refused", refused.ApplicationproblemJSON404.Status)
+	return runJob(ctx, c)
+}
+
+// runJob does the same with a job.
+func runJob(ctx context.Context, c *client.ClientWithResponses) error {
+	key := "a key"
+	params := &client.CreateJobParams{IdempotencyKey: &key}
+	begun, err := c.CreateJobWithResponse(ctx, params, client.JobRequest{})
+	if err != nil {
+		return err
+	}
+	if begun.JSON202 == nil {
+		return fmt.Errorf("the job is refused: %s %s", begun.Status(), begun.Body)
+	}
+	again, err := c.CreateJobWithResponse(ctx, params, client.JobRequest{})
+	if err != nil {
+		return err
+	}
+	id := begun.JSON202.Id
+	fmt.Println("the same job", again.JSON202.Id == id)
+	for {
+		job, err := c.GetJobWithResponse(ctx, id)
+		if err != nil {
+			return err
+		}
+		if job.JSON200.Done {
+			fmt.Println("job", job.JSON200.Metadata.State, job.JSON200.Response.Files)
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	limit := 1
+	page := &client.GetJobReportParams{Limit: &limit}
+	for {
+		r, err := c.GetJobReportWithResponse(ctx, id, page)
+		if err != nil {
+			return err
+		}
+		for _, g := range r.JSON200.Groups {
+			fmt.Println("group", g.Size, len(g.Files), g.Files[0].Path)
+		}
+		if page.Next = r.JSON200.Next; page.Next == nil {
+			break
+		}
+	}
 	return nil
 }

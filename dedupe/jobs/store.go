@@ -1,0 +1,145 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+)
+
+// Store keeps objects of up to a few MiB by name. A name is words of letters, digits and
+// dots with slashes between them. An object is replaced as a whole, and whoever reads next
+// sees it.
+type Store interface {
+	// Get returns an object and its version. The error for a missing object is
+	// fs.ErrNotExist.
+	Get(ctx context.Context, name string) (data []byte, version string, err error)
+
+	// Put creates an object if version is empty, and otherwise replaces that version of
+	// it. The error is ErrChanged if there is another version.
+	Put(ctx context.Context, name string, data []byte, version string) error
+
+	// List returns names that begin with a prefix and come after another name, sorted: at
+	// most n. The prefix ends with a slash.
+	List(ctx context.Context, prefix, after string, n int) ([]string, error)
+
+	// Remove removes an object, if it is there.
+	Remove(ctx context.Context, name string) error
+}
+
+// ErrChanged is the error of Put if somebody else was faster.
+var ErrChanged = errors.New("the object has another version")
+
+// Folder is a Store in a directory of one process.
+type Folder struct {
+	dir  string
+	lock *os.File
+	mu   sync.Mutex // while an object is replaced
+}
+
+// OpenFolder makes a store of a directory, which it creates if necessary. It fails if
+// another process has it open.
+func OpenFolder(dir string) (*Folder, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("can't keep jobs in %q: %w; choose another directory", dir, err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("can't keep jobs in %q: %w; choose another directory", dir, err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another process keeps its jobs in %q: stop it, or choose another directory", dir)
+	}
+	return &Folder{dir: dir, lock: lock}, nil
+}
+
+// Close lets other processes open the directory.
+func (f *Folder) Close() error { return f.lock.Close() }
+
+// Get implements [Store].
+func (f *Folder) Get(_ context.Context, name string) (data []byte, version string, err error) {
+	if data, err = os.ReadFile(f.path(name)); err != nil {
+		return nil, "", err
+	}
+	sum := blake3.Sum256(data)
+	return data, hex.EncodeToString(sum[:16]), nil
+}
+
+// Put implements [Store].
+func (f *Folder) Put(ctx context.Context, name string, data []byte, version string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, current, err := f.Get(ctx, name)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case current != version:
+		return ErrChanged
+	}
+	path := f.path(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(f.dir, ".put-")
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(data)
+	if err = cmp.Or(err, temporary.Close()); err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		os.Remove(temporary.Name())
+	}
+	return err
+}
+
+// List implements [Store].
+func (f *Folder) List(ctx context.Context, prefix, after string, n int) (names []string, err error) {
+	err = filepath.WalkDir(f.path(prefix), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // somebody removes it
+			return nil
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case len(names) >= n:
+			return fs.SkipAll
+		}
+		name, err := filepath.Rel(f.dir, path)
+		if err == nil && !d.IsDir() && name > after {
+			names = append(names, name)
+		}
+		return err
+	})
+	return names, err
+}
+
+// Remove implements [Store]. It also removes directories that are empty then.
+func (f *Folder) Remove(_ context.Context, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := os.Remove(f.path(name))
+	for dir := filepath.Dir(name); err == nil && strings.Contains(dir, "/"); dir = filepath.Dir(dir) {
+		if os.Remove(f.path(dir)) != nil {
+			break // not empty
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (f *Folder) path(name string) string { return filepath.Join(f.dir, name) }

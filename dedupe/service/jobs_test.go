@@ -1,0 +1,654 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/job"
+	"efsdedupe/dedupe/jobs"
+	"efsdedupe/dedupe/report"
+)
+
+// registry returns an empty registry.
+func registry(t testing.TB) *jobs.Registry {
+	t.Helper()
+	folder, err := jobs.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	return &jobs.Registry{Store: folder}
+}
+
+// withJobs adds jobs on this machine to a configuration.
+func withJobs(t testing.TB, c Config) Config {
+	t.Helper()
+	root, err := os.Open(c.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := registry(t)
+	local := &jobs.Local{Registry: r, Dir: t.TempDir(), Root: root, AtOnce: 2, Processes: 1, Tool: report.Tool{Name: "test"}}
+	t.Cleanup(local.Stop)
+	c.Jobs = &Jobs{Registry: r, Runner: local, Root: c.Root}
+	return c
+}
+
+// operation is a job in an answer.
+func operation(t testing.TB, r result) (doc jobJSON) {
+	t.Helper()
+	if err := json.Unmarshal(r.body, &doc); err != nil {
+		t.Fatalf("%v: %s", err, r.body)
+	}
+	return doc
+}
+
+// ended waits until a job ended.
+func ended(t testing.TB, h http.Handler, c Caller, id string) jobJSON {
+	t.Helper()
+	for {
+		got := ask(t, h, c, "GET", "/v1/jobs/"+id, "")
+		if got.status != 200 {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+		if doc := operation(t, got); doc.Done {
+			return doc
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the job does not end")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func inFolder(name string) Caller { return Caller{Claims: map[string]string{"folder": name}} }
+
+// found is what a report says about groups.
+type foundGroups struct {
+	Complete bool
+	Stats    struct {
+		Files, Bytes, Directories int64
+		Groups                    int64 `json:"duplicate_groups"`
+		Reclaimable               int64 `json:"reclaimable_bytes"`
+	}
+	Sizes, Folders json.RawMessage
+	Groups         []struct {
+		Size   int64
+		Digest string
+		Files  []json.RawMessage
+		Before int64 `json:"files_before"`
+		After  int64 `json:"files_left_out"`
+	}
+	Problems, Skipped []json.RawMessage
+	Selection         json.RawMessage
+	Next              string
+}
+
+func groupsOf(t testing.TB, body []byte) (doc foundGroups) {
+	t.Helper()
+	if err := json.Unmarshal(body, &doc); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	return doc
+}
+
+// A job finds what a scan finds, and each tenant sees only their own jobs.
+func TestJobs(t *testing.T) {
+	h := newService(t, withJobs(t, Config{Root: tenants(t), TenantClaim: "folder"}))
+	for _, folder := range []string{"alice", "bob"} {
+		got := ask(t, h, inFolder(folder), "POST", "/v1/jobs", `{"path": "."}`)
+		doc := operation(t, got)
+		if got.status != 202 || got.header.Get("Location") != "/v1/jobs/"+doc.ID || got.header.Get("Retry-After") == "" || doc.Metadata.State != jobs.Queued {
+			t.Fatalf("%d %v %s", got.status, got.header, got.body)
+		}
+		other := map[string]string{"alice": "bob", "bob": "alice"}[folder]
+		for _, path := range []string{"/v1/jobs/" + doc.ID, "/v1/jobs/" + doc.ID + "/report"} {
+			if got := ask(t, h, inFolder(other), "GET", path, ""); got.status != 404 {
+				t.Errorf("%s reads %s of %s: %d", other, path, folder, got.status)
+			}
+		}
+		if got := ask(t, h, inFolder(other), "DELETE", "/v1/jobs/"+doc.ID, ""); got.status != 404 {
+			t.Errorf("%s cancels a job of %s: %d", other, folder, got.status)
+		}
+		end := ended(t, h, inFolder(folder), doc.ID)
+		if end.Error != nil || end.Response == nil || !end.Response.Complete || end.Metadata.Expires.IsZero() || len(end.Metadata.Stages) == 0 {
+			t.Errorf("%+v", end)
+		}
+		want := groupsOf(t, ask(t, h, inFolder(folder), "POST", "/v1/scans", `{"path": "."}`).body)
+		page := groupsOf(t, ask(t, h, inFolder(folder), "GET", end.Links.Report, "").body)
+		if diff := cmp.Diff(want, page); diff != "" || len(page.Groups) != 1 {
+			t.Errorf("%s (-scan +job):\n%s", folder, diff)
+		}
+		var list struct{ Jobs []jobJSON }
+		if err := json.Unmarshal(ask(t, h, inFolder(folder), "GET", "/v1/jobs", "").body, &list); err != nil || len(list.Jobs) != 1 || list.Jobs[0].ID != doc.ID {
+			t.Errorf("%s lists %+v", folder, list)
+		}
+		if got := ask(t, h, inFolder(folder), "DELETE", "/v1/jobs/"+doc.ID, ""); got.status != 202 || operation(t, got).Response == nil {
+			t.Errorf("cancelling a job that ended: %d %s", got.status, got.body)
+		}
+	}
+	for _, c := range []Caller{{}, inFolder(".."), inFolder("nobody")} {
+		got := ask(t, h, c, "POST", "/v1/jobs", `{}`)
+		if name := c.Claims["folder"]; name == "nobody" {
+			if end := ended(t, h, c, operation(t, got).ID); end.Error == nil || end.Error.Code != jobs.CodeNotFound {
+				t.Errorf("%+v", end)
+			}
+		} else if got.status != 403 {
+			t.Errorf("%v: %d", c, got.status)
+		}
+	}
+}
+
+// Whatever leads out of a folder does not exist, as for a scan.
+func TestJobsAreConfined(t *testing.T) {
+	h := newService(t, withJobs(t, Config{Root: tenants(t), TenantClaim: "folder"}))
+	for _, path := range []string{"..", "../bob", "out", "bob", "bob/a", "top", "/", "/etc", "self/sub", "nowhere", "a/x"} {
+		got := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", fmt.Sprintf(`{"path": %q}`, path))
+		if got.status != 202 {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+			continue
+		}
+		end := ended(t, h, inFolder("alice"), operation(t, got).ID)
+		if end.Error == nil || end.Error.Code != jobs.CodeNotFound {
+			t.Errorf("%s: %+v %+v", path, end.Error, end.Response)
+		}
+		if got := ask(t, h, inFolder("alice"), "GET", end.Links.Report, ""); got.status != 404 {
+			t.Errorf("%s: report %d", path, got.status)
+		}
+		plan := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", fmt.Sprintf(`{"path": %q, "dry_run": true}`, path))
+		if plan.status != 404 {
+			t.Errorf("%s: plan %d %s", path, plan.status, plan.body)
+		}
+	}
+	got := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{"dry_run": true}`)
+	var plan planJSON
+	if err := json.Unmarshal(got.body, &plan); err != nil || got.status != 200 || plan.Files != 3 || !plan.Exact {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// idle is a Runner that only counts.
+type idle struct {
+	mu      sync.Mutex
+	started map[string]int
+	err     error
+}
+
+func (i *idle) Start(_ context.Context, ref jobs.Ref) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.started == nil {
+		i.started = make(map[string]int)
+	}
+	i.started[ref.ID]++
+	return i.err
+}
+
+func (i *idle) Cancel(context.Context, jobs.Ref) error { return nil }
+
+func (i *idle) Plan(context.Context, job.Spec) (job.Estimate, error) {
+	return job.Estimate{}, &dedupe.RootError{}
+}
+
+// Without a root, the service has jobs but no scans, and needs no file system.
+func TestJobsOnly(t *testing.T) {
+	h := newService(t, Config{Jobs: &Jobs{Registry: registry(t), Runner: new(idle), Root: "/mnt/efs"}})
+	for request, want := range map[[3]string]int{
+		{"POST", "/v1/jobs", `{}`}: 202, {"GET", "/v1/healthz", ""}: 200, {"POST", "/v1/scans", `{}`}: 404, {"POST", "/v1/jobs", `{"dry_run": true}`}: 404,
+		{"GET", "/v1/openapi.json", ""}: 200,
+	} {
+		r := httptest.NewRequest(request[0], request[1], strings.NewReader(request[2]))
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%v: %d %s", request, w.Code, w.Body)
+		}
+	}
+	if got := ask(t, newService(t, Config{Root: t.TempDir()}), Caller{}, "GET", "/v1/jobs", ""); got.status != 404 {
+		t.Errorf("without jobs: %d", got.status)
+	}
+}
+
+// send sends a request with an Idempotency-Key.
+func send(h http.Handler, key, body string) (int, jobJSON) {
+	r := httptest.NewRequest("POST", "/v1/jobs", strings.NewReader(body))
+	if key != "" {
+		r.Header.Set("Idempotency-Key", key)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	var doc jobJSON
+	json.Unmarshal(w.Body.Bytes(), &doc)
+	return w.Code, doc
+}
+
+func TestIdempotency(t *testing.T) {
+	runner := new(idle)
+	r := registry(t)
+	h := newService(t, Config{Jobs: &Jobs{Registry: r, Runner: runner, Root: "/mnt/efs"}})
+	code, first := send(h, `"key"`, `{"path": "a", "min_size": 1}`)
+	if code != 202 {
+		t.Fatal(code)
+	}
+	for _, test := range []struct {
+		key, body string
+		want      int
+	}{
+		{"key", `{"path":"a"}`, 202}, {` "key" `, `{"min_size":1.0,"path":"a"}`, 202}, {"key", `{"path":"b"}`, 422}, {"key", `{}`, 422},
+		{"Key", `{"path":"a"}`, 202}, {`""`, `{}`, 400}, {`"`, `{}`, 400}, {"a b", `{}`, 202}, {`"a b"`, `{}`, 202}, {`"a\"b"`, `{}`, 400},
+		{strings.Repeat("x", 255), `{}`, 202}, {strings.Repeat("x", 256), `{}`, 400}, {"\u00e9", `{}`, 400},
+	} {
+		code, doc := send(h, test.key, test.body)
+		if code != test.want || code == 202 && (doc.ID == first.ID) != (strings.Trim(test.key, ` "`) == "key") {
+			t.Errorf("%s %s: %d, job %s; the first is %s", test.key, test.body, code, doc.ID, first.ID)
+		}
+	}
+	request := httptest.NewRequest("POST", "/v1/jobs", strings.NewReader(`{}`))
+	request.Header["Idempotency-Key"] = []string{"a", "a"}
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, request); w.Code != 400 {
+		t.Errorf("two keys: %d", w.Code)
+	}
+
+	// A request that did not get to the end keeps the key for a minute.
+	if err := r.Store.Remove(t.Context(), "jobs/"+jobs.TenantHash("")+"/"+first.ID); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := send(h, "key", `{"path":"a"}`); code != 409 {
+		t.Errorf("in progress: %d", code)
+	}
+	r.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if code, doc := send(h, "key", `{"path":"a"}`); code != 202 || doc.ID != first.ID {
+		t.Errorf("after an hour: %d, %+v", code, doc)
+	}
+}
+
+// However many requests with one key come at once, one job begins.
+func TestIdempotencyAtOnce(t *testing.T) {
+	runner := new(idle)
+	h := newService(t, Config{Jobs: &Jobs{Registry: registry(t), Runner: runner, Root: "/mnt/efs"}})
+	var group sync.WaitGroup
+	codes := make([]int, 50)
+	for i := range codes {
+		group.Go(func() { codes[i], _ = send(h, "key", `{}`) })
+	}
+	group.Wait()
+	if len(runner.started) != 1 || slices.ContainsFunc(codes, func(c int) bool { return c != 202 && c != 409 }) {
+		t.Errorf("%d jobs, %v", len(runner.started), codes)
+	}
+}
+
+// A runner that can't start a job gets it again with the next request that has its key.
+func TestStartFails(t *testing.T) {
+	runner := &idle{err: errors.New("no")}
+	h := newService(t, Config{Jobs: &Jobs{Registry: registry(t), Runner: runner, Root: "/mnt/efs"}})
+	if code, _ := send(h, "key", `{}`); code != 500 {
+		t.Errorf("%d", code)
+	}
+	runner.err = nil
+	if code, doc := send(h, "key", `{}`); code != 202 || runner.started[doc.ID] != 2 {
+		t.Errorf("%d %v", code, runner.started)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	r := registry(t)
+	r.Limits = jobs.Limits{Jobs: 3, Bytes: 1000}
+	h := newService(t, Config{Jobs: &Jobs{Registry: r, Runner: new(idle), Root: "/mnt/efs"}, TenantClaim: "folder"})
+	var group sync.WaitGroup
+	results := make([]result, 20)
+	for i := range results {
+		group.Go(func() { results[i] = ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`) })
+	}
+	group.Wait()
+	var begun []string
+	for _, got := range results {
+		switch {
+		case got.status == 202:
+			begun = append(begun, operation(t, got).ID)
+		case got.status != 429 || got.header.Get("Retry-After") == "":
+			t.Errorf("%d %v", got.status, got.header)
+		}
+	}
+	if len(begun) != 3 {
+		t.Fatalf("%d jobs began", len(begun))
+	}
+	if got := ask(t, h, inFolder("bob"), "POST", "/v1/jobs", `{}`); got.status != 202 {
+		t.Errorf("another tenant: %d", got.status)
+	}
+	ref := jobs.Ref{Tenant: jobs.TenantHash("alice"), ID: begun[0]}
+	tell := func(s jobs.State) {
+		t.Helper()
+		if err := r.Tell(t.Context(), ref, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One ends, and takes half of the month's bytes.
+	tell(jobs.State{Phase: jobs.Succeeded, Finished: time.Now(), DataBytes: 500, Outcome: &jobs.Outcome{}})
+	got := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`)
+	if got.status != 202 {
+		t.Fatalf("after one ended: %d %s", got.status, got.body)
+	}
+	ref.ID = operation(t, got).ID
+	if granted, err := r.Take(t.Context(), ref, 400); err != nil || granted != 500 {
+		t.Errorf("400 of 500 bytes: %d, %v", granted, err)
+	}
+	if _, err := r.Take(t.Context(), jobs.Ref{Tenant: ref.Tenant, ID: begun[1]}, 1); !errors.As(err, new(*jobs.QuotaError)) {
+		t.Errorf("1 of 0 bytes: %v", err)
+	}
+	tell(jobs.State{Phase: jobs.Failed, Finished: time.Now(), DataBytes: 600, Failure: &jobs.Failure{Code: jobs.CodeFailed}})
+	got = ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`)
+	if got.status != 429 || !strings.Contains(got.decode(t).Detail, "1000 bytes a month") {
+		t.Errorf("over the month's bytes: %d %s", got.status, got.body)
+	}
+	next := time.Now().UTC().AddDate(0, 1, 0)
+	r.Now = func() time.Time { return next }
+	if got := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`); got.status != 202 {
+		t.Errorf("in the next month: %d %s", got.status, got.body)
+	}
+}
+
+// A job that reads more than its tenant may stops, and says so.
+func TestQuotaWhileRunning(t *testing.T) {
+	c := withJobs(t, Config{Root: tenants(t)})
+	c.Jobs.Registry.Limits.Bytes = 100_000 // metered: a file is 40 KiB
+	h := newService(t, c)
+	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
+	if end.Error == nil || end.Error.Code != jobs.CodeQuota || end.Metadata.ReadBytes > 100_000 {
+		t.Errorf("%+v %+v", end.Error, end.Metadata)
+	}
+}
+
+func TestCancelJob(t *testing.T) {
+	c := withJobs(t, Config{Root: tenants(t)})
+	local := c.Jobs.Runner.(*jobs.Local)
+	c.Jobs.Runner = new(idle)
+	h := newService(t, c)
+	id := operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID
+	if got := ask(t, h, Caller{}, "GET", "/v1/jobs/"+id+"/report", ""); got.status != 409 || got.header.Get("Retry-After") == "" {
+		t.Errorf("too early: %d %v", got.status, got.header)
+	}
+	got := ask(t, h, Caller{}, "DELETE", "/v1/jobs/"+id, "")
+	if doc := operation(t, got); got.status != 202 || doc.Done || !doc.Metadata.Cancelling {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if err := local.Resume(t.Context()); err != nil { // nobody ran it so far
+		t.Fatal(err)
+	}
+	if end := ended(t, h, Caller{}, id); end.Error == nil || end.Error.Code != jobs.CodeCancelled {
+		t.Errorf("%+v", end)
+	}
+	if got := ask(t, h, Caller{}, "GET", "/v1/jobs/"+id+"/report", ""); got.status != 404 {
+		t.Errorf("the report of a cancelled job: %d", got.status)
+	}
+}
+
+// Jobs are gone, with their reports, when their time is over.
+func TestJobsExpire(t *testing.T) {
+	c := withJobs(t, Config{Root: tenants(t)})
+	r := c.Jobs.Registry
+	r.Keep = time.Hour
+	h := newService(t, c)
+	code, doc := send(h, "key", `{}`)
+	if code != 202 {
+		t.Fatal(code)
+	}
+	end := ended(t, h, Caller{}, doc.ID)
+	if err := r.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, h, Caller{}, "GET", end.Links.Report, ""); got.status != 200 {
+		t.Errorf("%d", got.status)
+	}
+	r.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	for range 2 {
+		for _, path := range []string{end.Links.Self, end.Links.Report} {
+			if got := ask(t, h, Caller{}, "GET", path, ""); got.status != 404 {
+				t.Errorf("%s: %d", path, got.status)
+			}
+		}
+		if code, _ := send(h, "key", `{}`); code == 202 {
+			break // the second time, because the first one only removes the job
+		}
+	}
+	if err := r.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code, again := send(h, "key", `{}`); code != 202 || again.ID == doc.ID {
+		t.Errorf("%d %+v", code, again)
+	}
+	names, err := r.Store.List(t.Context(), "reports/"+jobs.TenantHash("")+"/"+doc.ID+"/", "", 10)
+	if err != nil || len(names) > 0 {
+		t.Errorf("%v %v", names, err)
+	}
+}
+
+// fillTree writes many small groups, a group larger than a line of a stored report, names of
+// any bytes, and something that is skipped.
+func fillTree(t testing.TB) (root string) {
+	t.Helper()
+	root = filepath.Join(t.TempDir(), "root")
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range 40 {
+		for j := range 2 + rnd.IntN(3) {
+			writeFile(t, filepath.Join(root, fmt.Sprintf("d%d", j), fmt.Sprintf("\xfff%02d, \"x\"\r\n", i)), strings.Repeat("x", i+1))
+		}
+	}
+	for i := range 700 {
+		writeFile(t, filepath.Join(root, "many", fmt.Sprintf("%s-%03d", strings.Repeat("n", 100), i)), "many of them")
+	}
+	if err := os.Link(filepath.Join(root, "many", strings.Repeat("n", 100)+"-000"), filepath.Join(root, "zz-link")); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func writeFile(t testing.TB, path, content string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pages returns all pages of a report in a form.
+func pages(t testing.TB, h http.Handler, path, accept string, limit int) (all [][]byte) {
+	t.Helper()
+	api := newContract(t)
+	for path = fmt.Sprintf("%s?limit=%d", path, limit); path != ""; {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != 200 || w.Header().Get("Content-Type") != accept || report.QuotedSize(w.Body.Bytes()) > maxAnswer {
+			t.Fatalf("%s: %d %v", path, w.Code, w.Header())
+		}
+		api.check(t, "GET", path, w.Code, w.Header(), w.Body.Bytes())
+		all = append(all, w.Body.Bytes())
+		next := w.Header().Get("Link")
+		path, _, _ = strings.Cut(strings.TrimPrefix(next, "<"), ">")
+	}
+	return all
+}
+
+// The pages of a stored report are together what a scan answers, in all forms, however long
+// they are.
+func TestJobReportPages(t *testing.T) {
+	root := fillTree(t)
+	h := newService(t, withJobs(t, Config{Root: root}))
+	want := groupsOf(t, ask(t, h, Caller{}, "POST", "/v1/scans", `{"limit": 10000}`).body)
+	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
+	var whole string
+	for _, limit := range []int{1, 2, 7, 10_000} {
+		got := groupsOf(t, pages(t, h, end.Links.Report, "application/json", limit)[0])
+		got.Groups = nil
+		parts := 0
+		for _, page := range pages(t, h, end.Links.Report, "application/json", limit) {
+			for _, g := range groupsOf(t, page).Groups {
+				if g.Before > 0 {
+					last := &got.Groups[len(got.Groups)-1]
+					if last.Digest != g.Digest || int64(len(last.Files)) != g.Before {
+						t.Errorf("a part of %s after %d files is after %d of %s", g.Digest, g.Before, len(last.Files), last.Digest)
+					}
+					last.Files, last.After = append(last.Files, g.Files...), g.After
+					parts++
+					continue
+				}
+				got.Groups = append(got.Groups, g)
+			}
+		}
+		got.Next = ""
+		if diff := cmp.Diff(want, got); diff != "" || parts == 0 {
+			t.Errorf("limit %d (-scan +job), %d parts:\n%s", limit, parts, diff)
+		}
+		table := string(bytes.Join(pages(t, h, end.Links.Report, "text/csv", limit), nil))
+		if whole == "" {
+			whole = table
+		}
+		rows, err := csv.NewReader(strings.NewReader(table)).ReadAll()
+		if err != nil || table != whole || len(rows) != 1+int(want.Stats.Files) {
+			t.Errorf("limit %d: %d rows, %v\n%s", limit, len(rows), err, cmp.Diff(whole, table))
+		}
+		lines := bytes.Split(bytes.TrimSpace(bytes.Join(pages(t, h, end.Links.Report, "application/x-ndjson", limit), nil)), []byte("\n"))
+		if len(lines) != 1+len(want.Groups)+parts || !bytes.HasPrefix(lines[0], []byte(`{"report":`)) {
+			t.Errorf("limit %d: %d lines, %.100s", limit, len(lines), lines[0])
+		}
+	}
+	if !strings.Contains(whole, "\n41,") || strings.Contains(whole, "\n42,") {
+		t.Errorf("the groups are not numbered: %.300s", whole)
+	}
+}
+
+func TestReportForms(t *testing.T) {
+	h := newService(t, withJobs(t, Config{Root: tenants(t)}))
+	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
+	request := func(method, path string, header http.Header) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, path, nil)
+		r.Header = header
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	for accept, want := range map[string]string{
+		"": "application/json", "*/*": "application/json", "text/*": "text/csv", "text/csv;q=0.5, */*;q=0.1": "text/csv", "application/*": "application/json",
+		"application/json;q=0.2, application/x-ndjson": "application/x-ndjson", "TEXT/CSV": "text/csv", "application/json;q=0, */*": "application/x-ndjson",
+		"image/png": "", "*/*;q=0": "", "text/html, text/csv;q=x": "",
+	} {
+		w := request("GET", end.Links.Report, http.Header{"Accept": {accept}})
+		if got := w.Header().Get("Content-Type"); got != want && (want != "" || w.Code != 406) {
+			t.Errorf("Accept %q: %d %s", accept, w.Code, got)
+		}
+		if !slices.Contains(w.Header().Values("Vary"), "Accept") {
+			t.Errorf("Accept %q: Vary %q", accept, w.Header().Values("Vary"))
+		}
+	}
+	for _, path := range []string{end.Links.Report, end.Links.Self, "/v1/jobs"} {
+		first := request("GET", path, http.Header{"Accept-Encoding": {"gzip"}})
+		if first.Header().Get("Content-Encoding") != "gzip" || first.Header().Get("ETag") == "" {
+			t.Errorf("%s: %v", path, first.Header())
+		}
+		if w := request("HEAD", path, nil); w.Code != 200 || w.Body.Len() > 0 || w.Header().Get("ETag") != first.Header().Get("ETag") {
+			t.Errorf("HEAD %s: %d %v", path, w.Code, w.Header())
+		}
+		if w := request("GET", path, http.Header{"If-None-Match": {first.Header().Get("ETag")}}); w.Code != 304 || w.Body.Len() > 0 {
+			t.Errorf("%s again: %d", path, w.Code)
+		}
+	}
+}
+
+func TestRefusedJobs(t *testing.T) {
+	h := newService(t, withJobs(t, Config{Root: tenants(t)}))
+	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
+	none := strings.Repeat("0", jobs.IDLength)
+	for _, test := range []struct {
+		method, path, body string
+		status             int
+		detail             string
+	}{
+		{"POST", "/v1/jobs", ``, 400, "EOF"},
+		{"POST", "/v1/jobs", `{"root": "/"}`, 400, "unknown field"},
+		{"POST", "/v1/jobs", `{"path": null}`, 400, "null"},
+		{"POST", "/v1/jobs", `{"limit": 5}`, 400, "unknown field"},
+		{"POST", "/v1/jobs", `{"workers": 0}`, 400, "0 workers"},
+		{"POST", "/v1/jobs", `{"include": ["["]}`, 400, "bad glob"},
+		{"POST", "/v1/jobs", `{"path": "` + strings.Repeat("x", 5000) + `"}`, 400, "the path is longer than 4096 characters"},
+		{"POST", "/v1/jobs", `{"path": "` + strings.Repeat("x", 100<<10) + `"}`, 413, "larger than 65536 bytes"},
+		{"PUT", "/v1/jobs", ``, 405, "use GET or POST"},
+		{"POST", end.Links.Self, ``, 405, "use DELETE or GET"},
+		{"DELETE", end.Links.Report, ``, 405, "use GET"},
+		{"GET", "/v1/jobs/" + none, ``, 404, "no such job"},
+		{"DELETE", "/v1/jobs/" + none, ``, 404, "no such job"},
+		{"GET", "/v1/jobs/" + none + "/report", ``, 404, "no such job"},
+		{"GET", "/v1/jobs/" + strings.ToUpper(end.ID), ``, 404, "no such resource"},
+		{"GET", "/v1/jobs/", ``, 404, "no such resource"},
+		{"GET", "/v1/jobs/..", ``, 404, "no such resource"},
+		{"GET", end.Links.Self + "/", ``, 404, "no such resource"},
+		{"GET", end.Links.Self + "/x", ``, 404, "no such resource"},
+		{"GET", end.Links.Self + "%2freport", ``, 404, "no such resource"},
+		{"GET", end.Links.Report + "?limit=0", ``, 400, "limit"},
+		{"GET", end.Links.Report + "?limit=10001", ``, 400, "limit"},
+		{"GET", end.Links.Report + "?limit=1&limit=1", ``, 400, "more than once"},
+		{"GET", end.Links.Report + "?page=1", ``, 400, `unknown parameter \"page\"`},
+		{"GET", end.Links.Report + "?next=", ``, 400, "next is empty"},
+		{"GET", end.Links.Report + "?next=1", ``, 400, "send it unchanged"},
+		{"GET", end.Links.Report + "?next=0-9-1", ``, 400, "send it unchanged"},
+		{"GET", end.Links.Report + "?next=7-0-1", ``, 400, "send it unchanged"},
+		{"GET", end.Links.Report + "?next=0--1-1", ``, 400, "send it unchanged"},
+		{"GET", end.Links.Report + "?next=00-1-1", ``, 400, "send it unchanged"},
+		{"GET", "/v1/jobs?limit=101", ``, 400, "limit"},
+		{"GET", "/v1/jobs?next=x", ``, 400, "send it unchanged"},
+		{"GET", "/v1/jobs?limit=%zz", ``, 400, "can't be read"},
+	} {
+		got := ask(t, h, Caller{}, test.method, test.path, test.body)
+		if got.status != test.status || !bytes.Contains(got.body, []byte(test.detail)) {
+			t.Errorf("%s %s %.60s: %d %s, want %d %s", test.method, test.path, test.body, got.status, got.body, test.status, test.detail)
+		}
+	}
+}
+
+// Lists of jobs have pages, the newest job first.
+func TestListJobs(t *testing.T) {
+	r := registry(t)
+	r.Limits.Jobs = 100
+	now := time.Now()
+	r.Now = func() time.Time { now = now.Add(time.Second); return now }
+	h := newService(t, Config{Jobs: &Jobs{Registry: r, Runner: new(idle), Root: "/mnt/efs"}})
+	var want, got []string
+	for range 7 {
+		want = append([]string{operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID}, want...)
+	}
+	for path := "/v1/jobs?limit=3"; path != ""; {
+		var list struct {
+			Jobs []jobJSON
+			Next string
+		}
+		if err := json.Unmarshal(ask(t, h, Caller{}, "GET", path, "").body, &list); err != nil || len(list.Jobs) > 3 {
+			t.Fatal(err)
+		}
+		for _, j := range list.Jobs {
+			got = append(got, j.ID)
+		}
+		if path = ""; list.Next != "" {
+			path = "/v1/jobs?limit=3&next=" + list.Next
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
