@@ -97,7 +97,7 @@ func (j *Job) groups(failed *error) iter.Seq[report.Group] {
 }
 
 // mergeParts merges parts.
-func mergeParts[T any](store folder, names []string, take func(*taker) T, compare func(a, b T) int, failed *error) iter.Seq[T] {
+func mergeParts[T any](store objects, names []string, take func(*taker) T, compare func(a, b T) int, failed *error) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		sources := make([]source[T], len(names))
 		for i, name := range names {
@@ -113,7 +113,7 @@ func mergeParts[T any](store folder, names []string, take func(*taker) T, compar
 }
 
 // all yields the files of a group, by path.
-func (g *group) all(store folder, failed *error) iter.Seq[groupFile] {
+func (g *group) all(store objects, failed *error) iter.Seq[groupFile] {
 	if len(g.objects) > 0 {
 		return mergeParts(store, g.objects, takeGroupFile, compareFiles, failed)
 	}

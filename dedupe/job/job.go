@@ -88,7 +88,8 @@ type Job struct {
 	Resumed bool // it was begun before
 
 	spec  Spec
-	store folder
+	store objects
+	dir   string // of the store
 	lock  *os.File
 	begun time.Time
 
@@ -122,17 +123,18 @@ func Open(dir string, spec Spec) (*Job, error) {
 		return nil, err
 	}
 	sum := blake3.Sum256(append([]byte(magic), b...))
-	j := &Job{spec: spec, store: folder{filepath.Join(dir, "job-"+hex.EncodeToString(sum[:8]))}}
+	j := &Job{spec: spec, dir: filepath.Join(dir, "job-"+hex.EncodeToString(sum[:8]))}
+	j.store = objects{folder{j.dir}}
 	if err := j.apart(dir); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(j.store.dir, 0o777); err != nil {
+	if err := os.MkdirAll(j.dir, 0o777); err != nil {
 		return nil, fmt.Errorf("can't make the store: %w; choose another --store", err)
 	}
 	if err := j.acquire(); err != nil {
 		return nil, err
 	}
-	j.Resumed = j.store.size(beginObject) >= 0
+	j.Resumed = j.store.has(beginObject)
 	if err := j.begin(); err != nil {
 		j.lock.Close()
 		return nil, err
@@ -152,10 +154,10 @@ func (j *Job) begin() error {
 		b = beginning{Spec: j.spec, Started: time.Now()}
 		o, err := object(&b, &b.head, nil)
 		if err == nil {
-			err = j.store.remove(beginObject)
+			err = j.store.Remove(beginObject)
 		}
 		if err == nil {
-			err = j.store.put(beginObject, o)
+			err = j.store.Put(beginObject, o)
 		}
 		if err != nil {
 			return err
@@ -201,7 +203,7 @@ const lockPatience = time.Second
 
 // acquire makes sure that no other process works on the job.
 func (j *Job) acquire() error {
-	lock, err := os.OpenFile(filepath.Join(j.store.dir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o666)
+	lock, err := os.OpenFile(filepath.Join(j.dir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o666)
 	if err != nil {
 		return err
 	}
@@ -212,7 +214,7 @@ func (j *Job) acquire() error {
 	}
 	if err != nil {
 		lock.Close()
-		return fmt.Errorf("another process works on this job in %q: wait for it, or choose another --store", j.store.dir)
+		return fmt.Errorf("another process works on this job in %q: wait for it, or choose another --store", j.dir)
 	}
 	j.lock = lock
 	return nil
@@ -224,14 +226,14 @@ func (j *Job) Cancel() error {
 	if err != nil {
 		return err
 	}
-	return j.store.put(cancelObject, b)
+	return j.store.Put(cancelObject, b)
 }
 
 // Close lets other processes work on the job.
 func (j *Job) Close() error { return j.lock.Close() }
 
 // Remove removes everything that the store has of the job.
-func (j *Job) Remove() error { return os.RemoveAll(j.store.dir) }
+func (j *Job) Remove() error { return j.store.RemoveAll() }
 
 // round is a set of units that do not need each other, and their results.
 type round struct {
@@ -382,5 +384,5 @@ func (j *Job) merger(s stage, list *inputs) (unit, error) {
 	}
 	sum := blake3.Sum256(b)
 	name := "inputs-" + hex.EncodeToString(sum[:16])
-	return unit{Stage: s, Inputs: name}, j.store.put(name, b)
+	return unit{Stage: s, Inputs: name}, j.store.Put(name, b)
 }

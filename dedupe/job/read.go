@@ -51,7 +51,7 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 }
 
 // unpack returns the records of a pack.
-func unpack[T any](store folder, name string, take func(*taker) T) (all []T, err error) {
+func unpack[T any](store objects, name string, take func(*taker) T) (all []T, err error) {
 	b, err := store.open(name, 1<<20)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, o
 	defer stop()
 	n := 0
 	for signed := range dedupe.Read(reading, copies(slices.Values(entries)), depth, p.eng) {
-		if n++; n%1000 == 0 && p.w.store.size(cancelObject) >= 0 {
+		if n++; n%1000 == 0 && p.w.store.has(cancelObject) {
 			return errCancelled
 		}
 		if !p.late && p.w.late(ctx) {

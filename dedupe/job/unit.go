@@ -95,14 +95,14 @@ type found struct {
 
 // worker runs units of one job.
 type worker struct {
-	store   folder
+	store   objects
 	spec    Spec
 	own     []os.FileInfo // files that the walk leaves out
 	devices *devices
 	late    func(context.Context) bool // is the deadline of the unit near?
 }
 
-func newWorker(store folder, spec Spec, own []identity) *worker {
+func newWorker(store objects, spec Spec, own []identity) *worker {
 	w := &worker{store: store, spec: spec, devices: newDevices(), late: nearDeadline}
 	for _, id := range own {
 		w.own = append(w.own, id.info())
@@ -126,7 +126,7 @@ const cancelObject = "cancel"
 
 // run runs a unit and stores its result, unless another attempt did that before.
 func (w *worker) run(ctx context.Context, u unit) error {
-	if w.store.size(cancelObject) >= 0 {
+	if w.store.has(cancelObject) {
 		return errCancelled
 	}
 	started, cpu := time.Now(), limits.CPUTime()
@@ -156,7 +156,7 @@ func (w *worker) run(ctx context.Context, u unit) error {
 }
 
 // putResult stores a result. Its lines are the last sections.
-func (f folder) putResult(name string, r *result) error {
+func (o objects) putResult(name string, r *result) error {
 	s := r.sections
 	if s == nil {
 		s = new(sections)
@@ -171,7 +171,7 @@ func (f folder) putResult(name string, r *result) error {
 	if err != nil {
 		return err
 	}
-	return f.put(resultOf(name), b)
+	return o.Put(resultOf(name), b)
 }
 
 // putPart stores an object that a result refers to. Its name begins with that of the unit
@@ -184,17 +184,17 @@ func (w *worker) putPart(u *unit, kind string, s *sections) (name string, err er
 	}
 	sum := blake3.Sum256(b)
 	name = u.name() + "-" + kind + "-" + hex.EncodeToString(sum[:8])
-	return name, w.store.put(name, b)
+	return name, w.store.Put(name, b)
 }
 
 // open returns the blocks of all sections of a part.
-func (f folder) open(name string, chunk int64) (*blocks, error) {
+func (o objects) open(name string, chunk int64) (*blocks, error) {
 	var h head
-	at, _, err := f.header(name, &h)
+	at, _, err := o.header(name, &h)
 	if err != nil {
 		return nil, err
 	}
-	return &blocks{store: f, name: name, at: at, end: at + h.Length, chunk: chunk}, nil
+	return &blocks{store: o, name: name, at: at, end: at + h.Length, chunk: chunk}, nil
 }
 
 // identity is a file of this machine.
