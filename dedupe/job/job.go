@@ -19,6 +19,7 @@
 // share, however large the tree.
 //
 //	job.go      a job and its rounds
+//	steps.go    steps of a job that a state machine drives
 //	run.go      running the rounds: limits, damage, lost units
 //	local.go    units in processes of this machine
 //	answer.go   results → the report
@@ -39,6 +40,7 @@
 package job
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -95,6 +97,7 @@ type Job struct {
 
 	nfsAlways bool // in tests
 
+	cpu       time.Duration // that this process had used before
 	rounds    []round
 	processes int64 // started
 }
@@ -353,9 +356,9 @@ func (j *Job) nfs() bool {
 func (j *Job) mergers(to stage, s shuffle, names func(*result) int64, of ...stage) (*round, error) {
 	n := min(int(j.count(names, of...)/j.spec.Limits.Merged)+1, buckets)
 	r := &round{stage: to}
-	const atOnce = 32 // lists in memory
-	for first := 0; first < n; first += atOnce {
-		lists := make([]inputs, min(atOnce, n-first))
+	const mostLists = 32 // in memory
+	for first := 0; first < n; first += mostLists {
+		lists := make([]inputs, min(mostLists, n-first))
 		for o := range j.outcomes(of...) {
 			ends, name := o.ends(), resultOf(o.unit)
 			for i := range lists {
@@ -365,13 +368,14 @@ func (j *Job) mergers(to stage, s shuffle, names func(*result) int64, of ...stag
 				}
 			}
 		}
-		for i := range lists {
-			u, err := j.merger(to, &lists[i])
-			if err != nil {
-				return nil, err
-			}
-			r.units = append(r.units, u)
+		units := make([]unit, len(lists))
+		if err := atOnce(context.Background(), len(lists), func(i int) (err error) {
+			units[i], err = j.merger(to, &lists[i])
+			return err
+		}); err != nil {
+			return nil, err
 		}
+		r.units = append(r.units, units...)
 	}
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -190,6 +191,19 @@ func (b *blocks) next() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// prefetch gets the first chunks of objects, many at once.
+func prefetch(all []*blocks) error {
+	return atOnce(context.Background(), len(all), func(i int) error { return all[i].begin() })
+}
+
+// begin gets the first chunk, if there is one.
+func (b *blocks) begin() error {
+	if b.at >= b.end {
+		return nil
+	}
+	return b.fill(1)
 }
 
 // fill gets the next chunk, until need bytes are unread.

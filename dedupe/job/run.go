@@ -56,8 +56,11 @@ func (j *Job) run(ctx context.Context, o Options, do perform) error {
 			return err
 		}
 	}
-	return errors.New("the store keeps damaging what is written to it: choose another --store")
+	return errDamaging
 }
+
+// errDamaging is the error of a job whose objects are damaged again and again.
+var errDamaging = errors.New("the store keeps damaging what is written to it: choose another --store")
 
 // repair removes a damaged object and the result of the unit that made it, which then runs
 // again. If it makes something else now, the units that read it are others, too.

@@ -49,11 +49,14 @@ func (w *worker) merged(u *unit, s shuffle, failed *error) iter.Seq[placed] {
 		p.flags = flags
 		return p
 	}
+	parts := make([]*blocks, len(in.Parts))
 	sources := make([]source[placed], len(in.Parts))
 	for i, p := range in.Parts {
 		chunk := min(chunkFor(len(in.Parts)), p.To-p.From)
-		sources[i] = records(&blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: chunk}, take)
+		parts[i] = &blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: chunk}
+		sources[i] = records(parts[i], take)
 	}
+	*failed = prefetch(parts)
 	return merge(sources, s.compare, failed)
 }
 

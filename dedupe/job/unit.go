@@ -41,6 +41,17 @@ const (
 	grouping   stage = "groups"  // copies by digest → groups
 )
 
+// verb says what a stage does with files.
+func (s stage) verb() string {
+	switch s {
+	case sizing, ending:
+		return "sort"
+	case grouping:
+		return "group"
+	}
+	return string(s)
+}
+
 func (u *unit) name() string {
 	b, _ := json.Marshal(u) // cannot fail: numbers and texts
 	sum := blake3.Sum256(b)

@@ -1,0 +1,344 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/limits"
+	"efsdedupe/dedupe/report"
+)
+
+// Helper does the steps of a job that a state machine drives, such as one of AWS Step
+// Functions. Each step may run in another process, on another machine. The state machine
+// plans a round, runs its units at once, in any order, and plans again, until it is time for
+// the report:
+//
+//	Plan → its units → Plan → … → Report
+//
+// A step that fails or dies can be repeated. A unit that never succeeds is given up: all it
+// was to do becomes problems.
+type Helper struct {
+	Store Store // of one job
+}
+
+// Round is what a state machine passes from step to step.
+type Round struct {
+	Next    Next   `json:"next"`              // the step to take now
+	Name    string `json:"name,omitempty"`    // begins the names of its units, with a slash at the end
+	Units   int    `json:"units,omitempty"`   // without results
+	Attempt int    `json:"attempt,omitempty"` // at the units, from 1 on
+	Steps   int    `json:"steps,omitempty"`   // plans so far
+
+	// What the report says, after Report.
+	Complete *bool `json:"complete,omitempty"`
+	Groups   int64 `json:"groups,omitempty"`
+	Problems int64 `json:"problems,omitempty"`
+}
+
+// Next is a step.
+type Next string
+
+// The steps that may come next.
+const (
+	RunUnits    Next = "units"     // Unit for each unit of the round, then Plan
+	WriteReport Next = "report"    // Report
+	End         Next = "end"       // none: the report is written
+	Cancelled   Next = "cancelled" // none: the job was cancelled
+)
+
+const (
+	// mostAttempts is how often the units of a round run before those without a result are
+	// given up. The state machine repeats a unit several times in each attempt.
+	mostAttempts = 2
+
+	// mostSteps ends a job that does not end by itself. A round goes a level of directories
+	// deeper or more.
+	mostSteps = 10_000
+
+	// stepsAtOnce is how many objects a step reads or writes at once.
+	stepsAtOnce = 64
+)
+
+// failedObject says why a job can't succeed.
+const failedObject = "failed"
+
+// failure is the object that says why a job can't succeed.
+type failure struct {
+	head
+	Why []byte `json:"why"`
+}
+
+// Begin begins a job in a store, unless it was begun before. The helpers must find the roots
+// under the same paths, whatever their working directory is.
+func Begin(s Store, spec Spec) error {
+	if err := spec.Selection.Validate(); err != nil {
+		return err
+	}
+	b := beginning{Spec: spec, Started: time.Now()}
+	o, err := object(&b, &b.head, nil)
+	if err != nil {
+		return err
+	}
+	return s.Put(beginObject, o)
+}
+
+// Cancel makes the steps of a job that was begun end, whoever runs them.
+func Cancel(s Store) error { return (&Job{store: objects{s}}).Cancel() }
+
+// open opens the job.
+func (h *Helper) open() (*Job, error) {
+	j := &Job{store: objects{h.Store}, cpu: limits.CPUTime()}
+	var b beginning
+	if _, _, err := j.store.header(beginObject, &b); err != nil {
+		return nil, err
+	}
+	j.spec, j.begun = b.Spec, b.Started
+	return j, nil
+}
+
+// Plan finds out what is to be done after the last round, the zero value at first. It stores
+// the units of the next round. Its error says that the job can't succeed, or is about the
+// store.
+func (h *Helper) Plan(ctx context.Context, last Round) (Round, error) {
+	j, err := h.open()
+	if err != nil {
+		return Round{}, err
+	}
+	return j.planWhole(ctx, last)
+}
+
+// planWhole plans although objects are damaged.
+func (j *Job) planWhole(ctx context.Context, last Round) (Round, error) {
+	for range mostRepairs {
+		r, err := j.plan(ctx, last)
+		damaged := (*damage)(nil)
+		if !errors.As(err, &damaged) {
+			return r, err
+		}
+		if err := j.repair(damaged.object); err != nil {
+			return Round{}, err
+		}
+	}
+	return Round{}, errDamaging
+}
+
+func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
+	next := Round{Steps: last.Steps + 1}
+	if next.Steps > mostSteps {
+		return next, fmt.Errorf("the job did not end within %d rounds", mostSteps)
+	}
+	if err := j.failed(); err != nil {
+		return next, err
+	}
+	if j.store.has(cancelObject) {
+		next.Next = Cancelled
+		return next, nil
+	}
+	for j.rounds = nil; ; {
+		r, err := j.next()
+		if r == nil || err != nil {
+			next.Next = WriteReport
+			return next, err
+		}
+		missing, err := j.readAll(ctx, r)
+		if err != nil {
+			return next, err
+		}
+		if len(missing) > 0 {
+			if next.follow(last, fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage), len(missing)); next.Attempt <= mostAttempts {
+				return next, j.publish(ctx, next.Name, r, missing)
+			}
+			if err := j.abandon(r, missing); err != nil {
+				return next, err
+			}
+		}
+		j.rounds = append(j.rounds, *r)
+	}
+}
+
+// follow makes the round another attempt at the last one if it has the same name, and else
+// the first.
+func (r *Round) follow(last Round, name string, units int) {
+	r.Next, r.Units, r.Attempt = RunUnits, units, 1
+	if strings.HasPrefix(last.Name, name) {
+		r.Attempt = last.Attempt + 1
+	}
+	r.Name = fmt.Sprint(name, r.Attempt, "/")
+}
+
+// failed returns why the job can't succeed, or nil.
+func (j *Job) failed() error {
+	var f failure
+	_, _, err := j.store.header(failedObject, &f)
+	switch {
+	case err == nil:
+		return errors.New(string(f.Why))
+	case errors.As(err, new(*damage)):
+		return nil
+	}
+	return err
+}
+
+// readAll reads all results of a round, and returns the units that have none.
+func (j *Job) readAll(ctx context.Context, r *round) (missing []int, err error) {
+	r.results = make([]outcome, len(r.units))
+	err = atOnce(ctx, len(r.units), func(i int) error {
+		err := j.read(r, i)
+		if errors.As(err, new(*damage)) {
+			return nil
+		}
+		return err
+	})
+	for i := range r.results {
+		if r.results[i].result == nil {
+			missing = append(missing, i)
+		}
+	}
+	return missing, err
+}
+
+// unitObject is the object that describes a unit of a round.
+type unitObject struct {
+	head
+	Unit unit `json:"unit"`
+}
+
+// publish stores the units of a round that have no results, under a prefix.
+func (j *Job) publish(ctx context.Context, prefix string, r *round, missing []int) error {
+	return atOnce(ctx, len(missing), func(i int) error {
+		o := unitObject{Unit: r.units[missing[i]]}
+		b, err := object(&o, &o.head, nil)
+		if err != nil {
+			return err
+		}
+		return j.store.Put(prefix+o.Unit.name(), b)
+	})
+}
+
+// abandon gives up the units of a round that have no results.
+func (j *Job) abandon(r *round, missing []int) error {
+	why := errors.New("every attempt failed")
+	for _, i := range missing {
+		var err error
+		switch u := r.units[i]; {
+		case u.Pack == "": // its files are not known
+			err = j.giveUpRoots(u, why)
+		default:
+			err = j.giveUp(u, why)
+		}
+		if err == nil {
+			err = j.read(r, i)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveUpRoots stores a result for a unit that may have been about any files below the roots.
+// They do not add up in the end.
+func (j *Job) giveUpRoots(u unit, why error) error {
+	r := new(result)
+	if u.Stage == walking {
+		r.Walked = new(walked)
+	}
+	for _, root := range j.spec.Selection.Roots {
+		r.problem(&dedupe.Problem{Op: u.Stage.verb(), Path: root, Err: fmt.Errorf("the process that worked on it died: %w", why)})
+	}
+	return j.store.putResult(u.name(), r)
+}
+
+// atOnce calls do for 0 to n-1, many at once. It stops at the first error.
+func atOnce(ctx context.Context, n int, do func(i int) error) error {
+	group, running := errgroup.WithContext(ctx)
+	group.SetLimit(stepsAtOnce)
+	for i := range n {
+		if running.Err() != nil {
+			break
+		}
+		group.Go(func() error { return do(i) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// Unit runs a unit of a round, by the name of its object, and stores the result. If its
+// context has a deadline, it ends before, and stores a unit for the rest. If it returns nil,
+// Plan knows how it went: the unit may have been cancelled, or have found that the job can't
+// succeed.
+func (h *Helper) Unit(ctx context.Context, name string) error {
+	j, err := h.open()
+	if err != nil {
+		return err
+	}
+	var o unitObject
+	_, _, err = j.store.header(name, &o)
+	if err == nil && o.Unit.name() != path.Base(name) {
+		err = &damage{object: name}
+	}
+	if err == nil && !j.store.has(resultOf(o.Unit.name())) {
+		err = newWorker(j.store, j.spec, nil).run(ctx, o.Unit)
+	}
+	damaged := (*damage)(nil)
+	switch {
+	case errors.As(err, &damaged):
+		return j.repair(damaged.object)
+	case errors.Is(err, errCancelled):
+		return nil
+	case errors.As(err, new(*dedupe.RootError)):
+		f := failure{Why: []byte(err.Error())}
+		b, err := object(&f, &f.head, nil)
+		if err != nil {
+			return err
+		}
+		return j.store.Put(failedObject, b)
+	}
+	return err
+}
+
+// Report has the report of the job written. The error that failed points to says whether
+// what was written is whole: it must be asked after everything was. If an object turns out
+// to be damaged, the round has the units that have to run again.
+func (h *Helper) Report(ctx context.Context, last Round, write func(r dedupe.Report, parts report.Parts, failed *error) error) (Round, error) {
+	j, err := h.open()
+	if err != nil {
+		return Round{}, err
+	}
+	next, err := j.planWhole(ctx, last)
+	if err != nil || next.Next != WriteReport {
+		return next, err
+	}
+	r, parts, failed := j.Answer()
+	err = write(r, parts, failed)
+	if damaged := (*damage)(nil); errors.As(*failed, &damaged) {
+		if err := j.repair(damaged.object); err != nil {
+			return Round{}, err
+		}
+		return j.planWhole(ctx, next)
+	}
+	if err = errors.Join(*failed, err); err != nil {
+		return Round{}, err
+	}
+	next.Next, next.Complete, next.Groups = End, &r.Complete, r.Stats.DuplicateGroups
+	next.Problems = j.count(func(r *result) int64 { return r.Problems })
+	return next, nil
+}
+
+// Dir returns the working directory that the roots of the job are below.
+func (h *Helper) Dir() (string, error) {
+	j, err := h.open()
+	if err != nil {
+		return "", err
+	}
+	return string(j.spec.Dir), nil
+}
