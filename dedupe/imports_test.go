@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 		"cmd/internal/clitest":       {"cmd/internal/cli"},
 		"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/job", "dedupe/limits", "dedupe/mount",
 			"dedupe/report", "dedupe/service", "fixtures"},
-		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/limits", "dedupe/service"},
+		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/job", "dedupe/job/s3", "dedupe/limits", "dedupe/report", "dedupe/service"},
 		"cmd/experiment": {experiment + "contenders", experiment + "lab", experiment + "peers", experiment + "predict", experiment + "results", experiment + "task",
 			"cmd/internal/cli", "dedupe/cost", "dedupe/report", "fixtures/efs", "fixtures/lambda/runtimeapi"},
 		"cmd/experiment/bootstrap": {experiment + "task"},

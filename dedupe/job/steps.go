@@ -306,10 +306,13 @@ func (h *Helper) Unit(ctx context.Context, name string) error {
 	return err
 }
 
-// Report has the report of the job written. The error that failed points to says whether
-// what was written is whole: it must be asked after everything was. If an object turns out
-// to be damaged, the round has the units that have to run again.
-func (h *Helper) Report(ctx context.Context, last Round, write func(r dedupe.Report, parts report.Parts, failed *error) error) (Round, error) {
+// Write writes a report. After the parts were written, failed says why they are not whole;
+// nil if they are.
+type Write func(r dedupe.Report, parts report.Parts, o report.Options, failed *error) error
+
+// Report has the report of the job written. If an object turns out to be damaged, the round
+// has the units that have to run again.
+func (h *Helper) Report(ctx context.Context, last Round, write Write) (Round, error) {
 	j, err := h.open()
 	if err != nil {
 		return Round{}, err
@@ -319,7 +322,7 @@ func (h *Helper) Report(ctx context.Context, last Round, write func(r dedupe.Rep
 		return next, err
 	}
 	r, parts, failed := j.Answer()
-	err = write(r, parts, failed)
+	err = write(r, parts, report.Options{Dir: string(j.spec.Dir)}, failed)
 	if damaged := (*damage)(nil); errors.As(*failed, &damaged) {
 		if err := j.repair(damaged.object); err != nil {
 			return Round{}, err
@@ -332,13 +335,4 @@ func (h *Helper) Report(ctx context.Context, last Round, write func(r dedupe.Rep
 	next.Next, next.Complete, next.Groups = End, &r.Complete, r.Stats.DuplicateGroups
 	next.Problems = j.count(func(r *result) int64 { return r.Problems })
 	return next, nil
-}
-
-// Dir returns the working directory that the roots of the job are below.
-func (h *Helper) Dir() (string, error) {
-	j, err := h.open()
-	if err != nil {
-		return "", err
-	}
-	return string(j.spec.Dir), nil
 }

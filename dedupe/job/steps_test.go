@@ -83,7 +83,7 @@ func (m *machine) units(h *Helper, r Round) {
 	}
 }
 
-func (m *machine) write(r dedupe.Report, parts report.Parts, failed *error) error {
+func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, failed *error) error {
 	m.report = text(m.t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.WriteParts(b, report.JSON, r, parts, o)
 	})

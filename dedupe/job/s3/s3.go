@@ -20,7 +20,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -55,8 +54,12 @@ const (
 	maxRemovals = 1000
 )
 
-// bucketName is what a bucket can be called. Source: Amazon S3, bucket naming rules.
-var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+// isBucket reports whether a bucket can have this name. Source: Amazon S3, bucket naming
+// rules.
+func isBucket(name string) bool {
+	odd := func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '.' || r == '-') }
+	return len(name) >= 3 && len(name) <= 63 && !strings.ContainsFunc(name, odd) && strings.Trim(name, ".-") == name
+}
 
 // Open returns the folder with a name, such as s3://bucket/prefix. Region, endpoint and
 // credentials come from the environment: AWS_REGION, AWS_ENDPOINT_URL_S3 or
@@ -67,7 +70,7 @@ func Open(name string) (*Folder, error) { return open(name, os.Getenv) }
 func open(name string, getenv func(string) string) (*Folder, error) {
 	rest, ok := strings.CutPrefix(name, Scheme)
 	bucket, prefix, _ := strings.Cut(rest, "/")
-	if !ok || !bucketName.MatchString(bucket) {
+	if !ok || !isBucket(bucket) {
 		return nil, fmt.Errorf("%q is no folder of S3: it must be %sBUCKET/PREFIX", name, Scheme)
 	}
 	client, err := awshttp.New("s3", getenv, awshttp.Options{AttemptTime: attemptTime, Attempts: attempts, Connections: connections})
