@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,9 @@ import (
 //
 //	Plan → its units → Plan → … → Report
 //
-// A step that fails or dies can be repeated. A unit that never succeeds is given up: all it
-// was to do becomes problems.
+// A step that fails or dies can be repeated. A unit that starts again and again and never
+// succeeds is given up: all it was to do becomes problems. One that does not even start, for
+// lack of functions, is not.
 type Helper struct {
 	Store Store // of one job
 }
@@ -32,9 +34,11 @@ type Helper struct {
 type Round struct {
 	Next    Next   `json:"next"`              // the step to take now
 	Name    string `json:"name,omitempty"`    // begins the names of its units, with a slash at the end
-	Units   int    `json:"units,omitempty"`   // without results
+	Units   int    `json:"units,omitempty"`   // without results; at the end, all of the job
 	Attempt int    `json:"attempt,omitempty"` // at the units, from 1 on
 	Steps   int    `json:"steps,omitempty"`   // plans so far
+
+	Why string `json:"why,omitempty"` // the job failed
 
 	// What the report says, after Report.
 	Complete *bool `json:"complete,omitempty"`
@@ -51,12 +55,13 @@ const (
 	WriteReport Next = "report"    // Report
 	End         Next = "end"       // none: the report is written
 	Cancelled   Next = "cancelled" // none: the job was cancelled
+	Failed      Next = "failed"    // none: the job can't succeed
 )
 
 const (
-	// mostAttempts is how often the units of a round run before those without a result are
-	// given up. The state machine repeats a unit several times in each attempt.
-	mostAttempts = 2
+	// mostTries is how often a unit starts before it is given up, not counting the first
+	// attempt at its round, in which nobody counts.
+	mostTries = 5
 
 	// mostSteps ends a job that does not end by itself. A round goes a level of directories
 	// deeper or more.
@@ -104,8 +109,7 @@ func (h *Helper) open() (*Job, error) {
 }
 
 // Plan finds out what is to be done after the last round, the zero value at first. It stores
-// the units of the next round. Its error says that the job can't succeed, or is about the
-// store.
+// the units of the next round. Its error is about the store: another attempt may succeed.
 func (h *Helper) Plan(ctx context.Context, last Round) (Round, error) {
 	j, err := h.open()
 	if err != nil {
@@ -126,23 +130,20 @@ func (j *Job) planWhole(ctx context.Context, last Round) (Round, error) {
 			return Round{}, err
 		}
 	}
-	return Round{}, errDamaging
+	return Round{Next: Failed, Why: errDamaging.Error()}, nil
 }
 
 func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 	next := Round{Steps: last.Steps + 1}
-	if next.Steps > mostSteps {
-		return next, fmt.Errorf("the job did not end within %d rounds", mostSteps)
-	}
-	if err := j.failed(); err != nil {
+	if err := j.ended(&next); err != nil || next.Next != "" {
 		return next, err
-	}
-	if j.store.has(cancelObject) {
-		next.Next = Cancelled
-		return next, nil
 	}
 	for j.rounds = nil; ; {
 		r, err := j.next()
+		if errors.Is(err, errTooMuch) {
+			next.Next, next.Why = Failed, err.Error()
+			return next, nil
+		}
 		if r == nil || err != nil {
 			next.Next = WriteReport
 			return next, err
@@ -152,11 +153,13 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 			return next, err
 		}
 		if len(missing) > 0 {
-			if next.follow(last, fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage), len(missing)); next.Attempt <= mostAttempts {
-				return next, j.publish(ctx, next.Name, r, missing)
+			next.follow(last, fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage))
+			if next.Attempt > 1 {
+				missing, err = j.abandon(r, missing)
 			}
-			if err := j.abandon(r, missing); err != nil {
-				return next, err
+			if len(missing) > 0 || err != nil {
+				next.Units = len(missing)
+				return next, cmp.Or(err, j.publish(ctx, next, r, missing))
 			}
 		}
 		j.rounds = append(j.rounds, *r)
@@ -165,25 +168,29 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 
 // follow makes the round another attempt at the last one if it has the same name, and else
 // the first.
-func (r *Round) follow(last Round, name string, units int) {
-	r.Next, r.Units, r.Attempt = RunUnits, units, 1
+func (r *Round) follow(last Round, name string) {
+	r.Next, r.Attempt = RunUnits, 1
 	if strings.HasPrefix(last.Name, name) {
 		r.Attempt = last.Attempt + 1
 	}
 	r.Name = fmt.Sprint(name, r.Attempt, "/")
 }
 
-// failed returns why the job can't succeed, or nil.
-func (j *Job) failed() error {
+// ended sets the next step if the job was cancelled or can't succeed.
+func (j *Job) ended(next *Round) error {
 	var f failure
 	_, _, err := j.store.header(failedObject, &f)
 	switch {
 	case err == nil:
-		return errors.New(string(f.Why))
-	case errors.As(err, new(*damage)):
-		return nil
+		next.Next, next.Why = Failed, string(f.Why)
+	case !errors.As(err, new(*damage)):
+		return err
+	case j.store.has(cancelObject):
+		next.Next = Cancelled
+	case next.Steps > mostSteps:
+		next.Next, next.Why = Failed, fmt.Sprintf("the job did not end within %d rounds", mostSteps)
 	}
-	return err
+	return nil
 }
 
 // readAll reads all results of a round, and returns the units that have none.
@@ -207,27 +214,47 @@ func (j *Job) readAll(ctx context.Context, r *round) (missing []int, err error) 
 // unitObject is the object that describes a unit of a round.
 type unitObject struct {
 	head
-	Unit unit `json:"unit"`
+	Unit    unit `json:"unit"`
+	Counted bool `json:"counted,omitempty"` // each try is recorded
 }
 
-// publish stores the units of a round that have no results, under a prefix.
-func (j *Job) publish(ctx context.Context, prefix string, r *round, missing []int) error {
+// publish stores the units of a round that have no results.
+func (j *Job) publish(ctx context.Context, to Round, r *round, missing []int) error {
 	return atOnce(ctx, len(missing), func(i int) error {
-		o := unitObject{Unit: r.units[missing[i]]}
+		o := unitObject{Unit: r.units[missing[i]], Counted: to.Attempt > 1}
 		b, err := object(&o, &o.head, nil)
 		if err != nil {
 			return err
 		}
-		return j.store.Put(prefix+o.Unit.name(), b)
+		return j.store.Put(to.Name+o.Unit.name(), b)
 	})
 }
 
-// abandon gives up the units of a round that have no results.
-func (j *Job) abandon(r *round, missing []int) error {
+// tryOf names the object that records a try at a unit, from 1 on.
+func tryOf(u unit, n int) string { return fmt.Sprintf("try-%d-%s", n, u.name()) }
+
+// try records a try at a unit.
+func (j *Job) try(u unit) error {
+	b, err := object(new(head), new(head), nil)
+	if err != nil {
+		return err
+	}
+	n := 1
+	for n < mostTries && j.store.has(tryOf(u, n)) {
+		n++
+	}
+	return j.store.Put(tryOf(u, n), b)
+}
+
+// abandon gives up units of a round that were tried often enough, and returns the others.
+func (j *Job) abandon(r *round, missing []int) (left []int, err error) {
 	why := errors.New("every attempt failed")
 	for _, i := range missing {
-		var err error
-		switch u := r.units[i]; {
+		u := r.units[i]
+		switch {
+		case !j.store.has(tryOf(u, mostTries)):
+			left = append(left, i)
+			continue
 		case u.Pack == "": // its files are not known
 			err = j.giveUpRoots(u, why)
 		default:
@@ -237,10 +264,10 @@ func (j *Job) abandon(r *round, missing []int) error {
 			err = j.read(r, i)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // giveUpRoots stores a result for a unit that may have been about any files below the roots.
@@ -285,6 +312,9 @@ func (h *Helper) Unit(ctx context.Context, name string) error {
 	_, _, err = j.store.header(name, &o)
 	if err == nil && o.Unit.name() != path.Base(name) {
 		err = &damage{object: name}
+	}
+	if err == nil && o.Counted {
+		err = j.try(o.Unit)
 	}
 	if err == nil && !j.store.has(resultOf(o.Unit.name())) {
 		err = newWorker(j.store, j.spec, nil).run(ctx, o.Unit)
@@ -334,5 +364,8 @@ func (h *Helper) Report(ctx context.Context, last Round, write Write) (Round, er
 	}
 	next.Next, next.Complete, next.Groups = End, &r.Complete, r.Stats.DuplicateGroups
 	next.Problems = j.count(func(r *result) int64 { return r.Problems })
+	for _, r := range j.rounds {
+		next.Units += len(r.units)
+	}
 	return next, nil
 }
