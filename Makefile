@@ -107,7 +107,7 @@ build/ministack: fixtures/aws/requirements.txt
 	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< || { rm -rf $@; exit 1; }
 
 test-aws: build/ministack ## test what needs an emulator of AWS; needs python3
-	$(GO) test -count 1 -timeout 40m -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./dedupe/job/s3 ./cmd/lambda ./cmd/experiment
+	$(GO) test -count 1 -timeout 40m -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./dedupe/job/s3 ./deploy ./cmd/experiment
 
 test-api: build/api ## test the API with generated clients and Schemathesis; needs npm and python3
 	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe

@@ -27,6 +27,7 @@ func TestImports(t *testing.T) {
 		"dedupe/report":              {"dedupe", "dedupe/cost", "dedupe/mount"},
 		"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},
 		"dedupe/service":             {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/mount", "dedupe/report"},
+		"deploy":                     nil, // only tests
 		"fixtures":                   nil,
 		"fixtures/aws":               nil,
 		"fixtures/efs":               nil,
