@@ -78,7 +78,7 @@ deploy: build/dedupe-$(ARCH).zip ## deploy the stack with sam; STACK, ARCH, PARA
 	sam deploy --template-file deploy/template.yaml --stack-name $(STACK) --resolve-s3 --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM \
 		--tags application=dedupe --parameter-overrides Architecture=$(ARCH:amd64=x86_64) $(PARAMS)
 
-check-deploy: ## check the template; needs python3
+check-deploy: ## check the template; needs python3 and npm
 	deploy/check
 
 # A DynamoDB on the loopback address, for the tests of the shared index; it needs npm.
