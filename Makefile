@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install help FORCE
+.PHONY: crowd demo test test-api test-aws test-box test-nfs fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -169,6 +169,10 @@ experiment: build build/ministack ## compare modes and languages as on Lambda; n
 
 golden: ## predict images with another runtime, to check predictions against; needs cargo, takes minutes
 	$(GO) test -count 1 -timeout 30m -v -run TestGolden ./cmd/experiment/internal/predict -update
+
+crowd: build/experiment ## run a job in 1 to 16 boxes on one mount like EFS; needs root
+	build/experiment crowd --markdown build/crowd.md $(ARGS)
+	$(call into,dedupe/job/README.md,crowd)
 
 # The table, and all samples; the trees stay, until make clean.
 bench-peers: build/dedupe build/experiment ## compare dedupe with other finders; TREES, RUNS, SEED

@@ -42,7 +42,7 @@ func TestImports(t *testing.T) {
 			"dedupe/report", "dedupe/service", "fixtures"},
 		"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/job", "dedupe/job/s3", "dedupe/limits", "dedupe/report", "dedupe/service"},
 		"cmd/experiment": {experiment + "contenders", experiment + "lab", experiment + "peers", experiment + "predict", experiment + "results", experiment + "task",
-			"cmd/internal/cli", "dedupe/cost", "dedupe/report", "fixtures/efs", "fixtures/lambda/runtimeapi"},
+			"cmd/internal/cli", "dedupe", "dedupe/cost", "dedupe/job", "dedupe/report", "fixtures", "fixtures/efs", "fixtures/lambda/box", "fixtures/lambda/runtimeapi"},
 		"cmd/experiment/bootstrap": {experiment + "task"},
 		experiment + "contenders":  nil,
 		experiment + "lab": {experiment + "contenders", experiment + "predict", experiment + "results", experiment + "task",

@@ -25,7 +25,7 @@ import (
 //
 // A step that fails or dies can be repeated. A unit that starts again and again and never
 // succeeds is given up: all it was to do becomes problems. One that does not even start, for
-// lack of functions, is not.
+// lack of functions, is not, as long as others end.
 type Helper struct {
 	Store Store // of one job
 }
@@ -36,6 +36,7 @@ type Round struct {
 	Name    string `json:"name,omitempty"`    // begins the names of its units, with a slash at the end
 	Units   int    `json:"units,omitempty"`   // without results; at the end, all of the job
 	Attempt int    `json:"attempt,omitempty"` // at the units, from 1 on
+	Idle    int    `json:"idle,omitempty"`    // attempts in a row in which no unit ended
 	Steps   int    `json:"steps,omitempty"`   // plans so far
 
 	Why string `json:"why,omitempty"` // the job failed
@@ -62,6 +63,11 @@ const (
 	// mostTries is how often a unit starts before it is given up, not counting the first
 	// attempt at its round, in which nobody counts.
 	mostTries = 5
+
+	// mostIdle is how many attempts in a row may end no unit, before all that are left are
+	// given up: they die before they start, or nothing can run. On AWS that takes most of
+	// an hour.
+	mostIdle = 10
 
 	// mostSteps ends a job that does not end by itself. A round goes a level of directories
 	// deeper or more.
@@ -153,9 +159,9 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 			return next, err
 		}
 		if len(missing) > 0 {
-			next.follow(last, fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage))
+			next.follow(last, fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage), len(missing))
 			if next.Attempt > 1 {
-				missing, err = j.abandon(r, missing)
+				missing, err = j.abandon(r, missing, next.Idle >= mostIdle)
 			}
 			if len(missing) > 0 || err != nil {
 				next.Units = len(missing)
@@ -168,10 +174,13 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 
 // follow makes the round another attempt at the last one if it has the same name, and else
 // the first.
-func (r *Round) follow(last Round, name string) {
+func (r *Round) follow(last Round, name string, missing int) {
 	r.Next, r.Attempt = RunUnits, 1
 	if strings.HasPrefix(last.Name, name) {
 		r.Attempt = last.Attempt + 1
+		if missing == last.Units {
+			r.Idle = last.Idle + 1
+		}
 	}
 	r.Name = fmt.Sprint(name, r.Attempt, "/")
 }
@@ -246,13 +255,14 @@ func (j *Job) try(u unit) error {
 	return j.store.Put(tryOf(u, n), b)
 }
 
-// abandon gives up units of a round that were tried often enough, and returns the others.
-func (j *Job) abandon(r *round, missing []int) (left []int, err error) {
+// abandon gives up units of a round that were tried often enough, or all, and returns the
+// others.
+func (j *Job) abandon(r *round, missing []int, all bool) (left []int, err error) {
 	why := errors.New("every attempt failed")
 	for _, i := range missing {
 		u := r.units[i]
 		switch {
-		case !j.store.has(tryOf(u, mostTries)):
+		case !all && !j.store.has(tryOf(u, mostTries)):
 			left = append(left, i)
 			continue
 		case u.Pack == "": // its files are not known

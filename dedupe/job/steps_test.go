@@ -106,7 +106,7 @@ func TestSteps(t *testing.T) {
 		want := scanned(t, sel, nil, false, false)
 		m := begun(t, seed, sel)
 		m.fail = func(unit) bool { return m.rnd.IntN(10) == 0 }
-		m.rare = func(unit) bool { return m.rnd.IntN(10) > 0 }
+		m.rare = func(unit) bool { return m.rnd.IntN(2) > 0 }
 		damages := 4
 		m.after = func(r Round) {
 			if all, err := filepath.Glob(m.store.path("*-*")); damages > 0 && err == nil && len(all) > 0 {
@@ -135,6 +135,9 @@ func TestStepsLost(t *testing.T) {
 	for _, lost := range []stage{walking, sizing, reading, ending, finish, grouping} {
 		m := begun(t, 0, sel)
 		m.fail = func(u unit) bool { return u.Stage == lost }
+		if lost == walking || lost == finish { // before it starts
+			m.fail, m.rare = m.rare, m.fail
+		}
 		r, err := m.run()
 		if err != nil || r.Next != End || *r.Complete || r.Problems == 0 || !strings.Contains(m.report, "the process that worked on it died: every attempt failed") {
 			t.Errorf("%s: %+v, %v", lost, r, err)
