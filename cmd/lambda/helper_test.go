@@ -18,11 +18,11 @@ func TestHelperRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for event, want := range map[string]string{
-		`{"path": "."}`:              "only does steps of jobs",
-		`not JSON`:                   "only does steps of jobs",
-		`{"do": "plan", "job": "."}`: "only does steps of jobs",
-		`{"do": "plan", "job": "a/../b"}`:                           "only does steps of jobs",
-		`{"do": "dance", "job": "a"}`:                               `unknown step "dance"`,
+		`{"path": "."}`:                   "only does steps of jobs",
+		`not JSON`:                        "only does steps of jobs",
+		`{"do": "plan", "job": "."}`:      "only does steps of jobs",
+		`{"do": "plan", "job": "a/../b"}`: "only does steps of jobs",
+		`{"do": "dance", "job": "a"}`:     `unknown step "dance"`,
 		`{"do": "unit", "job": "a", "unit": "jobs/b/round-0/x"}`:    `the unit "jobs/b/round-0/x" is not of the job "a"`,
 		`{"do": "unit", "job": "a", "unit": "jobs/a-b/round-0/x"}`:  `is not of the job "a"`,
 		`{"do": "unit", "job": "a", "unit": "reports/a/round-0/x"}`: `is not of the job "a"`,
