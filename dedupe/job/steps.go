@@ -41,10 +41,21 @@ type Round struct {
 
 	Why string `json:"why,omitempty"` // the job failed
 
+	// How far the job is, for whoever asks.
+	Stages    []StageCount `json:"stages,omitempty"`
+	DataBytes int64        `json:"data_bytes,omitempty"` // that EFS metered for reading, at most
+
 	// What the report says, after Report.
 	Complete *bool `json:"complete,omitempty"`
 	Groups   int64 `json:"groups,omitempty"`
 	Problems int64 `json:"problems,omitempty"`
+}
+
+// StageCount counts the units of a stage. There may be more to come.
+type StageCount struct {
+	Stage string `json:"stage"`
+	Units int    `json:"units"`
+	Done  int    `json:"done"`
 }
 
 // Next is a step.
@@ -165,9 +176,11 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 			}
 			if len(missing) > 0 || err != nil {
 				next.Units = len(missing)
+				next.count(r)
 				return next, cmp.Or(err, j.publish(ctx, next, r, missing))
 			}
 		}
+		next.count(r)
 		j.rounds = append(j.rounds, *r)
 	}
 }
@@ -183,6 +196,23 @@ func (r *Round) follow(last Round, name string, missing int) {
 		}
 	}
 	r.Name = fmt.Sprint(name, r.Attempt, "/")
+}
+
+// count adds the units of a round to those of its stage, and what they read.
+func (r *Round) count(of *round) {
+	last := len(r.Stages) - 1
+	if last < 0 || r.Stages[last].Stage != string(of.stage) {
+		r.Stages = append(r.Stages, StageCount{Stage: string(of.stage)})
+		last++
+	}
+	s := &r.Stages[last]
+	s.Units += len(of.units)
+	for _, o := range of.results {
+		if o.result != nil {
+			s.Done++
+			r.DataBytes += o.used().DataBytes
+		}
+	}
 }
 
 // ended sets the next step if the job was cancelled or can't succeed.

@@ -139,7 +139,13 @@ func TestStepsLost(t *testing.T) {
 			m.fail, m.rare = m.rare, m.fail
 		}
 		r, err := m.run()
-		if err != nil || r.Next != End || *r.Complete || r.Problems == 0 || !strings.Contains(m.report, "the process that worked on it died: every attempt failed") {
+		units := 0
+		for _, s := range r.Stages {
+			if units += s.Units; s.Done != s.Units {
+				t.Errorf("%s: at the end, %+v", lost, s)
+			}
+		}
+		if err != nil || r.Next != End || *r.Complete || r.Problems == 0 || r.Units != units || !strings.Contains(m.report, "the process that worked on it died: every attempt failed") {
 			t.Errorf("%s: %+v, %v", lost, r, err)
 		}
 	}
