@@ -1,7 +1,6 @@
 package job
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,11 +156,11 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 	}
 	for j.rounds = nil; ; {
 		r, err := j.next()
-		if errors.Is(err, errTooMuch) {
+		switch {
+		case errors.Is(err, errTooMuch):
 			next.Next, next.Why = Failed, err.Error()
 			return next, nil
-		}
-		if r == nil || err != nil {
+		case r == nil || err != nil:
 			next.Next = WriteReport
 			return next, err
 		}
@@ -174,10 +173,13 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 			if next.Attempt > 1 {
 				missing, err = j.abandon(r, missing, next.Idle >= mostIdle)
 			}
-			if len(missing) > 0 || err != nil {
+			if err != nil {
+				return next, err
+			}
+			if len(missing) > 0 {
 				next.Units = len(missing)
 				next.count(r)
-				return next, cmp.Or(err, j.publish(ctx, next, r, missing))
+				return next, j.publish(ctx, next, r, missing)
 			}
 		}
 		next.count(r)
@@ -188,7 +190,7 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 // follow makes the round another attempt at the last one if it has the same name, and else
 // the first.
 func (r *Round) follow(last Round, name string, missing int) {
-	r.Next, r.Attempt = RunUnits, 1
+	r.Next, r.Attempt, r.Idle = RunUnits, 1, 0
 	if strings.HasPrefix(last.Name, name) {
 		r.Attempt = last.Attempt + 1
 		if missing == last.Units {
