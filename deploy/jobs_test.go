@@ -216,7 +216,7 @@ func TestEmulatorJobs(t *testing.T) {
 	})
 	t.Run("many units", func(t *testing.T) {
 		spec := specOf(root)
-		spec.Limits.Entries, spec.Limits.Copies = 42, 42
+		spec.Limits.Entries, spec.Limits.Copies = 52, 52
 		check(t, c.start(healthy, "many", spec), "many")
 	})
 	t.Run("cancelled", func(t *testing.T) {
