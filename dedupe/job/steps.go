@@ -79,9 +79,9 @@ const (
 	// an hour.
 	mostIdle = 10
 
-	// mostSteps ends a job that does not end by itself. A round goes a level of directories
-	// deeper or more.
-	mostSteps = 10_000
+	// mostSteps ends a job that does not end by itself. An execution has at most 25,000
+	// events, and a round is 11. Source: AWS Step Functions quotas.
+	mostSteps = 2000
 
 	// stepsAtOnce is how many objects a step reads or writes at once.
 	stepsAtOnce = 64
