@@ -7,7 +7,7 @@ RACE  := $(shell command -v $$(CGO_ENABLED=1 $(GO) env CC) >/dev/null && echo -r
 CODE  := cmd dedupe deploy fixtures
 EVENT ?= deploy/events/http-api-scan.json
 
-.PHONY: demo test test-api test-aws test-box test-large test-nfs test-page fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install dist test-dist build/share help FORCE
+.PHONY: crowd demo test test-api test-aws test-box test-large test-nfs test-page fixtures build build/dedupe build/bootstrap build/experiment build/experiment-bootstrap build/experiment-predictor lambda invoke deploy check-deploy lint bench bench-peers bench-job experiment golden clean install dist test-dist build/share help FORCE
 
 help: ## list the targets
 	@echo 'make TARGET [VARIABLE=...]:'
@@ -78,7 +78,7 @@ deploy: build/dedupe-$(ARCH).zip ## deploy the stack with sam; STACK, ARCH, PARA
 	sam deploy --template-file deploy/template.yaml --stack-name $(STACK) --resolve-s3 --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM \
 		--tags application=dedupe --parameter-overrides Architecture=$(ARCH:amd64=x86_64) $(PARAMS)
 
-check-deploy: ## check the template; needs python3
+check-deploy: ## check the template; needs python3 and npm
 	deploy/check
 
 # A DynamoDB on the loopback address, for the tests of the shared index; it needs npm.
@@ -118,7 +118,7 @@ build/ministack: fixtures/aws/requirements.txt
 	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< || { rm -rf $@; exit 1; }
 
 test-aws: build/ministack ## test what needs an emulator of AWS; needs python3
-	$(GO) test -count 1 -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./cmd/experiment
+	$(GO) test -count 1 -timeout 40m -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./dedupe/job/s3 ./deploy ./cmd/experiment
 
 test-api: build/api ## test the API with generated clients and Schemathesis; needs npm and python3
 	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe
@@ -224,6 +224,10 @@ experiment: build build/ministack ## compare modes and languages as on Lambda; n
 
 golden: ## predict images with another runtime, to check predictions against; needs cargo, takes minutes
 	$(GO) test -count 1 -timeout 30m -v -run TestGolden ./cmd/experiment/internal/predict -update
+
+crowd: build/experiment ## run a job in 1 to 16 boxes on one mount like EFS; needs root
+	build/experiment crowd --markdown build/crowd.md $(ARGS)
+	$(call into,dedupe/job/README.md,crowd)
 
 # The table, and all samples; the trees stay, until make clean.
 bench-peers: build/dedupe build/experiment ## compare dedupe with other finders; TREES, RUNS, SEED

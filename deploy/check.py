@@ -44,6 +44,10 @@ CASES = {
     "key": {"KmsKeyArn": KEY, "MaxMibPerCall": 100},
     "key-no-index": {"KmsKeyArn": KEY, "Index": "off"},
     "no-index": {"Index": "off"},
+    "jobs": {"Jobs": "on", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms"},
+    "jobs-key": {"Jobs": "on", "KmsKeyArn": KEY},
+    "jobs-no-index": {"Jobs": "on", "Index": "off", "ReportRetentionDays": 7, "JobConcurrency": -1},
+    "jobs-vpc": {**VPC, **FILE_SYSTEM, "Jobs": "on", "S3PrefixListId": "pl-63a5400a"},
     "prefix-list": {"DynamoDbPrefixListId": VPC["DynamoDbPrefixListId"]},
     "vpc": VPC,
     "vpc-no-index": {**VPC, "Index": "off", "DynamoDbPrefixListId": ""},
@@ -55,6 +59,7 @@ REFUSED = [
     {"VpcId": VPC["VpcId"]},
     {"SubnetIds": VPC["SubnetIds"]},
     {**VPC, "DynamoDbPrefixListId": ""},
+    {**VPC, "Jobs": "on"},
     {**FILE_SYSTEM},
     {**VPC, "FileSystemId": FILE_SYSTEM["FileSystemId"]},
     {**VPC, "AccessPointArn": FILE_SYSTEM["AccessPointArn"]},
@@ -106,6 +111,8 @@ def deploy(template, params, seen):
     """Returns the resources that CloudFormation would create."""
     template = copy.deepcopy(template)
     template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"  # as sam package does
+    template["Resources"]["Helper"]["Properties"]["CodeUri"] = "s3://bucket/key"
+    template["Resources"]["JobsStateMachine"]["Properties"]["DefinitionUri"] = "s3://bucket/key"
     template = transform(template, {k: str(v) for k, v in params.items()}, lambda: {})
 
     def condition(name):
@@ -182,7 +189,8 @@ def promises(params, resources):
     endpoints = of("AWS::EC2::VPCEndpoint")
     yield "a gateway to the index in a VPC that is made, none in another", len(endpoints) == (
         indexed and not params["VpcId"])
-    yield "routes only for that", len(of("AWS::EC2::RouteTable")) == len(endpoints)
+    yield "routes only for that, or for jobs", len(of("AWS::EC2::RouteTable")) == (
+        (indexed or params["Jobs"] == "on") and not params["VpcId"])
     for e in endpoints:
         yield "a gateway to DynamoDB", (e["VpcEndpointType"], e["ServiceName"], e["RouteTableIds"]) == (
             "Gateway", {"Fn::Sub": "com.amazonaws.${AWS::Region}.dynamodb"}, [{"Ref": "RouteTable"}])
@@ -287,6 +295,99 @@ def promises(params, resources):
     yield "alarms tell", all(("AlarmActions" in a) == bool(params["AlarmTopicArn"]) for a in alarms)
 
 
+def is_for_jobs(name):
+    return name.startswith(("Jobs", "Helper"))
+
+
+def promises_of_jobs(params, resources):
+    """Yields each promise about jobs and whether the resources for these keep it."""
+
+    def of(kind):
+        return [r["Properties"] for r in resources.values() if r["Type"] == kind]
+
+    if params["Jobs"] == "off":
+        yield "nothing is there", not resources
+        return
+    arn = {"Fn::GetAtt": ["JobsBucket", "Arn"]}
+    inside = {"Fn::Sub": "${JobsBucket.Arn}/*"}
+    kept, = (r for r in resources.values() if r["Type"] == "AWS::S3::Bucket")
+    bucket = kept["Properties"]
+    yield "reports stay when the stack goes", kept["DeletionPolicy"] == kept["UpdateReplacePolicy"] == "Retain"
+    yield "a private bucket", all(bucket["PublicAccessBlockConfiguration"].values()) and len(
+        bucket["PublicAccessBlockConfiguration"]) == 4 and bucket["OwnershipControls"]["Rules"] == [
+        {"ObjectOwnership": "BucketOwnerEnforced"}]
+    encrypted, = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    yield "encrypted, with the key that was given", encrypted["ServerSideEncryptionByDefault"] == (
+        {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": params["KmsKeyArn"]} if params["KmsKeyArn"] else {"SSEAlgorithm": "AES256"})
+    rules = {r["Id"]: r for r in bucket["LifecycleConfiguration"]["Rules"]}
+    yield "what jobs leave goes", (rules["jobs"]["Prefix"], rules["jobs"]["ExpirationInDays"]) == ("jobs/", 14)
+    yield "reports go later", (rules["reports"]["Prefix"], rules["reports"]["ExpirationInDays"]) == (
+        "reports/", params["ReportRetentionDays"])
+    yield "uploads that broke off go", rules["uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    policy, = of("AWS::S3::BucketPolicy")
+    yield "only over TLS", policy["PolicyDocument"]["Statement"] == [{
+        "Sid": "OnlyOverTls", "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "s3:*", "Resource": [arn, inside],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]
+
+    endpoints = of("AWS::EC2::VPCEndpoint")
+    yield "a gateway to S3 in a VPC that is made, none in another", len(endpoints) == (not params["VpcId"])
+    for e in endpoints:
+        through, = e["PolicyDocument"]["Statement"]
+        yield "which is a gateway, for the helpers and their bucket", (
+            e["VpcEndpointType"], e["ServiceName"], e["RouteTableIds"], through["Resource"], through["Condition"]) == (
+            "Gateway", {"Fn::Sub": "com.amazonaws.${AWS::Region}.s3"}, [{"Ref": "RouteTable"}], [arn, inside],
+            {"ArnEquals": {"aws:PrincipalArn": {"Fn::GetAtt": ["HelperRole", "Arn"]}}})
+    group, = of("AWS::EC2::SecurityGroup")
+    nfs, https = group["SecurityGroupEgress"]
+    yield "nothing comes in", "SecurityGroupIngress" not in group
+    yield "NFS and HTTPS to S3 go out", (nfs["FromPort"], nfs["ToPort"], https["FromPort"], https["ToPort"]) == (
+        2049, 2049, 443, 443) and "DestinationSecurityGroupId" in nfs
+    yield "in a VPC with routes of its own only to S3", not params["VpcId"] or (
+        https.get("DestinationPrefixListId") == params["S3PrefixListId"] and "CidrIp" not in https)
+    into, = of("AWS::EC2::SecurityGroupIngress")
+    yield "the mount targets let the helpers in", (into["FromPort"], into["ToPort"], into["SourceSecurityGroupId"]) == (
+        2049, 2049, {"Ref": "HelperSecurityGroup"})
+
+    def allowed(policies):
+        """Returns what policies allow, as service:action, and where."""
+        for p in policies:
+            for s in p["PolicyDocument"]["Statement"]:
+                for a in s["Action"] if isinstance(s["Action"], list) else [s["Action"]]:
+                    if s["Effect"] == "Allow":
+                        yield a, json.dumps(s["Resource"])
+
+    roles = {n: list(allowed(r["Properties"]["Policies"])) for n, r in resources.items() if r["Type"] == "AWS::IAM::Role"}
+    roles["HelperRole"] += allowed(of("AWS::IAM::RolePolicy"))
+    yield "no managed policies, no wildcard", not any("ManagedPolicyArns" in r for r in of("AWS::IAM::Role")) and not any(
+        "*" in a for r in roles.values() for a, _ in r)
+    key = {"kms:Decrypt", "kms:GenerateDataKey"} if params["KmsKeyArn"] else set()
+    yield "what helpers may do", {a for a, _ in roles["HelperRole"] if not a.startswith("ec2:")} == key | {
+        "logs:CreateLogStream", "logs:PutLogEvents", "elasticfilesystem:ClientMount",
+        "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListBucket"}
+    yield "they read no reports", all("/reports/" not in where for a, where in roles["HelperRole"] if a == "s3:GetObject")
+    yield "what the state machine may do", {a for a, _ in roles["JobsRole"]} == key | {
+        "lambda:InvokeFunction", "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts",
+        "s3:AbortMultipartUpload", "states:StartExecution", "states:DescribeExecution", "states:StopExecution",
+        "states:RedriveExecution"}
+    yield "on all resources only what Lambda needs to connect", all(
+        a.startswith("ec2:") for r in roles.values() for a, where in r if where == '"*"')
+
+    helper, = of("AWS::Lambda::Function")
+    yield "one core, fifteen minutes", (helper["MemorySize"], helper["Timeout"], helper["Architectures"]) == (
+        1769, 900, [params["Architecture"]])
+    limit = params["JobConcurrency"]
+    yield "a limit of helpers", helper.get("ReservedConcurrentExecutions") == (limit if limit >= 0 else None)
+    yield "the mount", [c["LocalMountPath"] for c in helper["FileSystemConfigs"]] == ["/mnt/efs"]
+    yield "the environment", helper["Environment"]["Variables"] == {"DEDUPE_JOBS": {"Fn::Sub": "s3://${JobsBucket}"}}
+    version, = (n for n, r in resources.items() if r["Type"] == "AWS::Lambda::Version")
+    machine, = of("AWS::StepFunctions::StateMachine")
+    yield "jobs keep the version that they started with", machine["DefinitionSubstitutions"]["HelperArn"] == {"Ref": version}
+    yield "standard executions", machine["StateMachineType"] == "STANDARD"
+    alarms = of("AWS::CloudWatch::Alarm")
+    yield "alarms", {a.get("MetricName", "Errors") for a in alarms} == {"ExecutionsFailed", "ExecutionsTimedOut", "Errors"}
+    yield "alarms tell", all(("AlarmActions" in a) == bool(params["AlarmTopicArn"]) for a in alarms)
+
+
 def findings(*files):
     """Returns what checkov finds. An answer to a finding is in the resource's metadata, with the reason."""
     checkov = [sys.executable, "-m", "checkov.main", "--framework", "cloudformation", "--skip-download", "--quiet", "--compact",
@@ -322,7 +423,9 @@ def main(path, directory):
         result = deploy(template, params, seen)
         files.append(out / f"{name}.json")
         files[-1].write_text(json.dumps(result, indent=1))
-        for promise, kept in promises(params, result["Resources"]):
+        jobs = {n: r for n, r in result["Resources"].items() if is_for_jobs(n)}
+        others = {n: r for n, r in result["Resources"].items() if not is_for_jobs(n)}
+        for promise, kept in [*promises(params, others), *promises_of_jobs(params, jobs)]:
             count += 1
             if not kept:
                 failures.append(f"{name}: not so: {promise}")
@@ -335,7 +438,7 @@ def main(path, directory):
                 "us-east-1", "eu-west-1", "ap-northeast-1", "--", *what]
         if subprocess.run(lint).returncode:
             failures.append("cfn-lint: " + " ".join(what))
-    failures += findings(path, out / "key.json")
+    failures += findings(path, out / "key.json", out / "jobs-key.json")
 
     for f in failures:
         print("deploy/check:", f, file=sys.stderr)

@@ -6,6 +6,7 @@
 //	invoke.go  experiment invoke: call a Lambda function on this machine
 //	mount.go   experiment mount: show a directory as EFS would
 //	peers.go   experiment peers: compare dedupe with other duplicate finders
+//	crowd.go   experiment crowd: run a job in many boxes on one mount
 //
 // and in packages of their own
 //
@@ -26,6 +27,7 @@ import (
 
 	"efsdedupe/cmd/experiment/internal/lab"
 	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe/job"
 )
 
 func main() {
@@ -39,11 +41,15 @@ func run(args []string, s cli.Std) int {
 	if isChild, err := lab.RunChild(args, s.In, s.Out); isChild {
 		return s.Exit(program, err)
 	}
+	if isWorker, err := job.RunWorker(s.In, s.Out, nil); isWorker {
+		return s.Exit(program, err)
+	}
 	return s.Run(root(), []cli.Command{
 		{Name: "run", Build: runCommand},
 		{Name: "mount", Build: mountCommand},
 		{Name: "invoke", Build: invokeCommand},
 		{Name: "peers", Build: peersCommand},
+		{Name: "crowd", Build: crowdCommand},
 	}, args)
 }
 

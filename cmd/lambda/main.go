@@ -7,6 +7,7 @@
 //	event.go     kinds of events
 //	request.go   event → HTTP request, and who sent it
 //	response.go  HTTP response → answer to the event
+//	helper.go    steps of jobs, in a function of its own
 package main
 
 import (
@@ -45,6 +46,15 @@ func exit(err error) {
 func run(getenv func(string) string, metrics, logs io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(logs, nil))
 	slog.SetDefault(log) // aws-lambda-go logs here
+	if jobs := getenv("DEDUPE_JOBS"); jobs != "" {
+		limits.RespectMemory(getenv)
+		h, err := newHelper(jobs, log)
+		if err != nil {
+			return err
+		}
+		lambda.Start(h)
+		return nil
+	}
 	config, err := configFrom(getenv)
 	if err != nil {
 		return err

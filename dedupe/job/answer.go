@@ -1,6 +1,7 @@
 package job
 
 import (
+	"context"
 	"errors"
 	"iter"
 	"os"
@@ -25,7 +26,7 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 	}
 	s := &r.Stats
 	s.Elapsed, s.WorkerProcesses = r.Finished.Sub(r.Started), j.processes
-	s.CPU, s.PeakMemory = limits.CPUTime(), limits.PeakMemory(os.Getpid(), true)
+	s.CPU, s.PeakMemory = limits.CPUTime()-j.cpu, limits.PeakMemory(os.Getpid(), true)
 	var bytes total
 	var problems int64
 	for o := range j.outcomes() {
@@ -116,23 +117,27 @@ func (j *Job) groups(failed *error) iter.Seq[report.Group] {
 }
 
 // mergeParts merges parts.
-func mergeParts[T any](store folder, names []string, take func(*taker) T, compare func(a, b T) int, failed *error) iter.Seq[T] {
+func mergeParts[T any](store objects, names []string, take func(*taker) T, compare func(a, b T) int, failed *error) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		sources := make([]source[T], len(names))
-		for i, name := range names {
-			b, err := store.open(name, chunkFor(len(names)))
+		err := atOnce(context.Background(), len(names), func(i int) error {
+			b, err := store.open(names[i], chunkFor(len(names)))
 			if err != nil {
-				*failed = err
-				return
+				return err
 			}
 			sources[i] = records(b, take)
+			return b.begin()
+		})
+		if err != nil {
+			*failed = err
+			return
 		}
 		merge(sources, compare, failed)(yield)
 	}
 }
 
 // all yields the files of a group, by path.
-func (g *group) all(store folder, failed *error) iter.Seq[groupFile] {
+func (g *group) all(store objects, failed *error) iter.Seq[groupFile] {
 	if len(g.objects) > 0 {
 		return mergeParts(store, g.objects, takeGroupFile, compareFiles, failed)
 	}
@@ -175,6 +180,10 @@ func (j *Job) lines(section int, compare func(a, b line) int, failed *error) ite
 		for i, b := range in {
 			b.chunk = min(chunkFor(len(in)), b.end-b.at)
 			sources[i] = records(b, (*taker).takeLine)
+		}
+		if err := prefetch(in); err != nil {
+			*failed = err
+			return
 		}
 		merge(sources, compare, failed)(yield)
 	}

@@ -20,6 +20,7 @@
 // share, however large the tree.
 //
 //	job.go      a job and its rounds
+//	steps.go    steps of a job that a state machine drives
 //	run.go      running the rounds: limits, damage, lost units
 //	local.go    units in processes of this machine
 //	answer.go   results → the report
@@ -43,6 +44,7 @@
 package job
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -95,12 +97,14 @@ type Job struct {
 	Resumed bool // it was begun before
 
 	spec  Spec
-	store folder
+	store objects
+	dir   string // of the store
 	lock  *os.File
 	begun time.Time
 
 	nfsAlways bool // in tests
 
+	cpu       time.Duration // that this process had used before
 	rounds    []round
 	processes int64 // started
 }
@@ -129,17 +133,18 @@ func Open(dir string, spec Spec) (*Job, error) {
 		return nil, err
 	}
 	sum := blake3.Sum256(append([]byte(magic), b...))
-	j := &Job{spec: spec, store: folder{filepath.Join(dir, "job-"+hex.EncodeToString(sum[:8]))}}
+	j := &Job{spec: spec, dir: filepath.Join(dir, "job-"+hex.EncodeToString(sum[:8]))}
+	j.store = objects{folder{j.dir}}
 	if err := j.apart(dir); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(j.store.dir, 0o777); err != nil {
+	if err := os.MkdirAll(j.dir, 0o777); err != nil {
 		return nil, fmt.Errorf("can't make the store: %w; choose another --store", err)
 	}
 	if err := j.acquire(); err != nil {
 		return nil, err
 	}
-	j.Resumed = j.store.size(beginObject) >= 0
+	j.Resumed = j.store.has(beginObject)
 	if err := j.begin(); err != nil {
 		j.lock.Close()
 		return nil, err
@@ -159,10 +164,10 @@ func (j *Job) begin() error {
 		b = beginning{Spec: j.spec, Started: time.Now()}
 		o, err := object(&b, &b.head, nil)
 		if err == nil {
-			err = j.store.remove(beginObject)
+			err = j.store.Remove(beginObject)
 		}
 		if err == nil {
-			err = j.store.put(beginObject, o)
+			err = j.store.Put(beginObject, o)
 		}
 		if err != nil {
 			return err
@@ -222,7 +227,7 @@ const lockPatience = time.Second
 
 // acquire makes sure that no other process works on the job.
 func (j *Job) acquire() error {
-	lock, err := os.OpenFile(filepath.Join(j.store.dir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o666)
+	lock, err := os.OpenFile(filepath.Join(j.dir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o666)
 	if err != nil {
 		return err
 	}
@@ -233,7 +238,7 @@ func (j *Job) acquire() error {
 	}
 	if err != nil {
 		lock.Close()
-		return fmt.Errorf("%w in %q: wait for it, or choose another --store", ErrBusy, j.store.dir)
+		return fmt.Errorf("%w in %q: wait for it, or choose another --store", ErrBusy, j.dir)
 	}
 	j.lock = lock
 	return nil
@@ -245,14 +250,14 @@ func (j *Job) Cancel() error {
 	if err != nil {
 		return err
 	}
-	return j.store.put(cancelObject, b)
+	return j.store.Put(cancelObject, b)
 }
 
 // Close lets other processes work on the job.
 func (j *Job) Close() error { return j.lock.Close() }
 
 // Remove removes everything that the store has of the job.
-func (j *Job) Remove() error { return os.RemoveAll(j.store.dir) }
+func (j *Job) Remove() error { return j.store.RemoveAll() }
 
 // round is a set of units that do not need each other, and their results.
 type round struct {
@@ -374,9 +379,9 @@ func (j *Job) nfs() bool {
 func (j *Job) mergers(to stage, s shuffle, names func(*result) int64, of ...stage) (*round, error) {
 	n := min(int(j.count(names, of...)/j.spec.Limits.Merged)+1, buckets)
 	r := &round{stage: to}
-	const atOnce = 32 // lists in memory
-	for first := 0; first < n; first += atOnce {
-		lists := make([]inputs, min(atOnce, n-first))
+	const mostLists = 32 // in memory
+	for first := 0; first < n; first += mostLists {
+		lists := make([]inputs, min(mostLists, n-first))
 		for o := range j.outcomes(of...) {
 			ends, name := o.ends(), resultOf(o.unit)
 			for i := range lists {
@@ -386,13 +391,14 @@ func (j *Job) mergers(to stage, s shuffle, names func(*result) int64, of ...stag
 				}
 			}
 		}
-		for i := range lists {
-			u, err := j.merger(to, &lists[i])
-			if err != nil {
-				return nil, err
-			}
-			r.units = append(r.units, u)
+		units := make([]unit, len(lists))
+		if err := atOnce(context.Background(), len(lists), func(i int) (err error) {
+			units[i], err = j.merger(to, &lists[i])
+			return err
+		}); err != nil {
+			return nil, err
 		}
+		r.units = append(r.units, units...)
 	}
 	return r, nil
 }
@@ -405,5 +411,5 @@ func (j *Job) merger(s stage, list *inputs) (unit, error) {
 	}
 	sum := blake3.Sum256(b)
 	name := "inputs-" + hex.EncodeToString(sum[:16])
-	return unit{Stage: s, Inputs: name, Gets: list.gets()}, j.store.put(name, b)
+	return unit{Stage: s, Inputs: name, Gets: list.gets()}, j.store.Put(name, b)
 }

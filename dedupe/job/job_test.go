@@ -130,6 +130,7 @@ type chaos struct {
 	t   *testing.T
 	rnd *rand.Rand
 	w   *worker
+	dir string // of the store
 	all []unit
 
 	disturbs bool // once, before the first unit that does not walk
@@ -164,9 +165,9 @@ func (c *chaos) do(ctx context.Context, u unit) error {
 
 // damage truncates an object, or changes a byte in it.
 func (c *chaos) damage() {
-	entries, err := os.ReadDir(c.w.store.dir)
+	entries, err := os.ReadDir(c.dir)
 	must(c.t, err)
-	path := filepath.Join(c.w.store.dir, entries[c.rnd.IntN(len(entries))].Name())
+	path := filepath.Join(c.dir, entries[c.rnd.IntN(len(entries))].Name())
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) == 0 || strings.HasSuffix(path, lockFile) || strings.HasSuffix(path, beginObject) {
 		return
@@ -205,7 +206,7 @@ func TestChaos(t *testing.T) {
 			defer j.Close()
 			j.nfsAlways = seed%3 == 0
 			id, _ := identityOf(own)
-			c := &chaos{t: t, rnd: rnd, w: newWorker(j.store, spec, []identity{id}), disturbs: disturbs}
+			c := &chaos{t: t, rnd: rnd, w: newWorker(j.store, spec, []identity{id}), dir: j.dir, disturbs: disturbs}
 			if !disturbs {
 				c.damages = 5
 			}

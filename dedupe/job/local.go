@@ -52,7 +52,7 @@ func (l Local) Run(ctx context.Context, j *Job, o Options) error {
 
 // start starts a number of worker processes, each when it is needed.
 func (l Local) start(j *Job, processes int) (do perform, stop func(), err error) {
-	config := workerConfig{Store: []byte(j.store.dir)}
+	config := workerConfig{Store: []byte(j.dir)}
 	for _, info := range l.Own {
 		if id, ok := identityOf(info); ok {
 			config.Own = append(config.Own, id)
@@ -129,7 +129,7 @@ func responseTo(err error) (r response) {
 func (r response) err() error {
 	switch {
 	case len(r.Damaged) > 0:
-		return &damage{string(r.Damaged)}
+		return &damage{object: string(r.Damaged)}
 	case r.Cancelled:
 		return errCancelled
 	case r.Root != nil:
@@ -154,7 +154,7 @@ func RunWorker(in io.Reader, out io.Writer, open OpenIndex) (isWorker bool, err 
 	if err := json.Unmarshal([]byte(how), &config); err != nil {
 		return true, fmt.Errorf("the environment variable %s is not from a job: unset it", workerRole)
 	}
-	store := folder{string(config.Store)}
+	store := objects{folder{string(config.Store)}}
 	var b beginning
 	if _, _, err := store.header(beginObject, &b); err != nil {
 		return true, err

@@ -21,7 +21,7 @@ func records[T any](in *blocks, take func(*taker) T) source[T] {
 			t = taker{rest: b, path: t.path[:0]}
 		}
 		if v = take(&t); t.bad {
-			return v, &damage{in.name}
+			return v, &damage{object: in.name}
 		}
 		return v, nil
 	}

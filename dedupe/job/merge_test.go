@@ -12,10 +12,11 @@ import (
 	"efsdedupe/dedupe"
 )
 
-// mergeMany has units merge results of 25,000 records: first of one size, then of one digest. It prints how much memory the Go runtime took, which never shrinks.
+// mergeMany has units merge results of 25,000 records: first of one size, then of one
+// digest. It prints how much memory the Go runtime took, which never shrinks.
 func mergeMany(results int) error {
 	const each = 25_000
-	j := &Job{store: folder{"."}, spec: Spec{Limits: DefaultLimits()}}
+	j := &Job{store: objects{folder{"."}}, spec: Spec{Limits: DefaultLimits()}}
 	w := &worker{store: j.store, spec: j.spec}
 	for _, s := range []struct {
 		shuffle
@@ -166,7 +167,7 @@ func FuzzTaker(f *testing.F) {
 // TestDamage reads objects of which any byte has changed, or that end anywhere. They must be
 // damaged, not something else.
 func TestDamage(t *testing.T) {
-	f := folder{t.TempDir()}
+	f := objects{folder{t.TempDir()}}
 	s := new(sections)
 	s.begin()
 	for i := range 3 {
@@ -177,7 +178,7 @@ func TestDamage(t *testing.T) {
 	whole, err := object(&h, &h, s)
 	must(t, err)
 	check := func(name string, b []byte) error {
-		must(t, f.put(name, b))
+		must(t, f.Put(name, b))
 		in, err := f.open(name, 8)
 		for err == nil {
 			_, err = in.next()

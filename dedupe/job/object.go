@@ -1,6 +1,7 @@
 package job
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,8 @@ const (
 // damage is the error of an object that is missing, torn, damaged or of another version.
 // All are the same: whoever made it has to make it again.
 type damage struct {
-	object string
+	object  string
+	missing bool // there is nothing to remove
 }
 
 func (d *damage) Error() string { return fmt.Sprintf("object %s of the store is damaged", d.object) }
@@ -131,17 +133,23 @@ const headerSize = 16 << 10
 
 // header reads the header of an object, and returns where the sections begin and a checksum
 // that stands for the object.
-func (f folder) header(name string, into any) (at int64, sum uint64, err error) {
+func (o objects) header(name string, into any) (at int64, sum uint64, err error) {
+	at, sum, _, err = o.sizedHeader(name, into)
+	return at, sum, err
+}
+
+// sizedHeader reads the header of an object, and also returns the size of the object.
+func (o objects) sizedHeader(name string, into any) (at int64, sum uint64, size int64, err error) {
 	for n := headerSize; ; {
-		b, err := f.get(name, 0, int64(n))
+		b, size, err := o.Get(name, 0, int64(n))
 		if errors.Is(err, fs.ErrNotExist) {
-			return 0, 0, &damage{name}
+			return 0, 0, 0, &damage{name, true}
 		}
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		if len(b) < len(magic) || string(b[:len(magic)]) != magic {
-			return 0, 0, &damage{name}
+			return 0, 0, 0, &damage{object: name}
 		}
 		content, _, need, ok := takeBlock(b[len(magic):])
 		if need > 0 && len(b) == n && len(magic)+need > n {
@@ -149,15 +157,15 @@ func (f folder) header(name string, into any) (at int64, sum uint64, err error) 
 			continue
 		}
 		if need > 0 || !ok || json.Unmarshal(content, into) != nil {
-			return 0, 0, &damage{name}
+			return 0, 0, 0, &damage{object: name}
 		}
-		return int64(len(magic) + blockHead + len(content)), xxhash.Sum64(content), nil
+		return int64(len(magic) + blockHead + len(content)), xxhash.Sum64(content), size, nil
 	}
 }
 
 // blocks reads the blocks of adjacent sections of an object, a chunk at a time.
 type blocks struct {
-	store   folder
+	store   objects
 	name    string
 	at, end int64 // what was not got yet
 	chunk   int64
@@ -172,7 +180,7 @@ func (b *blocks) next() ([]byte, error) {
 		}
 		content, rest, more, ok := takeBlock(b.unread)
 		if !ok {
-			return nil, &damage{b.name}
+			return nil, &damage{object: b.name}
 		}
 		if more == 0 {
 			b.unread = rest
@@ -185,15 +193,28 @@ func (b *blocks) next() ([]byte, error) {
 	}
 }
 
+// prefetch gets the first chunks of objects, many at once.
+func prefetch(all []*blocks) error {
+	return atOnce(context.Background(), len(all), func(i int) error { return all[i].begin() })
+}
+
+// begin gets the first chunk, if there is one.
+func (b *blocks) begin() error {
+	if b.at >= b.end {
+		return nil
+	}
+	return b.fill(1)
+}
+
 // fill gets the next chunk, until need bytes are unread.
 func (b *blocks) fill(need int) error {
 	n := min(max(b.chunk, int64(need-len(b.unread))), b.end-b.at)
 	if n <= 0 || int64(need-len(b.unread)) > n {
-		return &damage{b.name}
+		return &damage{object: b.name}
 	}
-	more, err := b.store.get(b.name, b.at, n)
+	more, _, err := b.store.Get(b.name, b.at, n)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && int64(len(more)) < n {
-		return &damage{b.name}
+		return &damage{object: b.name}
 	}
 	b.at += n
 	if len(b.unread) == 0 {

@@ -61,7 +61,7 @@ func (w *worker) read(ctx context.Context, u unit) (*result, error) {
 }
 
 // unpack returns the records of a pack.
-func unpack[T any](store folder, name string, take func(*taker) T) (all []T, err error) {
+func unpack[T any](store objects, name string, take func(*taker) T) (all []T, err error) {
 	b, err := store.open(name, packChunk)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (p *pass) read(ctx context.Context, entries []*entry, depth dedupe.Stage, o
 	defer stop()
 	n := 0
 	for signed := range dedupe.Read(reading, p.copies(entries), depth, p.eng) {
-		if n++; n%1000 == 0 && p.w.store.size(cancelObject) >= 0 {
+		if n++; n%1000 == 0 && p.w.store.has(cancelObject) {
 			return errCancelled
 		}
 		if !p.late && p.w.late(ctx) {

@@ -58,18 +58,21 @@ func (j *Job) run(ctx context.Context, o Options, do perform) error {
 			return err
 		}
 	}
-	return errors.New("the store keeps damaging what is written to it: choose another --store")
+	return errDamaging
 }
+
+// errDamaging is the error of a job whose objects are damaged again and again.
+var errDamaging = errors.New("the store keeps damaging what is written to it: choose another --store")
 
 // repair removes a damaged object and the result of the unit that made it, which then runs
 // again. If it makes something else now, the units that read it are others, too.
 func (j *Job) repair(name string) error {
 	if producer, _, ok := strings.Cut(name, "-"); ok && producer != "inputs" {
-		if err := j.store.remove(resultOf(producer)); err != nil {
+		if err := j.store.Remove(resultOf(producer)); err != nil {
 			return err
 		}
 	}
-	return j.store.remove(name)
+	return j.store.Remove(name)
 }
 
 func (j *Job) runRounds(ctx context.Context, o Options, do perform) error {
@@ -143,17 +146,16 @@ func (j *Job) giveUpAll(r *round, losses []error) error {
 func (j *Job) read(r *round, i int) error {
 	o := outcome{result: new(result), unit: r.units[i].name()}
 	name := resultOf(o.unit)
-	size := j.store.size(name)
-	if size < 0 {
-		return &damage{name}
-	}
+	var size int64
 	var err error
-	o.at, o.sum, err = j.store.header(name, o.result)
+	o.at, o.sum, size, err = j.store.sizedHeader(name, o.result)
 	if err == nil && (o.at+o.Length != size || len(o.ends()) != sectionCount+1) {
-		err = &damage{name}
+		err = &damage{object: name}
+	}
+	if damaged := (*damage)(nil); errors.As(err, &damaged) && !damaged.missing {
+		j.store.Remove(name)
 	}
 	if err != nil {
-		j.store.remove(name)
 		return err
 	}
 	r.results[i] = o

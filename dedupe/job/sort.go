@@ -64,10 +64,13 @@ func (w *worker) merged(u *unit, s shuffle, failed *error) iter.Seq[placed] {
 		p.flags, p.begun = flags, int64(begun)
 		return p
 	}
+	parts := make([]*blocks, len(in.Parts))
 	sources := make([]source[placed], len(in.Parts))
 	for i, p := range in.Parts {
-		sources[i] = records(&blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: in.chunk(p)}, take)
+		parts[i] = &blocks{store: w.store, name: p.Name, at: p.From, end: p.To, chunk: in.chunk(p)}
+		sources[i] = records(parts[i], take)
 	}
+	*failed = prefetch(parts)
 	return merge(sources, s.compare, failed)
 }
 

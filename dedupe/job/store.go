@@ -9,15 +9,40 @@ import (
 	"path/filepath"
 )
 
-// folder is a store of objects in a directory. An object is there whole or not at all,
-// whatever is killed meanwhile, and it never changes.
+// Store keeps the objects of one job. An object is there whole or not at all, whatever is
+// killed meanwhile, and it never changes.
+type Store interface {
+	// Put stores an object unless one has the name already: then another attempt at the
+	// same work was first, and its object stays.
+	Put(name string, data []byte) error
+
+	// Get returns n bytes of an object from an offset on, or fewer where it ends, and the
+	// size of the object. The error for a missing object is fs.ErrNotExist.
+	Get(name string, offset, n int64) (data []byte, size int64, err error)
+
+	// Remove removes an object, if it is there.
+	Remove(name string) error
+
+	// RemoveAll removes all objects.
+	RemoveAll() error
+}
+
+// objects is a store with all that units do with it.
+type objects struct{ Store }
+
+// has reports whether there is an object. If that is unknown, there is none.
+func (o objects) has(name string) bool {
+	_, _, err := o.Get(name, 0, 1)
+	return err == nil
+}
+
+// folder is a Store in a directory.
 type folder struct {
 	dir string
 }
 
-// put stores an object unless one has the name already: then another attempt at the same
-// work was first, and its object stays.
-func (f folder) put(name string, data []byte) error {
+// Put implements Store.
+func (f folder) Put(name string, data []byte) error {
 	temporary, err := os.CreateTemp(f.dir, ".put-")
 	if err != nil {
 		return fmt.Errorf("can't write to the store: %w; make room, or choose another --store", err)
@@ -42,38 +67,35 @@ func (f folder) put(name string, data []byte) error {
 	return nil
 }
 
-// get returns n bytes of an object from an offset on, or fewer where it ends. The error for
-// a missing object is fs.ErrNotExist.
-func (f folder) get(name string, offset, n int64) ([]byte, error) {
+// Get implements Store.
+func (f folder) Get(name string, offset, n int64) (data []byte, size int64, err error) {
 	in, err := os.Open(f.path(name))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer in.Close()
-	data := make([]byte, n)
+	st, err := in.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	data = make([]byte, max(min(n, st.Size()-offset), 0))
 	k, err := in.ReadAt(data, offset)
 	if err == io.EOF {
 		err = nil
 	}
-	return data[:k], err
+	return data[:k], st.Size(), err
 }
 
-// size returns the bytes of an object, or -1 if there is none.
-func (f folder) size(name string) int64 {
-	st, err := os.Lstat(f.path(name))
-	if err != nil {
-		return -1
-	}
-	return st.Size()
-}
-
-// remove removes an object, if it is there.
-func (f folder) remove(name string) error {
+// Remove implements Store.
+func (f folder) Remove(name string) error {
 	if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
+
+// RemoveAll implements Store.
+func (f folder) RemoveAll() error { return os.RemoveAll(f.dir) }
 
 func (f folder) path(name string) string {
 	return filepath.Join(f.dir, name)

@@ -47,6 +47,17 @@ const (
 	remembering stage = "index"   // copies that were read, by directory → the index
 )
 
+// verb says what a stage does with files.
+func (s stage) verb() string {
+	switch s {
+	case sizing, ending:
+		return "sort"
+	case grouping:
+		return "group"
+	}
+	return string(s)
+}
+
 func (u *unit) name() string {
 	b, _ := json.Marshal(u) // cannot fail: numbers and texts
 	sum := blake3.Sum256(b)
@@ -108,7 +119,7 @@ type found struct {
 
 // worker runs units of one job.
 type worker struct {
-	store   folder
+	store   objects
 	spec    Spec
 	own     []os.FileInfo // files that the walk leaves out
 	devices *devices
@@ -118,7 +129,7 @@ type worker struct {
 	late    func(context.Context) bool // is the deadline of the unit near?
 }
 
-func newWorker(store folder, spec Spec, own []identity) *worker {
+func newWorker(store objects, spec Spec, own []identity) *worker {
 	w := &worker{store: store, spec: spec, devices: newDevices(), late: nearDeadline}
 	for _, id := range own {
 		w.own = append(w.own, id.info())
@@ -142,7 +153,7 @@ const cancelObject = "cancel"
 
 // run runs a unit and stores its result, unless another attempt did that before.
 func (w *worker) run(ctx context.Context, u unit) error {
-	if w.store.size(cancelObject) >= 0 {
+	if w.store.has(cancelObject) {
 		return errCancelled
 	}
 	if err := cmp.Or(w.confine(ctx), w.openIndex()); err != nil {
@@ -178,7 +189,7 @@ func (w *worker) run(ctx context.Context, u unit) error {
 }
 
 // putResult stores a result. Its lines are the last sections.
-func (f folder) putResult(name string, r *result) error {
+func (o objects) putResult(name string, r *result) error {
 	s := r.sections
 	if s == nil {
 		s = new(sections)
@@ -193,7 +204,7 @@ func (f folder) putResult(name string, r *result) error {
 	if err != nil {
 		return err
 	}
-	return f.put(resultOf(name), b)
+	return o.Put(resultOf(name), b)
 }
 
 // putPart stores an object that a result refers to. Its name begins with that of the unit
@@ -206,17 +217,17 @@ func (w *worker) putPart(u *unit, kind string, s *sections) (name string, err er
 	}
 	sum := blake3.Sum256(b)
 	name = u.name() + "-" + kind + "-" + hex.EncodeToString(sum[:8])
-	return name, w.store.put(name, b)
+	return name, w.store.Put(name, b)
 }
 
 // open returns the blocks of all sections of a part.
-func (f folder) open(name string, chunk int64) (*blocks, error) {
+func (o objects) open(name string, chunk int64) (*blocks, error) {
 	var h head
-	at, _, err := f.header(name, &h)
+	at, _, err := o.header(name, &h)
 	if err != nil {
 		return nil, err
 	}
-	return &blocks{store: f, name: name, at: at, end: at + h.Length, chunk: chunk}, nil
+	return &blocks{store: o, name: name, at: at, end: at + h.Length, chunk: chunk}, nil
 }
 
 // identity is a file of this machine.

@@ -48,7 +48,7 @@ func (w *worker) walk(ctx context.Context, u unit) (*result, error) {
 		if !first && (found >= budget || paths >= mostPathBytes || w.late(ctx) || slices.ContainsFunc(left, isPart)) {
 			break
 		}
-		if w.store.size(cancelObject) >= 0 {
+		if w.store.has(cancelObject) {
 			return nil, errCancelled
 		}
 		eng := w.engine()

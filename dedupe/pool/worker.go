@@ -56,7 +56,10 @@ func startWorker(cmd *exec.Cmd) (*worker, error) {
 	}
 	cmd.Stdout = stdout
 	// In its own process group, ^C at the terminal reaches only the parent.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setpgid = true
 	err = cmd.Start()
 	stdout.Close()
 	if err != nil {

@@ -422,9 +422,9 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%v: %v", test.env, err)
 			continue
 		}
-		got, err := c.credentials.Retrieve(t.Context())
-		if err != nil || got.AccessKeyID != test.id || c.endpoint != test.endpoint {
-			t.Errorf("%v: %s, %s, %v", test.env, got.AccessKeyID, c.endpoint, err)
+		got, err := c.Credentials.Retrieve(t.Context())
+		if err != nil || got.AccessKeyID != test.id || c.Endpoint != test.endpoint {
+			t.Errorf("%v: %s, %s, %v", test.env, got.AccessKeyID, c.Endpoint, err)
 		}
 	}
 }
