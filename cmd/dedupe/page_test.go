@@ -296,6 +296,7 @@ func pages(t *testing.T) map[string]string {
 	all["empty"] = page("empty", "scan", "-q", empty)
 	all["job"] = page("job", "job", "run", "--quiet", "--store", filepath.Join(dir, "store"), tree)
 	all["everything"] = page("everything", "report", save("everything", everything))
+	all["many folders"] = page("many", "report", save("many", manyFolders()))
 	all["nothing"] = page("nothing", "report", save("nothing", nothing))
 	return all
 }
@@ -319,6 +320,18 @@ const everything = `{"schema":"dedupe.report/v2","tool":{"name":"<script>injecte
 	"unique":[{"path":"/a/u","inode":9,"mtime":"2026-01-01T00:00:00Z","size":3}],
 	"problems":[{"path":"/a/<script>injected=1</script>","op":"open","error":"<script>injected=1</script>"}],"problems_left_out":4,
 	"skipped":[{"path":"/a/s","rule":"one_file_system"}],"projection_error":"<script>injected=1</script>","next":"x"}`
+
+// manyFolders is a report with more folders than a map can show.
+func manyFolders() string {
+	var groups []string
+	for i := range 300 {
+		size := 1_000_000/(i+1) + 50
+		groups = append(groups, fmt.Sprintf(`{"size":%d,"digest":"%064d","reclaimable_bytes":%[1]d,"files":[
+			{"path":"/t/first","inode":1,"mtime":"2026-01-01T00:00:00Z"},{"path":"/t/%[2]d/x/file","inode":%[2]d,"mtime":"2026-01-01T00:00:00Z"}]}`, size, i+2))
+	}
+	return `{"schema":"dedupe.report/v2","roots":["/t"],"mode":"goroutines","workers":1,"complete":true,"problems":[],
+		"stats":{"files":600,"bytes":1000000000,"duplicate_groups":300,"duplicate_files":300},"groups":[` + strings.Join(groups, ",") + `]}`
+}
 
 // nothing is a report that lacks all it may lack.
 const nothing = `{"schema":"dedupe.report/v1","roots":[],"mode":"","workers":0,"groups":[],"problems":[]}`

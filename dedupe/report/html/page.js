@@ -97,7 +97,7 @@
     const all = folder.below.map(f => ({bytes: f.bytes, label: f.label, size: f.size, folder: f, about: describe(f)}))
     const rest = folder.bytes - folder.own - all.reduce((sum, part) => sum + part.bytes, 0)
     if (folder.own > 0) all.push({bytes: folder.own, label: "directly in it", size: folder.ownSize, about: `${apart(folder.path)}: ${folder.ownSize} in files directly in it`})
-    if (rest > 0) all.push({bytes: rest, label: "smaller folders", size: folder.restSize, small: true, about: `${apart(folder.path)}: ${folder.restSize} in smaller folders that the table does not list`})
+    if (rest > 0) all.push({bytes: rest, label: "folders not listed", size: folder.restSize, small: true, about: `${apart(folder.path)}: ${folder.restSize} in smaller folders that the table does not list`})
     return all.sort((a, b) => b.bytes - a.bytes)
   }
 
@@ -111,7 +111,7 @@
     const tiny = leaf => leaf.x1 - leaf.x0 < least || leaf.y1 - leaf.y0 < least
     for (let keep = all.length; ; keep = Math.min(keep - 1, Math.ceil(keep * .97))) {
       const some = all.slice(0, keep), few = all.slice(keep)
-      if (few.length) some.push({bytes: few.reduce((sum, part) => sum + part.bytes, 0), label: "smaller folders", size: "", small: true, about: "Smaller folders: the table lists them"})
+      if (few.length) some.push({bytes: few.reduce((sum, part) => sum + part.bytes, 0), label: "smaller: see the table", size: "", small: true, about: "Smaller folders: the table lists them"})
       const leaves = layout(some, width, height, 2)
       if (keep <= 1 || !leaves.some(leaf => tiny(leaf) && !(few.length && leaf.data.small))) return {leaves, tiny}
     }
