@@ -180,7 +180,7 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 test-box: ## test the function in boxes of the size of small Lambdas; needs root, takes minutes
 	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
 
-test-large: ## test jobs with ten million records and entries; needs root, takes two minutes and 4 GB
+test-large: ## test jobs with ten million records and entries; needs root, takes minutes and 4 GB
 	$(GO) test -tags large -count 1 -timeout 20m -v -run '^TestLarge' ./dedupe/job
 
 test-nfs: ## count messages of a real NFS client, and make its server fail, in VMs; needs qemu

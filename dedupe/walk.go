@@ -323,7 +323,7 @@ func (w *walker) affords(f Frontier, d *directory, entries *listing) bool {
 	}
 	of, parts := max(f.Of, 1), 1
 	if n > budget {
-		parts = int(n/budget) + 1
+		parts = int((n+n/64)/budget) + 1 // some parts get more than others
 	}
 	for i := range parts {
 		part := f
