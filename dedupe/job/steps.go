@@ -355,7 +355,9 @@ func (h *Helper) Unit(ctx context.Context, name string) error {
 		err = j.try(o.Unit)
 	}
 	if err == nil && !j.store.has(resultOf(o.Unit.name())) {
-		err = newWorker(j.store, j.spec, nil).run(ctx, o.Unit)
+		w := newWorker(j.store, j.spec, nil)
+		err = w.run(ctx, o.Unit)
+		w.close()
 	}
 	damaged := (*damage)(nil)
 	switch {
