@@ -41,6 +41,8 @@ const (
 	maxGlobs = 100  // in each of include and exclude
 	maxGlob  = 1024 // characters
 	maxLimit = 10_000
+
+	maxCopies = 1_000_000_000
 )
 
 func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
@@ -120,6 +122,8 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 		err = fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
 	case q.Limit < 1 || q.Limit > maxLimit:
 		err = fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
+	case q.MinCopies > maxCopies:
+		err = fmt.Errorf("a minimum of %d copies: choose 0, or 2 to %d", q.MinCopies, maxCopies)
 	case max(len(q.Include), len(q.Exclude)) > maxGlobs:
 		err = fmt.Errorf("there are more than %d globs", maxGlobs)
 	default:
