@@ -220,7 +220,7 @@ func TestEmulatorJobs(t *testing.T) {
 			t.Skip("2,000 units may take longer than go test has left: make test-aws runs them")
 		}
 		spec := specOf(root)
-		spec.Limits.Entries, spec.Limits.Copies = 52, 52
+		spec.Limits.Entries, spec.Limits.Copies = 24, 24
 		check(t, c.start(healthy, "many", spec), "many")
 	})
 	t.Run("cancelled", func(t *testing.T) {
