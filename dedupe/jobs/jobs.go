@@ -92,7 +92,8 @@ type State struct {
 	Started   time.Time `json:"started,omitzero"`
 	Finished  time.Time `json:"finished,omitzero"`
 	Stages    []Stage   `json:"stages,omitempty"`
-	DataBytes int64     `json:"data_bytes"` // that EFS metered for reading, at most
+	DataBytes int64     `json:"data_bytes"`         // that EFS metered for reading, at most
+	MayRead   int64     `json:"may_read,omitempty"` // by units of a state machine that may still run
 	Outcome   *Outcome  `json:"outcome,omitempty"`
 	Failure   *Failure  `json:"failure,omitempty"`
 }

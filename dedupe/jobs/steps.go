@@ -28,12 +28,16 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 	if len(next.Stages) > 0 {
 		s.Stages = stagesIn(next)
 	}
-	s.DataBytes = max(s.DataBytes, next.DataBytes)
+	running := s.MayRead
+	s.DataBytes, s.MayRead = max(s.DataBytes, next.DataBytes), next.MayRead
 	if next.Next == job.RunUnits {
 		err = r.reserve(ctx, ref, &next)
 	}
 	if err != nil {
 		return next, err
+	}
+	if (next.Next == job.Cancelled || next.Next == job.Failed) && !next.OverQuota { // nobody counted what the last units read
+		s.DataBytes += running
 	}
 	switch next.Next {
 	case job.End:
@@ -45,7 +49,7 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 		s.Phase, s.Failure = Failed, &f
 	}
 	if s.Phase != Running {
-		s.Finished = r.now()
+		s.Finished, s.MayRead = r.now(), 0
 	}
 	return next, r.Tell(ctx, ref, s)
 }
@@ -110,6 +114,7 @@ func (r *Registry) Broke(ctx context.Context, ref Ref) (bool, error) {
 		s.Phase, f = Cancelled, Failure{CodeCancelled, errCancelled.Error()}
 	}
 	s.Finished, s.Failure = r.now(), &f
+	s.DataBytes, s.MayRead = s.DataBytes+s.MayRead, 0
 	return true, r.Tell(ctx, ref, s)
 }
 
