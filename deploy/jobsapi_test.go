@@ -75,6 +75,35 @@ func (a api) ended(id string) (o operation) {
 	return o
 }
 
+// findings is what a report, or a page of it, says about files.
+type findings struct {
+	Groups, Problems []json.RawMessage
+	Next             string
+}
+
+// findingsOf decodes a report. The API's paths begin at the tenant's folder.
+func findingsOf(t *testing.T, report []byte) (f findings) {
+	t.Helper()
+	s := strings.ReplaceAll(string(report), `"path":"./`, `"path":"`)
+	must(t, json.Unmarshal([]byte(regexp.MustCompile(`"path_base64":"[^"]*",?`).ReplaceAllString(s, "")), &f))
+	return f
+}
+
+// report returns all pages of a report.
+func (a api) report(id string) (all findings) {
+	a.t.Helper()
+	for next := ""; ; {
+		var body json.RawMessage
+		a.ask("GET", "/v1/jobs/"+id+"/report?limit=50"+next, "", 200, &body)
+		page := findingsOf(a.t, body)
+		all.Groups, all.Problems = append(all.Groups, page.Groups...), append(all.Problems, page.Problems...)
+		if page.Next == "" {
+			return all
+		}
+		next = "&next=" + page.Next
+	}
+}
+
 // TestEmulatorJobsAPI runs jobs through the function of the API: its report, page by page, is
 // that of a scan.
 func TestEmulatorJobsAPI(t *testing.T) {
@@ -100,30 +129,10 @@ func TestEmulatorJobsAPI(t *testing.T) {
 	if again.ID != job.ID || end.Metadata.State != "succeeded" || len(end.Metadata.Stages) < 4 || end.Response.Files != plan.Files {
 		t.Errorf("a plan %+v, %s and %+v", plan, again.ID, end)
 	}
-	var want, got struct{ Groups, Problems []json.RawMessage }
 	scan := exec.Command(binary(t), "scan", "--format", "json", ".")
 	scan.Dir = filepath.Join(root, "acme")
 	report, _ := scan.Output() // there are problems
-	of := func(report []byte, into any) {
-		t.Helper() // the API's paths begin at the tenant's folder
-		s := strings.ReplaceAll(string(report), `"path":"./`, `"path":"`)
-		must(t, json.Unmarshal([]byte(regexp.MustCompile(`"path_base64":"[^"]*",?`).ReplaceAllString(s, "")), into))
-	}
-	of(report, &want)
-	for next := ""; ; {
-		var body json.RawMessage
-		var page struct {
-			Groups, Problems []json.RawMessage
-			Next             string
-		}
-		acme.ask("GET", "/v1/jobs/"+job.ID+"/report?limit=50"+next, "", 200, &body)
-		of(body, &page)
-		got.Groups, got.Problems = append(got.Groups, page.Groups...), append(got.Problems, page.Problems...)
-		if page.Next == "" {
-			break
-		}
-		next = "&next=" + page.Next
-	}
+	want, got := findingsOf(t, report), acme.report(job.ID)
 	if diff := cmp.Diff(fmt.Sprintf("%s", want), fmt.Sprintf("%s", got)); len(got.Groups) <= 50 || diff != "" {
 		t.Errorf("%d groups (-scan +job):\n%.3000s", len(got.Groups), diff)
 	}
