@@ -46,7 +46,8 @@ CASES = {
     "no-index": {"Index": "off"},
     "jobs": {"Jobs": "on", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms"},
     "jobs-key": {"Jobs": "on", "KmsKeyArn": KEY},
-    "jobs-no-index": {"Jobs": "on", "Index": "off", "ReportRetentionDays": 7, "JobConcurrency": -1},
+    "jobs-no-index": {"Jobs": "on", "Index": "off", "ReportRetentionDays": 7, "JobConcurrency": -1, "ReservedConcurrency": -1},
+    "jobs-tenants": {**JWT, "JwtScopes": "admin", "Jobs": "on", "TenantClaim": "tenant", "TenantJobs": 3, "TenantMibPerMonth": 1000},
     "jobs-vpc": {**VPC, **FILE_SYSTEM, "Jobs": "on", "S3PrefixListId": "pl-63a5400a"},
     "prefix-list": {"DynamoDbPrefixListId": VPC["DynamoDbPrefixListId"]},
     "vpc": VPC,
@@ -70,6 +71,9 @@ REFUSED = [
 ]
 
 OPENAPI = json.loads(pathlib.Path(__file__).parent.with_name("dedupe").joinpath("service/openapi.json").read_text())
+
+ROUTES = {f"{method.upper()} {path}" for path, methods in OPENAPI["paths"].items() for method in methods
+          if method != "parameters"}
 
 NO_VALUE = object()
 
@@ -112,6 +116,7 @@ def deploy(template, params, seen):
     template = copy.deepcopy(template)
     template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"  # as sam package does
     template["Resources"]["Helper"]["Properties"]["CodeUri"] = "s3://bucket/key"
+    template["Resources"]["JobsFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
     template["Resources"]["JobsStateMachine"]["Properties"]["DefinitionUri"] = "s3://bucket/key"
     template = transform(template, {k: str(v) for k, v in params.items()}, lambda: {})
 
@@ -162,8 +167,7 @@ def promises(params, resources):
         return x if isinstance(x, list) else [x]
 
     routes = {r["RouteKey"]: r for r in of("AWS::ApiGatewayV2::Route")}
-    yield "the routes are those of the service", routes.keys() == {
-        f"{method.upper()} {path}" for path, methods in OPENAPI["paths"].items() for method in methods}
+    yield "the routes are those of the service", routes.keys() == {r for r in ROUTES if "/jobs" not in r}
     wanted = "JWT" if params["JwtIssuer"] else "AWS_IAM"
     yield "health is open", routes.pop("GET /v1/healthz")["AuthorizationType"] == "NONE"
     yield "every other route asks for authorization", routes and all(
@@ -323,6 +327,8 @@ def promises_of_jobs(params, resources):
     yield "what jobs leave goes", (rules["jobs"]["Prefix"], rules["jobs"]["ExpirationInDays"]) == ("jobs/", 14)
     yield "reports go later", (rules["reports"]["Prefix"], rules["reports"]["ExpirationInDays"]) == (
         "reports/", params["ReportRetentionDays"])
+    yield "and those of the API", (rules["api"]["Prefix"], rules["api"]["ExpirationInDays"]) == (
+        "api/reports/", params["ReportRetentionDays"])
     yield "uploads that broke off go", rules["uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     policy, = of("AWS::S3::BucketPolicy")
     yield "only over TLS", policy["PolicyDocument"]["Statement"] == [{
@@ -372,13 +378,47 @@ def promises_of_jobs(params, resources):
     yield "on all resources only what Lambda needs to connect", all(
         a.startswith("ec2:") for r in roles.values() for a, where in r if where == '"*"')
 
-    helper, = of("AWS::Lambda::Function")
+    executions = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-jobs:*"
+    may = sorted((a, where) for a, where in roles["JobsFunctionRole"] if not a.startswith(("logs:", "kms:")))
+    yield "what the function of the API may do", may == sorted([
+        *((f"s3:{a}Object", json.dumps({"Fn::Sub": "${JobsBucket.Arn}/api/*"})) for a in ("Get", "Put", "Delete")),
+        *((f"s3:{a}Object", json.dumps([{"Fn::Sub": f"${{JobsBucket.Arn}}/jobs/*/{name}"} for name in ("begin", "cancel")]))
+          for a in ("Get", "Put")),
+        ("s3:ListBucket", json.dumps(arn)), ("states:StartExecution", json.dumps({"Ref": "JobsStateMachine"})),
+        ("states:StopExecution", json.dumps({"Fn::Sub": executions})),
+        ("lambda:InvokeFunction", json.dumps({"Fn::GetAtt": ["Helper", "Arn"]}))])
+    yield "its key", {a for a, _ in roles["JobsFunctionRole"] if a.startswith("kms:")} == key
+
+    api = resources["JobsFunction"]["Properties"]
+    yield "no VPC, no file system", not {"VpcConfig", "FileSystemConfigs"} & api.keys()
+    limit = params["ReservedConcurrency"]
+    yield "a limit of its calls", api.get("ReservedConcurrentExecutions") == (limit if limit >= 0 else None)
+    quota = {"DEDUPE_TENANT_MIB": params["TenantMibPerMonth"]} if params["TenantMibPerMonth"] else {}
+    common = {"DEDUPE_JOBS": {"Fn::Sub": "s3://${JobsBucket}"}, "DEDUPE_KEEP_DAYS": params["ReportRetentionDays"], **quota}
+    yield "its environment", api["Environment"]["Variables"] == {
+        **common, "DEDUPE_JOBS_API": {"Ref": "JobsStateMachine"}, "DEDUPE_JOBS_HELPER": {"Ref": "Helper"},
+        "DEDUPE_TENANT_JOBS": params["TenantJobs"],
+        **({"DEDUPE_JOBS_CONCURRENCY": params["JobConcurrency"]} if params["JobConcurrency"] > 0 else {}),
+        **({"DEDUPE_TENANT_CLAIM": params["TenantClaim"]} if params["TenantClaim"] else {})}
+    routes = {r["RouteKey"]: r for r in of("AWS::ApiGatewayV2::Route")}
+    yield "its routes", routes.keys() == {r for r in ROUTES if "/jobs" in r}
+    wanted = "JWT" if params["JwtIssuer"] else "AWS_IAM"
+    scopes = params["JwtScopes"].split(",") if params["JwtScopes"] else None
+    yield "which ask for authorization", all(r["AuthorizationType"] == wanted and r.get("AuthorizationScopes") == scopes and (
+        "AuthorizerId" in r) == (wanted == "JWT") for r in routes.values())
+    yield "only the API and the rule invoke it", sorted(p["Principal"] for p in of("AWS::Lambda::Permission")) == [
+        "apigateway.amazonaws.com", "events.amazonaws.com"] and all("SourceArn" in p for p in of("AWS::Lambda::Permission"))
+    rule, = of("AWS::Events::Rule")
+    yield "the ends of executions are events", rule["EventPattern"]["detail"] == {
+        "stateMachineArn": [{"Ref": "JobsStateMachine"}], "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]}
+
+    helper = resources["Helper"]["Properties"]
     yield "one core, fifteen minutes", (helper["MemorySize"], helper["Timeout"], helper["Architectures"]) == (
         1769, 900, [params["Architecture"]])
     limit = params["JobConcurrency"]
     yield "a limit of helpers", helper.get("ReservedConcurrentExecutions") == (limit if limit >= 0 else None)
     yield "the mount", [c["LocalMountPath"] for c in helper["FileSystemConfigs"]] == ["/mnt/efs"]
-    yield "the environment", helper["Environment"]["Variables"] == {"DEDUPE_JOBS": {"Fn::Sub": "s3://${JobsBucket}"}}
+    yield "the environment", helper["Environment"]["Variables"] == common
     version, = (n for n, r in resources.items() if r["Type"] == "AWS::Lambda::Version")
     machine, = of("AWS::StepFunctions::StateMachine")
     yield "jobs keep the version that they started with", machine["DefinitionSubstitutions"]["HelperArn"] == {"Ref": version}

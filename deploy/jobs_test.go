@@ -72,11 +72,7 @@ func (c *cloud) deploy(dieOf string, percent, concurrency int) (machine string) 
 	c.t.Helper()
 	c.machines++
 	name := fmt.Sprint("jobs-", c.machines)
-	helper, err := c.CreateFunction(c.t.Context(), aws.Function{
-		Name: name, Programs: c.programs, Timeout: 300 * time.Second, Concurrency: concurrency,
-		Environment: map[string]string{"DEDUPE_JOBS": "s3://" + bucket, "MORTAL_OF": dieOf, "MORTAL_PERCENT": fmt.Sprint(percent)},
-	})
-	must(c.t, err)
+	helper := c.function(name, concurrency, map[string]string{"MORTAL_OF": dieOf, "MORTAL_PERCENT": fmt.Sprint(percent)})
 	definition, err := os.ReadFile("jobs.asl.json")
 	must(c.t, err)
 	machine, err = c.CreateStateMachine(c.t.Context(), name, strings.NewReplacer(
@@ -85,6 +81,17 @@ func (c *cloud) deploy(dieOf string, percent, concurrency int) (machine string) 
 	).Replace(string(definition)))
 	must(c.t, err)
 	return machine
+}
+
+// function creates a function for jobs, and returns its ARN.
+func (c *cloud) function(name string, concurrency int, environment map[string]string) (arn string) {
+	c.t.Helper()
+	environment["DEDUPE_JOBS"] = "s3://" + bucket
+	arn, err := c.CreateFunction(c.t.Context(), aws.Function{
+		Name: name, Programs: c.programs, Timeout: 300 * time.Second, Concurrency: concurrency, Environment: environment,
+	})
+	must(c.t, err)
+	return arn
 }
 
 // start starts a job.
@@ -158,17 +165,23 @@ func same(t *testing.T, report string) string {
 // scanned returns the report of dedupe scan.
 func scanned(t *testing.T, root string) string {
 	t.Helper()
+	report, err := exec.Command(binary(t), "scan", "--format", "json", "--workers", "8", root).Output()
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) { // there are problems
+		t.Fatal(err)
+	}
+	return string(report)
+}
+
+// binary builds dedupe.
+func binary(t *testing.T) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "dedupe")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../cmd/dedupe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	report, err := exec.Command(binary, "scan", "--format", "json", "--workers", "8", root).Output()
-	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) { // there are problems
-		t.Fatal(err)
-	}
-	return string(report)
+	return binary
 }
 
 // specOf returns a job of about some hundred units.

@@ -24,8 +24,8 @@ import (
 //	DEDUPE_INDEX         index of digests: dynamodb://TABLE or a file, for example in /tmp; default none
 //	DEDUPE_INDEX_ID      identity of the file system in the index, such as fs-0123abcd; default from the mount
 //
-// With DEDUPE_JOBS, such as s3://BUCKET, the function only does steps of jobs in that bucket.
-// Then it needs none of the others.
+// With DEDUPE_JOBS, such as s3://BUCKET, the function does steps of jobs in that bucket, or
+// serves their API: see jobsConfigFrom.
 //
 // AWS_LAMBDA_FUNCTION_MEMORY_SIZE sets the memory for the bill, and limits that of a scan.
 func configFrom(getenv func(string) string) (service.Config, error) {

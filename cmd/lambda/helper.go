@@ -7,42 +7,47 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 	"unicode"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/job/s3"
+	"efsdedupe/dedupe/jobs"
+	"efsdedupe/dedupe/jobs/stepfunctions"
 	"efsdedupe/dedupe/report"
 )
 
 // helper does steps of jobs for the state machine in deploy/jobs.asl.json. Its events come
 // from there, and nowhere else.
 type helper struct {
-	jobs    *s3.Folder // one folder for each job, gone when the job ends
-	reports *s3.Folder // an object for each job
-	log     *slog.Logger
+	jobs     *s3.Folder // one folder for each job, gone when the job ends
+	reports  *s3.Folder // an object for each job that the API did not start
+	registry *jobs.Registry
+	log      *slog.Logger
 }
 
-// The folders of DEDUPE_JOBS. The template has lifecycle rules for both.
-const (
-	jobsFolder    = "jobs"
-	reportsFolder = "reports"
-)
-
-func newHelper(name string, log *slog.Logger) (*helper, error) {
-	root, err := s3.Open(name)
+func newHelper(getenv func(string) string, log *slog.Logger) (*helper, error) {
+	c, err := jobsConfigFrom(getenv)
 	if err != nil {
-		return nil, fmt.Errorf("DEDUPE_JOBS: %w", err)
+		return nil, err
 	}
-	return &helper{root.In(jobsFolder), root.In(reportsFolder), log}, nil
+	return &helper{c.root.In(jobsFolder), c.root.In(reportsFolder), c.registry, log}, nil
 }
 
 // step is an event: a step of a job.
 type step struct {
-	Do    string    `json:"do"` // plan, unit, report or remove
+	Do    string    `json:"do"` // plan, unit, report or remove, or estimate
 	Job   string    `json:"job"`
 	Unit  string    `json:"unit"`  // key of the unit's object, to run it
 	Round job.Round `json:"round"` // the last answer, to plan and to report
+	Spec  job.Spec  `json:"spec"`  // to estimate
+}
+
+// told is the answer to a step.
+type told struct {
+	job.Round
+	Report string `json:"report,omitempty"` // where it is, once it is written
 }
 
 // isJob reports whether a job can have this name, which is part of keys.
@@ -57,7 +62,11 @@ func isJob(name string) bool {
 // after a unit. The state machine repeats a step that returns an error.
 func (h *helper) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	var s step
-	if err := json.Unmarshal(payload, &s); err != nil || !isJob(s.Job) {
+	err := json.Unmarshal(payload, &s)
+	if err == nil && s.Do == "estimate" {
+		return estimate(ctx, s.Spec)
+	}
+	if err != nil || !isJob(s.Job) {
 		return nil, &EventError{`this function only does steps of jobs, such as {"do": "plan", "job": "NAME"}`, err}
 	}
 	next, err := h.do(ctx, s)
@@ -69,35 +78,70 @@ func (h *helper) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return json.Marshal(next)
 }
 
-func (h *helper) do(ctx context.Context, s step) (job.Round, error) {
+func (h *helper) do(ctx context.Context, s step) (told, error) {
 	store := h.jobs.In(s.Job)
 	steps := job.Helper{Store: store}
 	switch s.Do {
 	case "plan":
-		return steps.Plan(ctx, s.Round)
+		next, err := steps.Plan(ctx, s.Round)
+		return h.record(ctx, s.Job, told{Round: next}, nil, err)
 	case "unit":
 		name, ok := strings.CutPrefix(s.Unit, store.Prefix())
 		if !ok {
-			return job.Round{}, &EventError{fmt.Sprintf("the unit %q is not of the job %q", s.Unit, s.Job), nil}
+			return told{}, &EventError{fmt.Sprintf("the unit %q is not of the job %q", s.Unit, s.Job), nil}
 		}
-		return job.Round{}, steps.Unit(ctx, name)
+		return told{}, steps.Unit(ctx, name)
 	case "report":
-		return steps.Report(ctx, s.Round, func(r dedupe.Report, parts report.Parts, o report.Options, failed *error) error {
-			return h.write(s.Job, r, parts, o, failed)
+		var t told
+		var outcome *jobs.Outcome
+		next, err := steps.Report(ctx, s.Round, func(r dedupe.Report, parts report.Parts, o report.Options, failed *error) (err error) {
+			t.Report, outcome, err = h.write(ctx, s.Job, r, parts, o, failed)
+			return err
 		})
+		t.Round = next
+		return h.record(ctx, s.Job, t, outcome, err)
 	case "remove":
-		return s.Round, store.RemoveAll()
+		return told{Round: s.Round}, store.RemoveAll()
 	}
-	return job.Round{}, &EventError{fmt.Sprintf("unknown step %q", s.Do), nil}
+	return told{}, &EventError{fmt.Sprintf("unknown step %q", s.Do), nil}
 }
 
-// write stores a report, whole or not at all.
-func (h *helper) write(name string, r dedupe.Report, parts report.Parts, o report.Options, failed *error) error {
+// record tells the registry of a step, if the API started the job.
+func (h *helper) record(ctx context.Context, name string, t told, outcome *jobs.Outcome, err error) (told, error) {
+	ref, ok := jobs.ParseName(name)
+	if !ok || err != nil {
+		return t, err
+	}
+	t.Round, err = h.registry.Record(ctx, ref, t.Round, outcome)
+	return t, err
+}
+
+// write stores a report, whole or not at all, and returns where.
+func (h *helper) write(ctx context.Context, name string, r dedupe.Report, parts report.Parts, o report.Options, failed *error) (where string, outcome *jobs.Outcome, err error) {
 	o.Tool = report.ThisTool("dedupe")
+	if ref, ok := jobs.ParseName(name); ok {
+		outcome, err = h.registry.WriteReport(ctx, ref, r, parts, failed, o.Tool)
+		return "/v1/jobs/" + ref.ID + "/report", outcome, err
+	}
 	out := h.reports.Create(name+".json", "application/json")
 	defer out.Discard()
 	if err := errors.Join(report.WriteParts(out, report.JSON, r, parts, o), *failed); err != nil {
-		return err
+		return "", nil, err
 	}
-	return out.Commit()
+	return h.reports.Name() + "/" + name + ".json", nil, out.Commit()
+}
+
+// estimateTime leaves the API time to answer.
+const estimateTime = 24 * time.Second
+
+// estimate answers a plan of the API.
+func estimate(ctx context.Context, spec job.Spec) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, estimateTime)
+	defer cancel()
+	e, err := jobs.Plan(ctx, spec)
+	out := stepfunctions.Estimated{Estimate: e}
+	if err != nil && !errors.As(err, &out.NoRoot) {
+		return nil, err
+	}
+	return json.Marshal(out)
 }

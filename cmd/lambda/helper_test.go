@@ -8,12 +8,16 @@ import (
 	"testing"
 )
 
+func environment(jobs string) func(string) string {
+	return func(name string) string { return map[string]string{"DEDUPE_JOBS": jobs}[name] }
+}
+
 // TestHelperRefuses sends events that are no steps of jobs. None may reach the bucket.
 func TestHelperRefuses(t *testing.T) {
 	t.Setenv("AWS_REGION", "us-east-1")
 	t.Setenv("AWS_ACCESS_KEY_ID", "id")
 	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-	h, err := newHelper("s3://bucket", slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	h, err := newHelper(environment("s3://bucket"), slog.New(slog.NewJSONHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +36,7 @@ func TestHelperRefuses(t *testing.T) {
 			t.Errorf("%s: %v", event, err)
 		}
 	}
-	if _, err := newHelper("bucket", nil); err == nil || !strings.Contains(err.Error(), "DEDUPE_JOBS: ") {
+	if _, err := newHelper(environment("bucket"), nil); err == nil || !strings.Contains(err.Error(), "DEDUPE_JOBS: ") {
 		t.Errorf("no bucket: %v", err)
 	}
 }

@@ -8,6 +8,7 @@
 //	request.go   event → HTTP request, and who sent it
 //	response.go  HTTP response → answer to the event
 //	helper.go    steps of jobs, in a function of its own
+//	jobsapi.go   the API of jobs, in another one
 package main
 
 import (
@@ -46,9 +47,9 @@ func exit(err error) {
 func run(getenv func(string) string, metrics, logs io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(logs, nil))
 	slog.SetDefault(log) // aws-lambda-go logs here
-	if jobs := getenv("DEDUPE_JOBS"); jobs != "" {
+	if getenv("DEDUPE_JOBS") != "" {
 		limits.RespectMemory(getenv)
-		h, err := newHelper(jobs, log)
+		h, err := newJobsHandler(getenv, log)
 		if err != nil {
 			return err
 		}

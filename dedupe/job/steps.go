@@ -38,11 +38,17 @@ type Round struct {
 	Idle    int    `json:"idle,omitempty"`    // attempts in a row in which no unit ended
 	Steps   int    `json:"steps,omitempty"`   // plans so far
 
-	Why string `json:"why,omitempty"` // the job failed
+	Why    string `json:"why,omitempty"`     // the job failed
+	NoRoot bool   `json:"no_root,omitempty"` // it failed because a root can't be read
+
+	// OverQuota says that it failed because its tenant may not read more. Whoever runs the
+	// steps sets it.
+	OverQuota bool `json:"over_quota,omitempty"`
 
 	// How far the job is, for whoever asks.
 	Stages    []StageCount `json:"stages,omitempty"`
 	DataBytes int64        `json:"data_bytes,omitempty"` // that EFS metered for reading, at most
+	MayRead   int64        `json:"may_read,omitempty"`   // by the units of the round, at most
 
 	// What the report says, after Report.
 	Complete *bool `json:"complete,omitempty"`
@@ -113,6 +119,9 @@ func Begin(s Store, spec Spec) error {
 // Cancel makes the steps of a job that was begun end, whoever runs them.
 func Cancel(s Store) error { return (&Job{store: objects{s}}).Cancel() }
 
+// IsCancelled reports whether somebody cancelled a job that did not end yet.
+func IsCancelled(s Store) bool { return objects{s}.has(cancelObject) }
+
 // open opens the job.
 func (h *Helper) open() (*Job, error) {
 	j := &Job{store: objects{h.Store}, cpu: limits.CPUTime()}
@@ -175,6 +184,9 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 			if len(missing) > 0 {
 				next.Units = len(missing)
 				next.count(r)
+				for _, i := range missing {
+					next.MayRead += r.units[i].most().DataBytes
+				}
 				return next, j.publish(ctx, next, r, missing)
 			}
 		}
@@ -219,7 +231,7 @@ func (j *Job) ended(next *Round) error {
 	_, _, err := j.store.header(failedObject, &f)
 	switch {
 	case err == nil:
-		next.Next, next.Why = Failed, string(f.Why)
+		next.Next, next.Why, next.NoRoot = Failed, string(f.Why), true
 	case !errors.As(err, new(*damage)):
 		return err
 	case j.store.has(cancelObject):

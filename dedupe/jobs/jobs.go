@@ -7,6 +7,7 @@
 //	quota.go   how many jobs a tenant may have at once, and what they may read each month
 //	report.go  stored reports, and pages of them
 //	local.go   jobs in processes of this machine
+//	steps.go   jobs that a state machine runs
 //	store.go   objects, and a folder of them
 //
 // The objects, where TENANT is a hash and names of jobs sort from the newest to the oldest:
@@ -30,6 +31,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -51,6 +53,17 @@ type Registry struct {
 type Ref struct {
 	Tenant string `json:"tenant"` // hash of the tenant
 	ID     string `json:"id"`
+}
+
+// Name returns a name for the job where those of all tenants are, as part of keys and as the
+// name of an execution.
+func (ref Ref) Name() string { return ref.Tenant + "-" + ref.ID }
+
+// ParseName returns the Ref with a name, if it is one.
+func ParseName(name string) (Ref, bool) {
+	tenant, id, _ := strings.Cut(name, "-")
+	b, err := hex.DecodeString(tenant)
+	return Ref{tenant, id}, err == nil && len(b) == hashLength && hex.EncodeToString(b) == tenant && IsID(id)
 }
 
 // Job is a job as somebody asked for it.
@@ -79,7 +92,8 @@ type State struct {
 	Started   time.Time `json:"started,omitzero"`
 	Finished  time.Time `json:"finished,omitzero"`
 	Stages    []Stage   `json:"stages,omitempty"`
-	DataBytes int64     `json:"data_bytes"` // that EFS metered for reading, at most
+	DataBytes int64     `json:"data_bytes"`         // that EFS metered for reading, at most
+	MayRead   int64     `json:"may_read,omitempty"` // by units of a state machine that may still run
 	Outcome   *Outcome  `json:"outcome,omitempty"`
 	Failure   *Failure  `json:"failure,omitempty"`
 }
@@ -126,9 +140,12 @@ func (s State) Done() bool { return s.Phase != Queued && s.Phase != Running }
 // TenantHash returns the tenant of a Ref.
 func TenantHash(tenant string) string { return hashOf(tenant) }
 
+// hashLength is the length of a hash, in bytes.
+const hashLength = 16
+
 func hashOf(s string) string {
 	sum := blake3.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:16])
+	return hex.EncodeToString(sum[:hashLength])
 }
 
 // IDLength is the length of an ID, which is hexadecimal.
@@ -329,17 +346,21 @@ func (r *Registry) Cancelled(ctx context.Context, ref Ref) (bool, error) {
 
 // Tell records how far a job is. A job that ended stays as it is.
 func (r *Registry) Tell(ctx context.Context, ref Ref, s State) error {
-	old, version, err := r.state(ctx, ref)
-	if err != nil || old.Done() {
+	for range mostConflicts {
+		old, version, err := r.state(ctx, ref)
+		if err != nil || old.Done() {
+			return err
+		}
+		err = r.put(ctx, ref.object("states"), s, version)
+		switch {
+		case errors.Is(err, ErrChanged): // somebody else was faster
+			continue
+		case err == nil && s.Done():
+			err = r.leave(ctx, ref, s)
+		}
 		return err
 	}
-	if err := r.put(ctx, ref.object("states"), s, version); err != nil {
-		return err
-	}
-	if s.Done() {
-		return r.leave(ctx, ref, s)
-	}
-	return nil
+	return ErrChanged
 }
 
 // Unfinished yields all jobs that did not end, of all tenants.

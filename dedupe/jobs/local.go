@@ -117,13 +117,16 @@ func (l *Local) Stop() {
 	l.group.Wait()
 }
 
+func sample(ctx context.Context, eng dedupe.Engine, spec job.Spec) (job.Estimate, error) {
+	return spec.Sample(ctx, eng, planned, rand.New(rand.NewPCG(1, 2))) // the same sample each time
+}
+
 // planned is how many entries of a tree a plan looks at.
 const planned = 100_000
 
 // Plan estimates what a job takes, from a sample of its tree.
 func (l *Local) Plan(ctx context.Context, spec job.Spec) (job.Estimate, error) {
-	eng := dedupe.Engine{Within: l.Root, Abandoned: &l.abandoned}
-	return spec.Sample(ctx, eng, planned, rand.New(rand.NewPCG(1, 2))) // the same sample each time
+	return sample(ctx, dedupe.Engine{Within: l.Root, Abandoned: &l.abandoned}, spec)
 }
 
 // inTurn runs a job when a slot is free, and records how it ended.
@@ -218,35 +221,23 @@ func (r *running) open(ctx context.Context, spec job.Spec) (*job.Job, error) {
 // answer stores the report of a job whose units have all run, and ends the job.
 func (r *running) answer(ctx context.Context, work *job.Job) error {
 	whole, parts, failed := work.Answer()
-	var problems int64
-	all := parts.Problems
-	parts.Problems = func(yield func(*dedupe.Problem) bool) {
-		for p := range all {
-			problems++
-			if !yield(p) {
-				return
-			}
-		}
-	}
 	took, reads, _ := work.Charges(whole, parts)
 	bill, err := r.bill(took, reads)
 	if err != nil {
 		return err
 	}
 	parts.Projection = bill
-	if err := r.l.Registry.WriteReport(ctx, r.ref, whole, parts, failed, r.l.Tool); err != nil {
+	outcome, err := r.l.Registry.WriteReport(ctx, r.ref, whole, parts, failed, r.l.Tool)
+	if err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	s := whole.Stats
-	r.state.Outcome = &Outcome{
-		Complete: whole.Complete, Reason: whole.Reason, Files: s.Files, Bytes: s.Bytes, Directories: s.Directories,
-		DuplicateGroups: s.DuplicateGroups, DuplicateFiles: s.DuplicateFiles, ReclaimableBytes: s.ReclaimableBytes, Problems: problems,
-	}
+	r.state.Outcome = outcome
 	if err := r.end(Succeeded); err != nil {
 		return err
 	}
 	r.l.logger().Info("job", "event", eventJob, "job", r.ref.ID, "complete", whole.Complete, "files", s.Files, "bytes", s.Bytes, "opens", s.Opens,
-		"bytes_read", s.BytesRead, "problems", problems, "duplicate_groups", s.DuplicateGroups, "reclaimable_bytes", s.ReclaimableBytes,
+		"bytes_read", s.BytesRead, "problems", outcome.Problems, "duplicate_groups", s.DuplicateGroups, "reclaimable_bytes", s.ReclaimableBytes,
 		"elapsed_ms", report.Milliseconds(s.Elapsed), "cpu_ms", report.CPUMilliseconds(s))
 	return nil
 }

@@ -27,11 +27,25 @@ const (
 	headPart = "head"
 )
 
-// WriteReport stores the report of a job, and replaces what an earlier attempt left of it.
-// failed says afterwards whether the parts are whole.
-func (r *Registry) WriteReport(ctx context.Context, ref Ref, whole dedupe.Report, parts report.Parts, failed *error, tool report.Tool) error {
+// WriteReport stores the report of a job, replaces what an earlier attempt left of it, and
+// sums it up. failed says afterwards whether the parts are whole.
+func (r *Registry) WriteReport(ctx context.Context, ref Ref, whole dedupe.Report, parts report.Parts, failed *error, tool report.Tool) (*Outcome, error) {
 	if err := r.removeReport(ctx, ref); err != nil {
-		return err
+		return nil, err
+	}
+	s := whole.Stats
+	outcome := &Outcome{
+		Complete: whole.Complete, Reason: whole.Reason, Files: s.Files, Bytes: s.Bytes, Directories: s.Directories,
+		DuplicateGroups: s.DuplicateGroups, DuplicateFiles: s.DuplicateFiles, ReclaimableBytes: s.ReclaimableBytes,
+	}
+	all := parts.Problems
+	parts.Problems = func(yield func(*dedupe.Problem) bool) {
+		for p := range all {
+			outcome.Problems++
+			if !yield(p) {
+				return
+			}
+		}
 	}
 	w := &partWriter{ctx: ctx, r: r, ref: ref}
 	err := report.WriteParts(w, report.NDJSON, whole, parts, report.Options{Tool: tool})
@@ -39,9 +53,9 @@ func (r *Registry) WriteReport(ctx context.Context, ref Ref, whole dedupe.Report
 		err = *failed
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return w.end()
+	return outcome, w.end()
 }
 
 // partWriter stores lines as parts.

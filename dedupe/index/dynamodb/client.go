@@ -1,11 +1,9 @@
 package dynamodb
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 
 	"efsdedupe/dedupe/internal/awshttp"
@@ -24,7 +22,7 @@ func newClient(getenv func(string) string) (client, error) {
 	if err != nil {
 		return client{}, err
 	}
-	c.ErrorOf = errorOf
+	c.ErrorOf = awshttp.JSONError
 	return client{c}, nil
 }
 
@@ -58,20 +56,4 @@ func (c *client) untilDone(ctx context.Context, step func() (left int, err error
 			return err
 		}
 	}
-}
-
-func errorOf(status int, answer []byte) error {
-	var doc struct {
-		Type    string `json:"__type"` // com.amazonaws.dynamodb.v20120810#ResourceNotFoundException
-		Message string `json:"message"`
-	}
-	json.Unmarshal(answer, &doc) // an answer that is not JSON comes from a gateway
-	_, code, found := strings.Cut(doc.Type, "#")
-	if !found {
-		code = cmp.Or(doc.Type, http.StatusText(status))
-	}
-	// For a signature that does not match, the lines after the first contain the request
-	// as it should have been signed, with the session token.
-	message, _, _ := strings.Cut(doc.Message, "\n")
-	return &awshttp.Error{Status: status, Code: code, Message: message}
 }

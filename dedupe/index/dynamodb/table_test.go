@@ -25,6 +25,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/internal/awshttp"
 	"efsdedupe/fixtures/aws"
 )
 
@@ -433,7 +434,7 @@ func TestEnvironment(t *testing.T) {
 // which contains the session token.
 func TestErrorIsOneLine(t *testing.T) {
 	answer := `{"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "The request signature we calculated does not match.\n\nThe Canonical String for this request should have been\n'POST\n/\n\nx-amz-security-token:SECRET\n'"}`
-	if got, want := errorOf(400, []byte(answer)).Error(), "InvalidSignatureException: The request signature we calculated does not match."; got != want {
+	if got, want := awshttp.JSONError(400, []byte(answer)).Error(), "InvalidSignatureException: The request signature we calculated does not match."; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -200,6 +201,23 @@ func (c *Client) attempt(ctx context.Context, q Request) (Answer, error) {
 		return Answer{}, c.ErrorOf(response.StatusCode, body)
 	}
 	return Answer{response.Header, body}, nil
+}
+
+// JSONError is the ErrorOf of services that speak JSON.
+func JSONError(status int, body []byte) error {
+	var doc struct {
+		Type    string `json:"__type"` // com.amazonaws.dynamodb.v20120810#ResourceNotFoundException
+		Message string `json:"message"`
+	}
+	json.Unmarshal(body, &doc) // an answer that is not JSON comes from a gateway
+	_, code, found := strings.Cut(doc.Type, "#")
+	if !found {
+		code = cmp.Or(doc.Type, http.StatusText(status))
+	}
+	// For a signature that does not match, the lines after the first contain the request
+	// as it should have been signed, with the session token.
+	message, _, _ := strings.Cut(doc.Message, "\n")
+	return &Error{Status: status, Code: code, Message: message}
 }
 
 // CloseIdleConnections closes the connections that no request uses.

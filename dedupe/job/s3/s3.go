@@ -5,6 +5,7 @@
 //
 //	s3.go      objects below a prefix: a store of package job
 //	upload.go  an object of any size, in parts
+//	versions.go  objects that change, each in versions: a store of package jobs
 package s3
 
 import (
@@ -97,6 +98,9 @@ func (f *Folder) In(name string) *Folder {
 	return &in
 }
 
+// Name returns the name of the folder, such as s3://bucket/prefix.
+func (f *Folder) Name() string { return f.name }
+
 // Prefix begins the keys of the folder's objects.
 func (f *Folder) Prefix() string { return f.prefix }
 
@@ -156,21 +160,35 @@ func (f *Folder) RemoveAll() error {
 
 // list returns the first keys of the folder.
 func (f *Folder) list(n int) ([]string, error) {
-	a, err := f.doKey(http.MethodGet, "", url.Values{"list-type": {"2"}, "prefix": {f.prefix}, "max-keys": {strconv.Itoa(n)}, "encoding-type": {"url"}}, nil, nil)
-	var out struct{ Contents []struct{ Key string } }
+	keys, _, err := f.listAfter(context.Background(), f.prefix, "", n)
+	return keys, err
+}
+
+// listAfter returns up to n keys that begin with a prefix and come after another key. There
+// may be more even if these are fewer than n.
+func (f *Folder) listAfter(ctx context.Context, prefix, after string, n int) (keys []string, more bool, err error) {
+	query := url.Values{"list-type": {"2"}, "prefix": {prefix}, "max-keys": {strconv.Itoa(n)}, "encoding-type": {"url"}}
+	if after != "" {
+		query.Set("start-after", after)
+	}
+	a, err := f.send(ctx, http.MethodGet, "", query, nil, nil)
+	var out struct {
+		IsTruncated bool
+		Contents    []struct{ Key string }
+	}
 	if err == nil {
 		err = xml.Unmarshal(a.Body, &out)
 	}
 	if err != nil {
-		return nil, f.failed("list", "", err)
+		return nil, false, f.failed("list", "", err)
 	}
-	keys := make([]string, len(out.Contents))
+	keys = make([]string, len(out.Contents))
 	for i, c := range out.Contents {
 		if keys[i], err = url.QueryUnescape(c.Key); err != nil {
-			return nil, f.failed("list", "", err)
+			return nil, false, f.failed("list", "", err)
 		}
 	}
-	return keys, nil
+	return keys, out.IsTruncated, nil
 }
 
 // object names an object in a request that deletes many.
@@ -212,11 +230,15 @@ func (f *Folder) do(method, name string, query url.Values, header http.Header, b
 
 // doKey sends a request for an object, or for the bucket if the key is empty.
 func (f *Folder) doKey(method, key string, query url.Values, header http.Header, body []byte) (awshttp.Answer, error) {
+	return f.send(context.Background(), method, key, query, header, body)
+}
+
+func (f *Folder) send(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (awshttp.Answer, error) {
 	to := f.bucket + escaped(key)
 	if query != nil {
 		to += "?" + query.Encode()
 	}
-	return f.client.Do(context.Background(), awshttp.Request{Method: method, URL: to, Header: header, Body: body})
+	return f.client.Do(ctx, awshttp.Request{Method: method, URL: to, Header: header, Body: body})
 }
 
 // escaped escapes all of a key that S3 wants escaped in a signed URL: all but letters, digits,
