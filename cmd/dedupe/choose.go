@@ -29,7 +29,7 @@ func ruleFlags(f *pflag.FlagSet, r *choose.Rules) {
 	f.IntVar(&r.MinCopies, "min-copies", 0, "report only groups with this `number` of copies or more")
 	f.StringVar(&r.CopiesOf, "copies-of", "", "report only the copies of this `file`; a scan reads only files of its size")
 	f.BoolVar(&r.Unique, "unique", false, "also report files without a duplicate; CSV, fdupes and print0 then have only these")
-	f.BoolVar(&r.Folders, "folders", false, "also report folders with identical content, in text and JSON")
+	f.BoolVar(&r.Folders, "folders", false, "also report folders with identical content, in text, HTML and JSON")
 }
 
 // speller spells paths in other ways, and remembers how.
