@@ -155,6 +155,16 @@ func (c *Copy) paths() iter.Seq[string] {
 	}
 }
 
+// hasPath reports whether one of its names satisfies a condition.
+func (c *Copy) hasPath(is func(path string) bool) bool {
+	for path := range c.paths() {
+		if is(path) {
+			return true
+		}
+	}
+	return false
+}
+
 // names counts the names of a copy.
 func (c *Copy) names() (n int) {
 	for ; c != nil; c = c.next {

@@ -120,7 +120,7 @@ func (v *Inventory) unique(groups []Group, problems []*Problem) []*Copy {
 	}
 	all := v.alone
 	for _, c := range v.copies {
-		if !grouped[c] && !slices.ContainsFunc(slices.Collect(c.paths()), func(path string) bool { return failed[path] }) {
+		if !grouped[c] && !c.hasPath(func(path string) bool { return failed[path] }) {
 			all = append(all, c)
 		}
 	}

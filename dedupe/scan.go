@@ -169,7 +169,7 @@ func only(path string, classes iter.Seq[iter.Seq[*Copy]]) iter.Seq[iter.Seq[*Cop
 	return func(yield func(iter.Seq[*Copy]) bool) {
 		for class := range classes {
 			all := slices.Collect(class)
-			has := func(c *Copy) bool { return slices.Contains(slices.Collect(c.paths()), path) }
+			has := func(c *Copy) bool { return c.hasPath(func(p string) bool { return p == path }) }
 			if slices.ContainsFunc(all, has) && !yield(slices.Values(all)) {
 				return
 			}

@@ -182,15 +182,12 @@ func (m *moment) Set(s string) error {
 
 // parseAge parses a duration, which may be in days or weeks.
 func parseAge(s string) (time.Duration, bool) {
-	for unit, hours := range map[string]string{"d": "24", "w": "168"} {
-		digits, ok := strings.CutSuffix(s, unit)
-		if !ok {
-			continue
+	for unit, hours := range map[string]time.Duration{"d": 24, "w": 7 * 24} {
+		if digits, ok := strings.CutSuffix(s, unit); ok {
+			n, err := time.ParseDuration(digits + "h")
+			age := n * hours
+			return age, err == nil && n >= 0 && age/hours == n
 		}
-		n, err := time.ParseDuration(digits + "h")
-		each, _ := time.ParseDuration(hours + "h")
-		age := n * (each / time.Hour)
-		return age, err == nil && n >= 0 && (n == 0 || age/n == each/time.Hour)
 	}
 	age, err := time.ParseDuration(s)
 	return age, err == nil && age >= 0

@@ -568,21 +568,37 @@ func randomRules(rnd *rand.Rand) rules {
 	return r
 }
 
-// TestRulesAgainstOracle compares scans of random trees of traps with an implementation
-// that reads and compares everything.
-func TestRulesAgainstOracle(t *testing.T) {
+// onRandomTrees runs a test in random trees of traps, each in an empty directory. Its name has
+// the seed.
+func onRandomTrees(t *testing.T, test func(t *testing.T, rnd *rand.Rand)) {
 	seed := rand.Uint64()
 	for round := range 12 {
 		rnd := rand.New(rand.NewPCG(seed, uint64(round)))
 		t.Run(fmt.Sprintf("%d-%d", seed, round), func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			plantTree(t, rnd)
-			for range 4 {
-				r := randomRules(rnd)
-				checkRulesOf(t, &r, rnd)
-			}
+			test(t, rnd)
 		})
 	}
+}
+
+// sameLines reports how what a command found differs from what the oracle did.
+func sameLines(t *testing.T, what string, want, got []string) {
+	t.Helper()
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestRulesAgainstOracle compares scans of random trees of traps with an implementation
+// that reads and compares everything.
+func TestRulesAgainstOracle(t *testing.T) {
+	onRandomTrees(t, func(t *testing.T, rnd *rand.Rand) {
+		for range 4 {
+			r := randomRules(rnd)
+			checkRulesOf(t, &r, rnd)
+		}
+	})
 }
 
 func checkRulesOf(t *testing.T, r *rules, rnd *rand.Rand) {
@@ -595,18 +611,12 @@ func checkRulesOf(t *testing.T, r *rules, rnd *rand.Rand) {
 		var got answer
 		must(t, json.Unmarshal(out, &got))
 		gotGroups, gotSets, gotUnique := got.lines(t, all)
-		if diff := gocmp.Diff(groups, gotGroups); diff != "" {
-			t.Errorf("%s, %+v: groups (-want +got):\n%s", what, *r, diff)
-		}
+		sameLines(t, fmt.Sprintf("%s, %+v: groups", what, *r), groups, gotGroups)
 		if !all {
 			return
 		}
-		if diff := gocmp.Diff(sets, gotSets); diff != "" {
-			t.Errorf("%s, %+v: folders (-want +got):\n%s", what, *r, diff)
-		}
-		if diff := gocmp.Diff(unique, gotUnique); diff != "" {
-			t.Errorf("%s, %+v: unique (-want +got):\n%s", what, *r, diff)
-		}
+		sameLines(t, fmt.Sprintf("%s, %+v: folders", what, *r), sets, gotSets)
+		sameLines(t, fmt.Sprintf("%s, %+v: unique", what, *r), unique, gotUnique)
 	}
 	scan := func(more ...string) []byte {
 		return output(t, slices.Concat([]string{"scan", "--format", "json"}, more, args, filters, r.roots)...)
@@ -639,9 +649,7 @@ func checkSaved(t *testing.T, r *rules, groups, args []string) {
 		var got answer
 		must(t, json.Unmarshal(output(t, slices.Concat([]string{"report", "--format", "json"}, args, []string{saved})...), &got))
 		gotGroups, _, _ := got.lines(t, false)
-		if diff := gocmp.Diff(groups, gotGroups); diff != "" {
-			t.Errorf("%s, %+v (-want +got):\n%s", saved, *r, diff)
-		}
+		sameLines(t, fmt.Sprintf("%s, %+v", saved, *r), groups, gotGroups)
 	}
 	os.Remove("r.json")
 	os.Remove("other.json")
@@ -649,49 +657,39 @@ func checkSaved(t *testing.T, r *rules, groups, args []string) {
 
 // TestListsAgainstOracle scans files that lists name, besides a folder.
 func TestListsAgainstOracle(t *testing.T) {
-	seed := rand.Uint64()
-	for round := range 12 {
-		rnd := rand.New(rand.NewPCG(seed, uint64(round)))
-		t.Run(fmt.Sprintf("%d-%d", seed, round), func(t *testing.T) {
-			t.Chdir(t.TempDir())
-			plantTree(t, rnd)
-			all := rules{roots: []string{"t"}}
-			files, _ := all.look(t)
-			var zeros, lines bytes.Buffer
-			r := rules{keep: "first", minSize: int64(rnd.IntN(2))}
-			if rnd.IntN(2) == 0 {
-				r.roots = []string{"t/one"}
-			}
-			for _, f := range files {
-				switch rnd.IntN(3) {
-				case 0:
+	onRandomTrees(t, func(t *testing.T, rnd *rand.Rand) {
+		all := rules{roots: []string{"t"}}
+		files, _ := all.look(t)
+		var zeros, lines bytes.Buffer
+		r := rules{keep: "first", minSize: int64(rnd.IntN(2))}
+		if rnd.IntN(2) == 0 {
+			r.roots = []string{"t/one"}
+		}
+		for _, f := range files {
+			switch rnd.IntN(3) {
+			case 0:
+				continue
+			case 1:
+				if !strings.Contains(f.path, "\n") {
+					r.listed = append(r.listed, f.path)
+					lines.WriteString(f.path + "\n")
 					continue
-				case 1:
-					if !strings.Contains(f.path, "\n") {
-						r.listed = append(r.listed, f.path)
-						lines.WriteString(f.path + "\n")
-						continue
-					}
 				}
-				r.listed = append(r.listed, f.path)
-				zeros.WriteString(f.path + "\x00")
 			}
-			must(t, os.WriteFile("lines", lines.Bytes(), 0o666))
-			must(t, os.WriteFile("zeros", zeros.Bytes(), 0o666))
-			files, _ = r.look(t)
-			groups, unique := r.groups(files)
-			var got answer
-			args := slices.Concat([]string{"scan", "--format", "json", "--unique", "--files-from", "lines", "--files0-from", "zeros"}, r.args(), r.roots)
-			must(t, json.Unmarshal(output(t, args...), &got))
-			gotGroups, _, gotUnique := got.lines(t, true)
-			if diff := gocmp.Diff(groups, gotGroups); diff != "" {
-				t.Errorf("groups (-want +got):\n%s", diff)
-			}
-			if diff := gocmp.Diff(unique, gotUnique); diff != "" {
-				t.Errorf("unique (-want +got):\n%s", diff)
-			}
-		})
-	}
+			r.listed = append(r.listed, f.path)
+			zeros.WriteString(f.path + "\x00")
+		}
+		must(t, os.WriteFile("lines", lines.Bytes(), 0o666))
+		must(t, os.WriteFile("zeros", zeros.Bytes(), 0o666))
+		files, _ = r.look(t)
+		groups, unique := r.groups(files)
+		var got answer
+		args := slices.Concat([]string{"scan", "--format", "json", "--unique", "--files-from", "lines", "--files0-from", "zeros"}, r.args(), r.roots)
+		must(t, json.Unmarshal(output(t, args...), &got))
+		gotGroups, _, gotUnique := got.lines(t, true)
+		sameLines(t, "groups", groups, gotGroups)
+		sameLines(t, "unique", unique, gotUnique)
+	})
 }
 
 // TestScriptLosesNothing runs scripts in copies of random trees of traps, with each shell
@@ -703,40 +701,34 @@ func TestScriptLosesNothing(t *testing.T) {
 			shells = append(shells, shell)
 		}
 	}
-	seed := rand.Uint64()
-	for round := range 12 {
-		rnd := rand.New(rand.NewPCG(seed, uint64(round)))
-		t.Run(fmt.Sprintf("%d-%d", seed, round), func(t *testing.T) {
-			t.Chdir(t.TempDir())
-			plantTree(t, rnd)
-			r := randomRules(rnd)
-			by := []string{"hardlink", "delete"}[rnd.IntN(2)]
-			script := output(t, slices.Concat([]string{"scan", "--format", "sh", "--by", by}, r.args(), r.filters(), r.roots)...)
-			before, _ := r.look(t)
-			wanted, _ := r.groups(before)
-			all := rules{roots: []string{"t"}}
-			whole, _ := all.look(t)
-			shell := shells[rnd.IntN(len(shells))]
+	onRandomTrees(t, func(t *testing.T, rnd *rand.Rand) {
+		r := randomRules(rnd)
+		by := []string{"hardlink", "delete"}[rnd.IntN(2)]
+		script := output(t, slices.Concat([]string{"scan", "--format", "sh", "--by", by}, r.args(), r.filters(), r.roots)...)
+		before, _ := r.look(t)
+		wanted, _ := r.groups(before)
+		all := rules{roots: []string{"t"}}
+		whole, _ := all.look(t)
+		shell := shells[rnd.IntN(len(shells))]
 
-			must(t, os.WriteFile("s.sh", script, 0o666))
-			err := exec.Command(shell[0], append(shell[1:], "s.sh")...).Run()
-			if code := (*exec.ExitError)(nil); !errors.As(err, &code) || code.ExitCode() != 2 {
-				t.Errorf("before its first line is edited, the script ends with %v", err)
-			}
-			if after, _ := all.look(t); !slices.Equal(whole, after) {
-				t.Error("the script acts before its first line is edited")
-			}
-			_, edited, _ := bytes.Cut(script, []byte("\n"))
-			must(t, os.WriteFile("s.sh", edited, 0o666))
-			changed := disturbTree(t, rnd, before)
-			whole, _ = all.look(t)
-			out, err := exec.Command(shell[0], append(shell[1:], "s.sh")...).CombinedOutput()
-			if err != nil && !changed {
-				t.Errorf("%q: %v: %s", shell, err, out)
-			}
-			checkAfterScript(t, &r, whole, by, changed, wanted)
-		})
-	}
+		must(t, os.WriteFile("s.sh", script, 0o666))
+		err := exec.Command(shell[0], append(shell[1:], "s.sh")...).Run()
+		if code := (*exec.ExitError)(nil); !errors.As(err, &code) || code.ExitCode() != 2 {
+			t.Errorf("before its first line is edited, the script ends with %v", err)
+		}
+		if after, _ := all.look(t); !slices.Equal(whole, after) {
+			t.Error("the script acts before its first line is edited")
+		}
+		_, edited, _ := bytes.Cut(script, []byte("\n"))
+		must(t, os.WriteFile("s.sh", edited, 0o666))
+		changed := disturbTree(t, rnd, before)
+		whole, _ = all.look(t)
+		out, err := exec.Command(shell[0], append(shell[1:], "s.sh")...).CombinedOutput()
+		if err != nil && !changed {
+			t.Errorf("%q: %v: %s", shell, err, out)
+		}
+		checkAfterScript(t, &r, whole, by, changed, wanted)
+	})
 }
 
 // disturbTree sometimes changes some files after the scan.

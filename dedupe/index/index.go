@@ -79,7 +79,8 @@ type Units struct {
 	Read, Write float64
 }
 
-func (u *Units) add(v Units) {
+// Add adds the units of other requests.
+func (u *Units) Add(v Units) {
 	u.Read += v.Read
 	u.Write += v.Write
 }
@@ -719,7 +720,7 @@ func (s *Scan) Units() Units {
 func (s *Scan) charge(u Units, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.units.add(u)
+	s.units.Add(u)
 	s.err = cmp.Or(s.err, err)
 }
 

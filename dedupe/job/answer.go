@@ -62,8 +62,7 @@ func (j *Job) Charges(r dedupe.Report, parts report.Parts) (took cost.Scan, read
 		took.Stored.Merge(o.Stored)
 		took.Reclaimable.Merge(o.Found.Freed)
 		if o.Index != nil {
-			units.Read += o.Index.Units.Read
-			units.Write += o.Index.Units.Write
+			units.Add(o.Index.Units)
 		}
 	}
 	return took, reads, units

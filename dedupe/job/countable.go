@@ -12,8 +12,8 @@ import (
 
 // sortCountable returns the round that sorts sizes again, without the largest files, if the
 // files add up to more than 2^63-1 bytes, the most that a report can hold. It replaces the
-// round that found this out. What is left out is a problem, as in a scan: all files of a size
-// or none, the smaller ones first.
+// round that found this out. Files left out are listed as problems, as in a scan. It keeps the
+// smaller sizes, and either all files of a size or none.
 func (j *Job) sortCountable() (*round, error) {
 	last := j.rounds[len(j.rounds)-1]
 	// First by ranges of sizes, so that the sizes of only one of them are in memory.
@@ -75,7 +75,7 @@ func firstBeyond(sums map[int64]total, below *total) int64 {
 	for _, key := range slices.Sorted(maps.Keys(sums)) {
 		with := *below
 		with.add(sums[key])
-		if with.High > 0 || with.Low > math.MaxInt64 {
+		if with.tooMuch() {
 			return key
 		}
 		*below = with

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,9 +39,14 @@ func (x *indexed) describe(r *dedupe.Report) {
 		r.Index = new(dedupe.IndexUse)
 	}
 	r.Index.Used = r.Index.Used || x.Used
-	if r.Index.Why == "" {
-		r.Index.Why = x.Why
-	}
+	r.Index.Why = cmp.Or(r.Index.Why, x.Why)
+}
+
+// add adds what the unit did with the index for other files.
+func (x *indexed) add(y indexed) {
+	x.Used = x.Used || y.Used
+	x.Why = cmp.Or(x.Why, y.Why)
+	x.Units.Add(y.Units)
 }
 
 // openIndex opens the index of the job, if it has one.
@@ -202,11 +208,5 @@ func (w *worker) rememberAll(ctx context.Context, r *result, files []placed) {
 			s.Remember(ctx, time.Unix(0, f.begun), []dedupe.Signed{{File: f.File, Ends: f.Known.Ends, Digest: f.Known.Digest}})
 		}
 	}
-	x := usedBy(s, s.Flush(context.WithoutCancel(ctx)))
-	r.Index.Used = r.Index.Used || x.Used
-	if r.Index.Why == "" {
-		r.Index.Why = x.Why
-	}
-	r.Index.Units.Read += x.Units.Read
-	r.Index.Units.Write += x.Units.Write
+	r.Index.add(*usedBy(s, s.Flush(context.WithoutCancel(ctx))))
 }

@@ -51,7 +51,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -295,7 +294,7 @@ func (j *Job) next() (*round, error) {
 		for o := range j.outcomes(sizing) {
 			bytes.add(o.Bytes)
 		}
-		if bytes.High > 0 || bytes.Low > math.MaxInt64 {
+		if bytes.tooMuch() {
 			return j.sortCountable()
 		}
 		if len(next) > 0 {

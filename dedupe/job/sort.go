@@ -2,6 +2,7 @@ package job
 
 import (
 	"iter"
+	"math"
 	"math/bits"
 
 	"efsdedupe/dedupe"
@@ -18,6 +19,9 @@ func (t *total) add(n total) {
 	t.Low, carry = bits.Add64(t.Low, n.Low, 0)
 	t.High += n.High + carry
 }
+
+// tooMuch reports whether it is more than a report can hold.
+func (t total) tooMuch() bool { return t.High > 0 || t.Low > math.MaxInt64 }
 
 // inputs lists what a unit merges.
 type inputs struct {

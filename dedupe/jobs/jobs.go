@@ -88,21 +88,14 @@ const (
 
 // State is how far a job is. Whoever runs the job writes it.
 type State struct {
-	Phase     Phase     `json:"phase"`
-	Started   time.Time `json:"started,omitzero"`
-	Finished  time.Time `json:"finished,omitzero"`
-	Stages    []Stage   `json:"stages,omitempty"`
-	DataBytes int64     `json:"data_bytes"`         // that EFS metered for reading, at most
-	MayRead   int64     `json:"may_read,omitempty"` // by units of a state machine that may still run
-	Outcome   *Outcome  `json:"outcome,omitempty"`
-	Failure   *Failure  `json:"failure,omitempty"`
-}
-
-// Stage counts the units of a stage. There may be more to come.
-type Stage struct {
-	Stage string `json:"stage"`
-	Units int    `json:"units"`
-	Done  int    `json:"done"`
+	Phase     Phase            `json:"phase"`
+	Started   time.Time        `json:"started,omitzero"`
+	Finished  time.Time        `json:"finished,omitzero"`
+	Stages    []job.StageCount `json:"stages,omitempty"`
+	DataBytes int64            `json:"data_bytes"`         // that EFS metered for reading, at most
+	MayRead   int64            `json:"may_read,omitempty"` // by units of a state machine that may still run
+	Outcome   *Outcome         `json:"outcome,omitempty"`
+	Failure   *Failure         `json:"failure,omitempty"`
 }
 
 // Outcome sums up the report of a job that succeeded.
@@ -471,15 +464,17 @@ func (r *Registry) now() time.Time {
 	return time.Now().UTC()
 }
 
-// failureOf returns why a job failed, for its caller, and whether the log needs the details.
-func failureOf(err error, id string) (f Failure, unexpected bool) {
+// failureOf returns why a job failed, for its caller.
+func failureOf(err error, id string) *Failure {
 	root := (*dedupe.RootError)(nil)
 	quota := (*QuotaError)(nil)
 	switch {
+	case errors.Is(err, errCancelled):
+		return &Failure{CodeCancelled, errCancelled.Error()}
 	case errors.As(err, &root):
-		return Failure{CodeNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links"}, false
+		return &Failure{CodeNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links"}
 	case errors.As(err, &quota):
-		return Failure{CodeQuota, quota.Error()}, false
+		return &Failure{CodeQuota, quota.Error()}
 	}
-	return Failure{CodeFailed, "the job failed: look for its ID, " + id + ", in the log"}, true
+	return &Failure{CodeFailed, "the job failed: look for its ID, " + id + ", in the log"}
 }

@@ -165,10 +165,10 @@ type running struct {
 	ref Ref
 
 	state   State
-	rounds  []Stage   // all of them so far
-	told    time.Time // when the state was last recorded
-	granted int64     // bytes that it may read without asking the quota
-	most    int64     // bytes that it may have read, with what runs now
+	rounds  []job.StageCount // all of them so far
+	told    time.Time        // when the state was last recorded
+	granted int64            // bytes that it may read without asking the quota
+	most    int64            // bytes that it may have read, with what runs now
 }
 
 // run runs a job to its end, unless it ended before.
@@ -258,16 +258,14 @@ func (r *running) bill(took cost.Scan, reads cost.Reads) (*cost.Projection, erro
 
 // fail ends a job without a report.
 func (r *running) fail(why error) error {
-	phase, f, unexpected := Failed, Failure{CodeCancelled, "the job was cancelled"}, false
+	phase := Failed
 	if errors.Is(why, errCancelled) {
 		phase = Cancelled
-	} else {
-		f, unexpected = failureOf(why, r.ref.ID)
 	}
-	if unexpected {
+	r.state.Failure = failureOf(why, r.ref.ID)
+	if r.state.Failure.Code == CodeFailed { // the log has the details
 		r.l.logger().Error("a job failed", "event", eventJobFailed, "job", r.ref.ID, "error", why.Error())
 	}
-	r.state.Failure = &f
 	r.state.DataBytes = max(r.state.DataBytes, r.most)
 	return r.end(phase)
 }
@@ -301,7 +299,7 @@ const tellEvery = time.Second
 
 // observe records how far the job is.
 func (r *running) observe(p job.Progress) {
-	r.rounds = append(r.rounds[:min(p.Round, len(r.rounds))], Stage{p.Stage, p.Units, p.Done})
+	r.rounds = append(r.rounds[:min(p.Round, len(r.rounds))], job.StageCount{Stage: p.Stage, Units: p.Units, Done: p.Done})
 	if p.Done < p.Units && time.Since(r.told) < tellEvery {
 		return
 	}
@@ -313,7 +311,7 @@ func (r *running) observe(p job.Progress) {
 }
 
 // stagesOf adds up the rounds of each stage, in their order.
-func stagesOf(rounds []Stage) (all []Stage) {
+func stagesOf(rounds []job.StageCount) (all []job.StageCount) {
 	for _, s := range rounds {
 		if n := len(all); n > 0 && all[n-1].Stage == s.Stage {
 			all[n-1].Units += s.Units

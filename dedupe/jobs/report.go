@@ -72,10 +72,7 @@ func (w *partWriter) Write(b []byte) (int, error) {
 	w.lines = append(w.lines, b...)
 	for len(w.lines) > 2*partBytes { // the last line is still here
 		end := partBytes + bytes.IndexByte(w.lines[partBytes:], '\n') + 1
-		if end == partBytes {
-			break
-		}
-		if end == len(w.lines) {
+		if end == partBytes || end == len(w.lines) {
 			break
 		}
 		if err := w.put(w.lines[:end]); err != nil {

@@ -26,7 +26,7 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 		s.Started = r.now()
 	}
 	if len(next.Stages) > 0 {
-		s.Stages = stagesIn(next)
+		s.Stages = next.Stages
 	}
 	running := s.MayRead
 	s.DataBytes, s.MayRead = max(s.DataBytes, next.DataBytes), next.MayRead
@@ -43,10 +43,9 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 	case job.End:
 		s.Phase, s.Outcome = Succeeded, outcome
 	case job.Cancelled:
-		s.Phase, s.Failure = Cancelled, &Failure{CodeCancelled, errCancelled.Error()}
+		s.Phase, s.Failure = Cancelled, failureOf(errCancelled, ref.ID)
 	case job.Failed:
-		f := failureIn(next, ref)
-		s.Phase, s.Failure = Failed, &f
+		s.Phase, s.Failure = Failed, failureIn(next, ref)
 	}
 	if s.Phase != Running {
 		s.Finished, s.MayRead = r.now(), 0
@@ -77,15 +76,7 @@ func (r *Registry) reserve(ctx context.Context, ref Ref, next *job.Round) error 
 	return err
 }
 
-func stagesIn(next job.Round) []Stage {
-	all := make([]Stage, len(next.Stages))
-	for i, s := range next.Stages {
-		all[i] = Stage(s)
-	}
-	return all
-}
-
-func failureIn(next job.Round, ref Ref) Failure {
+func failureIn(next job.Round, ref Ref) *Failure {
 	err := errors.New(next.Why)
 	switch {
 	case next.NoRoot:
@@ -93,8 +84,7 @@ func failureIn(next job.Round, ref Ref) Failure {
 	case next.OverQuota:
 		err = &QuotaError{Why: next.Why}
 	}
-	f, _ := failureOf(err, ref.ID)
-	return f
+	return failureOf(err, ref.ID)
 }
 
 // Broke records that the state machine of a job stopped before its end. It reports whether
@@ -108,12 +98,12 @@ func (r *Registry) Broke(ctx context.Context, ref Ref) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	f, _ := failureOf(errors.New("it stopped"), ref.ID)
+	why := errors.New("it stopped")
 	s.Phase = Failed
 	if cancelled {
-		s.Phase, f = Cancelled, Failure{CodeCancelled, errCancelled.Error()}
+		s.Phase, why = Cancelled, errCancelled
 	}
-	s.Finished, s.Failure = r.now(), &f
+	s.Finished, s.Failure = r.now(), failureOf(why, ref.ID)
 	s.DataBytes, s.MayRead = s.DataBytes+s.MayRead, 0
 	return true, r.Tell(ctx, ref, s)
 }

@@ -224,19 +224,6 @@ func (c *chosen) one(f file, kept bool, told map[fileID]bool) error {
 	return c.handler.file(f)
 }
 
-// nowhere is a handler that does nothing.
-type nowhere struct{}
-
-func (nowhere) begin(*document) error         { return nil }
-func (nowhere) group(group) error             { return nil }
-func (nowhere) file(file) error               { return nil }
-func (nowhere) endGroup(group) error          { return nil }
-func (nowhere) twin(twin) error               { return nil }
-func (nowhere) unique(file) error             { return nil }
-func (nowhere) problem(*dedupe.Problem) error { return nil }
-func (nowhere) skip(dedupe.Skipped) error     { return nil }
-func (nowhere) end(*document) error           { return nil }
-
 // again returns a reader that can start again: the input itself, or a copy.
 func again(in io.Reader, create func() (io.ReadWriteSeeker, error)) (io.ReadSeeker, error) {
 	if seeker, ok := in.(io.ReadSeeker); ok {

@@ -6,8 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"efsdedupe/dedupe"
 )
 
 // csvWriter writes a row for each file of a group. Groups are numbered from 1; the fields
@@ -15,6 +13,7 @@ import (
 // because many CSV readers, encoding/csv among them, drop a carriage return before a
 // newline.
 type csvWriter struct {
+	nowhere
 	w     *csv.Writer
 	g     group
 	n     int // groups so far
@@ -100,11 +99,6 @@ func cellOf(n int64) string {
 	}
 	return strconv.FormatInt(n, 10)
 }
-
-func (c *csvWriter) endGroup(group) error          { return nil }
-func (c *csvWriter) twin(twin) error               { return nil }
-func (c *csvWriter) problem(*dedupe.Problem) error { return nil }
-func (c *csvWriter) skip(dedupe.Skipped) error     { return nil }
 
 func (c *csvWriter) end(*document) error {
 	c.w.Flush()

@@ -2,13 +2,12 @@ package report
 
 import (
 	"bufio"
-
-	"efsdedupe/dedupe"
 )
 
 // fdupesWriter writes the raw paths of each group, one per line, and an empty line after
 // the group. Like fdupes, it writes one path per inode.
 type fdupesWriter struct {
+	nowhere
 	b     *bufio.Writer
 	after byte // every path and every group
 	lone  bool // write the files without a duplicate instead
@@ -44,9 +43,3 @@ func (w *fdupesWriter) endGroup(group) error {
 }
 
 func (w *fdupesWriter) end(*document) error { return w.b.Flush() }
-
-func (w *fdupesWriter) begin(*document) error         { return nil }
-func (w *fdupesWriter) group(group) error             { return nil }
-func (w *fdupesWriter) twin(twin) error               { return nil }
-func (w *fdupesWriter) problem(*dedupe.Problem) error { return nil }
-func (w *fdupesWriter) skip(dedupe.Skipped) error     { return nil }

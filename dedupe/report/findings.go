@@ -104,16 +104,7 @@ func inCurrency(amount *big.Rat, currency string) string {
 }
 
 // paths returns the roots.
-func (d *document) paths() []string {
-	if len(d.RootsBase64) == 0 {
-		return d.Roots
-	}
-	var all []string
-	for _, root := range d.RootsBase64 {
-		all = append(all, string(root))
-	}
-	return all
-}
+func (d *document) paths() []string { return fullOf(d.Roots, d.RootsBase64) }
 
 // whereRoots says where relative roots are.
 func (d *document) whereRoots() (text markup) {
@@ -247,14 +238,15 @@ func sizeOrNone(bytes int64) string {
 	return size(bytes)
 }
 
-// globs lists filters.
-func globs(plain []string, full [][]byte) []string {
+// fullOf returns a list of paths or globs: as bytes, if there are these, because one of them
+// is not UTF-8.
+func fullOf(plain []string, full [][]byte) []string {
 	if len(full) == 0 {
 		return plain
 	}
 	var all []string
-	for _, glob := range full {
-		all = append(all, string(glob))
+	for _, one := range full {
+		all = append(all, string(one))
 	}
 	return all
 }

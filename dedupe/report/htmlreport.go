@@ -375,12 +375,12 @@ func (p htmlPage) reading(f *findings) {
 		return
 	}
 	defer p.section("reading", "What the scan read, and what it avoided")()
-	read := min(s.BytesRead, max(s.Bytes, s.BytesRead))
-	known := min(s.BytesSpared, max(0, s.Bytes-read))
+	known := min(s.BytesSpared, max(0, s.Bytes-s.BytesRead))
+	rest := max(0, s.Bytes-s.BytesRead-known)
 	p.bar("What the scan read", "Content", []part{
-		{"c1", "read", size(s.BytesRead), read},
+		{"c1", "read", size(s.BytesRead), s.BytesRead},
 		{"c2", "known from the index, not read", size(s.BytesSpared), known},
-		{"c3", "not read: no other file can be equal", size(max(0, s.Bytes-read-known)), max(0, s.Bytes-read-known)},
+		{"c3", "not read: no other file can be equal", size(rest), rest},
 	})
 	rows := []markup{
 		row("Files", s.Files), row("Directories listed", s.Directories), row("Opens", s.Opens), row("Opens that the index saved", s.OpensSpared),
@@ -481,10 +481,10 @@ func (p htmlPage) about(f *findings) {
 		if s.MaxSize > 0 {
 			fact("Largest size", size(s.MaxSize))
 		}
-		if include := globs(s.Include, s.IncludeBase64); len(include) > 0 {
+		if include := fullOf(s.Include, s.IncludeBase64); len(include) > 0 {
 			fact("Only", someOf(include))
 		}
-		if exclude := globs(s.Exclude, s.ExcludeBase64); len(exclude) > 0 {
+		if exclude := fullOf(s.Exclude, s.ExcludeBase64); len(exclude) > 0 {
 			fact("Without", someOf(exclude))
 		}
 	}
@@ -523,7 +523,7 @@ func (p htmlPage) rules(s *selectionJSON, fact func(string, any)) {
 		{"Files from", one(s.FilesFrom), bytesOf(s.FilesFromBase64)},
 		{"Files from", one(s.Files0From), bytesOf(s.Files0FromBase64)},
 	} {
-		if values := globs(list.plain, list.full); len(values) > 0 {
+		if values := fullOf(list.plain, list.full); len(values) > 0 {
 			fact(list.name, someOf(values))
 		}
 	}

@@ -24,8 +24,10 @@ const (
 	mostLine = 64 << 10
 )
 
-// linesWriter writes the stream as lines.
+// linesWriter writes the stream of a job's report as lines. No job looks for duplicate
+// folders or unique files.
 type linesWriter struct {
+	nowhere
 	b      *bufio.Writer
 	line   []byte
 	totals *totals
@@ -37,8 +39,6 @@ type linesWriter struct {
 func newLinesWriter(w io.Writer) *linesWriter {
 	return &linesWriter{b: bufio.NewWriterSize(w, 64<<10), totals: newTotals()}
 }
-
-func (w *linesWriter) begin(*document) error { return nil }
 
 func (w *linesWriter) group(g group) error {
 	w.totals.group(g)
@@ -79,9 +79,6 @@ func (w *linesWriter) flush() error {
 }
 
 func (w *linesWriter) problem(p *dedupe.Problem) error { return w.value(problemLine, problemOf(p)) }
-
-func (w *linesWriter) twin(twin) error   { return nil } // no job looks for them
-func (w *linesWriter) unique(file) error { return nil }
 
 func (w *linesWriter) skip(s dedupe.Skipped) error { return w.value(skippedLine, skippedOf(s)) }
 

@@ -36,16 +36,10 @@ func Read(in io.Reader) (Saved, error) {
 
 // saver turns the stream into a Saved.
 type saver struct {
+	nowhere
 	groups hash.Hash
 	saved  Saved
 }
-
-func (s *saver) begin(*document) error         { return nil }
-func (s *saver) group(group) error             { return nil }
-func (s *saver) twin(twin) error               { return nil }
-func (s *saver) unique(file) error             { return nil }
-func (s *saver) problem(*dedupe.Problem) error { return nil }
-func (s *saver) skip(dedupe.Skipped) error     { return nil }
 
 // file and endGroup hash what makes groups the same: which files have which digest.
 func (s *saver) file(f file) error {

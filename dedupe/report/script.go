@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"efsdedupe/dedupe"
 )
 
 // Action is what a script does with copies.
@@ -20,6 +18,7 @@ const (
 // scriptWriter writes a POSIX shell script: the name of the kept file of each group, and a
 // line for each name of the other copies.
 type scriptWriter struct {
+	nowhere
 	b     *bufio.Writer
 	by    Action
 	first *file // of the group
@@ -148,12 +147,6 @@ func (w *scriptWriter) end(*document) error {
 	w.b.WriteString(strings.Replace(scriptEnd, "WHAT", what, 1))
 	return w.b.Flush()
 }
-
-func (w *scriptWriter) endGroup(group) error          { return nil }
-func (w *scriptWriter) twin(twin) error               { return nil }
-func (w *scriptWriter) unique(file) error             { return nil }
-func (w *scriptWriter) problem(*dedupe.Problem) error { return nil }
-func (w *scriptWriter) skip(dedupe.Skipped) error     { return nil }
 
 // shellQuoted quotes a path for a shell. It begins with a slash or a dot.
 func shellQuoted(path string) string {

@@ -26,6 +26,19 @@ type handler interface {
 	end(d *document) error // everything else
 }
 
+// nowhere is a handler that does nothing. Those that ignore most of a stream embed it.
+type nowhere struct{}
+
+func (nowhere) begin(*document) error         { return nil }
+func (nowhere) group(group) error             { return nil }
+func (nowhere) file(file) error               { return nil }
+func (nowhere) endGroup(group) error          { return nil }
+func (nowhere) twin(twin) error               { return nil }
+func (nowhere) unique(file) error             { return nil }
+func (nowhere) problem(*dedupe.Problem) error { return nil }
+func (nowhere) skip(dedupe.Skipped) error     { return nil }
+func (nowhere) end(*document) error           { return nil }
+
 // group is a duplicate group without its files.
 type group struct {
 	size        int64

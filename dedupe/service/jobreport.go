@@ -53,7 +53,7 @@ func (s *service) jobReport(w http.ResponseWriter, r *http.Request) error {
 	if text := after.String(); text != "" {
 		w.Header().Set("Link", fmt.Sprintf(`<%s?limit=%d&next=%s>; rel="next"`, r.URL.Path, limit, text))
 	}
-	return writeVersion(w, r, kind, body)
+	return writeVersion(w, r, kind, ownOnly, body)
 }
 
 // acceptedForm returns the media type that a client likes best. It reads all Accept headers.

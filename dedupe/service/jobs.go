@@ -64,15 +64,15 @@ type jobJSON struct {
 }
 
 type jobMetadata struct {
-	State      jobs.Phase      `json:"state"`
-	Cancelling bool            `json:"cancelling,omitempty"`
-	Created    time.Time       `json:"created"`
-	Started    time.Time       `json:"started,omitzero"`
-	Finished   time.Time       `json:"finished,omitzero"`
-	Expires    time.Time       `json:"expires,omitzero"`
-	Request    json.RawMessage `json:"request"`
-	Stages     []jobs.Stage    `json:"stages"`
-	ReadBytes  int64           `json:"metered_read_bytes"`
+	State      jobs.Phase       `json:"state"`
+	Cancelling bool             `json:"cancelling,omitempty"`
+	Created    time.Time        `json:"created"`
+	Started    time.Time        `json:"started,omitzero"`
+	Finished   time.Time        `json:"finished,omitzero"`
+	Expires    time.Time        `json:"expires,omitzero"`
+	Request    json.RawMessage  `json:"request"`
+	Stages     []job.StageCount `json:"stages"`
+	ReadBytes  int64            `json:"metered_read_bytes"`
 }
 
 type jobLinks struct {
@@ -230,7 +230,7 @@ func (s *service) jobOf(ctx context.Context, j jobs.Job, state jobs.State) (jobJ
 	doc := jobJSON{ID: j.ID, Done: state.Done(), Error: state.Failure, Response: state.Outcome, Links: jobLinks{self, self + "/report"}}
 	doc.Metadata = jobMetadata{
 		State: state.Phase, Created: j.Created, Started: state.Started, Finished: state.Finished, Expires: s.Jobs.Registry.Expires(state),
-		Request: j.Request, Stages: append([]jobs.Stage{}, state.Stages...), ReadBytes: state.DataBytes,
+		Request: j.Request, Stages: append([]job.StageCount{}, state.Stages...), ReadBytes: state.DataBytes,
 	}
 	var err error
 	if !doc.Done {
@@ -254,12 +254,16 @@ func answerVersion(w http.ResponseWriter, r *http.Request, doc any) error {
 	if err := json.NewEncoder(&b).Encode(doc); err != nil {
 		return err
 	}
-	return writeVersion(w, r, "application/json", b.Bytes())
+	return writeVersion(w, r, "application/json", ownOnly, b.Bytes())
 }
 
-func writeVersion(w http.ResponseWriter, r *http.Request, kind string, body []byte) error {
+// ownOnly is the Cache-Control of what only its tenant may see, and what changes.
+const ownOnly = "private, no-cache"
+
+// writeVersion answers with a body of a media type, or with 304 to a client that has it.
+func writeVersion(w http.ResponseWriter, r *http.Request, kind, caching string, body []byte) error {
 	tag := fmt.Sprintf(`W/"%x"`, sha256.Sum256(body)) // weak: the same for a compressed body
-	w.Header().Set("Cache-Control", "private, no-cache")
+	w.Header().Set("Cache-Control", caching)
 	w.Header().Set("ETag", tag)
 	if isCurrent(r.Header, tag) {
 		w.WriteHeader(http.StatusNotModified)

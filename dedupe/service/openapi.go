@@ -2,10 +2,8 @@ package service
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 )
@@ -15,17 +13,7 @@ var openapi []byte
 
 // openapi answers with the document, or with 304 to a client that has it.
 func (s *service) openapi(w http.ResponseWriter, r *http.Request) error {
-	document := s.document()
-	tag := fmt.Sprintf(`W/"%x"`, sha256.Sum256(document)) // weak: the same for a compressed body
-	w.Header().Set("Cache-Control", "public, max-age=3600")
-	w.Header().Set("ETag", tag)
-	if isCurrent(r.Header, tag) {
-		w.WriteHeader(http.StatusNotModified)
-		return nil
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, err := w.Write(document)
-	return err
+	return writeVersion(w, r, "application/json", "public, max-age=3600", s.document())
 }
 
 // describe returns the document with the bounds and prices of this service.

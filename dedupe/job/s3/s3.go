@@ -108,7 +108,7 @@ func (f *Folder) Prefix() string { return f.prefix }
 // work was first, and its object stays.
 func (f *Folder) Put(name string, data []byte) error {
 	_, err := f.do(http.MethodPut, name, nil, http.Header{"If-None-Match": {"*"}}, data)
-	if api := (*awshttp.Error)(nil); errors.As(err, &api) && api.Status == http.StatusPreconditionFailed {
+	if statusOf(err).Status == http.StatusPreconditionFailed {
 		return nil
 	}
 	return f.failed("put", name, err)
@@ -118,16 +118,33 @@ func (f *Folder) Put(name string, data []byte) error {
 // of the object. The error for a missing object is fs.ErrNotExist.
 func (f *Folder) Get(name string, offset, n int64) (data []byte, size int64, err error) {
 	a, err := f.do(http.MethodGet, name, nil, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", offset, offset+n-1)}}, nil)
-	api := (*awshttp.Error)(nil)
 	switch {
 	case err == nil:
 		return a.Body, sizeOf(a), nil
-	case errors.As(err, &api) && api.Status == http.StatusNotFound && api.Code != "NoSuchBucket":
-		return nil, 0, &fs.PathError{Op: "get", Path: f.name + "/" + name, Err: fs.ErrNotExist}
-	case errors.As(err, &api) && api.Status == http.StatusRequestedRangeNotSatisfiable:
+	case isMissing(err):
+		return nil, 0, f.missing(name)
+	case statusOf(err).Status == http.StatusRequestedRangeNotSatisfiable:
 		return nil, 0, nil // it ends before; no object of a job does
 	}
 	return nil, 0, f.failed("get", name, err)
+}
+
+// isMissing reports whether S3 answered that an object is not there.
+func isMissing(err error) bool {
+	api := statusOf(err)
+	return api.Status == http.StatusNotFound && api.Code != "NoSuchBucket"
+}
+
+func (f *Folder) missing(name string) error {
+	return &fs.PathError{Op: "get", Path: f.name + "/" + name, Err: fs.ErrNotExist}
+}
+
+// statusOf returns the error that S3 answered, or the zero value.
+func statusOf(err error) awshttp.Error {
+	if api := (*awshttp.Error)(nil); errors.As(err, &api) {
+		return *api
+	}
+	return awshttp.Error{}
 }
 
 // sizeOf returns the size of an object of which an answer has a part.
@@ -260,7 +277,7 @@ func (f *Folder) failed(op, name string, err error) error {
 		return nil
 	}
 	remedy := "the same job goes on"
-	if api := (*awshttp.Error)(nil); errors.As(err, &api) && (api.Status == http.StatusForbidden || api.Status == http.StatusNotFound) {
+	if status := statusOf(err).Status; status == http.StatusForbidden || status == http.StatusNotFound {
 		remedy = "check the bucket and the role's permissions"
 	}
 	return fmt.Errorf("can't %s %s: %w; %s", op, strings.TrimSuffix(f.name+"/"+name, "/"), err, remedy)

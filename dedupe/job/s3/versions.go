@@ -2,12 +2,9 @@ package s3
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"net/http"
 	"strings"
 
-	"efsdedupe/dedupe/internal/awshttp"
 	"efsdedupe/dedupe/jobs"
 )
 
@@ -24,8 +21,8 @@ func (f *Folder) Versions() Versions { return Versions{f} }
 // Get implements jobs.Store.
 func (v Versions) Get(ctx context.Context, name string) (data []byte, version string, err error) {
 	a, err := v.f.send(ctx, http.MethodGet, v.f.prefix+name, nil, nil, nil)
-	if api := statusOf(err); api.Status == http.StatusNotFound && api.Code != "NoSuchBucket" {
-		return nil, "", &fs.PathError{Op: "get", Path: v.f.name + "/" + name, Err: fs.ErrNotExist}
+	if isMissing(err) {
+		return nil, "", v.f.missing(name)
 	}
 	return a.Body, a.Header.Get("Etag"), v.f.failed("get", name, err)
 }
@@ -37,9 +34,11 @@ func (v Versions) Put(ctx context.Context, name string, data []byte, version str
 		condition = http.Header{"If-Match": {version}}
 	}
 	_, err := v.f.send(ctx, http.MethodPut, v.f.prefix+name, nil, condition, data)
-	switch api := statusOf(err); {
-	case api.Status == http.StatusPreconditionFailed, api.Status == http.StatusConflict,
-		api.Status == http.StatusNotFound && version != "" && api.Code != "NoSuchBucket":
+	switch statusOf(err).Status {
+	case http.StatusPreconditionFailed, http.StatusConflict:
+		return jobs.ErrChanged
+	}
+	if version != "" && isMissing(err) {
 		return jobs.ErrChanged
 	}
 	return v.f.failed("put", name, err)
@@ -67,12 +66,4 @@ func (v Versions) List(ctx context.Context, prefix, after string, n int) (names 
 func (v Versions) Remove(ctx context.Context, name string) error {
 	_, err := v.f.send(ctx, http.MethodDelete, v.f.prefix+name, nil, nil, nil)
 	return v.f.failed("delete", name, err)
-}
-
-// statusOf returns the error that S3 answered, or the zero value.
-func statusOf(err error) awshttp.Error {
-	if api := (*awshttp.Error)(nil); errors.As(err, &api) {
-		return *api
-	}
-	return awshttp.Error{}
 }

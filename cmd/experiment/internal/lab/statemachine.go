@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"efsdedupe/cmd/experiment/internal/results"
 	"efsdedupe/cmd/experiment/internal/task"
@@ -47,12 +46,12 @@ const definition = `{
 // goes on there when its client is gone, and would take a task of the next call.
 type stateMachine struct {
 	*aws.Emulator
-	arn, helper, main string
+	name, arn, helper, main string
 }
 
 // newStateMachine makes a state machine under a name that no other has.
 func newStateMachine(ctx context.Context, e *aws.Emulator, name string) (*stateMachine, error) {
-	m := &stateMachine{Emulator: e}
+	m := &stateMachine{Emulator: e, name: name}
 	for role, arn := range map[string]*string{"helper": &m.helper, "main": &m.main} {
 		var made struct{ ActivityArn string }
 		if err := m.do(ctx, "CreateActivity", map[string]string{"name": name + "-" + role}, &made); err != nil {
@@ -60,13 +59,8 @@ func newStateMachine(ctx context.Context, e *aws.Emulator, name string) (*stateM
 		}
 		*arn = made.ActivityArn
 	}
-	var made struct{ StateMachineArn string }
-	err := m.do(ctx, "CreateStateMachine", map[string]string{
-		"name":       name,
-		"roleArn":    "arn:aws:iam::000000000000:role/experiment",
-		"definition": fmt.Sprintf(definition, m.helper, m.main),
-	}, &made)
-	m.arn = made.StateMachineArn
+	var err error
+	m.arn, err = m.CreateStateMachine(ctx, name, fmt.Sprintf(definition, m.helper, m.main))
 	return m, err
 }
 
@@ -74,14 +68,9 @@ func (m *stateMachine) do(ctx context.Context, operation string, in, out any) er
 	return m.Do(ctx, "AWSStepFunctions."+operation, in, out)
 }
 
-// execution is how one ended.
-type execution struct {
-	Status, Output, Error, Cause string
-}
-
 // execute runs an execution to its end, and until the tasks that it has begun have ended.
 // Help and join do its tasks; help, many at once.
-func (m *stateMachine) execute(ctx context.Context, input []byte, help, join func([]byte) ([]byte, error)) (execution, error) {
+func (m *stateMachine) execute(ctx context.Context, input []byte, help, join func([]byte) ([]byte, error)) (aws.Execution, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -89,21 +78,11 @@ func (m *stateMachine) execute(ctx context.Context, input []byte, help, join fun
 	for arn, do := range map[string]func([]byte) ([]byte, error){m.helper: help, m.main: join} {
 		workers.Go(func() { m.work(ctx, arn, &workers, do) })
 	}
-	var started struct{ ExecutionArn string }
-	if err := m.do(ctx, "StartExecution", map[string]string{"stateMachineArn": m.arn, "input": string(input)}, &started); err != nil {
-		return execution{}, err
+	x, err := m.StartExecution(ctx, m.arn, m.name, json.RawMessage(input))
+	if err != nil {
+		return x, err
 	}
-	for {
-		var e execution
-		if err := m.do(ctx, "DescribeExecution", map[string]string{"executionArn": started.ExecutionArn}, &e); err != nil || e.Status != "RUNNING" {
-			return e, err
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return e, ctx.Err()
-		}
-	}
+	return m.Await(ctx, x)
 }
 
 // work does an activity's tasks until ctx ends.
