@@ -90,8 +90,8 @@ make scans faster or cheaper. PATH is the current directory unless you name one.
 
 It reads no file below PATH and changes nothing.
 
-Exit codes: 0 there is a report, whatever it says; 2 there is none: PATH does
-not exist; 130 interrupted.`,
+Exit codes: 0 the report was written, whatever it advises; 2 PATH does not
+exist; 130 interrupted.`,
 		Example: `  dedupe doctor /mnt/efs
   dedupe doctor --format json /mnt/efs`,
 		Args: cli.Args("[PATH]"),
