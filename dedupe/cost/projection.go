@@ -108,7 +108,8 @@ func CheckBill(book *Book, u Usage) error {
 	if err != nil {
 		return err
 	}
-	return Explain(Project(book, u).Err)
+	_, err = book.Bill(u)
+	return Explain(err)
 }
 
 // Explain adds to the error of a missing price what to choose instead.

@@ -1,10 +1,10 @@
 package limits
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
-	"os"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // PeakMemory returns the peak memory of a process in bytes, or 0 if unknown. Memory
@@ -13,12 +13,12 @@ import (
 // since its peak. Set alone if no other process shares memory with this one. Then the
 // peak resident set is the answer, and the kernel need not walk all pages for the PSS.
 func PeakMemory(pid int, alone bool) int64 {
-	status := kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:", "VmRSS:")
+	status := kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM", "VmRSS")
 	peak, now := status[0], status[1]
 	if alone {
 		return peak << 10
 	}
-	pss := kilobytes(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")[0]
+	pss := kilobytes(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss")[0]
 	if pss == 0 {
 		return peak << 10
 	}
@@ -29,16 +29,10 @@ func PeakMemory(pid int, alone bool) int64 {
 // values are 0.
 func kilobytes(path string, names ...string) []int64 {
 	figures := make([]int64, len(names))
-	f, err := os.Open(path)
-	if err != nil {
-		return figures
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		for i, name := range names {
-			if rest, ok := bytes.CutPrefix(lines.Bytes(), []byte(name)); ok {
-				fmt.Sscan(string(rest), &figures[i])
-			}
+	for line := range strings.Lines(readFile(path)) {
+		name, rest, _ := strings.Cut(line, ":")
+		if i := slices.Index(names, name); i >= 0 {
+			figures[i], _ = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 		}
 	}
 	return figures

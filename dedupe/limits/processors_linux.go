@@ -2,7 +2,6 @@ package limits
 
 import (
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -29,10 +28,7 @@ func cgroupProcessors(root string) (least float64, file string) {
 // two files, where a quota of -1 is none.
 func quota(dir string) (processors float64, name string) {
 	const v1, v2 = "cpu.cfs_quota_us", "cpu.max"
-	read := func(name string) string {
-		data, _ := os.ReadFile(filepath.Join(dir, name))
-		return strings.TrimSpace(string(data))
-	}
+	read := func(name string) string { return strings.TrimSpace(readFile(filepath.Join(dir, name))) }
 	if quota, period, ok := strings.Cut(read(v2), " "); ok {
 		return share(quota, period), v2
 	}
@@ -54,9 +50,8 @@ func share(quota, period string) float64 {
 func CgroupVersions() string { return cgroupVersions("/") }
 
 func cgroupVersions(root string) string {
-	data, _ := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
 	var v1, v2 bool
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(readFile(filepath.Join(root, "proc/self/cgroup"))) {
 		switch fields := strings.SplitN(line, ":", 3); {
 		case len(fields) < 3:
 		case fields[0] == "0" && fields[1] == "":

@@ -50,12 +50,12 @@ func Parse(data string) *Table {
 		if optional+2 >= len(fields) {
 			continue
 		}
-		var id uint64
-		var major, minor uint32
-		if _, err := fmt.Sscanf(fields[0]+" "+fields[2], "%d %d:%d", &id, &major, &minor); err != nil {
+		id, err := strconv.ParseUint(fields[0], 10, 64)
+		device, err2 := parseDevice(fields[2])
+		if err != nil || err2 != nil {
 			continue
 		}
-		m := &Mount{Point: unescape(fields[4]), Root: unescape(fields[3]), Kind: fields[optional+1], Source: unescape(fields[optional+2]), Device: unix.Mkdev(major, minor)}
+		m := &Mount{Point: unescape(fields[4]), Root: unescape(fields[3]), Kind: fields[optional+1], Source: unescape(fields[optional+2]), Device: device}
 		m.options = unescape(strings.Join(append([]string{fields[5]}, fields[optional+3:]...), ","))
 		all.byID[id] = m
 		all.at[m.Point] = m // the last one hides earlier ones
@@ -64,8 +64,19 @@ func Parse(data string) *Table {
 	return all
 }
 
+// parseDevice reads a device number, such as 253:1.
+func parseDevice(s string) (uint64, error) {
+	major, minor, _ := strings.Cut(s, ":")
+	a, err := strconv.ParseUint(major, 10, 32)
+	b, err2 := strconv.ParseUint(minor, 10, 32)
+	return unix.Mkdev(uint32(a), uint32(b)), cmp.Or(err, err2)
+}
+
 // unescape replaces each octal \ooo by its byte.
 func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+3 < len(s) {
