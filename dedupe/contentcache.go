@@ -14,6 +14,8 @@ const (
 	// data is still in the processor's cache when it is compared or hashed.
 	bufferSize = 128 << 10
 
+	pageSize = 4 << 10
+
 	// cachedBlocks is how many blocks a LocalHasher remembers: 8 MiB.
 	cachedBlocks = 64
 
@@ -27,13 +29,21 @@ const (
 	cachedAlike = 8
 )
 
-type block [bufferSize]byte
+// newBuffer returns memory for reading a file of a size. For a small file it is not all of
+// bufferSize: the garbage collector counts memory even if nothing was written to it.
+func newBuffer(size int64) []byte {
+	n := bufferSize
+	for n > pageSize && int64(n/2) >= size {
+		n /= 2
+	}
+	return make([]byte, n)
+}
 
 // content is the bytes of a file and their digest. All blocks but the last are full.
 type content struct {
 	size   int64
 	digest Digest
-	blocks []*block
+	blocks [][]byte
 
 	users     int // readings that compare with it
 	forgotten bool
@@ -53,7 +63,7 @@ type contentCache struct {
 	mu       sync.Mutex
 	contents []*content // least recently used first
 	blocks   int        // that exist, not counting the one in each reading
-	free     []*block
+	free     [][]byte
 	released []*content // to be used again
 	idle     []*reading
 	lastSize int64
@@ -64,7 +74,7 @@ type contentCache struct {
 func (r *contentCache) begin(size int64, onlyHash bool) *reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	in := r.take()
+	in := r.take(size)
 	if onlyHash || size < cachedMin || size > cachedMax {
 		return in
 	}
@@ -80,13 +90,16 @@ func (r *contentCache) begin(size int64, onlyHash bool) *reading {
 	return in
 }
 
-func (r *contentCache) take() *reading {
+func (r *contentCache) take(size int64) *reading {
 	n := len(r.idle)
 	if n == 0 {
-		return &reading{buffer: new(block), blake3: blake3.New(), cache: r}
+		return &reading{buffer: newBuffer(size), blake3: blake3.New(), cache: r}
 	}
 	in := r.idle[n-1]
 	r.idle = r.idle[:n-1]
+	if len(in.buffer) < bufferSize && int64(len(in.buffer)) < size {
+		in.buffer = newBuffer(size)
+	}
 	return in
 }
 
@@ -122,7 +135,7 @@ func (r *contentCache) served(c *content) {
 
 // remember adds a content, unless another reading added it first. It returns a slice to use
 // instead of the blocks.
-func (r *contentCache) remember(size int64, digest Digest, blocks []*block) (unused []*block) {
+func (r *contentCache) remember(size int64, digest Digest, blocks [][]byte) (unused [][]byte) {
 	first, alike := 0, 0
 	for i := len(r.contents) - 1; i >= 0; i-- {
 		if o := r.contents[i]; o.size == size {
@@ -137,9 +150,11 @@ func (r *contentCache) remember(size int64, digest Digest, blocks []*block) (unu
 	if alike == cachedAlike {
 		r.forget(first)
 	}
-	c := new(content)
+	var c *content
 	if n := len(r.released); n > 0 {
 		c, r.released = r.released[n-1], r.released[:n-1]
+	} else {
+		c = new(content)
 	}
 	unused = c.blocks
 	*c = content{size: size, digest: digest, blocks: blocks}
@@ -162,14 +177,14 @@ func (r *contentCache) release(c *content) {
 	r.released = append(r.released, c)
 }
 
-// lend returns a free block, evicting the least recently used content; nil if all are
-// in use.
-func (r *contentCache) lend() *block {
+// lend returns a free block for a file of a size, evicting the least recently used content;
+// nil if all are in use.
+func (r *contentCache) lend(size int64) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.free) == 0 && r.blocks < cmp.Or(r.most, cachedBlocks) {
 		r.blocks++
-		return new(block)
+		return newBuffer(size)
 	}
 	for len(r.free) == 0 && len(r.contents) > 0 {
 		r.forget(0)
@@ -180,6 +195,9 @@ func (r *contentCache) lend() *block {
 	}
 	b := r.free[n-1]
 	r.free = r.free[:n-1]
+	if len(b) < bufferSize && int64(len(b)) < size {
+		b = newBuffer(size)
+	}
 	return b
 }
 
@@ -187,14 +205,14 @@ func (r *contentCache) lend() *block {
 // size; once none matches, they are hashed.
 type reading struct {
 	cache  *contentCache
-	buffer *block // the current block of the file
+	buffer []byte // the current block of the file
 	blake3 *blake3.Hasher
 	alike  []*content // contents of its size
 	equal  int        // the first equal of alike match it so far
 
 	size     int64
 	remember bool
-	blocks   []*block // to be remembered
+	blocks   [][]byte // to be remembered
 }
 
 // space returns where to read the bytes that follow the first pos.
@@ -245,14 +263,14 @@ func (in *reading) compare(pos int64, read []byte) {
 
 // resume hashes the blocks before the position at which the file turned out to differ
 // from a remembered content.
-func (in *reading) resume(shared []*block) {
+func (in *reading) resume(shared [][]byte) {
 	for _, b := range shared {
-		in.blake3.Write(b[:])
+		in.blake3.Write(b)
 		if !in.remember {
 			continue
 		}
 		if own := in.lend(); own != nil {
-			*own = *b
+			copy(own, b)
 			in.blocks = append(in.blocks, own)
 		}
 	}
@@ -269,8 +287,8 @@ func (in *reading) digest() (d Digest, hashed bool) {
 
 // lend returns a block for content to remember. If none is free, the reading is not
 // remembered.
-func (in *reading) lend() *block {
-	b := in.cache.lend()
+func (in *reading) lend() []byte {
+	b := in.cache.lend(in.size)
 	in.remember = b != nil
 	return b
 }

@@ -159,8 +159,9 @@ func (v *Inventory) add(files []Copy, bytes int) {
 	v.table.add(files)
 }
 
-// filesAtOnce is the number of files in a chunk of a table.
-const filesAtOnce = 4 << 10
+// fewFiles and manyFiles are the number of files in the first chunk of a table, and in
+// later ones.
+const fewFiles, manyFiles = 64, 4 << 10
 
 // table holds the files that a walk found, each name by itself. It grows without copying.
 type table struct {
@@ -172,8 +173,12 @@ func (t *table) add(files []Copy) {
 	for len(files) > 0 {
 		last := len(t.chunks) - 1
 		if last < 0 || len(t.chunks[last]) == cap(t.chunks[last]) {
-			t.chunks = append(t.chunks, make([]Copy, 0, filesAtOnce))
-			t.bytes += filesAtOnce * copyMemory
+			n := fewFiles
+			if last >= 0 {
+				n = min(2*cap(t.chunks[last]), manyFiles)
+			}
+			t.chunks = append(t.chunks, make([]Copy, 0, n))
+			t.bytes += int64(n) * copyMemory
 			continue
 		}
 		n := min(len(files), cap(t.chunks[last])-len(t.chunks[last]))
@@ -232,7 +237,10 @@ func (t *table) move(files []sized, room int64) {
 		moved[i] = *files[i].Copy
 		files[i].Copy = &moved[i]
 	}
-	t.bytes += need - int64(len(t.chunks))*filesAtOnce*copyMemory
+	t.bytes += need
+	for _, chunk := range t.chunks {
+		t.bytes -= int64(cap(chunk)) * copyMemory
+	}
 	t.chunks = nil
 }
 

@@ -12,7 +12,7 @@ import (
 // TestTable fills tables with files of few sizes and inodes on several devices, and
 // compares the size classes with those from a map. Some tables have several chunks.
 func TestTable(t *testing.T) {
-	for seed, n := range []int{0, 1, 2, 50, 1000, 3*filesAtOnce + 1} {
+	for seed, n := range []int{0, 1, 2, 50, 1000, 3*manyFiles + 1} {
 		rnd := rand.New(rand.NewPCG(uint64(seed), 0))
 		var table table
 		bySize := make(map[int64][]File)

@@ -154,6 +154,8 @@ func (h *LocalHasher) advance(ctx context.Context, b branch, n int64) []branch {
 	return next
 }
 
+type block [bufferSize]byte
+
 func (h *LocalHasher) block() *block {
 	if b, _ := h.blocks.Get().(*block); b != nil {
 		return b
