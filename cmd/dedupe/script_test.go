@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"onterminal": onTerminal,
 			"restricted": restricted,
 			"samereport": sameReport,
 			"samefound":  sameFound,
@@ -67,6 +69,33 @@ func TestScripts(t *testing.T) {
 			"sortkeys":   sortKeys,
 		},
 	})
+}
+
+// onTerminal PROGRAM ARG... runs a program on a terminal, and writes what the terminal gets
+// to terminal.txt.
+//
+// The kernel drops what a terminal has not read yet when the first process of its session
+// ends. So that is a shell, which ends once all was read.
+func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
+	const ended = "the program has ended"
+	cmd := exec.Command("sh", append([]string{"-c", `"$@"; echo ` + ended + `; read line`, "sh"}, args...)...)
+	cmd.Dir = ts.Getenv("WORK")
+	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TERM=" + ts.Getenv("TERM")}
+	terminal, err := pty.Start(cmd)
+	ts.Check(err)
+	defer terminal.Close()
+	var got []byte
+	for part := make([]byte, 4<<10); !bytes.Contains(got, []byte(ended)); {
+		n, err := terminal.Read(part)
+		if err != nil {
+			ts.Fatalf("%v after %q", err, got)
+		}
+		got = append(got, part[:n]...)
+	}
+	_, err = terminal.WriteString("\n")
+	ts.Check(err)
+	ts.Check(cmd.Wait())
+	ts.Check(os.WriteFile(ts.MkAbs("terminal.txt"), got, 0o666))
 }
 
 // roomForSet is what a script with the standard set needs, and some room to spare.
