@@ -32,7 +32,7 @@ A directory that is not empty is refused, unless this command filled it.`,
 			if spec.Size = int64(size); spec.Layout == fixtures.Tree && !cmd.Flags().Changed("size") {
 				spec.Size = 0 // the layout's own
 			}
-			m, err := fixtures.Make(cmd.Context(), args[0], spec)
+			m, err := cli.Await(cmd.Context(), func() (*fixtures.Manifest, error) { return fixtures.Make(cmd.Context(), args[0], spec) })
 			if err != nil {
 				return err
 			}
