@@ -49,6 +49,30 @@ func TestBooks(t *testing.T) {
 	}
 }
 
+// TestPricesAreAlike finds slips: prices are 3/4 to 2 times those of us-east-1,
+// and tiers descend.
+func TestPricesAreAlike(t *testing.T) {
+	home := prices(t, "us-east-1")
+	for _, region := range Regions() {
+		for meter, p := range prices(t, region).prices {
+			base, ok := home.prices[meter]
+			if !ok {
+				t.Errorf("%s: %s is not known in us-east-1", region, meter)
+				continue
+			}
+			times := new(big.Rat).Quo(p.tiers[0].price, base.tiers[0].price)
+			if times.Cmp(big.NewRat(3, 4)) < 0 || times.Cmp(big.NewRat(2, 1)) > 0 {
+				t.Errorf("%s: %s costs %s times as much as in us-east-1", region, meter, times.FloatString(2))
+			}
+			for i := range p.tiers[1:] {
+				if p.tiers[i+1].price.Cmp(p.tiers[i].price) >= 0 {
+					t.Errorf("%s: %s: tier %d is no cheaper than the one before", region, meter, i+2)
+				}
+			}
+		}
+	}
+}
+
 // TestPriceTable holds the table in README.md to what the books lack. A bill by default is
 // printed in exactly the regions that it says are complete.
 func TestPriceTable(t *testing.T) {
