@@ -85,7 +85,7 @@ func scanCommand(s cli.Std) *cobra.Command {
   dedupe scan --keep oldest --protect /mnt/efs/archive --folders /mnt/efs
   dedupe scan --format sh --by hardlink --output link.sh /mnt/efs
   find /mnt/efs -name '*.jpg' -print0 | dedupe scan --files0-from -
-  dedupe scan --bill --region eu-west-1 --extras none /mnt/efs`,
+  dedupe scan --bill --region eu-west-1 /mnt/efs`,
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")

@@ -84,9 +84,18 @@ type PriceError struct {
 func (e *PriceError) Error() string {
 	lines := make([]string, len(e.Meters))
 	for i, meter := range e.Meters {
-		lines[i] = fmt.Sprintf("no price for %q in %s (known in: %s)", meter, e.Region, strings.Join(regionsWith(meter), ", "))
+		lines[i] = fmt.Sprintf("no price for %q in %s (known in: %s)", meter, e.Region, some(regionsWith(meter)))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// some names a few regions, and of many only the one that has all prices.
+func some(regions []string) string {
+	const few, complete = 4, "us-east-1"
+	if len(regions) > few && slices.Contains(regions, complete) {
+		return fmt.Sprintf("%s and %d others", complete, len(regions)-1)
+	}
+	return strings.Join(regions, ", ")
 }
 
 // regionsWith lists the regions whose books have a price for a meter.

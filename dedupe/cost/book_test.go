@@ -2,6 +2,7 @@ package cost
 
 import (
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,7 +10,10 @@ import (
 )
 
 func TestRegions(t *testing.T) {
-	want := []string{"ap-northeast-1", "ap-northeast-2", "eu-west-1", "us-east-1", "us-east-2"}
+	want := []string{
+		"ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1", "eu-central-1", "eu-north-1",
+		"eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+	}
 	if diff := cmp.Diff(want, Regions()); diff != "" {
 		t.Errorf("regions (-want +got):\n%s", diff)
 	}
@@ -45,9 +49,108 @@ func TestBooks(t *testing.T) {
 	}
 }
 
+// TestPricesAreAlike finds slips: prices are 3/4 to 2 times those of us-east-1,
+// and tiers descend.
+func TestPricesAreAlike(t *testing.T) {
+	home := prices(t, "us-east-1")
+	for _, region := range Regions() {
+		for meter, p := range prices(t, region).prices {
+			base, ok := home.prices[meter]
+			if !ok {
+				t.Errorf("%s: %s is not known in us-east-1", region, meter)
+				continue
+			}
+			times := new(big.Rat).Quo(p.tiers[0].price, base.tiers[0].price)
+			if times.Cmp(big.NewRat(3, 4)) < 0 || times.Cmp(big.NewRat(2, 1)) > 0 {
+				t.Errorf("%s: %s costs %s times as much as in us-east-1", region, meter, times.FloatString(2))
+			}
+			for i := range p.tiers[1:] {
+				if p.tiers[i+1].price.Cmp(p.tiers[i].price) >= 0 {
+					t.Errorf("%s: %s: tier %d is no cheaper than the one before", region, meter, i+2)
+				}
+			}
+		}
+	}
+}
+
+// TestPriceTable holds the table in README.md to what the books lack. A bill by default is
+// printed in exactly the regions that it says are complete.
+func TestPriceTable(t *testing.T) {
+	groups := []struct {
+		name   string
+		meters []string
+	}{
+		{"HTTP API", []string{"api.http"}},
+		{"Elastic", []string{"efs.read", "efs.metadata"}},
+		{"EFS Standard", []string{"efs.storage.standard"}},
+		{"logs", []string{"logs.ingestion", "logs.storage"}},
+		{"answers", []string{"transfer.out"}},
+		{"metrics, alarms", []string{"metrics.custom", "metrics.alarms"}},
+		{"DynamoDB", []string{"dynamodb.read", "dynamodb.write", "dynamodb.storage"}},
+		{"S3", []string{"s3.list", "s3.get", "s3.storage"}},
+	}
+	table, rule := "| region | the bill by default |", "| --- | --- |"
+	for _, g := range groups {
+		table += " " + g.name + " |"
+		rule += " --- |"
+	}
+	table += "\n" + rule + "\n"
+	for _, region := range Regions() {
+		book := prices(t, region)
+		whole := true
+		var cells []string
+		for i, g := range groups {
+			lacks := slices.DeleteFunc(slices.Clone(g.meters), func(meter string) bool { return book.prices[meter].meter != "" })
+			whole = whole && (len(lacks) == 0 || i >= 6)
+			switch len(lacks) {
+			case 0:
+				cells = append(cells, "yes")
+			case len(g.meters):
+				cells = append(cells, "—")
+			default:
+				cells = append(cells, "no `"+strings.Join(lacks, "`, `")+"`")
+			}
+		}
+		if err := CheckBill(book, DefaultUsage()); (err == nil) != whole {
+			t.Errorf("%s: the bill by default: %v", region, err)
+		}
+		complete := "—"
+		if whole {
+			complete = "yes"
+		}
+		table += "| " + region + " | " + complete + " | " + strings.Join(cells, " | ") + " |\n"
+	}
+	holdTable(t, "PriceTable", table)
+}
+
+// A region whose book lacks some prices has bills without them, as the error advises.
+func TestPartialBooks(t *testing.T) {
+	for _, region := range Regions() {
+		u := WithoutService(DefaultUsage())
+		u.API, u.EFS.Throughput, u.EFS.StorageClass = NoAPI, Bursting, NoStorage
+		if err := CheckBill(prices(t, region), u); err != nil {
+			t.Errorf("%s: %v", region, err)
+		}
+	}
+}
+
+func TestSomeRegions(t *testing.T) {
+	for want, regions := range map[string][]string{
+		"":                         nil,
+		"a, us-east-1":             {"a", "us-east-1"},
+		"a, b, c, us-east-1":       {"a", "b", "c", "us-east-1"},
+		"us-east-1 and 4 others":   {"a", "b", "c", "d", "us-east-1"},
+		"a, b, c, d, eu-central-1": {"a", "b", "c", "d", "eu-central-1"},
+	} {
+		if got := some(regions); got != want {
+			t.Errorf("%v: %q, want %q", regions, got, want)
+		}
+	}
+}
+
 // The bill must show that nobody checked a price for the region.
 func TestUncheckedSource(t *testing.T) {
-	bill := mustBill(t, prices(t, "eu-west-1"), Usage{Calls: 1, Lambda: Lambda{Arch: ARM, MemoryMB: 128, Duration: 1}})
+	bill := mustBill(t, prices(t, "eu-north-1"), Usage{Calls: 1, Lambda: Lambda{Arch: ARM, MemoryMB: 128, Duration: 1}})
 	if got := bill.Items[0].Source; !strings.Contains(got, "not checked for this one") {
 		t.Errorf("source %q does not say that the price was not checked", got)
 	}
@@ -56,7 +159,7 @@ func TestUncheckedSource(t *testing.T) {
 func TestUnknownRegion(t *testing.T) {
 	for _, region := range []string{"", "mars-1", "../prices/us-east-1"} {
 		_, err := Prices(region)
-		if err == nil || !strings.HasSuffix(err.Error(), "(known: ap-northeast-1, ap-northeast-2, eu-west-1, us-east-1, us-east-2)") {
+		if err == nil || !strings.HasSuffix(err.Error(), "(known: "+strings.Join(Regions(), ", ")+")") {
 			t.Errorf("%q: error %v", region, err)
 		}
 	}

@@ -112,20 +112,48 @@ func CheckBill(book *Book, u Usage) error {
 	return Explain(err)
 }
 
-// Explain adds to the error of a missing price what to choose instead.
+// Explain adds to the error of a missing price what to do about it: to give the price, or
+// to choose something else.
 func Explain(err error) error {
 	var missing *PriceError
 	if !errors.As(err, &missing) {
 		return err
 	}
-	optional := func(meter string) bool {
-		return slices.ContainsFunc([]string{"api.", "efs.storage.", "logs.", "transfer.", "metrics."},
-			func(prefix string) bool { return strings.HasPrefix(meter, prefix) })
+	const add = "to add prices, make a price book with 'dedupe cost import-prices'"
+	var parts []string
+	known := 0
+	for _, o := range optionals() {
+		n := len(parts)
+		for _, meter := range missing.Meters {
+			if slices.ContainsFunc(o.prefixes, func(prefix string) bool { return strings.HasPrefix(meter, prefix) }) {
+				known++
+				parts = append(parts[:n], o.part+" with the "+o.choice)
+			}
+		}
 	}
-	if slices.ContainsFunc(missing.Meters, func(meter string) bool { return !optional(meter) }) {
-		return fmt.Errorf("%w; choose the prices of a region that is known", err)
+	if known < len(missing.Meters) {
+		return fmt.Errorf("%w; %s, or choose the prices of a region that is known", err, add)
 	}
-	return fmt.Errorf("%w; leave the gateway out with the api none, storage with the storage class none, and logs, answers, metrics and alarms with the extras none", err)
+	if last := len(parts) - 1; last > 0 {
+		parts[last] = "and " + parts[last]
+	}
+	parts[0] = strings.Replace(parts[0], " with ", " out with ", 1)
+	return fmt.Errorf("%w; %s; leave %s", err, add, strings.Join(parts, ", "))
+}
+
+// optional is a part of a bill that can be left out of it.
+type optional struct {
+	prefixes     []string // of its meters
+	part, choice string
+}
+
+func optionals() []optional {
+	return []optional{
+		{[]string{"api."}, "the gateway", "api none"},
+		{[]string{"efs.storage."}, "storage", "storage class none"},
+		{[]string{"efs.read", "efs.metadata"}, "what Elastic throughput costs", "throughput bursting"},
+		{[]string{"logs.", "transfer.", "metrics."}, "logs, answers, metrics and alarms", "extras none"},
+	}
 }
 
 // maxMemoryMB is the most that a Lambda function can have.

@@ -168,6 +168,11 @@ func TestExplain(t *testing.T) {
 		{missing("api.http", "efs.storage.standard"), "storage with the storage class none"},
 		{missing("api.http", "dynamodb.read"), "choose the prices of a region"},
 		{missing("lambda.requests"), "choose the prices of a region"},
+		{missing("lambda.requests"), "make a price book with 'dedupe cost import-prices', or choose"},
+		{missing("efs.read", "efs.metadata"), "; to add prices, make a price book with 'dedupe cost import-prices'; leave what Elastic throughput costs out with the throughput bursting"},
+		{missing("api.http", "efs.read", "logs.storage", "metrics.alarms"), "; leave the gateway out with the api none, what Elastic throughput costs with the throughput bursting, and logs, answers, metrics and alarms with the extras none"},
+		{missing("efs.storage.standard"), "; leave storage out with the storage class none"},
+		{missing("efs.read", "efs.write"), "choose the prices of a region"},
 		{fmt.Errorf("with the index: %w", missing("dynamodb.read")), "choose the prices of a region"},
 		{errors.New("there is no price for dynamodb.read in the catalogue"), ""},
 	} {

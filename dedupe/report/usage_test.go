@@ -77,8 +77,12 @@ func TestRead(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	regions := cost.Regions()
 	read := 0
-	for range 500 {
-		if readBack(t, regions[random.IntN(len(regions))], randomUsage(random)) {
+	for i := range 500 {
+		region := regions[random.IntN(len(regions))]
+		if i%2 == 0 {
+			region = "us-east-1" // other regions lack prices
+		}
+		if readBack(t, region, randomUsage(random)) {
 			read++
 		}
 	}

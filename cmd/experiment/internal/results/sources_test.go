@@ -71,7 +71,7 @@ func TestSources(t *testing.T) {
 // Nothing is compared where nothing is read, or a price is missing.
 func TestNoSources(t *testing.T) {
 	noPrice := fromS3()
-	noPrice.Setup.Region = "us-east-2"
+	noPrice.Setup.Region = "us-west-2"
 	noCalls := fromS3()
 	noCalls.Setup.Calls = 0
 	for name, e := range map[string]Experiment{"fib": instances(), "no price of GET": noPrice, "no calls": noCalls} {
