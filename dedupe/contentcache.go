@@ -19,9 +19,11 @@ const (
 	// cachedBlocks is how many blocks a LocalHasher remembers: 8 MiB.
 	cachedBlocks = 64
 
-	// cachedMin and cachedMax bound the size of remembered content, in bytes. Shorter
-	// content is hashed as fast as it is looked up; longer content would evict too much.
-	cachedMin = 1 << 10
+	// cachedMin and cachedMax bound the size of remembered content, in bytes. If files of
+	// 1 KiB are all different, remembering costs a seventh of the time, and saves half as
+	// much if they are all equal; from 2 KiB on it saves more. Longer content would evict
+	// too much.
+	cachedMin = 2 << 10
 	cachedMax = mediumMax
 
 	// cachedAlike is how many contents of one size are remembered. Each costs every file
