@@ -40,7 +40,7 @@ func TestBillion(t *testing.T) {
 		"EFS data":       {usd(bill, "efs.read"), 46.5 * 1024 * 0.03, 1428},
 		"EFS metadata":   {usd(bill, "efs.metadata"), messages * 4096 / gib * 0.03, 334},
 		"S3":             {usd(bill, "s3.get") + usd(bill, "s3.list"), gets*0.4e-6 + puts*5e-6, 7},
-		"Step Functions": {100 * usd(bill, "states.transitions"), 100 * (walks + reads + merges) * 0.025 / 1000, 143},
+		"Step Functions": {100 * usd(bill, "states.transitions"), 100 * 2 * (walks + reads + merges) * 0.025 / 1000, 285},
 	} {
 		if math.Abs(c.got/c.want-1) > 0.001 || math.Round(c.got) != c.rounded {
 			t.Errorf("%s costs %.2f, want %.2f, which is about %.0f", name, c.got, c.want, c.rounded)
@@ -96,7 +96,7 @@ func TestSample(t *testing.T) {
 func TestUsed(t *testing.T) {
 	r := &result{Work: dedupe.Work{Opens: 10, BytesRead: 10}, Took: time.Second, Next: make([]unit, 3)}
 	got := r.used()
-	want := cost.Fanout{Reads: 10, DataBytes: 10 * 32 << 10, Messages: got.Messages, Time: time.Second, Units: 1, Transitions: 1, Puts: 4, Gets: 2}
+	want := cost.Fanout{Reads: 10, DataBytes: 10 * 32 << 10, Messages: got.Messages, Time: time.Second, Units: 1, Transitions: 2, Puts: 4, Gets: 2}
 	if got != want || got.Messages.Count < 20 {
 		t.Errorf("%+v, want %+v", got, want)
 	}
