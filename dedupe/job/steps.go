@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
@@ -26,7 +27,8 @@ import (
 // succeeds is given up: all it was to do becomes problems. One that does not even start, for
 // lack of functions, is not, as long as others end.
 type Helper struct {
-	Store Store // of one job
+	Store  Store      // of one job
+	Prices *cost.Book // for the bill in the report; nil: none
 }
 
 // Round is what a state machine passes from step to step.
@@ -404,6 +406,9 @@ func (h *Helper) Report(ctx context.Context, last Round, write Write) (Round, er
 		return next, err
 	}
 	r, parts, failed := j.Answer()
+	if h.Prices != nil {
+		parts.Projection = j.Bill(h.Prices, cost.DefaultUsage(), r, parts)
+	}
 	err = write(r, parts, report.Options{Dir: string(j.spec.Dir)}, failed)
 	if damaged := (*damage)(nil); errors.As(*failed, &damaged) {
 		if err := j.repair(damaged.object); err != nil {

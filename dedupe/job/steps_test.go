@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
 
@@ -26,7 +27,9 @@ type machine struct {
 	rare  func(unit) bool // it does not start
 	after func(Round)     // a step
 
+	prices *cost.Book
 	report string
+	bill   *cost.Projection // in the report
 }
 
 // nested is a folder in which names may have slashes.
@@ -51,7 +54,7 @@ func begun(t *testing.T, seed uint64, sel dedupe.Selection) *machine {
 // run runs the job to its end.
 func (m *machine) run() (r Round, err error) {
 	for r = (Round{}); err == nil; m.after(r) {
-		h := &Helper{m.store} // in another process
+		h := &Helper{Store: m.store, Prices: m.prices} // in another process
 		switch r.Next {
 		case "":
 			r, err = h.Plan(m.t.Context(), r)
@@ -92,6 +95,7 @@ func (m *machine) units(h *Helper, r Round) {
 }
 
 func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, failed *error) error {
+	m.bill, parts.Projection = parts.Projection, nil
 	m.report = text(m.t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.WriteParts(b, report.JSON, r, parts, o)
 	})
@@ -100,11 +104,14 @@ func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, f
 
 // TestSteps runs a job in steps of which many die. Its report must be that of a scan.
 func TestSteps(t *testing.T) {
+	book, err := cost.Prices("us-east-1")
+	must(t, err)
 	for seed := range uint64(4) {
 		t.Chdir(t.TempDir())
 		sel := fill(t, seed)
 		want := scanned(t, sel, nil, false, false)
 		m := begun(t, seed, sel)
+		m.prices = book
 		m.fail = func(unit) bool { return m.rnd.IntN(10) == 0 }
 		m.rare = func(unit) bool { return m.rnd.IntN(2) > 0 }
 		damages := 4
@@ -123,6 +130,9 @@ func TestSteps(t *testing.T) {
 		}
 		if diff := gocmp.Diff(want, m.report); diff != "" {
 			t.Errorf("seed %d (-scan +job):\n%s", seed, diff)
+		}
+		if m.bill == nil || m.bill.Bill == nil || m.bill.Bill.Meter("efs.read").Sign() == 0 {
+			t.Errorf("seed %d: the bill %+v", seed, m.bill)
 		}
 	}
 }
@@ -178,13 +188,13 @@ func TestStepsFail(t *testing.T) {
 	if r, err := m.run(); err != nil || r.Next != Failed || !strings.Contains(r.Why, "none") {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := (&Helper{folder{t.TempDir()}}).Plan(t.Context(), Round{}); err == nil {
+	if _, err := (&Helper{Store: folder{t.TempDir()}}).Plan(t.Context(), Round{}); err == nil {
 		t.Error("a job that nobody began")
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("no time is left")
 	cancel(why)
-	if _, err := (&Helper{begun(t, 0, fill(t, 1)).store}).Plan(ctx, Round{}); !errors.Is(err, why) {
+	if _, err := (&Helper{Store: begun(t, 0, fill(t, 1)).store}).Plan(ctx, Round{}); !errors.Is(err, why) {
 		t.Errorf("without time: %v", err)
 	}
 }

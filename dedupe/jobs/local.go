@@ -221,12 +221,11 @@ func (r *running) open(ctx context.Context, spec job.Spec) (*job.Job, error) {
 // answer stores the report of a job whose units have all run, and ends the job.
 func (r *running) answer(ctx context.Context, work *job.Job) error {
 	whole, parts, failed := work.Answer()
-	took, reads, _ := work.Charges(whole, parts)
-	bill, err := r.bill(took, reads)
+	book, err := r.l.prices()
 	if err != nil {
 		return err
 	}
-	parts.Projection = bill
+	parts.Projection = work.Bill(book, cost.DefaultUsage(), whole, parts)
 	outcome, err := r.l.Registry.WriteReport(ctx, r.ref, whole, parts, failed, r.l.Tool)
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err)
@@ -242,18 +241,11 @@ func (r *running) answer(ctx context.Context, work *job.Job) error {
 	return nil
 }
 
-// bill prices calls that each do what the job did, with the defaults of a bill.
-func (r *running) bill(took cost.Scan, reads cost.Reads) (*cost.Projection, error) {
-	book := r.l.Prices
-	if book == nil {
-		var err error
-		if book, err = cost.Prices(cost.DefaultRegion); err != nil {
-			return nil, err
-		}
+func (l *Local) prices() (*cost.Book, error) {
+	if l.Prices != nil {
+		return l.Prices, nil
 	}
-	p := cost.Project(book, cost.Measured(cost.DefaultUsage(), took, reads))
-	p.Warn(took)
-	return &p, nil
+	return cost.Prices(cost.DefaultRegion)
 }
 
 // fail ends a job without a report.
