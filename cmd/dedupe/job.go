@@ -213,16 +213,12 @@ func (c *jobRun) limit(book *cost.Book) {
 	if c.maxCost.Rat == nil {
 		return
 	}
+	limit := job.MaxCost{Prices: book, Most: c.maxCost.Rat}
 	c.options.Spend = func(used, next cost.Fanout) error {
-		spent, err := book.Fanout(used)
-		if err != nil {
-			return err
-		}
-		used.Add(next, 1)
-		most, err := book.Fanout(used)
-		if err == nil && most.Total.Cmp(c.maxCost.Rat) > 0 {
-			fmt.Fprintf(c.Err, "dedupe: the job stopped before it may cost more than --max-cost %s: on AWS it would have cost %s USD so far; the same command with a higher limit goes on\n",
-				&c.maxCost, cost.Cents(spent.Total))
+		err := limit.Admit(used, next)
+		if over := (*job.CostError)(nil); errors.As(err, &over) {
+			fmt.Fprintf(c.Err, "dedupe: the job stopped before it may cost more than --max-cost %s: on AWS it would have cost %s %s so far; the same command with a higher limit goes on\n",
+				&c.maxCost, cost.Cents(over.Spent), over.Currency)
 			return cli.ExitLimit
 		}
 		return err

@@ -38,6 +38,7 @@
 //	store.go    objects in a folder
 //	devices.go  device numbers that are the same on every machine
 //	plan.go     what a job will take and cost
+//	maxcost.go  what it may cost
 //	confined.go units that cannot leave a directory
 //	index.go    units that remember, and what walks recall
 //	countable.go files that are too large to be counted
@@ -100,6 +101,9 @@ type Job struct {
 	dir   string // of the store
 	lock  *os.File
 	begun time.Time
+
+	maxCost *MaxCost // of steps; nil: any
+	again   int      // the Run of a Helper
 
 	nfsAlways bool // in tests
 

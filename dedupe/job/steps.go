@@ -27,15 +27,21 @@ import (
 // succeeds is given up: all it was to do becomes problems. One that does not even start, for
 // lack of functions, is not, as long as others end.
 type Helper struct {
-	Store  Store      // of one job
-	Prices *cost.Book // for the bill in the report; nil: none
+	Store   Store      // of one job
+	Prices  *cost.Book // for the bill in the report; nil: none
+	MaxCost *MaxCost   // nil: any
+
+	// Run counts how often the job went on after it stopped. A run must not find the units
+	// of an earlier one.
+	Run int
 }
 
 // Round is what a state machine passes from step to step.
 type Round struct {
 	Next    Next   `json:"next"`              // the step to take now
 	Name    string `json:"name,omitempty"`    // begins the names of its units, with a slash at the end
-	Units   int    `json:"units,omitempty"`   // without results; at the end, all of the job
+	Units   int    `json:"units,omitempty"`   // to run; at the end, all of the job
+	Waiting int    `json:"waiting,omitempty"` // other units without results: they may cost too much
 	Attempt int    `json:"attempt,omitempty"` // at the units, from 1 on
 	Idle    int    `json:"idle,omitempty"`    // attempts in a row in which no unit ended
 	Steps   int    `json:"steps,omitempty"`   // plans so far
@@ -48,9 +54,9 @@ type Round struct {
 	OverQuota bool `json:"over_quota,omitempty"`
 
 	// How far the job is, for whoever asks.
-	Stages    []StageCount `json:"stages,omitempty"`
-	DataBytes int64        `json:"data_bytes,omitempty"` // that EFS metered for reading, at most
-	MayRead   int64        `json:"may_read,omitempty"`   // by the units of the round, at most
+	Stages []StageCount `json:"stages,omitempty"`
+	Used   cost.Fanout  `json:"used,omitzero"` // by the units that ended
+	May    cost.Fanout  `json:"may,omitzero"`  // be used by the units of the round, at most
 
 	// What the report says, after Report.
 	Complete *bool `json:"complete,omitempty"`
@@ -73,6 +79,7 @@ const (
 	RunUnits    Next = "units"     // Unit for each unit of the round, then Plan
 	WriteReport Next = "report"    // Report
 	End         Next = "end"       // none: the report is written
+	Stopped     Next = "stopped"   // none: it may cost too much, and goes on with a higher MaxCost
 	Cancelled   Next = "cancelled" // none: the job was cancelled
 	Failed      Next = "failed"    // none: the job can't succeed
 )
@@ -131,7 +138,7 @@ func (h *Helper) open() (*Job, error) {
 	if _, _, err := j.store.header(beginObject, &b); err != nil {
 		return nil, err
 	}
-	j.spec, j.begun = b.Spec, b.Started
+	j.spec, j.begun, j.maxCost, j.again = b.Spec, b.Started, h.MaxCost, h.Run
 	return j, nil
 }
 
@@ -176,25 +183,42 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 			return next, err
 		}
 		if len(missing) > 0 {
-			next.follow(last, fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage), len(missing))
+			next.follow(last, j.prefix(r), len(missing))
 			if next.Attempt > 1 {
-				missing, err = j.abandon(r, missing, next.Idle >= mostIdle)
+				missing, err = j.abandon(r, missing, next.lost(last))
 			}
 			if err != nil {
 				return next, err
 			}
-			if len(missing) > 0 {
-				next.Units = len(missing)
-				next.count(r)
-				for _, i := range missing {
-					next.MayRead += r.units[i].most().DataBytes
-				}
-				return next, j.publish(ctx, next, r, missing)
-			}
 		}
 		next.count(r)
+		if len(missing) > 0 {
+			return j.beginUnits(ctx, next, r, missing)
+		}
 		j.rounds = append(j.rounds, *r)
 	}
+}
+
+// prefix begins the names of attempts at a round.
+func (j *Job) prefix(r *round) string {
+	name := fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage)
+	if j.again > 0 {
+		name = fmt.Sprintf("run-%d-%s", j.again, name)
+	}
+	return name
+}
+
+// beginUnits stores those units that are missing in a round and may run.
+func (j *Job) beginUnits(ctx context.Context, next Round, r *round, missing []int) (Round, error) {
+	n, most, err := j.maxCost.affordable(next.Used, r, missing)
+	if errors.As(err, new(*CostError)) {
+		return Round{Next: Stopped, Why: err.Error(), Steps: next.Steps, Stages: next.Stages, Used: next.Used}, nil
+	}
+	if err != nil {
+		return next, err
+	}
+	next.Units, next.Waiting, next.May = n, len(missing)-n, most
+	return next, j.publish(ctx, next, r, missing[:n])
 }
 
 // follow makes the round another attempt at the last one if it has the same name, and else
@@ -203,11 +227,20 @@ func (r *Round) follow(last Round, name string, missing int) {
 	r.Next, r.Attempt, r.Idle = RunUnits, 1, 0
 	if strings.HasPrefix(last.Name, name) {
 		r.Attempt = last.Attempt + 1
-		if missing == last.Units {
+		if missing == last.Units+last.Waiting {
 			r.Idle = last.Idle + 1
 		}
 	}
 	r.Name = fmt.Sprint(name, r.Attempt, "/")
+}
+
+// lost returns how many of the units that are missing, the first ones, are to be given up
+// because they never start.
+func (r *Round) lost(last Round) int {
+	if r.Idle >= mostIdle {
+		return last.Units
+	}
+	return 0
 }
 
 // count adds the units of a round to those of its stage, and what they read.
@@ -222,7 +255,7 @@ func (r *Round) count(of *round) {
 	for _, o := range of.results {
 		if o.result != nil {
 			s.Done++
-			r.DataBytes += o.used().DataBytes
+			r.Used.Add(o.used(), 1)
 		}
 	}
 }
@@ -297,14 +330,14 @@ func (j *Job) try(u unit) error {
 	return j.store.Put(tryOf(u, n), b)
 }
 
-// abandon gives up units of a round that were tried often enough, or all, and returns the
-// others.
-func (j *Job) abandon(r *round, missing []int, all bool) (left []int, err error) {
+// abandon gives up units of a round that were tried often enough, and the first ones that
+// are lost, and returns the others.
+func (j *Job) abandon(r *round, missing []int, lost int) (left []int, err error) {
 	why := errors.New("every attempt failed")
-	for _, i := range missing {
+	for n, i := range missing {
 		u := r.units[i]
 		switch {
-		case !all && !j.store.has(tryOf(u, mostTries)):
+		case n >= lost && !j.store.has(tryOf(u, mostTries)):
 			left = append(left, i)
 			continue
 		case u.Pack == "": // its files are not known
