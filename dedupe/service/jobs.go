@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/jobs"
 )
@@ -51,6 +53,10 @@ type jobRequest struct {
 	Include    []string `json:"include,omitempty"`
 	Exclude    []string `json:"exclude,omitempty"`
 	DryRun     bool     `json:"dry_run,omitempty"`
+
+	MaxCost        *float64 `json:"max_cost,omitempty"`
+	MaxConcurrency *int     `json:"max_concurrency,omitempty"`
+	Continue       *string  `json:"continue,omitempty"` // ID of a job; besides, only MaxCost
 }
 
 // jobJSON is a job as an operation of AIP-151.
@@ -73,6 +79,16 @@ type jobMetadata struct {
 	Request    json.RawMessage  `json:"request"`
 	Stages     []job.StageCount `json:"stages"`
 	ReadBytes  int64            `json:"metered_read_bytes"`
+	MaxCost    float64          `json:"max_cost,omitempty"`
+	Cost       *jobCost         `json:"cost,omitempty"`
+}
+
+// jobCost is what a job cost so far, as it would on AWS.
+type jobCost struct {
+	Region   string  `json:"region"`
+	Currency string  `json:"currency"`
+	Total    float64 `json:"total"`
+	Decimal  string  `json:"total_decimal"`
 }
 
 type jobLinks struct {
@@ -88,26 +104,30 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1}
+	defaults := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1}
+	q := defaults
 	if err := decode(r, &q); err != nil {
+		return err
+	}
+	if err := q.check(defaults); err != nil {
 		return err
 	}
 	tenant, err := s.tenant(r.Context())
 	if err != nil {
 		return err
 	}
-	spec, err := s.spec(q, tenant)
-	if err != nil {
-		return err
+	var j jobs.Job
+	if q.Continue != nil {
+		j, err = s.Jobs.Registry.Continue(r.Context(), jobs.Ref{Tenant: jobs.TenantHash(tenant), ID: *q.Continue}, *q.MaxCost)
+	} else {
+		if j, err = s.asked(q, tenant); err != nil {
+			return err
+		}
+		if q.DryRun {
+			return s.planJob(w, r, j.Spec)
+		}
+		j, err = s.Jobs.Registry.Create(r.Context(), tenant, key, j)
 	}
-	if q.DryRun {
-		return s.planJob(w, r, spec)
-	}
-	request, err := json.Marshal(q)
-	if err != nil {
-		return err
-	}
-	j, err := s.Jobs.Registry.Create(r.Context(), tenant, key, request, spec)
 	if err != nil {
 		return jobRefusal(err)
 	}
@@ -120,6 +140,46 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return accepted(w, doc)
+}
+
+// mostCost and mostConcurrency limit what a job may be given.
+const (
+	mostCost        = 1e9
+	mostConcurrency = 10_000 // executions of a distributed map; source: AWS Step Functions quotas
+)
+
+// check refuses limits that no job can have, and whatever a job that goes on can't change.
+func (q *jobRequest) check(defaults jobRequest) error {
+	switch {
+	case q.MaxCost != nil && !(*q.MaxCost > 0 && *q.MaxCost <= mostCost):
+		return refuse(http.StatusBadRequest, "max_cost is %v: it must be more than 0, and at most %.0f", *q.MaxCost, mostCost)
+	case q.MaxConcurrency != nil && (*q.MaxConcurrency < 1 || *q.MaxConcurrency > mostConcurrency):
+		return refuse(http.StatusBadRequest, "max_concurrency is %d, allowed: 1 to %d", *q.MaxConcurrency, mostConcurrency)
+	case q.Continue == nil:
+		return nil
+	case !jobs.IsID(*q.Continue):
+		return refuse(http.StatusBadRequest, "continue is not the ID of a job")
+	}
+	defaults.Continue, defaults.MaxCost = q.Continue, q.MaxCost
+	if q.MaxCost == nil || !reflect.DeepEqual(*q, defaults) {
+		return refuse(http.StatusBadRequest, "continue takes max_cost, and nothing else: a job goes on as it began")
+	}
+	return nil
+}
+
+// asked returns the job that a request asks for, in the folder of a tenant.
+func (s *service) asked(q jobRequest, tenant string) (j jobs.Job, err error) {
+	if j.Spec, err = s.spec(q, tenant); err != nil {
+		return j, err
+	}
+	if q.MaxCost != nil {
+		j.MaxCost = *q.MaxCost
+	}
+	if q.MaxConcurrency != nil {
+		j.MaxConcurrency = *q.MaxConcurrency
+	}
+	j.Request, err = json.Marshal(q)
+	return j, err
 }
 
 // spec returns what a request asks for, in the folder of a tenant. A path that does not exist
@@ -199,11 +259,14 @@ func (s *service) cancelJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !state.Done() {
+	if !state.Done() || state.Phase == jobs.Stopped {
 		if err := s.Jobs.Registry.Cancel(r.Context(), j.Ref); err != nil {
 			return err
 		}
 		if err := s.Jobs.Runner.Cancel(r.Context(), j.Ref); err != nil {
+			return err
+		}
+		if _, state, err = s.Jobs.Registry.Get(r.Context(), j.Ref); err != nil {
 			return err
 		}
 	}
@@ -231,12 +294,29 @@ func (s *service) jobOf(ctx context.Context, j jobs.Job, state jobs.State) (jobJ
 	doc.Metadata = jobMetadata{
 		State: state.Phase, Created: j.Created, Started: state.Started, Finished: state.Finished, Expires: s.Jobs.Registry.Expires(state),
 		Request: j.Request, Stages: append([]job.StageCount{}, state.Stages...), ReadBytes: state.DataBytes,
+		MaxCost: j.MaxCost, Cost: s.costOf(state),
 	}
 	var err error
 	if !doc.Done {
 		doc.Metadata.Cancelling, err = s.Jobs.Registry.Cancelled(ctx, j.Ref)
 	}
 	return doc, err
+}
+
+// costOf returns what a job cost so far, or nil if it used nothing yet, or if a price is
+// missing.
+func (s *service) costOf(state jobs.State) *jobCost {
+	book, err := s.book(s.region())
+	if err != nil || state.Used == (cost.Fanout{}) {
+		return nil
+	}
+	bill, err := book.Fanout(state.Used)
+	if err != nil {
+		return nil
+	}
+	c := &jobCost{Region: bill.Region, Currency: bill.Currency, Decimal: cost.Decimal(bill.Total, 9)}
+	c.Total, _ = bill.Total.Float64()
+	return c
 }
 
 // accepted answers with a job that goes on.
@@ -280,6 +360,8 @@ func jobRefusal(err error) error {
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
 		return refuse(http.StatusNotFound, "you have no such job: it may be over for long")
+	case errors.Is(err, jobs.ErrEnded):
+		return refuse(http.StatusUnprocessableEntity, "the job has ended: begin another one")
 	case errors.Is(err, jobs.ErrOtherRequest):
 		return refuse(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request: use a new one for each request")
 	case errors.Is(err, jobs.ErrInProgress):

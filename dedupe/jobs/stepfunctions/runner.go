@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 	"efsdedupe/dedupe/jobs"
 )
 
-// Runner runs the jobs of a registry. Each job has an execution with its name, and a folder.
+// Runner runs the jobs of a registry. Each job has an execution with its name, one more each
+// time it goes on after it stopped, and a folder.
 // The execution keeps the version of the helper function that the state machine had when it
 // started.
 type Runner struct {
@@ -64,18 +66,18 @@ type Input struct {
 
 // Start starts the execution of a job, unless it was started before.
 func (r *Runner) Start(ctx context.Context, ref jobs.Ref) error {
-	j, _, err := r.Registry.Get(ctx, ref)
+	j, state, err := r.Registry.Get(ctx, ref)
 	if err != nil {
 		return err
 	}
-	name := ref.Name()
-	if err := job.Begin(r.Folder.In(name), j.Spec); err != nil {
+	if err := job.Begin(r.Folder.In(ref.Name()), j.Spec); err != nil {
 		return err
 	}
-	input, err := json.Marshal(Input{name, r.Concurrency})
+	input, err := json.Marshal(Input{ref.Name(), j.Concurrency(r.Concurrency)})
 	if err != nil {
 		return err
 	}
+	name := executionName(ref, state.Run)
 	err = r.call(ctx, "StartExecution", map[string]string{"stateMachineArn": r.Machine, "name": name, "input": string(input)})
 	if isCode(err, "ExecutionAlreadyExists") {
 		return nil
@@ -94,16 +96,37 @@ func (r *Runner) Cancel(ctx context.Context, ref jobs.Ref) error {
 		}
 		return r.Start(ctx, ref) // it may never have been
 	}
-	err := r.call(ctx, "StopExecution", map[string]string{"executionArn": r.execution(ref), "error": "Cancelled"})
+	_, state, err := r.Registry.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	execution := strings.Replace(r.Machine, ":stateMachine:", ":execution:", 1) + ":" + executionName(ref, state.Run)
+	err = r.call(ctx, "StopExecution", map[string]string{"executionArn": execution, "error": "Cancelled"})
 	if isCode(err, "ExecutionDoesNotExist") {
 		return r.Start(ctx, ref)
 	}
 	return err
 }
 
-// execution returns the ARN of a job's execution.
-func (r *Runner) execution(ref jobs.Ref) string {
-	return strings.Replace(r.Machine, ":stateMachine:", ":execution:", 1) + ":" + ref.Name()
+// executionName returns the name of a job's execution. Each run has its own: Step Functions
+// takes a name once.
+func executionName(ref jobs.Ref, run int) string {
+	if run == 0 {
+		return ref.Name()
+	}
+	return fmt.Sprintf("%s-%d", ref.Name(), run)
+}
+
+// parseExecutionName returns what an execution's name stands for, if it is that of a job.
+func parseExecutionName(name string) (ref jobs.Ref, run int, ok bool) {
+	if i := strings.LastIndexByte(name, '-'); i > strings.IndexByte(name, '-') {
+		run, _ = strconv.Atoi(name[i+1:])
+		if ref, ok = jobs.ParseName(name[:i]); run > 0 && executionName(ref, run) == name {
+			return ref, run, ok
+		}
+	}
+	ref, ok = jobs.ParseName(name)
+	return ref, 0, ok
 }
 
 // Plan has a helper estimate what a job takes.
