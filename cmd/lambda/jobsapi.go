@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job/s3"
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/jobs/stepfunctions"
@@ -26,6 +28,7 @@ const (
 type jobsConfig struct {
 	root     *s3.Folder
 	registry *jobs.Registry
+	prices   *cost.Book
 	v        *variables
 }
 
@@ -36,7 +39,10 @@ type jobsConfig struct {
 //	DEDUPE_TENANT_JOBS  jobs at once for each tenant; default 10
 //	DEDUPE_TENANT_MIB   MiB that a tenant's jobs may read each month; default any number
 //
-// The function does steps of jobs, unless it serves their API. For that it needs:
+// Costs are those of AWS_REGION, or of us-east-1 if its prices are not known.
+//
+// The function does steps of jobs, with DEDUPE_INDEX and DEDUPE_INDEX_ID as for scans, unless
+// it serves their API. For that it needs:
 //
 //	DEDUPE_JOBS_API          ARN of the state machine
 //	DEDUPE_JOBS_HELPER       ARN of the function that does steps, for plans
@@ -53,7 +59,12 @@ func jobsConfigFrom(getenv func(string) string) (jobsConfig, error) {
 		Keep:   time.Duration(v.count("DEDUPE_KEEP_DAYS")) * 24 * time.Hour,
 		Limits: jobs.Limits{Jobs: int(v.count("DEDUPE_TENANT_JOBS")), Bytes: v.count("DEDUPE_TENANT_MIB") << 20},
 	}
-	return jobsConfig{root, registry, v}, v.err
+	region := getenv("AWS_REGION")
+	if !slices.Contains(cost.Regions(), region) {
+		region = cost.DefaultRegion
+	}
+	prices, err := cost.Prices(region)
+	return jobsConfig{root, registry, prices, v}, cmp.Or(v.err, err)
 }
 
 // newJobsHandler returns what answers the events of a function for jobs.
@@ -77,7 +88,7 @@ func newJobsHandler(getenv func(string) string, log *slog.Logger) (lambda.Handle
 		return nil, err
 	}
 	api, err := service.New(service.Config{
-		TenantClaim: getenv("DEDUPE_TENANT_CLAIM"), Log: log,
+		TenantClaim: getenv("DEDUPE_TENANT_CLAIM"), Log: log, Prices: c.prices,
 		Jobs: &service.Jobs{Registry: c.registry, Runner: runner, Root: cmp.Or(getenv("DEDUPE_ROOT"), "/mnt/efs")},
 	})
 	return jobsFunction{function{api}, runner, log}, err

@@ -31,6 +31,11 @@ type Helper struct {
 	Prices  *cost.Book // for the bill in the report; nil: none
 	MaxCost *MaxCost   // nil: any
 
+	// Index is used by jobs whose Spec names none; nil: none. It has to be the same in all
+	// steps of a job.
+	Index     *Index
+	OpenIndex OpenIndex
+
 	// Run counts how often the job went on after it stopped. A run must not find the units
 	// of an earlier one.
 	Run int
@@ -139,6 +144,9 @@ func (h *Helper) open() (*Job, error) {
 		return nil, err
 	}
 	j.spec, j.begun, j.maxCost, j.again = b.Spec, b.Started, h.MaxCost, h.Run
+	if j.spec.Index == nil {
+		j.spec.Index = h.Index
+	}
 	return j, nil
 }
 
@@ -403,6 +411,7 @@ func (h *Helper) Unit(ctx context.Context, name string) error {
 	}
 	if err == nil && !j.store.has(resultOf(o.Unit.name())) {
 		w := newWorker(j.store, j.spec, nil)
+		w.open = h.OpenIndex
 		err = w.run(ctx, o.Unit)
 		w.close()
 	}
