@@ -30,8 +30,9 @@ type operation struct {
 	Metadata struct {
 		State  string
 		Stages []struct{ Done int }
+		Cost   struct{ Total float64 }
 	}
-	Error    struct{ Code string }
+	Error    struct{ Code, Detail string }
 	Response struct {
 		Complete bool
 		Files    int
@@ -81,6 +82,22 @@ type findings struct {
 	Next             string
 }
 
+// figures is what a report says about the job itself.
+type figures struct {
+	Stats struct {
+		Opens int64
+		Bytes int64 `json:"bytes_read"`
+		Known int64 `json:"files_known"`
+	}
+	Index struct {
+		Used bool
+		Why  string
+	}
+	Projection struct {
+		Total float64
+	}
+}
+
 // findingsOf decodes a report. The API's paths begin at the tenant's folder.
 func findingsOf(t *testing.T, report []byte) (f findings) {
 	t.Helper()
@@ -104,6 +121,34 @@ func (a api) report(id string) (all findings) {
 	}
 }
 
+// stopsAndGoesOn runs a job that may cost so little that it stops after the walk. With more,
+// it ends.
+func (a api) stopsAndGoesOn() (f figures) {
+	a.t.Helper()
+	var job operation
+	a.ask("POST", "/v1/jobs", `{"max_cost": 0.003, "max_concurrency": 2}`, 202, &job)
+	stop := a.ended(job.ID)
+	if m := stop.Metadata; m.State != "stopped" || stop.Error.Code != "limit" || m.Cost.Total <= 0 || m.Cost.Total > 0.003 || len(m.Stages) == 0 {
+		a.t.Errorf("over its limit: %+v", stop)
+	}
+	a.ask("POST", "/v1/jobs", fmt.Sprintf(`{"continue": %q, "max_cost": 1}`, job.ID), 202, &job)
+	if end := a.ended(job.ID); end.ID != stop.ID || end.Metadata.State != "succeeded" || !(end.Metadata.Cost.Total > stop.Metadata.Cost.Total) {
+		a.t.Errorf("with a higher limit: %+v", end)
+	}
+	a.ask("GET", "/v1/jobs/"+job.ID+"/report?limit=1", "", 200, &f)
+
+	a.key += ", cancelled"
+	a.ask("POST", "/v1/jobs", `{"max_cost": 0.001}`, 202, &job)
+	if stop := a.ended(job.ID); stop.Metadata.State != "stopped" {
+		a.t.Errorf("over a lower limit: %+v", stop)
+	}
+	a.ask("DELETE", "/v1/jobs/"+job.ID, "", 202, new(any))
+	if end := a.ended(job.ID); end.Metadata.State != "cancelled" || end.Error.Code != "cancelled" {
+		a.t.Errorf("cancelled after it stopped: %+v", end)
+	}
+	return f
+}
+
 // TestEmulatorJobsAPI runs jobs through the function of the API: its report, page by page, is
 // that of a scan.
 func TestEmulatorJobsAPI(t *testing.T) {
@@ -111,6 +156,8 @@ func TestEmulatorJobsAPI(t *testing.T) {
 	root := t.TempDir()
 	_, err := fixtures.Make(t.Context(), filepath.Join(root, "acme"), fixtures.Spec{Files: 3000, Size: 16 << 10, Layout: fixtures.Tree, Seed: 1})
 	must(t, err)
+	c.table = "digests"
+	must(t, c.CreateTable(c.table))
 	machine := c.deploy("", 0, 0)
 	c.function("jobs-api", 0, map[string]string{
 		"DEDUPE_JOBS_API": machine, "DEDUPE_JOBS_HELPER": "jobs-1", "DEDUPE_ROOT": root, "DEDUPE_TENANT_CLAIM": "tenant",
@@ -121,6 +168,13 @@ func TestEmulatorJobsAPI(t *testing.T) {
 	var plan struct{ Files, Units int }
 	acme.ask("POST", "/v1/jobs", `{"dry_run": true}`, 200, &plan)
 	other.ask("POST", "/v1/jobs", `{"dry_run": true}`, 404, new(any))
+	acme.key = "of little cost"
+	first := acme.stopsAndGoesOn()
+	if first.Stats.Opens == 0 || !first.Index.Used || first.Index.Why != "" || first.Projection.Total <= 0 {
+		t.Errorf("the first job: %+v", first)
+	}
+
+	acme.key = "one"
 	var job, again operation
 	acme.ask("POST", "/v1/jobs", `{}`, 202, &job)
 	acme.ask("POST", "/v1/jobs", `{}`, 202, &again)
@@ -135,6 +189,12 @@ func TestEmulatorJobsAPI(t *testing.T) {
 	want, got := findingsOf(t, report), acme.report(job.ID)
 	if diff := cmp.Diff(fmt.Sprintf("%s", want), fmt.Sprintf("%s", got)); len(got.Groups) <= 50 || diff != "" {
 		t.Errorf("%d groups (-scan +job):\n%.3000s", len(got.Groups), diff)
+	}
+
+	var second figures
+	acme.ask("GET", "/v1/jobs/"+job.ID+"/report", "", 200, &second)
+	if s := second.Stats; s.Opens != 0 || s.Bytes != 0 || s.Known == 0 || second.Index.Why != "" || second.Projection.Total >= first.Projection.Total {
+		t.Errorf("the second job: %+v, the first %+v", second, first)
 	}
 
 	other.ask("POST", "/v1/jobs", `{}`, 202, &job)
