@@ -94,9 +94,12 @@ const (
 	// attempt at its round, in which nobody counts.
 	mostTries = 5
 
-	// mostIdle is how many attempts in a row may end no unit, before all that are left are
-	// given up: they die before they start, or nothing can run. On AWS that takes most of
-	// an hour.
+	// mostIdle is how many attempts in a row may end no unit, before those that ran are given
+	// up. A unit that dies before it starts looks like one for which no function was free.
+	// What differs on AWS is the time: the state machine tries a unit that died again within
+	// 15 seconds, so ten attempts take some three minutes. For a free function it waits two
+	// minutes on average and four at most, so ten attempts take 20 to 40, and another job's
+	// longest units end meanwhile.
 	mostIdle = 10
 
 	// mostSteps ends a job that does not end by itself. An execution has at most 25,000
