@@ -394,7 +394,8 @@ def promises_of_jobs(params, resources):
         *((f"s3:{a}Object", json.dumps([{"Fn::Sub": f"${{JobsBucket.Arn}}/jobs/*/{name}"} for name in ("begin", "cancel")]))
           for a in ("Get", "Put")),
         ("s3:ListBucket", json.dumps(arn)), ("states:StartExecution", json.dumps({"Ref": "JobsStateMachine"})),
-        ("states:StopExecution", json.dumps({"Fn::Sub": executions})),
+        *((f"states:{a}", json.dumps({"Fn::Sub": executions})) for a in ("StopExecution", "ListMapRuns")),
+        ("states:DescribeMapRun", json.dumps({"Fn::Sub": executions.replace(":execution:", ":mapRun:").replace("-jobs:*", "-jobs/*")})),
         ("lambda:InvokeFunction", json.dumps({"Fn::GetAtt": ["Helper", "Arn"]}))])
     yield "its key", {a for a, _ in roles["JobsFunctionRole"] if a.startswith("kms:")} == key
 

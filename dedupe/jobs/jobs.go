@@ -113,6 +113,7 @@ type State struct {
 	Run       int              `json:"run,omitempty"` // how often it went on after it stopped
 	Started   time.Time        `json:"started,omitzero"`
 	Finished  time.Time        `json:"finished,omitzero"`
+	Told      time.Time        `json:"told,omitzero"` // when a state machine came so far
 	Stages    []job.StageCount `json:"stages,omitempty"`
 	DataBytes int64            `json:"data_bytes"`         // that EFS metered for reading, at most
 	MayRead   int64            `json:"may_read,omitempty"` // by units of a state machine that may still run

@@ -87,6 +87,9 @@ func (l *Local) Cancel(_ context.Context, ref Ref) error {
 	return l.start(ref) // it may have stopped
 }
 
+// Ended implements the Runner of package service: the registry knows of all units.
+func (l *Local) Ended(context.Context, Ref, State) (int, error) { return 0, nil }
+
 // Resume starts all jobs that did not end, except those that stopped, and removes what ended
 // ones left.
 func (l *Local) Resume(ctx context.Context) error {

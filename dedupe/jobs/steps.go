@@ -22,7 +22,7 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 	if s.Done() {
 		return over(s, next), nil
 	}
-	s.Phase = Running
+	s.Phase, s.Told = Running, r.now()
 	if s.Started.IsZero() {
 		s.Started = r.now()
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"path"
@@ -37,6 +38,9 @@ type Runner interface {
 
 	// Cancel ends a job early, after the registry knows of it. It does not wait for the end.
 	Cancel(ctx context.Context, ref jobs.Ref) error
+
+	// Ended returns how many units ended since the registry was told of a state.
+	Ended(ctx context.Context, ref jobs.Ref, s jobs.State) (int, error)
 
 	// Plan estimates what a job takes. The error for a path that does not exist is a
 	// *dedupe.RootError.
@@ -247,6 +251,7 @@ func (s *service) getJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.catchUp(r.Context(), j.Ref, &state)
 	doc, err := s.jobOf(r.Context(), j, state)
 	if err != nil {
 		return err
@@ -285,6 +290,21 @@ func (s *service) job(r *http.Request) (jobs.Job, jobs.State, error) {
 	}
 	j, state, err := s.Jobs.Registry.Get(r.Context(), jobs.Ref{Tenant: jobs.TenantHash(tenant), ID: r.PathValue("id")})
 	return j, state, jobRefusal(err)
+}
+
+// catchUp adds the units that ended since whoever runs a job told how far it is. Without an
+// answer, the state is of that time.
+func (s *service) catchUp(ctx context.Context, ref jobs.Ref, state *jobs.State) {
+	if state.Phase != jobs.Running || len(state.Stages) == 0 {
+		return
+	}
+	n, err := s.Jobs.Runner.Ended(ctx, ref, *state)
+	if err != nil {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "nobody tells how far a job is", slog.String("event", "job_progress_failed"), slog.String("job", ref.ID), slog.String("error", err.Error()))
+		return
+	}
+	last := &state.Stages[len(state.Stages)-1]
+	last.Done = min(last.Done+n, last.Units)
 }
 
 // jobOf returns a job for its tenant.

@@ -196,8 +196,11 @@ func TestJobsAreConfined(t *testing.T) {
 type idle struct {
 	mu      sync.Mutex
 	started map[string]int
+	ended   int
 	err     error
 }
+
+func (i *idle) Ended(context.Context, jobs.Ref, jobs.State) (int, error) { return i.ended, i.err }
 
 func (i *idle) Start(_ context.Context, ref jobs.Ref) error {
 	i.mu.Lock()
@@ -481,6 +484,27 @@ func TestMaxCostQuota(t *testing.T) {
 		bytes += end.Metadata.ReadBytes
 		if q := used(); len(q.Running) != 0 || q.Used != bytes {
 			t.Errorf("%s: %+v, want %d", how, q, bytes)
+		}
+	}
+}
+
+// While units run, the answer says how many have ended, as far as anybody knows.
+func TestJobProgress(t *testing.T) {
+	r, runner := registry(t), new(idle)
+	h := newService(t, Config{Jobs: &Jobs{Registry: r, Runner: runner, Root: "/mnt/efs"}})
+	id := operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID
+	state := jobs.State{Phase: jobs.Running, Stages: []job.StageCount{{Stage: "walk", Units: 1, Done: 1}, {Stage: "sizes", Units: 5, Done: 2}}}
+	if err := r.Tell(t.Context(), jobs.Ref{Tenant: jobs.TenantHash(""), ID: id}, state); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		ended int
+		err   error
+		want  int
+	}{{0, nil, 2}, {2, nil, 4}, {9, nil, 5}, {1, errors.New("no answer"), 2}} {
+		runner.ended, runner.err = test.ended, test.err
+		if m := operation(t, ask(t, h, Caller{}, "GET", "/v1/jobs/"+id, "")).Metadata; len(m.Stages) != 2 || m.Stages[0].Done != 1 || m.Stages[1].Done != test.want {
+			t.Errorf("%+v: %+v", test, m.Stages)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/job/s3"
@@ -26,6 +27,7 @@ type cloud struct {
 	objects    map[string]bool
 	operations []string
 	answer     string // of Step Functions, an error; empty: success
+	runs       string // of maps
 }
 
 func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -35,7 +37,12 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch operation := r.Header.Get("X-Amz-Target"); {
 	case operation != "":
 		c.operations = append(c.operations, operation+" "+string(body))
-		if c.answer != "" {
+		switch {
+		case strings.HasSuffix(operation, "MapRuns"):
+			fmt.Fprint(w, c.runs)
+		case strings.HasSuffix(operation, "DescribeMapRun"):
+			fmt.Fprint(w, `{"mapRunArn": "the last", "itemCounts": {"succeeded": 7, "failed": 1, "running": 2}}`)
+		case c.answer != "":
 			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprintf(w, `{"__type": %q, "message": "it said so"}`, c.answer)
 		}
@@ -173,6 +180,25 @@ func TestContinue(t *testing.T) {
 	}
 	if _, err := r.Registry.Continue(t.Context(), j.Ref, 3); !errors.Is(err, jobs.ErrEnded) {
 		t.Errorf("a job that failed: %v", err)
+	}
+}
+
+// TestEnded counts the units of a round that is not counted yet, and of no other.
+func TestEnded(t *testing.T) {
+	c, r := newRunner(t)
+	ref := jobs.Ref{Tenant: jobs.TenantHash("acme"), ID: strings.Repeat("0", jobs.IDLength)}
+	told := time.Unix(1000, 500e6)
+	for runs, want := range map[string]int{
+		`{"mapRuns": []}`: 0,
+		`{"mapRuns": [{"mapRunArn": "one", "startDate": 1000.4, "stopDate": 1000.45}]}`:                                                                    0,
+		`{"mapRuns": [{"mapRunArn": "one", "startDate": 900}, {"mapRunArn": "the last", "startDate": 1000.6}, {"mapRunArn": "two", "startDate": 1000.4}]}`: 7,
+	} {
+		c.runs, c.operations = runs, nil
+		n, err := r.Ended(t.Context(), ref, jobs.State{Told: told, Run: 2})
+		all := strings.Join(c.operations, "\n")
+		if err != nil || n != want || !strings.Contains(all, `:execution:dedupe-jobs:`+ref.Name()+`-2"`) || (want > 0) != strings.Contains(all, `{"mapRunArn":"the last"}`) {
+			t.Errorf("%s: %d, %v, %s", runs, n, err, all)
+		}
 	}
 }
 
