@@ -27,7 +27,7 @@ type helper struct {
 	reports  *s3.Folder // an object for each job that the API did not start
 	registry *jobs.Registry
 	index    *job.Index // nil: none
-	prices   *cost.Book
+	prices   *cost.Book // as in the API
 	log      *slog.Logger
 }
 
@@ -36,7 +36,11 @@ func newHelper(getenv func(string) string, log *slog.Logger) (*helper, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &helper{jobs: c.root.In(jobsFolder), reports: c.root.In(reportsFolder), registry: c.registry, prices: c.prices, log: log}
+	prices, err := cost.Prices(cost.DefaultRegion)
+	if err != nil {
+		return nil, err
+	}
+	h := &helper{jobs: c.root.In(jobsFolder), reports: c.root.In(reportsFolder), registry: c.registry, prices: prices, log: log}
 	if x := c.v.index("DEDUPE_INDEX", "DEDUPE_INDEX_ID"); x != nil {
 		h.index = &job.Index{Name: getenv("DEDUPE_INDEX"), FileSystem: x.FileSystem}
 		err = x.Store.Close()

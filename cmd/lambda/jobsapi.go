@@ -5,12 +5,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job/s3"
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/jobs/stepfunctions"
@@ -28,7 +26,6 @@ const (
 type jobsConfig struct {
 	root     *s3.Folder
 	registry *jobs.Registry
-	prices   *cost.Book
 	v        *variables
 }
 
@@ -38,8 +35,6 @@ type jobsConfig struct {
 //	DEDUPE_KEEP_DAYS    how long a job of the API and its report stay; default 7
 //	DEDUPE_TENANT_JOBS  jobs at once for each tenant; default 10
 //	DEDUPE_TENANT_MIB   MiB that a tenant's jobs may read each month; default any number
-//
-// Costs are those of AWS_REGION, or of us-east-1 if its prices are not known.
 //
 // The function does steps of jobs, with DEDUPE_INDEX and DEDUPE_INDEX_ID as for scans, unless
 // it serves their API. For that it needs:
@@ -59,12 +54,7 @@ func jobsConfigFrom(getenv func(string) string) (jobsConfig, error) {
 		Keep:   time.Duration(v.count("DEDUPE_KEEP_DAYS")) * 24 * time.Hour,
 		Limits: jobs.Limits{Jobs: int(v.count("DEDUPE_TENANT_JOBS")), Bytes: v.count("DEDUPE_TENANT_MIB") << 20},
 	}
-	region := getenv("AWS_REGION")
-	if !slices.Contains(cost.Regions(), region) {
-		region = cost.DefaultRegion
-	}
-	prices, err := cost.Prices(region)
-	return jobsConfig{root, registry, prices, v}, cmp.Or(v.err, err)
+	return jobsConfig{root, registry, v}, v.err
 }
 
 // newJobsHandler returns what answers the events of a function for jobs.
@@ -88,7 +78,7 @@ func newJobsHandler(getenv func(string) string, log *slog.Logger) (lambda.Handle
 		return nil, err
 	}
 	api, err := service.New(service.Config{
-		TenantClaim: getenv("DEDUPE_TENANT_CLAIM"), Log: log, Prices: c.prices,
+		TenantClaim: getenv("DEDUPE_TENANT_CLAIM"), Log: log,
 		Jobs: &service.Jobs{Registry: c.registry, Runner: runner, Root: cmp.Or(getenv("DEDUPE_ROOT"), "/mnt/efs")},
 	})
 	return jobsFunction{function{api}, runner, log}, err

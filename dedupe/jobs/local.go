@@ -40,6 +40,7 @@ type Local struct {
 	slots   chan struct{}
 	stopped bool
 	cancels map[Ref]context.CancelCauseFunc // of jobs that are queued or run
+	again   map[Ref]bool                    // of these, jobs that somebody started or cancelled meanwhile
 	group   sync.WaitGroup
 }
 
@@ -57,11 +58,14 @@ func (l *Local) Start(_ context.Context, ref Ref) error {
 }
 
 func (l *Local) start(ref Ref) error {
-	if l.stopped || l.cancels[ref] != nil {
+	switch {
+	case l.stopped:
 		return nil // it goes on when the next server starts
-	}
-	if l.cancels == nil {
-		l.cancels = make(map[Ref]context.CancelCauseFunc)
+	case l.cancels[ref] != nil:
+		l.again[ref] = true // it may just have stopped
+		return nil
+	case l.cancels == nil:
+		l.cancels, l.again = make(map[Ref]context.CancelCauseFunc), make(map[Ref]bool)
 		l.slots = make(chan struct{}, max(l.AtOnce, 1))
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -72,6 +76,10 @@ func (l *Local) start(ref Ref) error {
 		defer l.mu.Unlock()
 		delete(l.cancels, ref)
 		cancel(nil)
+		if l.again[ref] {
+			delete(l.again, ref)
+			l.start(ref)
+		}
 	})
 	return nil
 }
@@ -82,7 +90,6 @@ func (l *Local) Cancel(_ context.Context, ref Ref) error {
 	defer l.mu.Unlock()
 	if cancel := l.cancels[ref]; cancel != nil {
 		cancel(errCancelled)
-		return nil
 	}
 	return l.start(ref) // it may have stopped
 }

@@ -177,6 +177,9 @@ func (s *service) asked(q jobRequest, tenant string) (j jobs.Job, err error) {
 		return j, err
 	}
 	if q.MaxCost != nil {
+		if err := s.canPrice(); err != nil {
+			return j, err
+		}
 		j.MaxCost = *q.MaxCost
 	}
 	if q.MaxConcurrency != nil {
@@ -184,6 +187,18 @@ func (s *service) asked(q jobRequest, tenant string) (j jobs.Job, err error) {
 	}
 	j.Request, err = json.Marshal(q)
 	return j, err
+}
+
+// canPrice refuses limits if the prices of this service are not enough to keep them.
+func (s *service) canPrice() error {
+	book, err := s.book(s.region())
+	if err == nil {
+		_, err = book.Fanout(job.Reference(1000).Fanout())
+	}
+	if missing := (*cost.PriceError)(nil); errors.As(err, &missing) {
+		return refuse(http.StatusUnprocessableEntity, "max_cost can't be kept: %v", err)
+	}
+	return err
 }
 
 // spec returns what a request asks for, in the folder of a tenant. A path that does not exist

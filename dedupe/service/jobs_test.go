@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/report"
@@ -441,6 +442,21 @@ func TestMaxCost(t *testing.T) {
 	local.Stop() // it may be removing what units found
 	if entries, err := os.ReadDir(local.Dir); err != nil || len(entries) > 0 {
 		t.Errorf("it left %v, %v", entries, err)
+	}
+}
+
+// A limit that nobody could keep, for lack of prices, is refused.
+func TestMaxCostWithoutPrices(t *testing.T) {
+	book, err := cost.Prices("eu-west-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newService(t, withJobs(t, Config{Root: tenants(t), Prices: book}))
+	if got := ask(t, h, Caller{}, "POST", "/v1/jobs", `{"max_cost": 1}`); got.status != 422 || !strings.Contains(string(got.body), "states.transitions") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID); end.Error != nil || end.Metadata.Cost != nil {
+		t.Errorf("%+v", end)
 	}
 }
 
