@@ -204,9 +204,10 @@ type claim struct {
 	Made    time.Time `json:"made"`
 }
 
-// Create adds a job of a tenant, of which it sets who, when and the key. If the tenant used the key before, it returns the job of
-// that time. An empty key is new each time. The error is a *QuotaError if the tenant may have
-// no more jobs now, and may be ErrOtherRequest or ErrInProgress.
+// Create adds a job for a tenant. It sets Ref, Created and Key, and takes the rest from j. If
+// the tenant used the key before, it returns the job of that time. An empty key is new each
+// time. The error is a *QuotaError if the tenant may have no more jobs now, and may be
+// ErrOtherRequest or ErrInProgress.
 func (r *Registry) Create(ctx context.Context, tenant, key string, j Job) (Job, error) {
 	now := r.now()
 	j.Ref, j.Created = Ref{TenantHash(tenant), newID(now)}, now
@@ -344,8 +345,8 @@ func (r *Registry) List(ctx context.Context, tenant, after string, n int) (all [
 	return all, "", err
 }
 
-// Cancel records that a job has to end. If it stopped, whoever runs it has to start it once
-// more, to end it.
+// Cancel records that a job has to end. A stopped job is queued again, so that its next run
+// ends it.
 func (r *Registry) Cancel(ctx context.Context, ref Ref) error {
 	err := r.put(ctx, ref.object("cancels"), struct{}{}, "")
 	if err != nil && !errors.Is(err, ErrChanged) {
@@ -361,9 +362,9 @@ func (r *Registry) Cancel(ctx context.Context, ref Ref) error {
 // ErrEnded means that a job ended for good.
 var ErrEnded = errors.New("the job has ended")
 
-// Continue sets the most that a job may cost. If it stopped, whoever runs it can start it
-// again. The error is ErrEnded if it ended otherwise, and a *QuotaError if the tenant may
-// have no more jobs now.
+// Continue sets the most that a job may cost, and queues it again if it had stopped. The error
+// is ErrEnded if the job ended otherwise, and a *QuotaError if the tenant may have no more
+// jobs now.
 func (r *Registry) Continue(ctx context.Context, ref Ref, maxCost float64) (Job, error) {
 	if _, _, err := r.Get(ctx, ref); err != nil {
 		return Job{}, err
