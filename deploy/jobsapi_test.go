@@ -129,7 +129,7 @@ func (a api) report(id string) (all findings) {
 func (c *cloud) serve() (machine, root string) {
 	c.t.Helper()
 	root = c.t.TempDir()
-	_, err := fixtures.Make(c.t.Context(), filepath.Join(root, "acme"), fixtures.Spec{Files: 3000, Size: 16 << 10, Layout: fixtures.Tree, Seed: 1})
+	_, err := fixtures.Make(c.t.Context(), filepath.Join(root, "acme"), fixtures.Spec{Files: 3000, Size: 64 << 10, Layout: fixtures.Tree, Seed: 1})
 	must(c.t, err)
 	machine = c.deploy("", 0, 0)
 	c.function("jobs-api", 0, map[string]string{
@@ -208,9 +208,9 @@ func TestEmulatorJobsAPI(t *testing.T) {
 func (a api) stopsAndGoesOn() (id string) {
 	a.t.Helper()
 	var job operation
-	a.ask("POST", "/v1/jobs", `{"max_cost": 0.003, "max_concurrency": 2}`, 202, &job)
+	a.ask("POST", "/v1/jobs", `{"max_cost": 0.0065, "max_concurrency": 2}`, 202, &job)
 	stop := a.ended(job.ID)
-	if m := stop.Metadata; m.State != "stopped" || stop.Error.Code != "limit" || m.Cost.Total <= 0 || m.Cost.Total > 0.003 || len(m.Stages) == 0 {
+	if m := stop.Metadata; m.State != "stopped" || stop.Error.Code != "limit" || m.Cost.Total <= 0 || m.Cost.Total > 0.0065 || len(m.Stages) == 0 {
 		a.t.Errorf("over its limit: %+v", stop)
 	}
 	a.ask("POST", "/v1/jobs", fmt.Sprintf(`{"continue": %q, "max_cost": 1}`, job.ID), 202, &job)

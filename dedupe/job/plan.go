@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -26,8 +27,15 @@ func (r *result) used() cost.Fanout {
 		tree.Files, tree.Directories = r.Out, r.Walked.Directories
 	}
 	f.Messages = tree.Cold()
+	if r.Index != nil {
+		f.ReadUnits, f.WriteUnits = millionths(r.Index.Units.Read), millionths(r.Index.Units.Write)
+	}
 	return f
 }
+
+const million = 1_000_000
+
+func millionths(units float64) int64 { return int64(math.Round(units * million)) }
 
 // most is the most that a unit is expected to use.
 func (u *unit) most() cost.Fanout {
@@ -35,8 +43,11 @@ func (u *unit) most() cost.Fanout {
 	switch u.Stage {
 	case walking:
 		f.Messages = cost.Messages{Count: u.Weight / weighedEntry, Bytes: u.Weight}
+		f.ReadUnits = million / 2 * u.Items // eventually consistent
 	case reading, finish:
 		f.Reads, f.DataBytes = u.Weight/(leastMetered+openedMetered), u.Weight
+	case remembering:
+		f.ReadUnits, f.WriteUnits = million*u.Items, million*u.Items
 	}
 	return f
 }
