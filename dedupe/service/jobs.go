@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -113,7 +114,7 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &q); err != nil {
 		return err
 	}
-	if err := q.check(defaults); err != nil {
+	if err := cmp.Or(q.check(defaults), s.canPrice(q)); err != nil {
 		return err
 	}
 	tenant, err := s.tenant(r.Context())
@@ -177,9 +178,6 @@ func (s *service) asked(q jobRequest, tenant string) (j jobs.Job, err error) {
 		return j, err
 	}
 	if q.MaxCost != nil {
-		if err := s.canPrice(); err != nil {
-			return j, err
-		}
 		j.MaxCost = *q.MaxCost
 	}
 	if q.MaxConcurrency != nil {
@@ -189,8 +187,11 @@ func (s *service) asked(q jobRequest, tenant string) (j jobs.Job, err error) {
 	return j, err
 }
 
-// canPrice refuses limits if the prices of this service are not enough to keep them.
-func (s *service) canPrice() error {
+// canPrice refuses a limit of the cost if prices are missing to keep it.
+func (s *service) canPrice(q jobRequest) error {
+	if q.MaxCost == nil {
+		return nil
+	}
 	book, err := s.book(s.region())
 	if err == nil {
 		_, err = book.Fanout(job.Reference(1000).Fanout())
