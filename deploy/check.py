@@ -48,6 +48,7 @@ CASES = {
     "jobs-key": {"Jobs": "on", "KmsKeyArn": KEY},
     "jobs-no-index": {"Jobs": "on", "Index": "off", "ReportRetentionDays": 7, "JobConcurrency": -1, "ReservedConcurrency": -1},
     "jobs-tenants": {**JWT, "JwtScopes": "admin", "Jobs": "on", "TenantClaim": "tenant", "TenantJobs": 3, "TenantMibPerMonth": 1000},
+    "jobs-prefix-lists": {"Jobs": "on", "S3PrefixListId": "pl-63a5400a"},
     "jobs-vpc": {**VPC, **FILE_SYSTEM, "Jobs": "on", "S3PrefixListId": "pl-63a5400a"},
     "prefix-list": {"DynamoDbPrefixListId": VPC["DynamoDbPrefixListId"]},
     "vpc": VPC,
@@ -201,9 +202,10 @@ def promises(params, resources):
         yield "which both subnets have", [(a["RouteTableId"], a["SubnetId"]) for a in of(
             "AWS::EC2::SubnetRouteTableAssociation")] == [({"Ref": "RouteTable"}, {"Ref": s}) for s in ("SubnetA", "SubnetB")]
         through, = e["PolicyDocument"]["Statement"]
-        yield "through it the function reaches its table, and nobody anything else", (
+        roles = [{"Fn::GetAtt": [r, "Arn"]} for r in ["FunctionRole"] + ["HelperRole"] * (params["Jobs"] == "on")]
+        yield "through it the function and the helpers reach the table, and nobody anything else", (
             through["Effect"] == "Allow" and set(through["Action"]) == batches and through["Resource"] == table
-            and through["Condition"] == {"ArnEquals": {"aws:PrincipalArn": {"Fn::GetAtt": ["FunctionRole", "Arn"]}}})
+            and listed(through["Condition"]["ArnEquals"]["aws:PrincipalArn"]) == roles and len(through["Condition"]) == 1)
     yield "no public addresses", not any(s["MapPublicIpOnLaunch"] for s in of("AWS::EC2::Subnet"))
     into = of("AWS::EC2::SecurityGroupIngress") + [
         i for g in of("AWS::EC2::SecurityGroup") for i in g.get("SecurityGroupIngress", [])]
@@ -344,8 +346,12 @@ def promises_of_jobs(params, resources):
             "Gateway", {"Fn::Sub": "com.amazonaws.${AWS::Region}.s3"}, [{"Ref": "RouteTable"}], [arn, inside],
             {"ArnEquals": {"aws:PrincipalArn": {"Fn::GetAtt": ["HelperRole", "Arn"]}}})
     group, = of("AWS::EC2::SecurityGroup")
-    nfs, https = group["SecurityGroupEgress"]
+    nfs, https, *index = group["SecurityGroupEgress"]
+    indexed, lists = params["Index"] == "on", (params["S3PrefixListId"], params["DynamoDbPrefixListId"])
     yield "nothing comes in", "SecurityGroupIngress" not in group
+    yield "HTTPS to the index goes out, by a rule of its own or that for S3", len(index) == (indexed and any(lists)) and all(
+        (e["FromPort"], e["ToPort"], e.get("DestinationPrefixListId", "")) == (443, 443, lists[1]) for e in index)
+    yield "no rule twice", len({json.dumps({k: v for k, v in e.items() if k != "Description"}) for e in [https, *index]}) == 1 + len(index)
     yield "NFS and HTTPS to S3 go out", (nfs["FromPort"], nfs["ToPort"], https["FromPort"], https["ToPort"]) == (
         2049, 2049, 443, 443) and "DestinationSecurityGroupId" in nfs
     yield "in a VPC with routes of its own only to S3", not params["VpcId"] or (
@@ -369,7 +375,10 @@ def promises_of_jobs(params, resources):
     key = {"kms:Decrypt", "kms:GenerateDataKey"} if params["KmsKeyArn"] else set()
     yield "what helpers may do", {a for a, _ in roles["HelperRole"] if not a.startswith("ec2:")} == key | {
         "logs:CreateLogStream", "logs:PutLogEvents", "elasticfilesystem:ClientMount",
-        "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListBucket"}
+        "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListBucket"} | (
+        {"dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"} if indexed else set())
+    yield "only in its table", all(where == json.dumps({"Fn::GetAtt": ["IndexTable", "Arn"]})
+                                   for a, where in roles["HelperRole"] if a.startswith("dynamodb:"))
     yield "they read no reports", all("/reports/" not in where for a, where in roles["HelperRole"] if a == "s3:GetObject")
     yield "what the state machine may do", {a for a, _ in roles["JobsRole"]} == key | {
         "lambda:InvokeFunction", "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts",
@@ -385,7 +394,8 @@ def promises_of_jobs(params, resources):
         *((f"s3:{a}Object", json.dumps([{"Fn::Sub": f"${{JobsBucket.Arn}}/jobs/*/{name}"} for name in ("begin", "cancel")]))
           for a in ("Get", "Put")),
         ("s3:ListBucket", json.dumps(arn)), ("states:StartExecution", json.dumps({"Ref": "JobsStateMachine"})),
-        ("states:StopExecution", json.dumps({"Fn::Sub": executions})),
+        *((f"states:{a}", json.dumps({"Fn::Sub": executions})) for a in ("StopExecution", "ListMapRuns")),
+        ("states:DescribeMapRun", json.dumps({"Fn::Sub": executions.replace(":execution:", ":mapRun:").replace("-jobs:*", "-jobs/*")})),
         ("lambda:InvokeFunction", json.dumps({"Fn::GetAtt": ["Helper", "Arn"]}))])
     yield "its key", {a for a, _ in roles["JobsFunctionRole"] if a.startswith("kms:")} == key
 
@@ -418,7 +428,13 @@ def promises_of_jobs(params, resources):
     limit = params["JobConcurrency"]
     yield "a limit of helpers", helper.get("ReservedConcurrentExecutions") == (limit if limit >= 0 else None)
     yield "the mount", [c["LocalMountPath"] for c in helper["FileSystemConfigs"]] == ["/mnt/efs"]
-    yield "the environment", helper["Environment"]["Variables"] == common
+    yield "the environment", helper["Environment"]["Variables"] == {**common, **(
+        {"DEDUPE_INDEX": {"Fn::Sub": "dynamodb://${IndexTable}"},
+         "DEDUPE_INDEX_ID": params["FileSystemId"] or {"Ref": "FileSystem"}} if indexed else {})}
+    yield "failures of the index are counted where the function's are", [
+        (f["LogGroupName"], f["FilterPattern"], [(t["MetricNamespace"], t["MetricName"]) for t in f["MetricTransformations"]])
+        for f in of("AWS::Logs::MetricFilter")] == [
+        ({"Ref": "HelperLogs"}, '{ $.event = "index_failed" }', [({"Ref": "AWS::StackName"}, "IndexFailures")])] * indexed
     version, = (n for n, r in resources.items() if r["Type"] == "AWS::Lambda::Version")
     machine, = of("AWS::StepFunctions::StateMachine")
     yield "jobs keep the version that they started with", machine["DefinitionSubstitutions"]["HelperArn"] == {"Ref": version}

@@ -28,6 +28,7 @@ type cloud struct {
 	*aws.Emulator
 	t        *testing.T
 	programs []string // a bootstrap that is mortal, and the real one
+	table    string   // of an index, for helpers that are deployed from now on
 	machines int
 }
 
@@ -48,7 +49,7 @@ func newCloud(t *testing.T) *cloud {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	e, err := aws.StartEmulator(t.Context(), t.TempDir(), "s3", "stepfunctions", "lambda", "iam", "sts", "logs", "cloudwatch")
+	e, err := aws.StartEmulator(t.Context(), t.TempDir(), "s3", "stepfunctions", "lambda", "dynamodb", "iam", "sts", "logs", "cloudwatch")
 	must(t, err)
 	t.Cleanup(e.Stop)
 	c.Emulator = e
@@ -72,7 +73,11 @@ func (c *cloud) deploy(dieOf string, percent, concurrency int) (machine string) 
 	c.t.Helper()
 	c.machines++
 	name := fmt.Sprint("jobs-", c.machines)
-	helper := c.function(name, concurrency, map[string]string{"MORTAL_OF": dieOf, "MORTAL_PERCENT": fmt.Sprint(percent)})
+	environment := map[string]string{"MORTAL_OF": dieOf, "MORTAL_PERCENT": fmt.Sprint(percent)}
+	if c.table != "" {
+		environment["DEDUPE_INDEX"], environment["DEDUPE_INDEX_ID"] = "dynamodb://"+c.table, "fs-0123abcd"
+	}
+	helper := c.function(name, concurrency, environment)
 	definition, err := os.ReadFile("jobs.asl.json")
 	must(c.t, err)
 	machine, err = c.CreateStateMachine(c.t.Context(), name, strings.NewReplacer(

@@ -162,7 +162,7 @@ func (c *jobRun) run(ctx context.Context) error {
 	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
-	parts.Projection = c.project(book, j, r, parts)
+	parts.Projection = j.Bill(book, c.bill.usage, r, parts)
 	problems := c.tellProblems(&parts)
 	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
 		return out.Failed(err)
@@ -213,32 +213,16 @@ func (c *jobRun) limit(book *cost.Book) {
 	if c.maxCost.Rat == nil {
 		return
 	}
+	limit := job.MaxCost{Prices: book, Most: c.maxCost.Rat}
 	c.options.Spend = func(used, next cost.Fanout) error {
-		spent, err := book.Fanout(used)
-		if err != nil {
-			return err
-		}
-		used.Add(next, 1)
-		most, err := book.Fanout(used)
-		if err == nil && most.Total.Cmp(c.maxCost.Rat) > 0 {
-			fmt.Fprintf(c.Err, "dedupe: the job stopped before it may cost more than --max-cost %s: on AWS it would have cost %s USD so far; the same command with a higher limit goes on\n",
-				&c.maxCost, cost.Cents(spent.Total))
+		err := limit.Admit(used, next)
+		if over := (*job.CostError)(nil); errors.As(err, &over) {
+			fmt.Fprintf(c.Err, "dedupe: the job stopped before it may cost more than --max-cost %s: on AWS it would have cost %s %s so far; the same command with a higher limit goes on\n",
+				&c.maxCost, cost.Cents(over.Spent), over.Currency)
 			return cli.ExitLimit
 		}
 		return err
 	}
-}
-
-// project prices calls that each do what the job did, as 'dedupe scan' does.
-func (c *jobRun) project(book *cost.Book, j *job.Job, r dedupe.Report, parts report.Parts) *cost.Projection {
-	took, reads, units := j.Charges(r, parts)
-	u := cost.Measured(c.bill.usage, took, reads)
-	if c.index.shared() {
-		u = cost.Charged(u, units.Read, units.Write)
-	}
-	p := cost.Project(book, u)
-	p.Warn(took)
-	return &p
 }
 
 // runUnits runs the units of a job, and tells how many were done before.

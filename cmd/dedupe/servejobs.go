@@ -91,7 +91,7 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 	swept := make(chan struct{})
 	go func() {
 		defer close(swept)
-		c.sweepJobs(ctx, registry)
+		c.sweepJobs(ctx, local)
 	}()
 	if err := local.Resume(ctx); err != nil {
 		cancel()
@@ -108,9 +108,9 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 }
 
 // sweepJobs removes jobs whose time is over, until ctx ends.
-func (c *serve) sweepJobs(ctx context.Context, registry *jobs.Registry) {
+func (c *serve) sweepJobs(ctx context.Context, local *jobs.Local) {
 	for {
-		if err := registry.Sweep(ctx); err != nil && ctx.Err() == nil {
+		if err := local.Sweep(ctx); err != nil && ctx.Err() == nil {
 			c.config.Log.Error("old jobs could not be removed", "event", "sweep_failed", "error", err.Error())
 		}
 		select {

@@ -9,6 +9,7 @@ import (
 
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
+	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/service"
 )
 
@@ -84,14 +85,21 @@ func (v *variables) index(name, id string) *index.Index {
 	if value == "" || v.err != nil {
 		return nil
 	}
-	store, err := dynamodb.OpenNamed(value)
+	x, err := openIndex(job.Index{Name: value, FileSystem: fileSystem})
 	if err != nil {
 		v.err = fmt.Errorf("%s: %w", name, err)
-		return nil
+	}
+	return x
+}
+
+func openIndex(of job.Index) (*index.Index, error) {
+	store, err := dynamodb.OpenNamed(of.Name)
+	if err != nil {
+		return nil, err
 	}
 	x := index.New(store)
-	x.FileSystem = fileSystem
-	return x
+	x.FileSystem = of.FileSystem
+	return x, nil
 }
 
 func (v *variables) fail(name, value, want string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"unicode"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/job/s3"
 	"efsdedupe/dedupe/jobs"
@@ -24,6 +26,8 @@ type helper struct {
 	jobs     *s3.Folder // one folder for each job, gone when the job ends
 	reports  *s3.Folder // an object for each job that the API did not start
 	registry *jobs.Registry
+	index    *job.Index // nil: none
+	prices   *cost.Book // as in the API
 	log      *slog.Logger
 }
 
@@ -32,7 +36,16 @@ func newHelper(getenv func(string) string, log *slog.Logger) (*helper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &helper{c.root.In(jobsFolder), c.root.In(reportsFolder), c.registry, log}, nil
+	prices, err := cost.Prices(cost.DefaultRegion)
+	if err != nil {
+		return nil, err
+	}
+	h := &helper{jobs: c.root.In(jobsFolder), reports: c.root.In(reportsFolder), registry: c.registry, prices: prices, log: log}
+	if x := c.v.index("DEDUPE_INDEX", "DEDUPE_INDEX_ID"); x != nil {
+		h.index = &job.Index{Name: getenv("DEDUPE_INDEX"), FileSystem: x.FileSystem}
+		err = x.Store.Close()
+	}
+	return h, cmp.Or(c.v.err, err)
 }
 
 // step is an event: a step of a job.
@@ -78,9 +91,24 @@ func (h *helper) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return json.Marshal(next)
 }
 
+// steps returns what does steps of a job.
+func (h *helper) steps(ctx context.Context, s step) (job.Helper, error) {
+	steps := job.Helper{Store: h.jobs.In(s.Job), Prices: h.prices, Index: h.index, OpenIndex: openIndex}
+	ref, ok := jobs.ParseName(s.Job)
+	if !ok || s.Do != "plan" && s.Do != "report" {
+		return steps, nil
+	}
+	j, state, err := h.registry.Get(ctx, ref)
+	steps.MaxCost, steps.Run = j.Limit(h.prices), state.Run
+	return steps, err
+}
+
 func (h *helper) do(ctx context.Context, s step) (told, error) {
 	store := h.jobs.In(s.Job)
-	steps := job.Helper{Store: store}
+	steps, err := h.steps(ctx, s)
+	if err != nil {
+		return told{}, err
+	}
 	switch s.Do {
 	case "plan":
 		next, err := steps.Plan(ctx, s.Round)
@@ -119,6 +147,9 @@ func (h *helper) record(ctx context.Context, name string, t told, outcome *jobs.
 // write stores a report, whole or not at all, and returns where.
 func (h *helper) write(ctx context.Context, name string, r dedupe.Report, parts report.Parts, o report.Options, failed *error) (where string, outcome *jobs.Outcome, err error) {
 	o.Tool = report.ThisTool("dedupe")
+	if r.Index != nil && r.Index.Why != "" {
+		h.log.Warn("the index failed, and what it did not answer was read", "event", "index_failed", "job", name, "error", r.Index.Why)
+	}
 	if ref, ok := jobs.ParseName(name); ok {
 		outcome, err = h.registry.WriteReport(ctx, ref, r, parts, failed, o.Tool)
 		return "/v1/jobs/" + ref.ID + "/report", outcome, err

@@ -36,7 +36,8 @@ type jobsConfig struct {
 //	DEDUPE_TENANT_JOBS  jobs at once for each tenant; default 10
 //	DEDUPE_TENANT_MIB   MiB that a tenant's jobs may read each month; default any number
 //
-// The function does steps of jobs, unless it serves their API. For that it needs:
+// The function does steps of jobs, with DEDUPE_INDEX and DEDUPE_INDEX_ID as for scans, unless
+// it serves their API. For that it needs:
 //
 //	DEDUPE_JOBS_API          ARN of the state machine
 //	DEDUPE_JOBS_HELPER       ARN of the function that does steps, for plans

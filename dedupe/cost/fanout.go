@@ -7,7 +7,7 @@ import (
 )
 
 // Fanout is what a scan uses that many small functions share: EFS with Elastic throughput,
-// Lambda, S3 for what they pass on, and Step Functions to run them.
+// Lambda, S3 for what they pass on, Step Functions to run them, and DynamoDB for an index.
 type Fanout struct {
 	Reads       int64         // READ requests
 	DataBytes   int64         // that EFS meters for them
@@ -16,6 +16,9 @@ type Fanout struct {
 	Units       int64         // invocations
 	Transitions int64         // of states
 	Puts, Gets  int64         // S3 requests
+
+	// Of an index in a table of DynamoDB, in millionths of a request unit.
+	ReadUnits, WriteUnits int64
 }
 
 // fanoutMB is the memory of each function: that which comes with one processor.
@@ -31,6 +34,8 @@ func (f *Fanout) Add(o Fanout, n int64) {
 	f.Transitions += n * o.Transitions
 	f.Puts += n * o.Puts
 	f.Gets += n * o.Gets
+	f.ReadUnits += n * o.ReadUnits
+	f.WriteUnits += n * o.WriteUnits
 }
 
 // GBSeconds is what Lambda charges for the time.
@@ -48,6 +53,8 @@ func (b *Book) Fanout(f Fanout) (*Bill, error) {
 	t.charge("s3.get", ratio(1, f.Gets))
 	t.charge("s3.list", ratio(1, f.Puts)) // PUT costs what LIST does
 	t.charge("states.transitions", ratio(1, f.Transitions))
+	t.charge("dynamodb.read", ratio(million, f.ReadUnits))
+	t.charge("dynamodb.write", ratio(million, f.WriteUnits))
 	if len(t.missing) > 0 {
 		return nil, &PriceError{Region: b.Region, Meters: t.missing}
 	}

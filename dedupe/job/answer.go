@@ -53,9 +53,22 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 	return r, report.Parts{Groups: j.groups(failed), Problems: j.problems(failed), Skipped: j.skipped(failed)}, failed
 }
 
-// Charges returns the figures of the report that a bill depends on, as those of a scan, and
+// Bill prices calls that each do what the job did and otherwise use what u says, as the
+// report of a scan does. What an index in a table charged is on it.
+func (j *Job) Bill(book *cost.Book, u cost.Usage, r dedupe.Report, parts report.Parts) *cost.Projection {
+	took, reads, units := j.charges(r, parts)
+	u = cost.Measured(u, took, reads)
+	if units != (index.Units{}) {
+		u = cost.Charged(u, units.Read, units.Write)
+	}
+	p := cost.Project(book, u)
+	p.Warn(took)
+	return &p
+}
+
+// charges returns the figures of the report that a bill depends on, as those of a scan, and
 // what the index charged.
-func (j *Job) Charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads, units index.Units) {
+func (j *Job) charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads, units index.Units) {
 	took = report.TookParts(r, parts.Groups)
 	for o := range j.outcomes() {
 		reads.Merge(o.Reads)

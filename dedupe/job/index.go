@@ -12,12 +12,21 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
+	"efsdedupe/dedupe/index/dynamodb"
 )
 
 // Index names an index of digests that a job uses. Every process opens it for itself.
 type Index struct {
 	Name       string `json:"name"` // as OpenIndex takes it
 	FileSystem string `json:"file_system,omitempty"`
+}
+
+// items returns n if the index is in a table, whose items cost money, and otherwise 0.
+func (x *Index) items(n int64) int64 {
+	if x != nil && strings.HasPrefix(x.Name, dynamodb.Scheme) {
+		return n
+	}
+	return 0
 }
 
 // OpenIndex opens an index.

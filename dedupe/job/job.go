@@ -38,6 +38,7 @@
 //	store.go    objects in a folder
 //	devices.go  device numbers that are the same on every machine
 //	plan.go     what a job will take and cost
+//	maxcost.go  what it may cost
 //	confined.go units that cannot leave a directory
 //	index.go    units that remember, and what walks recall
 //	countable.go files that are too large to be counted
@@ -100,6 +101,9 @@ type Job struct {
 	dir   string // of the store
 	lock  *os.File
 	begun time.Time
+
+	maxCost *MaxCost // of steps; nil: any
+	again   int      // the Run of a Helper
 
 	nfsAlways bool // in tests
 
@@ -276,7 +280,7 @@ type outcome struct {
 // next returns the round that follows from those before it, or nil after the last.
 func (j *Job) next() (*round, error) {
 	if len(j.rounds) == 0 {
-		return &round{stage: walking, units: []unit{{Stage: walking, Weight: j.spec.Limits.Entries * weighedEntry}}}, nil
+		return &round{stage: walking, units: []unit{j.spec.walk()}}, nil
 	}
 	last := &j.rounds[len(j.rounds)-1]
 	if rest := last.collect(func(r *result) []unit { return r.Rest }); len(rest) > 0 {
@@ -410,5 +414,9 @@ func (j *Job) merger(s stage, list *inputs) (unit, error) {
 	}
 	sum := blake3.Sum256(b)
 	name := "inputs-" + hex.EncodeToString(sum[:16])
-	return unit{Stage: s, Inputs: name, Gets: list.gets()}, j.store.Put(name, b)
+	u := unit{Stage: s, Inputs: name, Gets: list.gets()}
+	if s == remembering {
+		u.Items = j.spec.Index.items(list.size() / leastRecord)
+	}
+	return u, j.store.Put(name, b)
 }

@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,26 +13,41 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
+// unitTransitions is how many transitions Step Functions charges for a unit: one to start
+// the unit's execution, and one for the only state in it. Source: AWS Step Functions
+// Developer Guide, Transitions in Distributed Map state.
+const unitTransitions = 2
+
 // used is what a unit used, as it would on AWS.
 func (r *result) used() cost.Fanout {
-	f := cost.Fanout{Time: r.Took, Units: 1, Transitions: 1, Puts: int64(1 + len(r.Next) + len(r.Rest) + len(r.Runs)), Gets: 2 + r.Gets}
+	f := cost.Fanout{Time: r.Took, Units: 1, Transitions: unitTransitions, Puts: int64(1 + len(r.Next) + len(r.Rest) + len(r.Runs)), Gets: 2 + r.Gets}
 	f.Reads, f.DataBytes = r.Work.Opens, max(r.Work.BytesRead, leastMetered*r.Work.Opens)
 	tree := cost.Tree{Opens: r.Work.Opens}
 	if r.Walked != nil {
 		tree.Files, tree.Directories = r.Out, r.Walked.Directories
 	}
 	f.Messages = tree.Cold()
+	if r.Index != nil {
+		f.ReadUnits, f.WriteUnits = millionths(r.Index.Units.Read), millionths(r.Index.Units.Write)
+	}
 	return f
 }
 
+const million = 1_000_000
+
+func millionths(units float64) int64 { return int64(math.Round(units * million)) }
+
 // most is the most that a unit is expected to use.
 func (u *unit) most() cost.Fanout {
-	f := cost.Fanout{Time: time.Minute, Units: 1, Transitions: 1, Puts: 2, Gets: 2 + u.Gets}
+	f := cost.Fanout{Time: time.Minute, Units: 1, Transitions: unitTransitions, Puts: 2, Gets: 2 + u.Gets}
 	switch u.Stage {
 	case walking:
 		f.Messages = cost.Messages{Count: u.Weight / weighedEntry, Bytes: u.Weight}
+		f.ReadUnits = million / 2 * u.Items // eventually consistent
 	case reading, finish:
 		f.Reads, f.DataBytes = u.Weight/(leastMetered+openedMetered), u.Weight
+	case remembering:
+		f.ReadUnits, f.WriteUnits = million*u.Items, million*u.Items
 	}
 	return f
 }
@@ -71,7 +87,7 @@ func (e Estimate) Fanout() cost.Fanout {
 	all := walks + first + second + 3*merges
 	opens := e.Copies + e.Again
 	return cost.Fanout{
-		Reads: opens, DataBytes: e.DataBytes, Units: all, Transitions: all,
+		Reads: opens, DataBytes: e.DataBytes, Units: all, Transitions: unitTransitions * all,
 		Messages: cost.Tree{Files: e.Files, Directories: e.Directories, Opens: opens}.Cold(),
 		Puts:     2 * all, // results, and packs or what to merge
 		Gets:     all + merges*(walks+withEnds+first+second),

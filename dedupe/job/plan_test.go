@@ -10,6 +10,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 )
 
 // TestBillion checks what a job of a billion files costs with numbers computed by hand from
@@ -40,7 +41,7 @@ func TestBillion(t *testing.T) {
 		"EFS data":       {usd(bill, "efs.read"), 46.5 * 1024 * 0.03, 1428},
 		"EFS metadata":   {usd(bill, "efs.metadata"), messages * 4096 / gib * 0.03, 334},
 		"S3":             {usd(bill, "s3.get") + usd(bill, "s3.list"), gets*0.4e-6 + puts*5e-6, 7},
-		"Step Functions": {100 * usd(bill, "states.transitions"), 100 * (walks + reads + merges) * 0.025 / 1000, 143},
+		"Step Functions": {100 * usd(bill, "states.transitions"), 100 * 2 * (walks + reads + merges) * 0.025 / 1000, 285},
 	} {
 		if math.Abs(c.got/c.want-1) > 0.001 || math.Round(c.got) != c.rounded {
 			t.Errorf("%s costs %.2f, want %.2f, which is about %.0f", name, c.got, c.want, c.rounded)
@@ -96,8 +97,31 @@ func TestSample(t *testing.T) {
 func TestUsed(t *testing.T) {
 	r := &result{Work: dedupe.Work{Opens: 10, BytesRead: 10}, Took: time.Second, Next: make([]unit, 3)}
 	got := r.used()
-	want := cost.Fanout{Reads: 10, DataBytes: 10 * 32 << 10, Messages: got.Messages, Time: time.Second, Units: 1, Transitions: 1, Puts: 4, Gets: 2}
+	want := cost.Fanout{Reads: 10, DataBytes: 10 * 32 << 10, Messages: got.Messages, Time: time.Second, Units: 1, Transitions: 2, Puts: 4, Gets: 2}
 	if got != want || got.Messages.Count < 20 {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestUsedIndex prices what units use of an index, which costs money only in a table.
+func TestUsedIndex(t *testing.T) {
+	book, err := cost.Prices("us-east-1")
+	must(t, err)
+	r := &result{Index: &indexed{Units: index.Units{Read: 1e6 + 0.5, Write: 2e6}}}
+	used := r.used()
+	bill, err := book.Fanout(used)
+	must(t, err)
+	if reads, writes := usd(bill, "dynamodb.read"), usd(bill, "dynamodb.write"); math.Abs(reads-0.125) > 1e-6 || writes != 1.25 || used.ReadUnits != 1e12+5e5 {
+		t.Errorf("%v USD for reads, %v for writes: %+v", reads, writes, used)
+	}
+	for name, items := range map[string]int64{"dynamodb://digests": 100, "/var/index.db": 0} {
+		spec := Spec{Index: &Index{Name: name}, Limits: Limits{Entries: 100}}
+		walk, remember := spec.walk(), unit{Stage: remembering, Items: spec.Index.items(100)}
+		if f := walk.most(); f.ReadUnits != items*million/2 || f.WriteUnits != 0 {
+			t.Errorf("%s: a walk uses %+v", name, f)
+		}
+		if f := remember.most(); f.ReadUnits != items*million || f.WriteUnits != items*million {
+			t.Errorf("%s: the last stage uses %+v", name, f)
+		}
 	}
 }

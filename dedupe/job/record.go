@@ -42,6 +42,9 @@ func (w *writer) appendPath(b []byte, path string) []byte {
 	return appendBytes(binary.AppendUvarint(b, uint64(n)), path[n:])
 }
 
+// leastRecord is the fewest bytes that a copy takes of which something is known.
+const leastRecord = 16
+
 // appendCopy appends a copy. Its device is that of every machine; see devices.
 func (w *writer) appendCopy(b []byte, c *entry, flags byte) []byte {
 	var known known

@@ -37,6 +37,14 @@ func (in *inputs) gets() (n int64) {
 	return n
 }
 
+// size is how many bytes all parts have.
+func (in *inputs) size() (n int64) {
+	for _, p := range in.Parts {
+		n += p.To - p.From
+	}
+	return n
+}
+
 // chunk returns how many bytes of a part to get at once.
 func (in *inputs) chunk(p input) int64 { return min(chunkFor(len(in.Parts)), p.To-p.From) }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
@@ -26,14 +27,26 @@ import (
 // succeeds is given up: all it was to do becomes problems. One that does not even start, for
 // lack of functions, is not, as long as others end.
 type Helper struct {
-	Store Store // of one job
+	Store   Store      // of one job
+	Prices  *cost.Book // for the bill in the report; nil: none
+	MaxCost *MaxCost   // nil: any
+
+	// Index is used by jobs whose Spec names none; nil: none. It has to be the same in all
+	// steps of a job.
+	Index     *Index
+	OpenIndex OpenIndex
+
+	// Run counts how often the job went on after it stopped. A run must not find the units
+	// of an earlier one.
+	Run int
 }
 
 // Round is what a state machine passes from step to step.
 type Round struct {
 	Next    Next   `json:"next"`              // the step to take now
 	Name    string `json:"name,omitempty"`    // begins the names of its units, with a slash at the end
-	Units   int    `json:"units,omitempty"`   // without results; at the end, all of the job
+	Units   int    `json:"units,omitempty"`   // to run; at the end, all of the job
+	Waiting int    `json:"waiting,omitempty"` // other units without results: they may cost too much
 	Attempt int    `json:"attempt,omitempty"` // at the units, from 1 on
 	Idle    int    `json:"idle,omitempty"`    // attempts in a row in which no unit ended
 	Steps   int    `json:"steps,omitempty"`   // plans so far
@@ -46,9 +59,9 @@ type Round struct {
 	OverQuota bool `json:"over_quota,omitempty"`
 
 	// How far the job is, for whoever asks.
-	Stages    []StageCount `json:"stages,omitempty"`
-	DataBytes int64        `json:"data_bytes,omitempty"` // that EFS metered for reading, at most
-	MayRead   int64        `json:"may_read,omitempty"`   // by the units of the round, at most
+	Stages []StageCount `json:"stages,omitempty"`
+	Used   cost.Fanout  `json:"used,omitzero"` // by the units that ended
+	May    cost.Fanout  `json:"may,omitzero"`  // be used by the units of the round, at most
 
 	// What the report says, after Report.
 	Complete *bool `json:"complete,omitempty"`
@@ -71,6 +84,7 @@ const (
 	RunUnits    Next = "units"     // Unit for each unit of the round, then Plan
 	WriteReport Next = "report"    // Report
 	End         Next = "end"       // none: the report is written
+	Stopped     Next = "stopped"   // none: it may cost too much, and goes on with a higher MaxCost
 	Cancelled   Next = "cancelled" // none: the job was cancelled
 	Failed      Next = "failed"    // none: the job can't succeed
 )
@@ -80,9 +94,12 @@ const (
 	// attempt at its round, in which nobody counts.
 	mostTries = 5
 
-	// mostIdle is how many attempts in a row may end no unit, before all that are left are
-	// given up: they die before they start, or nothing can run. On AWS that takes most of
-	// an hour.
+	// mostIdle is how many attempts in a row may end no unit, before those that ran are given
+	// up. A unit that dies before it starts looks like one for which no function was free.
+	// What differs on AWS is the time: the state machine tries a unit that died again within
+	// 15 seconds, so ten attempts take some three minutes. For a free function it waits two
+	// minutes on average and four at most, so ten attempts take 20 to 40, and another job's
+	// longest units end meanwhile.
 	mostIdle = 10
 
 	// mostSteps ends a job that does not end by itself. An execution has at most 25,000
@@ -129,7 +146,10 @@ func (h *Helper) open() (*Job, error) {
 	if _, _, err := j.store.header(beginObject, &b); err != nil {
 		return nil, err
 	}
-	j.spec, j.begun = b.Spec, b.Started
+	j.spec, j.begun, j.maxCost, j.again = b.Spec, b.Started, h.MaxCost, h.Run
+	if j.spec.Index == nil {
+		j.spec.Index = h.Index
+	}
 	return j, nil
 }
 
@@ -174,25 +194,42 @@ func (j *Job) plan(ctx context.Context, last Round) (Round, error) {
 			return next, err
 		}
 		if len(missing) > 0 {
-			next.follow(last, fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage), len(missing))
+			next.follow(last, j.prefix(r), len(missing))
 			if next.Attempt > 1 {
-				missing, err = j.abandon(r, missing, next.Idle >= mostIdle)
+				missing, err = j.abandon(r, missing, next.lost(last))
 			}
 			if err != nil {
 				return next, err
 			}
-			if len(missing) > 0 {
-				next.Units = len(missing)
-				next.count(r)
-				for _, i := range missing {
-					next.MayRead += r.units[i].most().DataBytes
-				}
-				return next, j.publish(ctx, next, r, missing)
-			}
 		}
 		next.count(r)
+		if len(missing) > 0 {
+			return j.beginUnits(ctx, next, r, missing)
+		}
 		j.rounds = append(j.rounds, *r)
 	}
+}
+
+// prefix begins the names of attempts at a round.
+func (j *Job) prefix(r *round) string {
+	name := fmt.Sprintf("round-%d-%s-", len(j.rounds), r.stage)
+	if j.again > 0 {
+		name = fmt.Sprintf("run-%d-%s", j.again, name)
+	}
+	return name
+}
+
+// beginUnits stores those units that are missing in a round and may run.
+func (j *Job) beginUnits(ctx context.Context, next Round, r *round, missing []int) (Round, error) {
+	n, most, err := j.maxCost.affordable(next.Used, r, missing)
+	if errors.As(err, new(*CostError)) {
+		return Round{Next: Stopped, Why: err.Error(), Steps: next.Steps, Stages: next.Stages, Used: next.Used}, nil
+	}
+	if err != nil {
+		return next, err
+	}
+	next.Units, next.Waiting, next.May = n, len(missing)-n, most
+	return next, j.publish(ctx, next, r, missing[:n])
 }
 
 // follow makes the round another attempt at the last one if it has the same name, and else
@@ -201,11 +238,20 @@ func (r *Round) follow(last Round, name string, missing int) {
 	r.Next, r.Attempt, r.Idle = RunUnits, 1, 0
 	if strings.HasPrefix(last.Name, name) {
 		r.Attempt = last.Attempt + 1
-		if missing == last.Units {
+		if missing == last.Units+last.Waiting {
 			r.Idle = last.Idle + 1
 		}
 	}
 	r.Name = fmt.Sprint(name, r.Attempt, "/")
+}
+
+// lost returns how many of the units that are missing, the first ones, are to be given up
+// because they never start.
+func (r *Round) lost(last Round) int {
+	if r.Idle >= mostIdle {
+		return last.Units
+	}
+	return 0
 }
 
 // count adds the units of a round to those of its stage, and what they read.
@@ -220,7 +266,7 @@ func (r *Round) count(of *round) {
 	for _, o := range of.results {
 		if o.result != nil {
 			s.Done++
-			r.DataBytes += o.used().DataBytes
+			r.Used.Add(o.used(), 1)
 		}
 	}
 }
@@ -295,14 +341,14 @@ func (j *Job) try(u unit) error {
 	return j.store.Put(tryOf(u, n), b)
 }
 
-// abandon gives up units of a round that were tried often enough, or all, and returns the
-// others.
-func (j *Job) abandon(r *round, missing []int, all bool) (left []int, err error) {
+// abandon gives up units of a round that were tried often enough, and the first ones that
+// are lost, and returns the others.
+func (j *Job) abandon(r *round, missing []int, lost int) (left []int, err error) {
 	why := errors.New("every attempt failed")
-	for _, i := range missing {
+	for n, i := range missing {
 		u := r.units[i]
 		switch {
-		case !all && !j.store.has(tryOf(u, mostTries)):
+		case n >= lost && !j.store.has(tryOf(u, mostTries)):
 			left = append(left, i)
 			continue
 		case u.Pack == "": // its files are not known
@@ -368,6 +414,7 @@ func (h *Helper) Unit(ctx context.Context, name string) error {
 	}
 	if err == nil && !j.store.has(resultOf(o.Unit.name())) {
 		w := newWorker(j.store, j.spec, nil)
+		w.open = h.OpenIndex
 		err = w.run(ctx, o.Unit)
 		w.close()
 	}
@@ -404,6 +451,9 @@ func (h *Helper) Report(ctx context.Context, last Round, write Write) (Round, er
 		return next, err
 	}
 	r, parts, failed := j.Answer()
+	if h.Prices != nil {
+		parts.Projection = j.Bill(h.Prices, cost.DefaultUsage(), r, parts)
+	}
 	err = write(r, parts, report.Options{Dir: string(j.spec.Dir)}, failed)
 	if damaged := (*damage)(nil); errors.As(*failed, &damaged) {
 		if err := j.repair(damaged.object); err != nil {

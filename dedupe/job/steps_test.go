@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
 
@@ -26,7 +28,12 @@ type machine struct {
 	rare  func(unit) bool // it does not start
 	after func(Round)     // a step
 
+	prices *cost.Book
+	max    *MaxCost
+	again  int
+	ran    map[string]int // how often units ran, by name
 	report string
+	bill   *cost.Projection // in the report
 }
 
 // nested is a folder in which names may have slashes.
@@ -43,7 +50,7 @@ func (n nested) Put(name string, data []byte) error {
 func begun(t *testing.T, seed uint64, sel dedupe.Selection) *machine {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 3))
-	m := &machine{t: t, rnd: rnd, store: nested{folder{t.TempDir()}}, fail: func(unit) bool { return false }, rare: func(unit) bool { return false }, after: func(Round) {}}
+	m := &machine{t: t, rnd: rnd, ran: map[string]int{}, store: nested{folder{t.TempDir()}}, fail: func(unit) bool { return false }, rare: func(unit) bool { return false }, after: func(Round) {}}
 	must(t, Begin(m.store, Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 20, Copies: 10, Bytes: 1 << 20, Merged: 100}}))
 	return m
 }
@@ -51,7 +58,7 @@ func begun(t *testing.T, seed uint64, sel dedupe.Selection) *machine {
 // run runs the job to its end.
 func (m *machine) run() (r Round, err error) {
 	for r = (Round{}); err == nil; m.after(r) {
-		h := &Helper{m.store} // in another process
+		h := &Helper{Store: m.store, Prices: m.prices, MaxCost: m.max, Run: m.again} // in another process
 		switch r.Next {
 		case "":
 			r, err = h.Plan(m.t.Context(), r)
@@ -85,6 +92,7 @@ func (m *machine) units(h *Helper, r Round) {
 				}
 				continue
 			}
+			m.ran[entry.Name()]++
 			must(m.t, h.Unit(m.t.Context(), r.Name+entry.Name()))
 			break
 		}
@@ -92,6 +100,7 @@ func (m *machine) units(h *Helper, r Round) {
 }
 
 func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, failed *error) error {
+	m.bill, parts.Projection = parts.Projection, nil
 	m.report = text(m.t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.WriteParts(b, report.JSON, r, parts, o)
 	})
@@ -100,11 +109,14 @@ func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, f
 
 // TestSteps runs a job in steps of which many die. Its report must be that of a scan.
 func TestSteps(t *testing.T) {
+	book, err := cost.Prices("us-east-1")
+	must(t, err)
 	for seed := range uint64(4) {
 		t.Chdir(t.TempDir())
 		sel := fill(t, seed)
 		want := scanned(t, sel, nil, false, false)
 		m := begun(t, seed, sel)
+		m.prices = book
 		m.fail = func(unit) bool { return m.rnd.IntN(10) == 0 }
 		m.rare = func(unit) bool { return m.rnd.IntN(2) > 0 }
 		damages := 4
@@ -124,6 +136,57 @@ func TestSteps(t *testing.T) {
 		if diff := gocmp.Diff(want, m.report); diff != "" {
 			t.Errorf("seed %d (-scan +job):\n%s", seed, diff)
 		}
+		if m.bill == nil || m.bill.Bill == nil || m.bill.Bill.Meter("efs.read").Sign() == 0 {
+			t.Errorf("seed %d: the bill %+v", seed, m.bill)
+		}
+	}
+}
+
+// TestStepsMaxCost raises what a job may cost again and again. It must never cost more, and
+// when it may cost enough, it must end with the report of a scan, and no unit may have run
+// twice.
+func TestStepsMaxCost(t *testing.T) {
+	book, err := cost.Prices("us-east-1")
+	must(t, err)
+	t.Chdir(t.TempDir())
+	sel := fill(t, 1)
+	want := scanned(t, sel, nil, false, false)
+	m := begun(t, 1, sel)
+	m.max = &MaxCost{Prices: book}
+	m.after = func(r Round) {
+		spent, err := book.Fanout(r.Used)
+		must(t, err)
+		if spent.Total.Cmp(m.max.Most) > 0 {
+			t.Fatalf("it may cost %v and costs %v", m.max.Most, spent.Total)
+		}
+	}
+	var r Round
+	last, stops := -1, 0
+	for ; r.Next != End; m.again++ {
+		m.max.Most = big.NewRat(int64(3+2*m.again), 1000)
+		r, err = m.run()
+		must(t, err)
+		switch {
+		case r.Next == Stopped && (!strings.Contains(r.Why, "stopped before it may cost more than 0.") || m.report != ""):
+			t.Fatalf("%+v", r)
+		case r.Next == Stopped:
+			stops++
+		case r.Next != End:
+			t.Fatalf("%+v", r)
+		}
+		done := int(r.Used.Units)
+		if done < last {
+			t.Errorf("run %d: %d units are done, and %d were", m.again, done, last)
+		}
+		last = done
+	}
+	for name, n := range m.ran {
+		if n > 1 {
+			t.Errorf("%s ran %d times", name, n)
+		}
+	}
+	if diff := gocmp.Diff(want, m.report); diff != "" || stops < 5 {
+		t.Errorf("after %d stops (-scan +job):\n%s", stops, diff)
 	}
 }
 
@@ -178,13 +241,13 @@ func TestStepsFail(t *testing.T) {
 	if r, err := m.run(); err != nil || r.Next != Failed || !strings.Contains(r.Why, "none") {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := (&Helper{folder{t.TempDir()}}).Plan(t.Context(), Round{}); err == nil {
+	if _, err := (&Helper{Store: folder{t.TempDir()}}).Plan(t.Context(), Round{}); err == nil {
 		t.Error("a job that nobody began")
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("no time is left")
 	cancel(why)
-	if _, err := (&Helper{begun(t, 0, fill(t, 1)).store}).Plan(ctx, Round{}); !errors.Is(err, why) {
+	if _, err := (&Helper{Store: begun(t, 0, fill(t, 1)).store}).Plan(ctx, Round{}); !errors.Is(err, why) {
 		t.Errorf("without time: %v", err)
 	}
 }

@@ -29,6 +29,7 @@ type unit struct {
 	Weight int64  `json:"weight,omitempty"` // bytes that EFS meters at most
 	NFS    bool   `json:"nfs,omitempty"`    // the files may be on NFS
 	Gets   int64  `json:"gets,omitempty"`   // to get what Pack or Inputs hold, at most
+	Items  int64  `json:"items,omitempty"`  // of an index in a table, to read and perhaps to write, as expected at most
 	Beyond int64  `json:"beyond,omitempty"` // files of this size or more bring the sum of all above what a report can hold
 }
 

@@ -108,12 +108,17 @@ func (w *worker) walks(u *unit, left []dedupe.Frontier, like *result) (units []u
 			}
 		}
 		left = left[n:]
-		next := unit{Stage: walking, Weight: w.spec.Limits.Entries * weighedEntry}
+		next := w.spec.walk()
 		next.Pack, err = w.putPart(u, "pack", s)
 		next.Gets = packGets(s)
 		units = append(units, next)
 	}
 	return units, err
+}
+
+// walk returns a unit that walks from the roots, up to its budget.
+func (spec Spec) walk() unit {
+	return unit{Stage: walking, Weight: spec.Limits.Entries * weighedEntry, Items: spec.Index.items(spec.Limits.Entries)}
 }
 
 // isPart reports whether a frontier is a part of a large directory. Such a part is alone in a

@@ -12,7 +12,7 @@
 //
 // The objects, where TENANT is a hash and names of jobs sort from the newest to the oldest:
 //
-//	jobs/TENANT/ID           what was asked for; never changes
+//	jobs/TENANT/ID           what was asked for; only its MaxCost changes
 //	states/TENANT/ID         how far it is, written by whoever runs the job
 //	cancels/TENANT/ID        somebody cancelled the job
 //	keys/TENANT/KEY          which job an Idempotency-Key stands for
@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"path"
 	"slices"
 	"strings"
@@ -37,6 +38,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 )
 
@@ -69,10 +71,28 @@ func ParseName(name string) (Ref, bool) {
 // Job is a job as somebody asked for it.
 type Job struct {
 	Ref
-	Request json.RawMessage `json:"request"` // as the API has it
-	Spec    job.Spec        `json:"spec"`
-	Created time.Time       `json:"created"`
-	Key     string          `json:"key,omitempty"` // hash of the Idempotency-Key
+	Request        json.RawMessage `json:"request"` // as the API has it
+	Spec           job.Spec        `json:"spec"`
+	MaxCost        float64         `json:"max_cost,omitempty"`        // on AWS, in the currency of its prices; 0: any
+	MaxConcurrency int             `json:"max_concurrency,omitempty"` // units at once; 0: as many as whoever runs it
+	Created        time.Time       `json:"created"`
+	Key            string          `json:"key,omitempty"` // hash of the Idempotency-Key
+}
+
+// Limit returns what the job may cost, or nil for any amount.
+func (j Job) Limit(prices *cost.Book) *job.MaxCost {
+	if j.MaxCost == 0 {
+		return nil
+	}
+	return &job.MaxCost{Prices: prices, Most: new(big.Rat).SetFloat64(j.MaxCost)}
+}
+
+// Concurrency returns how many units may run at once if whoever runs the job runs up to n.
+func (j Job) Concurrency(n int) int {
+	if j.MaxConcurrency == 0 {
+		return n
+	}
+	return min(n, j.MaxConcurrency)
 }
 
 // Phase is where a job is on its way.
@@ -81,6 +101,7 @@ type Phase string
 const (
 	Queued    Phase = "queued"
 	Running   Phase = "running"
+	Stopped   Phase = "stopped" // it may cost too much, and goes on with a higher MaxCost
 	Succeeded Phase = "succeeded"
 	Failed    Phase = "failed"
 	Cancelled Phase = "cancelled"
@@ -89,11 +110,14 @@ const (
 // State is how far a job is. Whoever runs the job writes it.
 type State struct {
 	Phase     Phase            `json:"phase"`
+	Run       int              `json:"run,omitempty"` // how often it went on after it stopped
 	Started   time.Time        `json:"started,omitzero"`
 	Finished  time.Time        `json:"finished,omitzero"`
+	Told      time.Time        `json:"told,omitzero"` // when a state machine came so far
 	Stages    []job.StageCount `json:"stages,omitempty"`
 	DataBytes int64            `json:"data_bytes"`         // that EFS metered for reading, at most
 	MayRead   int64            `json:"may_read,omitempty"` // by units of a state machine that may still run
+	Used      cost.Fanout      `json:"used,omitzero"`      // on AWS, by units that ended
 	Outcome   *Outcome         `json:"outcome,omitempty"`
 	Failure   *Failure         `json:"failure,omitempty"`
 }
@@ -124,10 +148,11 @@ const (
 	CodeCancelled Code = "cancelled"
 	CodeNotFound  Code = "not_found" // the path, in the tenant's folder
 	CodeQuota     Code = "quota"     // the tenant may not read more this month
+	CodeLimit     Code = "limit"     // it may cost more than it may, and can go on
 	CodeFailed    Code = "failed"
 )
 
-// Done reports whether the job ended.
+// Done reports whether the job ended. One that stopped may go on.
 func (s State) Done() bool { return s.Phase != Queued && s.Phase != Running }
 
 // TenantHash returns the tenant of a Ref.
@@ -179,17 +204,18 @@ type claim struct {
 	Made    time.Time `json:"made"`
 }
 
-// Create adds a job of a tenant. If the tenant used the key before, it returns the job of
-// that time. An empty key is new each time. The error is a *QuotaError if the tenant may have
-// no more jobs now, and may be ErrOtherRequest or ErrInProgress.
-func (r *Registry) Create(ctx context.Context, tenant, key string, request json.RawMessage, spec job.Spec) (Job, error) {
+// Create adds a job for a tenant. It sets Ref, Created and Key, and takes the rest from j. If
+// the tenant used the key before, it returns the job of that time. An empty key is new each
+// time. The error is a *QuotaError if the tenant may have no more jobs now, and may be
+// ErrOtherRequest or ErrInProgress.
+func (r *Registry) Create(ctx context.Context, tenant, key string, j Job) (Job, error) {
 	now := r.now()
-	j := Job{Ref: Ref{TenantHash(tenant), newID(now)}, Request: request, Spec: spec, Created: now}
+	j.Ref, j.Created = Ref{TenantHash(tenant), newID(now)}, now
 	if key == "" {
 		return r.add(ctx, j)
 	}
 	j.Key = hashOf(key)
-	c := claim{ID: j.ID, Request: hashOf(string(request)), Made: now}
+	c := claim{ID: j.ID, Request: hashOf(string(j.Request)), Made: now}
 	err := r.put(ctx, j.object("keys"), c, "")
 	if errors.Is(err, ErrChanged) {
 		return r.claimed(ctx, j, c)
@@ -242,7 +268,7 @@ func (r *Registry) renew(ctx context.Context, ref Ref) error {
 
 // add adds a job if the tenant may have it.
 func (r *Registry) add(ctx context.Context, j Job) (Job, error) {
-	if err := r.admit(ctx, j.Ref); err != nil {
+	if err := r.admit(ctx, j.Ref, State{}); err != nil {
 		return Job{}, err
 	}
 	err := r.put(ctx, j.object("jobs"), j, "")
@@ -319,9 +345,59 @@ func (r *Registry) List(ctx context.Context, tenant, after string, n int) (all [
 	return all, "", err
 }
 
-// Cancel records that a job has to end.
+// Cancel records that a job has to end. A stopped job is queued again, so that its next run
+// ends it.
 func (r *Registry) Cancel(ctx context.Context, ref Ref) error {
 	err := r.put(ctx, ref.object("cancels"), struct{}{}, "")
+	if err != nil && !errors.Is(err, ErrChanged) {
+		return err
+	}
+	s, version, err := r.state(ctx, ref)
+	if err != nil || s.Phase != Stopped {
+		return err
+	}
+	return r.again(ctx, ref, s, version)
+}
+
+// ErrEnded means that a job ended for good.
+var ErrEnded = errors.New("the job has ended")
+
+// Continue sets the most that a job may cost, and queues it again if it had stopped. The error
+// is ErrEnded if the job ended otherwise, and a *QuotaError if the tenant may have no more
+// jobs now.
+func (r *Registry) Continue(ctx context.Context, ref Ref, maxCost float64) (Job, error) {
+	if _, _, err := r.Get(ctx, ref); err != nil {
+		return Job{}, err
+	}
+	s, stateVersion, err := r.state(ctx, ref)
+	switch {
+	case err != nil:
+		return Job{}, err
+	case s.Done() && s.Phase != Stopped:
+		return Job{}, ErrEnded
+	}
+	var j Job
+	version, err := r.get(ctx, ref.object("jobs"), &j)
+	if err != nil {
+		return j, err
+	}
+	j.MaxCost = maxCost
+	if err := r.put(ctx, ref.object("jobs"), j, version); errors.Is(err, ErrChanged) {
+		return j, ErrInProgress // another request changes it just now
+	} else if err != nil || s.Phase != Stopped {
+		return j, err
+	}
+	if err := r.admit(ctx, ref, s); err != nil {
+		return j, err
+	}
+	return j, r.again(ctx, ref, s, stateVersion)
+}
+
+// again queues a job that stopped, unless somebody else did so.
+func (r *Registry) again(ctx context.Context, ref Ref, s State, version string) error {
+	s.Phase, s.Finished, s.Failure = Queued, time.Time{}, nil
+	s.Run++
+	err := r.put(ctx, ref.object("states"), s, version)
 	if errors.Is(err, ErrChanged) {
 		return nil
 	}
@@ -356,16 +432,19 @@ func (r *Registry) Tell(ctx context.Context, ref Ref, s State) error {
 	return ErrChanged
 }
 
-// Unfinished yields all jobs that did not end, of all tenants.
-func (r *Registry) Unfinished(ctx context.Context) (all []Ref, err error) {
+// Unfinished returns all jobs that did not end, of all tenants, and those that stopped.
+func (r *Registry) Unfinished(ctx context.Context) (all, stopped []Ref, err error) {
 	err = r.each(ctx, func(ref Ref, s State) error {
-		if !s.Done() {
+		switch {
+		case !s.Done():
 			all = append(all, ref)
+		case s.Phase == Stopped:
+			stopped = append(stopped, ref)
 		}
 		return nil
 	})
 	slices.SortFunc(all, func(a, b Ref) int { return -compareIDs(a, b) }) // the oldest first
-	return all, err
+	return all, stopped, err
 }
 
 func compareIDs(a, b Ref) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) }
@@ -464,11 +543,19 @@ func (r *Registry) now() time.Time {
 	return time.Now().UTC()
 }
 
+// stopError is the error of a job that stopped.
+type stopError struct{ why string }
+
+func (e *stopError) Error() string { return e.why }
+
 // failureOf returns why a job failed, for its caller.
 func failureOf(err error, id string) *Failure {
 	root := (*dedupe.RootError)(nil)
 	quota := (*QuotaError)(nil)
+	limit := (*stopError)(nil)
 	switch {
+	case errors.As(err, &limit):
+		return &Failure{CodeLimit, limit.why + `; to go on, send {"continue": "` + id + `"} with a higher max_cost`}
 	case errors.Is(err, errCancelled):
 		return &Failure{CodeCancelled, errCancelled.Error()}
 	case errors.As(err, &root):

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type Local struct {
 	slots   chan struct{}
 	stopped bool
 	cancels map[Ref]context.CancelCauseFunc // of jobs that are queued or run
+	again   map[Ref]bool                    // of these, jobs that somebody started or cancelled meanwhile
 	group   sync.WaitGroup
 }
 
@@ -52,11 +54,18 @@ var (
 func (l *Local) Start(_ context.Context, ref Ref) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped || l.cancels[ref] != nil {
+	return l.start(ref)
+}
+
+func (l *Local) start(ref Ref) error {
+	switch {
+	case l.stopped:
 		return nil // it goes on when the next server starts
-	}
-	if l.cancels == nil {
-		l.cancels = make(map[Ref]context.CancelCauseFunc)
+	case l.cancels[ref] != nil:
+		l.again[ref] = true // it may just have stopped
+		return nil
+	case l.cancels == nil:
+		l.cancels, l.again = make(map[Ref]context.CancelCauseFunc), make(map[Ref]bool)
 		l.slots = make(chan struct{}, max(l.AtOnce, 1))
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -67,6 +76,10 @@ func (l *Local) Start(_ context.Context, ref Ref) error {
 		defer l.mu.Unlock()
 		delete(l.cancels, ref)
 		cancel(nil)
+		if l.again[ref] {
+			delete(l.again, ref)
+			l.start(ref)
+		}
 	})
 	return nil
 }
@@ -78,32 +91,51 @@ func (l *Local) Cancel(_ context.Context, ref Ref) error {
 	if cancel := l.cancels[ref]; cancel != nil {
 		cancel(errCancelled)
 	}
-	return nil
+	return l.start(ref) // it may have stopped
 }
 
-// Resume starts all jobs that did not end, and removes what ended ones left.
+// Ended implements the Runner of package service: the registry knows of all units.
+func (l *Local) Ended(context.Context, Ref, State) (int, error) { return 0, nil }
+
+// Resume starts all jobs that did not end, except those that stopped, and removes what ended
+// ones left.
 func (l *Local) Resume(ctx context.Context) error {
-	unfinished, err := l.Registry.Unfinished(ctx)
-	if err != nil {
+	unfinished, err := l.clean(ctx)
+	for _, ref := range unfinished {
+		err = cmp.Or(err, l.Start(ctx, ref))
+	}
+	return err
+}
+
+// Sweep removes jobs and reports whose time is over, and what they left.
+func (l *Local) Sweep(ctx context.Context) error {
+	if err := l.Registry.Sweep(ctx); err != nil {
 		return err
 	}
-	going := make(map[string]bool)
-	for _, ref := range unfinished {
-		going[ref.ID] = true
-		if err := l.Start(ctx, ref); err != nil {
-			return err
-		}
+	_, err := l.clean(ctx)
+	return err
+}
+
+// clean removes what units found for jobs that ended, and returns those which did not.
+func (l *Local) clean(ctx context.Context) ([]Ref, error) {
+	entries, err := os.ReadDir(l.Dir) // first: a new job is in the registry before
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
 	}
-	entries, err := os.ReadDir(l.Dir)
+	unfinished, stopped, failed := l.Registry.Unfinished(ctx)
+	if err = cmp.Or(err, failed); err != nil {
+		return nil, err
+	}
+	keep := make(map[string]bool)
+	for _, ref := range slices.Concat(unfinished, stopped) {
+		keep[ref.ID] = true
+	}
 	for _, e := range entries {
-		if IsID(e.Name()) && !going[e.Name()] {
+		if IsID(e.Name()) && !keep[e.Name()] {
 			err = cmp.Or(err, os.RemoveAll(filepath.Join(l.Dir, e.Name())))
 		}
 	}
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
+	return unfinished, err
 }
 
 // Stop interrupts all jobs, and waits until they have ended. Another Resume goes on with them.
@@ -200,7 +232,7 @@ func (r *running) run(ctx context.Context) error {
 	}
 	defer work.Close()
 	local := job.Local{Command: r.l.Command}
-	options := job.Options{Concurrency: cmp.Or(r.l.Processes, runtime.NumCPU()), Spend: r.spend, Observe: r.observe}
+	options := job.Options{Concurrency: j.Concurrency(cmp.Or(r.l.Processes, runtime.NumCPU())), Spend: r.spend, Observe: r.observe}
 	if err := local.Run(ctx, work, options); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
@@ -221,12 +253,11 @@ func (r *running) open(ctx context.Context, spec job.Spec) (*job.Job, error) {
 // answer stores the report of a job whose units have all run, and ends the job.
 func (r *running) answer(ctx context.Context, work *job.Job) error {
 	whole, parts, failed := work.Answer()
-	took, reads, _ := work.Charges(whole, parts)
-	bill, err := r.bill(took, reads)
+	book, err := r.l.prices()
 	if err != nil {
 		return err
 	}
-	parts.Projection = bill
+	parts.Projection = work.Bill(book, cost.DefaultUsage(), whole, parts)
 	outcome, err := r.l.Registry.WriteReport(ctx, r.ref, whole, parts, failed, r.l.Tool)
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err)
@@ -242,25 +273,22 @@ func (r *running) answer(ctx context.Context, work *job.Job) error {
 	return nil
 }
 
-// bill prices calls that each do what the job did, with the defaults of a bill.
-func (r *running) bill(took cost.Scan, reads cost.Reads) (*cost.Projection, error) {
-	book := r.l.Prices
-	if book == nil {
-		var err error
-		if book, err = cost.Prices(cost.DefaultRegion); err != nil {
-			return nil, err
-		}
+func (l *Local) prices() (*cost.Book, error) {
+	if l.Prices != nil {
+		return l.Prices, nil
 	}
-	p := cost.Project(book, cost.Measured(cost.DefaultUsage(), took, reads))
-	p.Warn(took)
-	return &p, nil
+	return cost.Prices(cost.DefaultRegion)
 }
 
 // fail ends a job without a report.
 func (r *running) fail(why error) error {
 	phase := Failed
-	if errors.Is(why, errCancelled) {
+	limit := (*job.CostError)(nil)
+	switch {
+	case errors.Is(why, errCancelled):
 		phase = Cancelled
+	case errors.As(why, &limit):
+		phase, why = Stopped, &stopError{limit.Error()}
 	}
 	r.state.Failure = failureOf(why, r.ref.ID)
 	if r.state.Failure.Code == CodeFailed { // the log has the details
@@ -270,28 +298,48 @@ func (r *running) fail(why error) error {
 	return r.end(phase)
 }
 
-// end records how the job ended, and removes what its units found.
+// end records how the job ended, and removes what its units found, unless it may go on.
 func (r *running) end(phase Phase) error {
 	r.state.Phase, r.state.Finished = phase, r.l.Registry.now()
 	if err := r.l.Registry.Tell(context.Background(), r.ref, r.state); err != nil {
 		return err
 	}
+	if phase == Stopped {
+		return nil
+	}
 	return os.RemoveAll(filepath.Join(r.l.Dir, r.ref.ID))
 }
 
-// spend takes what the job is about to read of its tenant's quota.
+// spend takes what the job is about to read of its tenant's quota, if it may cost so much.
 func (r *running) spend(used, next cost.Fanout) error {
-	r.most = used.DataBytes + next.DataBytes
+	r.most = used.DataBytes // without the units that run now: they end first
+	if err := r.admit(used, next); err != nil {
+		return err
+	}
+	r.most += next.DataBytes
 	if r.most <= r.granted {
 		return nil
 	}
 	granted, err := r.l.Registry.Take(context.Background(), r.ref, r.most)
 	if err != nil {
-		r.most = used.DataBytes // the units that run now end first
+		r.most = used.DataBytes
 		return fmt.Errorf("the job stopped: %w", err)
 	}
 	r.granted = granted
 	return nil
+}
+
+// admit returns a *job.CostError if the job may cost too much. Its limit may have changed.
+func (r *running) admit(used, next cost.Fanout) error {
+	j, err := r.l.Registry.job(context.Background(), r.ref)
+	if err != nil || j.MaxCost == 0 {
+		return err
+	}
+	prices, err := r.l.prices()
+	if err != nil {
+		return err
+	}
+	return j.Limit(prices).Admit(used, next)
 }
 
 // tellEvery is how often the state of a job is recorded, besides at the end of each round.
@@ -304,7 +352,7 @@ func (r *running) observe(p job.Progress) {
 		return
 	}
 	r.told = time.Now()
-	r.state.Stages, r.state.DataBytes = stagesOf(r.rounds), p.Used.DataBytes
+	r.state.Stages, r.state.DataBytes, r.state.Used = stagesOf(r.rounds), p.Used.DataBytes, p.Used
 	if err := r.l.Registry.Tell(context.Background(), r.ref, r.state); err != nil {
 		r.l.logger().Warn("the state of a job could not be recorded", "job", r.ref.ID, "error", err.Error())
 	}

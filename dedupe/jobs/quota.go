@@ -54,8 +54,9 @@ const grain = 1 << 30
 // mostConflicts is how often others may change the quota before a request gives up.
 const mostConflicts = 20
 
-// admit takes a place for a job, or returns a *QuotaError.
-func (r *Registry) admit(ctx context.Context, ref Ref) error {
+// admit takes a place for a job, or returns a *QuotaError. The state is that in which the
+// job stopped, if it did. Then what it read no longer counts as that of a job that ended.
+func (r *Registry) admit(ctx context.Context, ref Ref, s State) error {
 	return r.changeQuota(ctx, ref, func(q *quota) error {
 		if q.Running[ref.ID] != nil {
 			return nil
@@ -73,7 +74,10 @@ func (r *Registry) admit(ctx context.Context, ref Ref) error {
 		if r.Limits.Bytes > 0 && q.taken() >= r.Limits.Bytes {
 			return r.overQuota()
 		}
-		q.Running[ref.ID] = &share{Since: r.now()}
+		q.Running[ref.ID] = &share{Bytes: s.DataBytes, Since: r.now()}
+		if s.Finished.UTC().Format(month) == q.Month {
+			q.Used = max(q.Used-s.DataBytes, 0)
+		}
 		return nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 )
 
@@ -21,7 +22,7 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 	if s.Done() {
 		return over(s, next), nil
 	}
-	s.Phase = Running
+	s.Phase, s.Told = Running, r.now()
 	if s.Started.IsZero() {
 		s.Started = r.now()
 	}
@@ -29,7 +30,10 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 		s.Stages = next.Stages
 	}
 	running := s.MayRead
-	s.DataBytes, s.MayRead = max(s.DataBytes, next.DataBytes), next.MayRead
+	s.DataBytes, s.MayRead = max(s.DataBytes, next.Used.DataBytes), next.May.DataBytes
+	if next.Used != (cost.Fanout{}) {
+		s.Used = next.Used
+	}
 	if next.Next == job.RunUnits {
 		err = r.reserve(ctx, ref, &next)
 	}
@@ -42,6 +46,8 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 	switch next.Next {
 	case job.End:
 		s.Phase, s.Outcome = Succeeded, outcome
+	case job.Stopped:
+		s.Phase, s.Failure = Stopped, failureOf(&stopError{next.Why}, ref.ID)
 	case job.Cancelled:
 		s.Phase, s.Failure = Cancelled, failureOf(errCancelled, ref.ID)
 	case job.Failed:
@@ -57,6 +63,8 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 // lost.
 func over(s State, next job.Round) job.Round {
 	switch {
+	case s.Phase == Stopped:
+		next.Next = job.Stopped
 	case s.Phase == Cancelled:
 		next.Next = job.Cancelled
 	case s.Phase == Failed:
@@ -68,7 +76,7 @@ func over(s State, next job.Round) job.Round {
 // reserve takes what the units of a round may read of the tenant's quota. If there is no
 // more, the job fails.
 func (r *Registry) reserve(ctx context.Context, ref Ref, next *job.Round) error {
-	_, err := r.Take(ctx, ref, next.DataBytes+next.MayRead)
+	_, err := r.Take(ctx, ref, next.Used.DataBytes+next.May.DataBytes)
 	if quota := (*QuotaError)(nil); errors.As(err, &quota) {
 		next.Next, next.Why, next.OverQuota = job.Failed, quota.Error(), true
 		return nil
@@ -87,11 +95,12 @@ func failureIn(next job.Round, ref Ref) *Failure {
 	return failureOf(err, ref.ID)
 }
 
-// Broke records that the state machine of a job stopped before its end. It reports whether
-// nobody had recorded an end yet. The error is ErrNotFound if there is no such job.
-func (r *Registry) Broke(ctx context.Context, ref Ref) (bool, error) {
+// Broke records that the state machine of a job broke off before its end, in a run. It
+// reports whether nobody had recorded an end yet. The error is ErrNotFound if there is no
+// such job.
+func (r *Registry) Broke(ctx context.Context, ref Ref, run int) (bool, error) {
 	_, s, err := r.Get(ctx, ref)
-	if err != nil || s.Done() {
+	if err != nil || s.Done() || s.Run != run {
 		return false, err
 	}
 	cancelled, err := r.Cancelled(ctx, ref)

@@ -5,13 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 )
 
 // TestRecord takes jobs through the steps of a state machine to each end.
 func TestRecord(t *testing.T) {
 	ctx := t.Context()
-	units := job.Round{Next: job.RunUnits, Stages: []job.StageCount{{Stage: "walk", Units: 3, Done: 1}}, DataBytes: 100, MayRead: 200}
+	units := job.Round{Next: job.RunUnits, Stages: []job.StageCount{{Stage: "walk", Units: 3, Done: 1}}, Used: read(100), May: read(200)}
 	for _, test := range []struct {
 		name      string
 		next      job.Round
@@ -20,16 +21,17 @@ func TestRecord(t *testing.T) {
 		code      Code
 		read      int64
 	}{
-		{"it succeeds", job.Round{Next: job.End, DataBytes: 150}, false, Succeeded, "", 150},
+		{"it succeeds", job.Round{Next: job.End, Used: read(150)}, false, Succeeded, "", 150},
 		{"somebody cancels it", job.Round{Next: job.Cancelled}, false, Cancelled, CodeCancelled, 300},
 		{"no root", job.Round{Next: job.Failed, Why: "/mnt/efs/secret is missing", NoRoot: true}, false, Failed, CodeNotFound, 300},
 		{"a failure", job.Round{Next: job.Failed, Why: "too many rounds"}, false, Failed, CodeFailed, 300},
-		{"over the quota", job.Round{Next: job.RunUnits, DataBytes: 100, MayRead: 1 << 40}, false, Failed, CodeQuota, 100},
+		{"over the quota", job.Round{Next: job.RunUnits, Used: read(100), May: read(1 << 40)}, false, Failed, CodeQuota, 100},
+		{"over its limit", job.Round{Next: job.Stopped, Why: "it may cost too much", Used: read(120)}, false, Stopped, CodeLimit, 120},
 		{"it stops", job.Round{}, false, Failed, CodeFailed, 300},
 		{"it is stopped", job.Round{}, true, Cancelled, CodeCancelled, 300},
 	} {
 		r := &Registry{Store: open(t, t.TempDir()), Limits: Limits{Jobs: 1, Bytes: 1 << 31}}
-		j, err := r.Create(ctx, "acme", "", nil, job.Spec{})
+		j, err := r.Create(ctx, "acme", "", Job{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +48,7 @@ func TestRecord(t *testing.T) {
 			_, again := r.Record(ctx, j.Ref, test.next, &Outcome{Files: 7})
 			err = errors.Join(err, again)
 		} else {
-			broke, again := r.Broke(ctx, j.Ref)
+			broke, again := r.Broke(ctx, j.Ref, 0)
 			if err = errors.Join(err, again); !broke {
 				t.Errorf("%s: nothing was recorded", test.name)
 			}
@@ -56,17 +58,19 @@ func TestRecord(t *testing.T) {
 			s.Failure != nil && (s.Failure.Code != test.code || strings.Contains(s.Failure.Detail, "secret")) || s.DataBytes != test.read {
 			t.Errorf("%s: %+v, %v", test.name, s, err)
 		}
-		if broke, err := r.Broke(ctx, j.Ref); broke || err != nil { // what comes later changes nothing
+		if broke, err := r.Broke(ctx, j.Ref, 0); broke || err != nil { // what comes later changes nothing
 			t.Errorf("%s: twice: %v", test.name, err)
 		}
-		if next, err := r.Record(ctx, j.Ref, units, nil); err != nil || test.phase == Failed != (next.Next == job.Failed) || test.phase == Cancelled != (next.Next == job.Cancelled) {
+		if next, err := r.Record(ctx, j.Ref, units, nil); err != nil || test.phase == Failed != (next.Next == job.Failed) || test.phase == Stopped != (next.Next == job.Stopped) || test.phase == Cancelled != (next.Next == job.Cancelled) {
 			t.Errorf("%s: a repeated step: %+v, %v", test.name, next, err)
 		}
-		if _, err := r.Create(ctx, "acme", "", nil, job.Spec{}); err != nil {
+		if _, err := r.Create(ctx, "acme", "", Job{}); err != nil {
 			t.Errorf("%s: its place is not free: %v", test.name, err)
 		}
 	}
 }
+
+func read(bytes int64) cost.Fanout { return cost.Fanout{DataBytes: bytes} }
 
 func TestParseName(t *testing.T) {
 	ref := Ref{TenantHash("acme"), newID((&Registry{}).now())}

@@ -122,7 +122,7 @@ func TestContestedQuota(t *testing.T) {
 	for times, wanted := range map[int]bool{0: true, mostConflicts - 1: true, mostConflicts: false} {
 		r := &Registry{Store: &contested{open(t, t.TempDir()), times}}
 		quota := (*QuotaError)(nil)
-		if err := r.admit(t.Context(), Ref{"t", "1"}); (err == nil) != wanted || err != nil && !errors.As(err, &quota) {
+		if err := r.admit(t.Context(), Ref{"t", "1"}, State{}); (err == nil) != wanted || err != nil && !errors.As(err, &quota) {
 			t.Errorf("%d conflicts: %v", times, err)
 		}
 	}

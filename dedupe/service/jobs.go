@@ -2,19 +2,23 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"path"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/jobs"
 )
@@ -36,6 +40,9 @@ type Runner interface {
 	// Cancel ends a job early, after the registry knows of it. It does not wait for the end.
 	Cancel(ctx context.Context, ref jobs.Ref) error
 
+	// Ended returns how many units ended since the registry was told of a state.
+	Ended(ctx context.Context, ref jobs.Ref, s jobs.State) (int, error)
+
 	// Plan estimates what a job takes. The error for a path that does not exist is a
 	// *dedupe.RootError.
 	Plan(ctx context.Context, spec job.Spec) (job.Estimate, error)
@@ -51,6 +58,10 @@ type jobRequest struct {
 	Include    []string `json:"include,omitempty"`
 	Exclude    []string `json:"exclude,omitempty"`
 	DryRun     bool     `json:"dry_run,omitempty"`
+
+	MaxCost        *float64 `json:"max_cost,omitempty"`
+	MaxConcurrency *int     `json:"max_concurrency,omitempty"`
+	Continue       *string  `json:"continue,omitempty"` // ID of a job; besides, only MaxCost
 }
 
 // jobJSON is a job as an operation of AIP-151.
@@ -73,6 +84,16 @@ type jobMetadata struct {
 	Request    json.RawMessage  `json:"request"`
 	Stages     []job.StageCount `json:"stages"`
 	ReadBytes  int64            `json:"metered_read_bytes"`
+	MaxCost    float64          `json:"max_cost,omitempty"`
+	Cost       *jobCost         `json:"cost,omitempty"`
+}
+
+// jobCost is what a job cost so far, as it would on AWS.
+type jobCost struct {
+	Region   string  `json:"region"`
+	Currency string  `json:"currency"`
+	Total    float64 `json:"total"`
+	Decimal  string  `json:"total_decimal"`
 }
 
 type jobLinks struct {
@@ -88,26 +109,30 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1}
+	defaults := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1}
+	q := defaults
 	if err := decode(r, &q); err != nil {
+		return err
+	}
+	if err := cmp.Or(q.check(defaults), s.canPrice(q)); err != nil {
 		return err
 	}
 	tenant, err := s.tenant(r.Context())
 	if err != nil {
 		return err
 	}
-	spec, err := s.spec(q, tenant)
-	if err != nil {
-		return err
+	var j jobs.Job
+	if q.Continue != nil {
+		j, err = s.Jobs.Registry.Continue(r.Context(), jobs.Ref{Tenant: jobs.TenantHash(tenant), ID: *q.Continue}, *q.MaxCost)
+	} else {
+		if j, err = s.asked(q, tenant); err != nil {
+			return err
+		}
+		if q.DryRun {
+			return s.planJob(w, r, j.Spec)
+		}
+		j, err = s.Jobs.Registry.Create(r.Context(), tenant, key, j)
 	}
-	if q.DryRun {
-		return s.planJob(w, r, spec)
-	}
-	request, err := json.Marshal(q)
-	if err != nil {
-		return err
-	}
-	j, err := s.Jobs.Registry.Create(r.Context(), tenant, key, request, spec)
 	if err != nil {
 		return jobRefusal(err)
 	}
@@ -120,6 +145,61 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return accepted(w, doc)
+}
+
+// mostCost and mostConcurrency limit what a job may be given.
+const (
+	mostCost        = 1e9
+	mostConcurrency = 10_000 // executions of a distributed map; source: AWS Step Functions quotas
+)
+
+// check refuses limits that no job can have, and whatever a job that goes on can't change.
+func (q *jobRequest) check(defaults jobRequest) error {
+	switch {
+	case q.MaxCost != nil && !(*q.MaxCost > 0 && *q.MaxCost <= mostCost):
+		return refuse(http.StatusBadRequest, "max_cost is %v: it must be more than 0, and at most %.0f", *q.MaxCost, mostCost)
+	case q.MaxConcurrency != nil && (*q.MaxConcurrency < 1 || *q.MaxConcurrency > mostConcurrency):
+		return refuse(http.StatusBadRequest, "max_concurrency is %d, allowed: 1 to %d", *q.MaxConcurrency, mostConcurrency)
+	case q.Continue == nil:
+		return nil
+	case !jobs.IsID(*q.Continue):
+		return refuse(http.StatusBadRequest, "continue is not the ID of a job")
+	}
+	defaults.Continue, defaults.MaxCost = q.Continue, q.MaxCost
+	if q.MaxCost == nil || !reflect.DeepEqual(*q, defaults) {
+		return refuse(http.StatusBadRequest, "continue takes max_cost, and nothing else: a job goes on as it began")
+	}
+	return nil
+}
+
+// asked returns the job that a request asks for, in the folder of a tenant.
+func (s *service) asked(q jobRequest, tenant string) (j jobs.Job, err error) {
+	if j.Spec, err = s.spec(q, tenant); err != nil {
+		return j, err
+	}
+	if q.MaxCost != nil {
+		j.MaxCost = *q.MaxCost
+	}
+	if q.MaxConcurrency != nil {
+		j.MaxConcurrency = *q.MaxConcurrency
+	}
+	j.Request, err = json.Marshal(q)
+	return j, err
+}
+
+// canPrice refuses a limit of the cost if prices are missing to keep it.
+func (s *service) canPrice(q jobRequest) error {
+	if q.MaxCost == nil {
+		return nil
+	}
+	book, err := s.book(s.region())
+	if err == nil {
+		_, err = book.Fanout(job.Reference(1000).Fanout())
+	}
+	if missing := (*cost.PriceError)(nil); errors.As(err, &missing) {
+		return refuse(http.StatusUnprocessableEntity, "max_cost can't be kept: %v", err)
+	}
+	return err
 }
 
 // spec returns what a request asks for, in the folder of a tenant. A path that does not exist
@@ -187,6 +267,7 @@ func (s *service) getJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.catchUp(r.Context(), j.Ref, &state)
 	doc, err := s.jobOf(r.Context(), j, state)
 	if err != nil {
 		return err
@@ -199,11 +280,14 @@ func (s *service) cancelJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !state.Done() {
+	if !state.Done() || state.Phase == jobs.Stopped {
 		if err := s.Jobs.Registry.Cancel(r.Context(), j.Ref); err != nil {
 			return err
 		}
 		if err := s.Jobs.Runner.Cancel(r.Context(), j.Ref); err != nil {
+			return err
+		}
+		if _, state, err = s.Jobs.Registry.Get(r.Context(), j.Ref); err != nil {
 			return err
 		}
 	}
@@ -224,6 +308,21 @@ func (s *service) job(r *http.Request) (jobs.Job, jobs.State, error) {
 	return j, state, jobRefusal(err)
 }
 
+// catchUp adds the units that ended since whoever runs a job told how far it is. Without an
+// answer, the state is of that time.
+func (s *service) catchUp(ctx context.Context, ref jobs.Ref, state *jobs.State) {
+	if state.Phase != jobs.Running || len(state.Stages) == 0 {
+		return
+	}
+	n, err := s.Jobs.Runner.Ended(ctx, ref, *state)
+	if err != nil {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "nobody tells how far a job is", slog.String("event", "job_progress_failed"), slog.String("job", ref.ID), slog.String("error", err.Error()))
+		return
+	}
+	last := &state.Stages[len(state.Stages)-1]
+	last.Done = min(last.Done+n, last.Units)
+}
+
 // jobOf returns a job for its tenant.
 func (s *service) jobOf(ctx context.Context, j jobs.Job, state jobs.State) (jobJSON, error) {
 	self := "/v1/jobs/" + j.ID
@@ -231,12 +330,29 @@ func (s *service) jobOf(ctx context.Context, j jobs.Job, state jobs.State) (jobJ
 	doc.Metadata = jobMetadata{
 		State: state.Phase, Created: j.Created, Started: state.Started, Finished: state.Finished, Expires: s.Jobs.Registry.Expires(state),
 		Request: j.Request, Stages: append([]job.StageCount{}, state.Stages...), ReadBytes: state.DataBytes,
+		MaxCost: j.MaxCost, Cost: s.costOf(state),
 	}
 	var err error
 	if !doc.Done {
 		doc.Metadata.Cancelling, err = s.Jobs.Registry.Cancelled(ctx, j.Ref)
 	}
 	return doc, err
+}
+
+// costOf returns what a job cost so far, or nil if it used nothing yet, or if a price is
+// missing.
+func (s *service) costOf(state jobs.State) *jobCost {
+	book, err := s.book(s.region())
+	if err != nil || state.Used == (cost.Fanout{}) {
+		return nil
+	}
+	bill, err := book.Fanout(state.Used)
+	if err != nil {
+		return nil
+	}
+	c := &jobCost{Region: bill.Region, Currency: bill.Currency, Decimal: cost.Decimal(bill.Total, 9)}
+	c.Total, _ = bill.Total.Float64()
+	return c
 }
 
 // accepted answers with a job that goes on.
@@ -280,6 +396,8 @@ func jobRefusal(err error) error {
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
 		return refuse(http.StatusNotFound, "you have no such job: it may be over for long")
+	case errors.Is(err, jobs.ErrEnded):
+		return refuse(http.StatusUnprocessableEntity, "the job has ended: begin another one")
 	case errors.Is(err, jobs.ErrOtherRequest):
 		return refuse(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request: use a new one for each request")
 	case errors.Is(err, jobs.ErrInProgress):

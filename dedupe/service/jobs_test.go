@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/report"
@@ -133,9 +134,16 @@ func TestJobs(t *testing.T) {
 			t.Errorf("%+v", end)
 		}
 		want := groupsOf(t, ask(t, h, inFolder(folder), "POST", "/v1/scans", `{"path": "."}`).body)
-		page := groupsOf(t, ask(t, h, inFolder(folder), "GET", end.Links.Report, "").body)
+		body := ask(t, h, inFolder(folder), "GET", end.Links.Report, "").body
+		page := groupsOf(t, body)
 		if diff := cmp.Diff(want, page); diff != "" || len(page.Groups) != 1 {
 			t.Errorf("%s (-scan +job):\n%s", folder, diff)
+		}
+		var bill struct {
+			Projection struct{ Region, Total json.RawMessage }
+		}
+		if err := json.Unmarshal(body, &bill); err != nil || string(bill.Projection.Region) != `"us-east-1"` || len(bill.Projection.Total) < 2 {
+			t.Errorf("%s: the bill is %s, %v", folder, bill, err)
 		}
 		var list struct{ Jobs []jobJSON }
 		if err := json.Unmarshal(ask(t, h, inFolder(folder), "GET", "/v1/jobs", "").body, &list); err != nil || len(list.Jobs) != 1 || list.Jobs[0].ID != doc.ID {
@@ -189,8 +197,11 @@ func TestJobsAreConfined(t *testing.T) {
 type idle struct {
 	mu      sync.Mutex
 	started map[string]int
+	ended   int
 	err     error
 }
+
+func (i *idle) Ended(context.Context, jobs.Ref, jobs.State) (int, error) { return i.ended, i.err }
 
 func (i *idle) Start(_ context.Context, ref jobs.Ref) error {
 	i.mu.Lock()
@@ -373,6 +384,144 @@ func TestQuotaWhileRunning(t *testing.T) {
 	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
 	if end.Error == nil || end.Error.Code != jobs.CodeQuota || end.Metadata.ReadBytes > 100_000 {
 		t.Errorf("%+v %+v", end.Error, end.Metadata)
+	}
+}
+
+// costly returns a directory of which a walk is cheap, and reading the whole files is not.
+func costly(t *testing.T) string {
+	root := t.TempDir()
+	for _, name := range []string{"a", "b", "c", "d"} {
+		path := filepath.Join(root, name)
+		if err := errors.Join(os.WriteFile(path, nil, 0o666), os.Truncate(path, 64<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// A job stops before it may cost more than its max_cost, also after a restart of the server,
+// and goes on with a higher one: same job, same work.
+func TestMaxCost(t *testing.T) {
+	c := withJobs(t, Config{Root: costly(t)})
+	local := c.Jobs.Runner.(*jobs.Local)
+	h := newService(t, c)
+	want := groupsOf(t, ask(t, h, Caller{}, "POST", "/v1/scans", `{}`).body)
+	stop := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{"max_cost": 0.003, "max_concurrency": 1}`)).ID)
+	if m := stop.Metadata; stop.Error == nil || stop.Error.Code != jobs.CodeLimit || m.State != jobs.Stopped || m.MaxCost != 0.003 || m.Cost == nil ||
+		m.Cost.Total <= 0 || m.Cost.Total > 0.003 || m.Expires.IsZero() || len(m.Stages) == 0 || !strings.Contains(stop.Error.Detail, "stopped before it may cost more than 0.003 USD") {
+		t.Fatalf("%+v %+v", stop.Error, m)
+	}
+	if got := ask(t, h, Caller{}, "GET", stop.Links.Report, ""); got.status != 404 {
+		t.Errorf("a report of a job that stopped: %d", got.status)
+	}
+	if err := errors.Join(local.Resume(t.Context()), local.Sweep(t.Context())); err != nil { // nothing goes on by itself
+		t.Fatal(err)
+	}
+	goOn := func(maxCost float64, status int) jobJSON {
+		got := ask(t, h, Caller{}, "POST", "/v1/jobs", fmt.Sprintf(`{"continue": %q, "max_cost": %v}`, stop.ID, maxCost))
+		if got.status != status {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+		if status != 202 {
+			return jobJSON{}
+		}
+		return ended(t, h, Caller{}, operation(t, got).ID)
+	}
+	still := goOn(0.0031, 202)
+	if still.ID != stop.ID || still.Error == nil || still.Error.Code != jobs.CodeLimit || still.Metadata.Cost.Total != stop.Metadata.Cost.Total {
+		t.Errorf("a limit that is hardly higher: %+v %+v", still.Error, still.Metadata)
+	}
+	end := goOn(1, 202)
+	if end.Error != nil || end.Response == nil || !end.Response.Complete || end.Metadata.MaxCost != 1 || end.Metadata.Cost.Total <= stop.Metadata.Cost.Total {
+		t.Fatalf("%+v %+v", end.Error, end.Metadata)
+	}
+	if diff := cmp.Diff(want, groupsOf(t, ask(t, h, Caller{}, "GET", end.Links.Report, "").body)); diff != "" {
+		t.Errorf("(-scan +job):\n%s", diff)
+	}
+	goOn(2, 422) // it has ended
+	local.Stop() // it may be removing what units found
+	if entries, err := os.ReadDir(local.Dir); err != nil || len(entries) > 0 {
+		t.Errorf("it left %v, %v", entries, err)
+	}
+}
+
+// A limit that nobody could keep, for lack of prices, is refused.
+func TestMaxCostWithoutPrices(t *testing.T) {
+	book, err := cost.Prices("eu-west-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newService(t, withJobs(t, Config{Root: tenants(t), Prices: book}))
+	if got := ask(t, h, Caller{}, "POST", "/v1/jobs", `{"max_cost": 1}`); got.status != 422 || !strings.Contains(string(got.body), "states.transitions") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID); end.Error != nil || end.Metadata.Cost != nil {
+		t.Errorf("%+v", end)
+	}
+}
+
+// A job that stopped has its place back and counts for the quota once, however it ends.
+func TestMaxCostQuota(t *testing.T) {
+	c := withJobs(t, Config{Root: costly(t)})
+	c.Jobs.Registry.Limits = jobs.Limits{Jobs: 1, Bytes: 1 << 40}
+	h := newService(t, c)
+	used := func() (q struct {
+		Used    int64
+		Running map[string]any
+	}) {
+		b, _, err := c.Jobs.Registry.Store.Get(t.Context(), "quotas/"+jobs.TenantHash(""))
+		if err := errors.Join(err, json.Unmarshal(b, &q)); err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	var bytes int64
+	for _, how := range []string{"go on", "cancel"} {
+		stop := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{"max_cost": 0.004}`)).ID)
+		if stop.Error == nil || stop.Error.Code != jobs.CodeLimit {
+			t.Fatalf("%s: %+v", how, stop.Error)
+		}
+		if q := used(); len(q.Running) != 0 || q.Used != bytes+stop.Metadata.ReadBytes {
+			t.Errorf("%s: stopped: %+v, %+v", how, q, stop.Metadata)
+		}
+		code, status := jobs.CodeCancelled, 202
+		if how == "cancel" {
+			if got := ask(t, h, Caller{}, "DELETE", stop.Links.Self, ""); got.status != status {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+		} else {
+			code = ""
+			ask(t, h, Caller{}, "POST", "/v1/jobs", `{"continue": "`+stop.ID+`", "max_cost": 1}`)
+		}
+		end := ended(t, h, Caller{}, stop.ID)
+		if (end.Error == nil) != (code == "") || code != "" && end.Error.Code != code {
+			t.Errorf("%s: %+v", how, end.Error)
+		}
+		bytes += end.Metadata.ReadBytes
+		if q := used(); len(q.Running) != 0 || q.Used != bytes {
+			t.Errorf("%s: %+v, want %d", how, q, bytes)
+		}
+	}
+}
+
+// While units run, the answer says how many have ended, as far as anybody knows.
+func TestJobProgress(t *testing.T) {
+	r, runner := registry(t), new(idle)
+	h := newService(t, Config{Jobs: &Jobs{Registry: r, Runner: runner, Root: "/mnt/efs"}})
+	id := operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID
+	state := jobs.State{Phase: jobs.Running, Stages: []job.StageCount{{Stage: "walk", Units: 1, Done: 1}, {Stage: "sizes", Units: 5, Done: 2}}}
+	if err := r.Tell(t.Context(), jobs.Ref{Tenant: jobs.TenantHash(""), ID: id}, state); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		ended int
+		err   error
+		want  int
+	}{{0, nil, 2}, {2, nil, 4}, {9, nil, 5}, {1, errors.New("no answer"), 2}} {
+		runner.ended, runner.err = test.ended, test.err
+		if m := operation(t, ask(t, h, Caller{}, "GET", "/v1/jobs/"+id, "")).Metadata; len(m.Stages) != 2 || m.Stages[0].Done != 1 || m.Stages[1].Done != test.want {
+			t.Errorf("%+v: %+v", test, m.Stages)
+		}
 	}
 }
 
@@ -589,6 +738,15 @@ func TestRefusedJobs(t *testing.T) {
 		{"POST", "/v1/jobs", `{"include": ["["]}`, 400, "bad glob"},
 		{"POST", "/v1/jobs", `{"path": "` + strings.Repeat("x", 5000) + `"}`, 400, "the path is longer than 4096 characters"},
 		{"POST", "/v1/jobs", `{"path": "` + strings.Repeat("x", 100<<10) + `"}`, 413, "larger than 65536 bytes"},
+		{"POST", "/v1/jobs", `{"max_cost": 0}`, 400, "more than 0"},
+		{"POST", "/v1/jobs", `{"max_cost": 1e10}`, 400, "at most 1000000000"},
+		{"POST", "/v1/jobs", `{"max_concurrency": 0}`, 400, "allowed: 1 to 10000"},
+		{"POST", "/v1/jobs", `{"continue": ""}`, 400, "not the ID"},
+		{"POST", "/v1/jobs", `{"continue": "` + none + `"}`, 400, "continue takes max_cost"},
+		{"POST", "/v1/jobs", `{"continue": "` + none + `", "max_cost": 1, "path": "."}`, 400, "and nothing else"},
+		{"POST", "/v1/jobs", `{"continue": "` + none + `", "max_cost": 1, "dry_run": true}`, 400, "and nothing else"},
+		{"POST", "/v1/jobs", `{"continue": "` + none + `", "max_cost": 1}`, 404, "no such job"},
+		{"POST", "/v1/jobs", `{"continue": "` + end.ID + `", "max_cost": 1}`, 422, "the job has ended"},
 		{"PUT", "/v1/jobs", ``, 405, "use GET or POST"},
 		{"POST", end.Links.Self, ``, 405, "use DELETE or GET"},
 		{"DELETE", end.Links.Report, ``, 405, "use GET"},

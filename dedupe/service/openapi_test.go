@@ -194,6 +194,9 @@ func (c *contract) check(t testing.TB, method, path string, status int, header h
 
 // everyJobField returns a request in which no field is left out.
 func everyJobField() jobRequest {
-	path := "."
-	return jobRequest{Path: &path, PathBase64: []byte("."), Include: []string{"*"}, Exclude: []string{"x"}, DryRun: true}
+	path, id, cost, most := ".", "id", 1.0, 1
+	return jobRequest{
+		MaxCost: &cost, MaxConcurrency: &most, Continue: &id,
+		Path: &path, PathBase64: []byte("."), Include: []string{"*"}, Exclude: []string{"x"}, DryRun: true,
+	}
 }

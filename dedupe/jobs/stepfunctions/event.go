@@ -35,9 +35,9 @@ func (r *Runner) Handle(ctx context.Context, e Event, log *slog.Logger) error {
 	if e.Detail.Machine != r.Machine || e.Detail.Status == "RUNNING" {
 		return nil
 	}
-	ref, ok := jobs.ParseName(e.Detail.Name)
+	ref, run, ok := parseExecutionName(e.Detail.Name)
 	if ok && e.Detail.Status != "SUCCEEDED" {
-		broke, err := r.Registry.Broke(ctx, ref)
+		broke, err := r.Registry.Broke(ctx, ref, run)
 		if err != nil && !errors.Is(err, jobs.ErrNotFound) { // somebody else started it
 			return err
 		}

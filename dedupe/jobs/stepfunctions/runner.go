@@ -6,12 +6,15 @@
 package stepfunctions
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +25,8 @@ import (
 	"efsdedupe/dedupe/jobs"
 )
 
-// Runner runs the jobs of a registry. Each job has an execution with its name, and a folder.
+// Runner runs the jobs of a registry. Each job has an execution with its name, one more each
+// time it goes on after it stopped, and a folder.
 // The execution keeps the version of the helper function that the state machine had when it
 // started.
 type Runner struct {
@@ -64,19 +68,19 @@ type Input struct {
 
 // Start starts the execution of a job, unless it was started before.
 func (r *Runner) Start(ctx context.Context, ref jobs.Ref) error {
-	j, _, err := r.Registry.Get(ctx, ref)
+	j, state, err := r.Registry.Get(ctx, ref)
 	if err != nil {
 		return err
 	}
-	name := ref.Name()
-	if err := job.Begin(r.Folder.In(name), j.Spec); err != nil {
+	if err := job.Begin(r.Folder.In(ref.Name()), j.Spec); err != nil {
 		return err
 	}
-	input, err := json.Marshal(Input{name, r.Concurrency})
+	input, err := json.Marshal(Input{ref.Name(), j.Concurrency(r.Concurrency)})
 	if err != nil {
 		return err
 	}
-	err = r.call(ctx, "StartExecution", map[string]string{"stateMachineArn": r.Machine, "name": name, "input": string(input)})
+	name := executionName(ref, state.Run)
+	err = r.call(ctx, "StartExecution", map[string]any{"stateMachineArn": r.Machine, "name": name, "input": string(input)}, nil)
 	if isCode(err, "ExecutionAlreadyExists") {
 		return nil
 	}
@@ -94,16 +98,69 @@ func (r *Runner) Cancel(ctx context.Context, ref jobs.Ref) error {
 		}
 		return r.Start(ctx, ref) // it may never have been
 	}
-	err := r.call(ctx, "StopExecution", map[string]string{"executionArn": r.execution(ref), "error": "Cancelled"})
+	_, state, err := r.Registry.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	err = r.call(ctx, "StopExecution", map[string]any{"executionArn": r.execution(ref, state.Run), "error": "Cancelled"}, nil)
 	if isCode(err, "ExecutionDoesNotExist") {
 		return r.Start(ctx, ref)
 	}
 	return err
 }
 
-// execution returns the ARN of a job's execution.
-func (r *Runner) execution(ref jobs.Ref) string {
-	return strings.Replace(r.Machine, ":stateMachine:", ":execution:", 1) + ":" + ref.Name()
+// executionName returns the name of a job's execution. Each run has its own: Step Functions
+// takes a name once.
+func executionName(ref jobs.Ref, run int) string {
+	if run == 0 {
+		return ref.Name()
+	}
+	return fmt.Sprintf("%s-%d", ref.Name(), run)
+}
+
+// parseExecutionName returns what an execution's name stands for, if it is that of a job.
+func parseExecutionName(name string) (ref jobs.Ref, run int, ok bool) {
+	if i := strings.LastIndexByte(name, '-'); i > strings.IndexByte(name, '-') {
+		run, _ = strconv.Atoi(name[i+1:])
+		if ref, ok = jobs.ParseName(name[:i]); run > 0 && executionName(ref, run) == name {
+			return ref, run, ok
+		}
+	}
+	ref, ok = jobs.ParseName(name)
+	return ref, 0, ok
+}
+
+// execution returns the ARN of the execution of a run.
+func (r *Runner) execution(ref jobs.Ref, run int) string {
+	return strings.Replace(r.Machine, ":stateMachine:", ":execution:", 1) + ":" + executionName(ref, run)
+}
+
+// mapRun is a round of units, as Step Functions describes it.
+type mapRun struct {
+	ARN        string  `json:"mapRunArn"`
+	Start      float64 `json:"startDate"` // seconds since 1970
+	ItemCounts struct {
+		Succeeded int `json:"succeeded"`
+	} `json:"itemCounts"`
+}
+
+// Ended returns how many units ended since a job was in a state: those of the round that
+// began then. Only who asks how far the job is depends on it.
+func (r *Runner) Ended(ctx context.Context, ref jobs.Ref, s jobs.State) (int, error) {
+	const most = 1000 // that an answer may have; few jobs have more rounds
+	var all struct {
+		MapRuns []mapRun `json:"mapRuns"`
+	}
+	err := r.call(ctx, "ListMapRuns", map[string]any{"executionArn": r.execution(ref, s.Run), "maxResults": most}, &all)
+	if err != nil || len(all.MapRuns) == 0 {
+		return 0, err
+	}
+	last := slices.MaxFunc(all.MapRuns, func(a, b mapRun) int { return cmp.Compare(a.Start, b.Start) })
+	if last.Start < float64(s.Told.UnixMilli())/1000 {
+		return 0, nil // that round is counted
+	}
+	err = r.call(ctx, "DescribeMapRun", map[string]any{"mapRunArn": last.ARN}, &last)
+	return last.ItemCounts.Succeeded, err
 }
 
 // Plan has a helper estimate what a job takes.
@@ -136,19 +193,23 @@ type Estimated struct {
 	NoRoot   *dedupe.RootError `json:"no_root,omitempty"`
 }
 
-func (r *Runner) call(ctx context.Context, operation string, in any) error {
+// call calls an operation of Step Functions. Out, unless nil, receives the answer.
+func (r *Runner) call(ctx context.Context, operation string, in map[string]any, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	_, err = r.states.Do(ctx, awshttp.Request{Method: http.MethodPost, URL: r.states.Endpoint, Body: body, Header: http.Header{
+	answer, err := r.states.Do(ctx, awshttp.Request{Method: http.MethodPost, URL: r.states.Endpoint, Body: body, Header: http.Header{
 		"Content-Type": {"application/x-amz-json-1.0"},
 		"X-Amz-Target": {"AWSStepFunctions." + operation},
 	}})
 	if err != nil {
 		return fmt.Errorf("%s of Step Functions failed: %w", operation, err)
 	}
-	return nil
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer.Body, out)
 }
 
 func isCode(err error, code string) bool {

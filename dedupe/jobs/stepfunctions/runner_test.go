@@ -1,6 +1,7 @@
 package stepfunctions
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/job/s3"
@@ -25,6 +27,7 @@ type cloud struct {
 	objects    map[string]bool
 	operations []string
 	answer     string // of Step Functions, an error; empty: success
+	runs       string // of maps
 }
 
 func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -34,7 +37,12 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch operation := r.Header.Get("X-Amz-Target"); {
 	case operation != "":
 		c.operations = append(c.operations, operation+" "+string(body))
-		if c.answer != "" {
+		switch {
+		case strings.HasSuffix(operation, "MapRuns"):
+			fmt.Fprint(w, c.runs)
+		case strings.HasSuffix(operation, "DescribeMapRun"):
+			fmt.Fprint(w, `{"mapRunArn": "the last", "itemCounts": {"succeeded": 7, "failed": 1, "running": 2}}`)
+		case c.answer != "":
 			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprintf(w, `{"__type": %q, "message": "it said so"}`, c.answer)
 		}
@@ -46,26 +54,33 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestRunner starts and cancels a job twice each.
-func TestRunner(t *testing.T) {
+// newRunner returns a runner of at most seven functions, and what answers it.
+func newRunner(t *testing.T) (*cloud, *Runner) {
+	t.Helper()
 	c := &cloud{objects: map[string]bool{}}
 	server := httptest.NewServer(c)
-	defer server.Close()
+	t.Cleanup(server.Close)
 	for name, value := range map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"} {
 		t.Setenv(name, value)
 	}
 	store, err := jobs.OpenFolder(t.TempDir())
 	must(t, err)
-	defer store.Close()
+	t.Cleanup(func() { store.Close() })
 	bucket, err := s3.Open("s3://bucket")
 	must(t, err)
 	r := &Runner{Registry: &jobs.Registry{Store: store}, Folder: bucket.In("jobs"), Machine: machine, Concurrency: 7}
 	must(t, r.Connect(func(name string) string {
 		return map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}[name]
 	}))
+	return c, r
+}
+
+// TestRunner starts and cancels a job twice each.
+func TestRunner(t *testing.T) {
+	c, r := newRunner(t)
 	spec := job.Spec{Limits: job.DefaultLimits()}
 	spec.Selection.Roots = []string{"."}
-	j, err := r.Registry.Create(t.Context(), "acme", "", nil, spec)
+	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{Spec: spec})
 	must(t, err)
 	name := j.Name()
 
@@ -95,17 +110,12 @@ func TestHandle(t *testing.T) {
 	must(t, err)
 	defer store.Close()
 	r := &Runner{Registry: &jobs.Registry{Store: store}, Machine: machine}
-	j, err := r.Registry.Create(t.Context(), "acme", "", nil, job.Spec{})
+	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{})
 	must(t, err)
 	var log strings.Builder
 	handle := func(machine, name, status string) jobs.Phase {
 		t.Helper()
-		e, ok := ParseEvent(fmt.Appendf(nil, `{"source": "aws.states", "detail-type": "Step Functions Execution Status Change",
-			"detail": {"stateMachineArn": %q, "name": %q, "status": %q, "cause": "the reason"}}`, machine, name, status))
-		if !ok {
-			t.Fatal("no event")
-		}
-		must(t, r.Handle(t.Context(), e, slog.New(slog.NewJSONHandler(&log, nil))))
+		must(t, r.Handle(t.Context(), event(t, machine, name, status), slog.New(slog.NewJSONHandler(&log, nil))))
 		_, s, err := r.Registry.Get(t.Context(), j.Ref)
 		must(t, err)
 		return s.Phase
@@ -122,6 +132,72 @@ func TestHandle(t *testing.T) {
 	for _, payload := range []string{`{}`, `[]`, `{"source": "aws.states"}`, `{"path": "."}`} {
 		if _, ok := ParseEvent([]byte(payload)); ok {
 			t.Errorf("%s is an event", payload)
+		}
+	}
+}
+
+// event returns what EventBridge says of an execution.
+func event(t *testing.T, machine, name, status string) Event {
+	t.Helper()
+	e, ok := ParseEvent(fmt.Appendf(nil, `{"source": "aws.states", "detail-type": "Step Functions Execution Status Change",
+		"detail": {"stateMachineArn": %q, "name": %q, "status": %q, "cause": "the reason"}}`, machine, name, status))
+	if !ok {
+		t.Fatal("no event")
+	}
+	return e
+}
+
+// TestContinue has a job stop and go on, in an execution of its own. What an earlier one
+// tells then changes nothing.
+func TestContinue(t *testing.T) {
+	c, r := newRunner(t)
+	spec := job.Spec{Limits: job.DefaultLimits()}
+	spec.Selection.Roots = []string{"."}
+	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{Spec: spec, MaxCost: 1, MaxConcurrency: 3})
+	must(t, err)
+	must(t, r.Start(t.Context(), j.Ref))
+	_, err = r.Registry.Record(t.Context(), j.Ref, job.Round{Next: job.Stopped, Why: "it may cost too much"}, nil)
+	must(t, err)
+	_, err = r.Registry.Continue(t.Context(), j.Ref, 2)
+	must(t, err)
+	must(t, r.Start(t.Context(), j.Ref))
+	name := func(i int, want string) {
+		t.Helper()
+		if o := c.operations[i]; !strings.Contains(o, want) || !strings.Contains(o, `\"concurrency\":3`) || !strings.Contains(o, `{\"job\":\"`+j.Name()+`\"`) {
+			t.Errorf("%s, want %s", o, want)
+		}
+	}
+	name(0, fmt.Sprintf(`"name":%q`, j.Name()))
+	name(1, fmt.Sprintf(`"name":%q`, j.Name()+"-1"))
+	for _, run := range []struct {
+		name  string
+		phase jobs.Phase
+	}{{j.Name(), jobs.Queued}, {j.Name() + "-2", jobs.Queued}, {j.Name() + "-01", jobs.Queued}, {j.Name() + "-1", jobs.Failed}} {
+		must(t, r.Handle(t.Context(), event(t, machine, run.name, "TIMED_OUT"), slog.New(slog.DiscardHandler)))
+		if _, s, err := r.Registry.Get(t.Context(), j.Ref); err != nil || s.Phase != run.phase {
+			t.Errorf("%s: %+v, %v", run.name, s, err)
+		}
+	}
+	if _, err := r.Registry.Continue(t.Context(), j.Ref, 3); !errors.Is(err, jobs.ErrEnded) {
+		t.Errorf("a job that failed: %v", err)
+	}
+}
+
+// TestEnded counts the units of a round that is not counted yet, and of no other.
+func TestEnded(t *testing.T) {
+	c, r := newRunner(t)
+	ref := jobs.Ref{Tenant: jobs.TenantHash("acme"), ID: strings.Repeat("0", jobs.IDLength)}
+	told := time.Unix(1000, 500e6)
+	for runs, want := range map[string]int{
+		`{"mapRuns": []}`: 0,
+		`{"mapRuns": [{"mapRunArn": "one", "startDate": 1000.4, "stopDate": 1000.45}]}`:                                                                    0,
+		`{"mapRuns": [{"mapRunArn": "one", "startDate": 900}, {"mapRunArn": "the last", "startDate": 1000.6}, {"mapRunArn": "two", "startDate": 1000.4}]}`: 7,
+	} {
+		c.runs, c.operations = runs, nil
+		n, err := r.Ended(t.Context(), ref, jobs.State{Told: told, Run: 2})
+		all := strings.Join(c.operations, "\n")
+		if err != nil || n != want || !strings.Contains(all, `:execution:dedupe-jobs:`+ref.Name()+`-2"`) || (want > 0) != strings.Contains(all, `{"mapRunArn":"the last"}`) {
+			t.Errorf("%s: %d, %v, %s", runs, n, err, all)
 		}
 	}
 }

@@ -18,6 +18,7 @@ REASONS = [
     r"storage class is archive, allowed: with elastic throughput only",
     r"lacks? (a )?prices?|no price",  # of a region
     r"next is not from an answer",  # of this report
+    r"continue takes max_cost",  # and nothing else
 ]
 
 
