@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 
@@ -184,44 +185,50 @@ func (m moment) timestamp() dedupe.Timestamp {
 
 // files passes on the files of the group: the kept ones first.
 func (c *chosen) files(choice *choose.Choice) error {
-	if !c.chooser.Kept() {
-		return c.some(func(*choose.File) bool { return true }, false, nil)
-	}
-	if c.spool.rest == nil { // an earlier rule may have put others first
-		slices.SortStableFunc(c.spool.files, func(a, b file) int { return strings.Compare(a.path, b.path) })
-	}
-	told := make(map[fileID]bool)
-	first := choice.First.Path
-	err := c.one(fileOf(choice.First.File, choice.First.HardLink), true, told)
-	if err == nil && !choice.KeepsOne() {
-		err = c.some(func(f *choose.File) bool { return f.Path != first && choice.Keeps(f) }, true, told)
-	}
-	if err == nil {
-		err = c.some(func(f *choose.File) bool { return f.Path != first && !choice.Keeps(f) }, false, told)
-	}
-	return err
-}
-
-// some passes on some files.
-func (c *chosen) some(wanted func(*choose.File) bool, kept bool, told map[fileID]bool) (err error) {
-	c.spool.all(func(f file) bool {
-		if candidate := candidateOf(f); !wanted(&candidate) {
-			return true
+	all := iter.Seq[file](c.spool.all)
+	if c.chooser.Kept() {
+		if c.spool.rest == nil { // an earlier rule may have put others first
+			slices.SortStableFunc(c.spool.files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 		}
-		err = c.one(f, kept, told)
-		return err == nil
-	})
-	return cmp.Or(err, c.spool.err)
+		all = keptFirst(choice, all, c.firsts)
+	}
+	for f := range all {
+		if err := c.handler.file(f); err != nil {
+			return err
+		}
+	}
+	return c.spool.err
 }
 
-// one passes on a file. With told, it marks a hard link to an inode that was told before.
-func (c *chosen) one(f file, kept bool, told map[fileID]bool) error {
-	f.kept = f.kept || kept
-	if id := f.id(); told != nil && f.links != 1 && c.firsts[id] == 1 { // else two devices have such an inode
-		f.hardLink = told[id]
-		told[id] = true
+// keptFirst yields the files of a group, which come by path: the kept ones first, and marked.
+// firsts counts those that are no hard links, by inode, if it has several names.
+func keptFirst(choice *choose.Choice, all iter.Seq[file], firsts map[fileID]int) iter.Seq[file] {
+	return func(yield func(file) bool) {
+		told := make(map[fileID]bool)
+		tell := func(f file, kept bool) bool {
+			f.kept = f.kept || kept
+			if id := f.id(); f.links != 1 && firsts[id] == 1 { // else two devices have such an inode
+				f.hardLink = told[id]
+				told[id] = true
+			}
+			return yield(f)
+		}
+		first := choice.First.Path
+		if !tell(fileOf(choice.First.File, choice.First.HardLink), true) {
+			return
+		}
+		for _, kept := range [...]bool{true, false} {
+			if kept && choice.KeepsOne() {
+				continue
+			}
+			for f := range all {
+				candidate := candidateOf(f)
+				if f.path != first && choice.Keeps(&candidate) == kept && !tell(f, kept) {
+					return
+				}
+			}
+		}
 	}
-	return c.handler.file(f)
 }
 
 // again returns a reader that can start again: the input itself, or a copy.

@@ -20,11 +20,41 @@ import (
 
 // Page selects part of a report's groups, as JSON. The totals cover all groups.
 type Page struct {
-	After    Cursor       // where the previous page ended
-	Limit    int          // most groups; 0 means no limit
-	MaxBytes int          // most bytes of JSON, as a string inside other JSON; 0 means no limit
-	Tool     Tool         // the program that made the report
-	Rules    choose.Rules // what the groups were selected by
+	After    Cursor          // where the previous page ended
+	Limit    int             // most groups; 0 means no limit
+	MaxBytes int             // most bytes of JSON, as a string inside other JSON; 0 means no limit
+	Tool     Tool            // the program that made the report
+	Chooser  *choose.Chooser // what the groups were selected by; nil: nothing
+}
+
+// pageGroup is a group with its files in the order of the page.
+type pageGroup struct {
+	group
+	files iter.Seq[file]
+}
+
+// order returns a group with the kept files first, if rules say which ones.
+func (p *Page) order(g dedupe.Group) pageGroup {
+	byPath := func(yield func(file) bool) {
+		for f, hardLink := range g.Files() {
+			if !yield(fileOf(f, hardLink)) {
+				return
+			}
+		}
+	}
+	if p.Chooser == nil || !p.Chooser.Kept() {
+		return pageGroup{groupOf(g), byPath}
+	}
+	choice, firsts := p.Chooser.Group(), make(map[fileID]int)
+	for f := range byPath {
+		if f.links != 1 && !f.hardLink {
+			firsts[f.id()]++
+		}
+		candidate := candidateOf(f)
+		choice.Add(&candidate)
+	}
+	choice.End(g.Size)
+	return pageGroup{groupOf(g), keptFirst(choice, byPath, firsts)}
 }
 
 // Cursor is a position in the groups and their files. Their order is the same in every
@@ -34,6 +64,7 @@ type Cursor struct {
 	digest      dedupe.Digest
 	path        string // the last file on the page, if the group continues; at most maxCursorPath bytes; empty after a whole group
 	skip        int    // files after path that earlier pages also have, because their paths begin with it
+	kept        bool   // that file is kept; there may be more such files, and then come the others
 	set         bool
 }
 
@@ -49,10 +80,13 @@ func ParseCursor(s string) (Cursor, error) {
 		return Cursor{}, nil
 	}
 	parts := strings.Split(s, "-")
+	c := Cursor{set: true}
+	if len(parts) == 5 && parts[4] == keptMark {
+		c.kept, parts = true, parts[:4]
+	}
 	if len(parts) != 2 && len(parts) != 4 {
 		return Cursor{}, errCursor
 	}
-	c := Cursor{set: true}
 	var errs [4]error
 	c.reclaimable, errs[0] = strconv.ParseUint(parts[0], 10, 64)
 	digest, err := hex.DecodeString(parts[1])
@@ -74,6 +108,9 @@ func ParseCursor(s string) (Cursor, error) {
 	return c, nil
 }
 
+// keptMark ends the text of a cursor after a kept file.
+const keptMark = "kept"
+
 // String returns the cursor as text for URLs and JSON.
 func (c Cursor) String() string {
 	switch {
@@ -81,37 +118,42 @@ func (c Cursor) String() string {
 		return ""
 	case c.path == "":
 		return fmt.Sprintf("%d-%v", c.reclaimable, c.digest)
+	case c.kept:
+		return fmt.Sprintf("%d-%v-%d-%x-%s", c.reclaimable, c.digest, c.skip, c.path, keptMark)
 	}
 	return fmt.Sprintf("%d-%v-%d-%x", c.reclaimable, c.digest, c.skip, c.path)
 }
 
 // after returns the cursor after a group, or before its file number n.
-func after(g dedupe.Group, n int) Cursor {
-	c := Cursor{reclaimable: uint64(g.Reclaimable), digest: g.Digest, set: true}
-	if n < g.Names() {
-		last := pathAt(g, n-1)
-		c.path = last[:min(len(last), maxCursorPath)]
-		c.skip = n - upTo(g, c.path)
+func after(g pageGroup, n int) Cursor {
+	c := Cursor{reclaimable: uint64(g.reclaimable), digest: g.digest, set: true}
+	if int64(n) < g.names {
+		last := g.at(n - 1)
+		c.path, c.kept = last.path[:min(len(last.path), maxCursorPath)], last.kept
+		c.skip = n - c.upTo(g)
 	}
 	return c
 }
 
-// pathAt returns the path of file number n of a group.
-func pathAt(g dedupe.Group, n int) string {
-	for f := range g.Files() {
+// at returns file number n of a group.
+func (g *pageGroup) at(n int) (f file) {
+	for f = range g.files {
 		if n == 0 {
-			return f.Path
+			break
 		}
 		n--
 	}
-	return ""
+	return f
 }
 
-// upTo counts the files of a group up to a path.
-func upTo(g dedupe.Group, path string) (n int) {
-	for f := range g.Files() {
-		if f.Path > path {
-			break
+// upTo counts the files of a group that come before the cursor, except those to skip. The
+// first of the kept files is one of them, whatever its path is.
+func (c Cursor) upTo(g pageGroup) (n int) {
+	for f := range g.files {
+		switch {
+		case f.kept && (n == 0 || !c.kept):
+		case f.kept != c.kept, f.path > c.path:
+			return n
 		}
 		n++
 	}
@@ -126,17 +168,19 @@ func (c Cursor) before(g dedupe.Group) bool {
 // rest returns the groups that are not entirely on earlier pages, and how many files of
 // each are. A group that an earlier page began comes first, even if it has changed since
 // and now belongs elsewhere.
-func (c Cursor) rest(groups []dedupe.Group) iter.Seq2[dedupe.Group, int] {
-	return func(yield func(dedupe.Group, int) bool) {
+func (p *Page) rest(groups []dedupe.Group) iter.Seq2[pageGroup, int] {
+	c := p.After
+	return func(yield func(pageGroup, int) bool) {
 		begun := func(g dedupe.Group) bool { return c.path != "" && g.Digest == c.digest }
 		if i := slices.IndexFunc(groups, begun); i >= 0 {
-			n := upTo(groups[i], c.path) + c.skip
-			if n < groups[i].Names() && !yield(groups[i], n) {
+			g := p.order(groups[i])
+			n := c.upTo(g) + c.skip
+			if int64(n) < g.names && !yield(g, n) {
 				return
 			}
 		}
 		for _, g := range groups {
-			if c.before(g) && !begun(g) && !yield(g, 0) {
+			if c.before(g) && !begun(g) && !yield(p.order(g), 0) {
 				return
 			}
 		}
@@ -166,9 +210,13 @@ func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) erro
 	}
 	page.Limit, page.MaxBytes = cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
 	// Include the summaries by size and by folder if they leave half of the page.
-	doc := pageOf(r, p, Options{Tool: page.Tool, Rules: page.Rules})
+	o := Options{Tool: page.Tool}
+	if page.Chooser != nil {
+		o.Rules = page.Chooser.Rules
+	}
+	doc := pageOf(r, p, o)
 	summarized := doc
-	summarized.summarize(r)
+	summarized.summarize(r, &page)
 	if summarized.fill(r, page) == nil {
 		return summarized.write(w)
 	}
@@ -229,7 +277,7 @@ func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
 	}
 	last := page.After
 	groups := 0
-	for g, from := range page.After.rest(r.Groups) {
+	for g, from := range page.rest(r.Groups) {
 		if groups == page.Limit {
 			doc.Next = last.String()
 			return nil
@@ -258,8 +306,8 @@ const fewestFiles = 2
 // add appends a group if it fits, without the files on earlier pages. With divide it cuts
 // the group where the room ends. It returns how many files are on the page, and how many
 // bytes it has encoded.
-func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int) {
-	out := groupOf(g)
+func (doc *pageJSON) add(g pageGroup, from int, divide bool) (files, size int) {
+	out := g.group
 	out.before = int64(from)
 	b := doc.groups
 	if len(b) > 0 {
@@ -268,9 +316,9 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 	b = appendGroup(b, out)
 	size = QuotedSize(b[len(doc.groups):]) + groupMarks
 	end := 0 // of the part that fits
-	names := g.Names()
+	names := int(g.names)
 	i := -1 - from
-	for f, link := range g.Files() {
+	for f := range g.files {
 		if i++; i < 0 {
 			continue
 		}
@@ -278,12 +326,12 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendFile(b, fileOf(f, link))
+		b = appendFile(b, f)
 		if size += QuotedSize(b[at:]); size > doc.room {
 			break
 		}
 		switch whole := from+i+1 == names; {
-		case whole, divide && (i+1 >= fewestFiles || from > 0) && size+cursorMarks+2*min(len(f.Path), maxCursorPath) <= doc.room:
+		case whole, divide && (i+1 >= fewestFiles || from > 0) && size+cursorMarks+2*min(len(f.path), maxCursorPath) <= doc.room:
 			files, end = i+1, len(b)
 		}
 	}
@@ -300,7 +348,7 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 const (
 	pageMarks   = 200 // next, without a path; problems_left_out; the end of the line
 	groupMarks  = 100 // the end of a group, files_before and files_left_out
-	cursorMarks = 25  // in next, around the path of a file
+	cursorMarks = 30  // in next, around the path of a file
 )
 
 func tooSmall(page Page, room, need int) error {
@@ -318,10 +366,10 @@ func pageOf(r dedupe.Report, p *cost.Projection, o Options) pageJSON {
 }
 
 // summarize fills in the summaries by size and by folder, which cover all groups.
-func (doc *pageJSON) summarize(r dedupe.Report) {
+func (doc *pageJSON) summarize(r dedupe.Report, page *Page) {
 	t := newTotals()
 	for _, g := range r.Groups {
-		t.add(g)
+		t.add(page.order(g))
 	}
 	doc.setTotals(t, DefaultTop)
 }

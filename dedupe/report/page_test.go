@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 )
 
 // many is a report of 20 groups with 2 to 21 files, in report order.
@@ -49,6 +51,7 @@ type aGroup struct {
 	Files       []struct {
 		Path     string
 		HardLink bool `json:"hard_link"`
+		Kept     bool
 	}
 	FilesBefore  int `json:"files_before"`
 	FilesLeftOut int `json:"files_left_out"`
@@ -238,19 +241,59 @@ func TestPagesWithinGroups(t *testing.T) {
 	}
 }
 
+// TestPagesKeepFirst reads groups of random files in pages of several sizes. Together they
+// must be what the whole report has: the kept files first, and marked.
+func TestPagesKeepFirst(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for round := range 20 {
+		r := dedupe.Report{Roots: []string{"."}, Mode: dedupe.Goroutines, Workers: 1}
+		for n := range 3 {
+			var files []dedupe.File
+			for i := range 100 {
+				path := fmt.Sprintf("%s/%03d", []string{"a", "b", "c", "d"}[rnd.IntN(4)], i)
+				files = append(files, dedupe.File{Path: path, Inode: uint64(1000*n + i - rnd.IntN(2)), Links: uint32(1 + rnd.IntN(2)), ModTime: dedupe.Timestamp{Sec: int64(rnd.IntN(5))}})
+			}
+			slices.SortFunc(files, func(a, b dedupe.File) int { return strings.Compare(a.Path, b.Path) })
+			r.Groups = append(r.Groups, dedupe.Group{Size: 10, Digest: dedupe.Digest{byte(n)}, Reclaimable: 990, Copies: copiesOf(files...)})
+		}
+		rules := choose.Rules{Keep: choose.Newest, Priority: []string{"d", "c"}[:rnd.IntN(3)], Protect: []string{"b", "a"}[:rnd.IntN(3)]}
+		spell := func(string) ([]string, bool) { return nil, true }
+		c, err := choose.New(rules, []choose.Root{{Path: "."}}, spell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Report(&r)
+		var doc bytes.Buffer
+		if err := Write(&doc, JSON, r, nil, Options{Rules: rules, Spell: spell}); err != nil {
+			t.Fatal(err)
+		}
+		var want aPage
+		if err := json.Unmarshal(doc.Bytes(), &want); err != nil {
+			t.Fatal(err)
+		}
+		for _, size := range []int{3000, 7000, 1 << 20} {
+			got, pages := turn(t, r, Page{Limit: 2, MaxBytes: size, Chooser: c}, func(*dedupe.Report) {})
+			if diff := gocmp.Diff(want.Groups, got); diff != "" || !got[0].Files[0].Kept || pages < 2 {
+				t.Errorf("%d: %+v in pages of %d bytes (-whole +pages):\n%s", round, rules, size, diff)
+			}
+		}
+	}
+}
+
 // TestPagesLoseNoFile removes the file at which a page ended. The next page must continue
 // after it.
 func TestPagesLoseNoFile(t *testing.T) {
 	r := many()
 	copies := r.Groups[0].Copies
 	want := copies[5].File().Path
-	c, err := ParseCursor(after(r.Groups[0], 5).String())
-	if err != nil {
+	p := new(Page)
+	var err error
+	if p.After, err = ParseCursor(after(p.order(r.Groups[0]), 5).String()); err != nil {
 		t.Fatal(err)
 	}
 	r.Groups[0].Copies = slices.Delete(copies, 3, 5)
-	for g, from := range c.rest(r.Groups) {
-		if got := pathAt(g, from); got != want {
+	for g, from := range p.rest(r.Groups) {
+		if got := g.at(from).path; got != want {
 			t.Errorf("it goes on with %s, not %s", got, want)
 		}
 		break
@@ -279,6 +322,7 @@ func FuzzParseCursor(f *testing.F) {
 	f.Add("")
 	f.Add(Cursor{reclaimable: 5, digest: dedupe.Digest{1}, set: true}.String())
 	f.Add(Cursor{reclaimable: math.MaxUint64, digest: dedupe.Digest{1}, path: "a\xff", skip: 7, set: true}.String())
+	f.Add(Cursor{reclaimable: 1, digest: dedupe.Digest{1}, path: "a", kept: true, set: true}.String())
 	f.Add("5-a")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ParseCursor(s)
