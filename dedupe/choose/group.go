@@ -3,7 +3,6 @@ package choose
 import (
 	"cmp"
 	"path/filepath"
-	"strings"
 
 	"efsdedupe/dedupe"
 )
@@ -38,11 +37,10 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	var globs []string
 	for _, path := range r.Protect {
 		p, exists := spell.place(path)
-		glob := strings.ContainsAny(path, "*?[{\\")
-		if exists || !glob {
+		if exists || !HasMeta(path) {
 			c.protect = append(c.protect, p)
 		}
-		if !exists && (glob || !strings.Contains(strings.TrimSuffix(path, "/"), "/")) {
+		if !exists && mayBeGlob(path) {
 			globs = append(globs, path)
 		}
 	}

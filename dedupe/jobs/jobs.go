@@ -5,6 +5,7 @@
 //
 //	jobs.go    the jobs, and their way from the request to the end
 //	quota.go   how many jobs a tenant may have at once, and what they may read each month
+//	rules.go   which copies a report keeps
 //	report.go  stored reports, and pages of them
 //	local.go   jobs in processes of this machine
 //	steps.go   jobs that a state machine runs
@@ -37,6 +38,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/job"
 )
 
@@ -71,6 +73,7 @@ type Job struct {
 	Ref
 	Request json.RawMessage `json:"request"` // as the API has it
 	Spec    job.Spec        `json:"spec"`
+	Rules   Rules           `json:"rules,omitzero"`
 	Created time.Time       `json:"created"`
 	Key     string          `json:"key,omitempty"` // hash of the Idempotency-Key
 }
@@ -179,17 +182,17 @@ type claim struct {
 	Made    time.Time `json:"made"`
 }
 
-// Create adds a job of a tenant. If the tenant used the key before, it returns the job of
-// that time. An empty key is new each time. The error is a *QuotaError if the tenant may have
+// Create adds a job of a tenant, of which it gets Request, Spec and Rules. If the tenant used
+// the key before, it returns the job of that time. An empty key is new each time. The error is a *QuotaError if the tenant may have
 // no more jobs now, and may be ErrOtherRequest or ErrInProgress.
-func (r *Registry) Create(ctx context.Context, tenant, key string, request json.RawMessage, spec job.Spec) (Job, error) {
+func (r *Registry) Create(ctx context.Context, tenant, key string, j Job) (Job, error) {
 	now := r.now()
-	j := Job{Ref: Ref{TenantHash(tenant), newID(now)}, Request: request, Spec: spec, Created: now}
+	j.Ref, j.Created = Ref{TenantHash(tenant), newID(now)}, now
 	if key == "" {
 		return r.add(ctx, j)
 	}
 	j.Key = hashOf(key)
-	c := claim{ID: j.ID, Request: hashOf(string(request)), Made: now}
+	c := claim{ID: j.ID, Request: hashOf(string(j.Request)), Made: now}
 	err := r.put(ctx, j.object("keys"), c, "")
 	if errors.Is(err, ErrChanged) {
 		return r.claimed(ctx, j, c)
@@ -468,11 +471,14 @@ func (r *Registry) now() time.Time {
 func failureOf(err error, id string) *Failure {
 	root := (*dedupe.RootError)(nil)
 	quota := (*QuotaError)(nil)
+	missing := (*choose.MissingError)(nil)
 	switch {
 	case errors.Is(err, errCancelled):
 		return &Failure{CodeCancelled, errCancelled.Error()}
 	case errors.As(err, &root):
 		return &Failure{CodeNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links"}
+	case errors.As(err, &missing):
+		return &Failure{CodeNotFound, fmt.Sprintf("/%s/%d is %.40q, where no directory or file is: use a path relative to your root, without symbolic links", missing.Rule, missing.Number, missing.Path)}
 	case errors.As(err, &quota):
 		return &Failure{CodeQuota, quota.Error()}
 	}

@@ -194,6 +194,9 @@ func (r *running) run(ctx context.Context) error {
 	if err := r.l.Registry.Tell(ctx, r.ref, r.state); err != nil {
 		return err
 	}
+	if err := j.check(ctx); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
 	work, err := r.open(ctx, j.Spec)
 	if err != nil {
 		return err
@@ -237,7 +240,7 @@ func (r *running) answer(ctx context.Context, work *job.Job) error {
 		return err
 	}
 	r.l.logger().Info("job", "event", eventJob, "job", r.ref.ID, "complete", whole.Complete, "files", s.Files, "bytes", s.Bytes, "opens", s.Opens,
-		"bytes_read", s.BytesRead, "problems", outcome.Problems, "duplicate_groups", s.DuplicateGroups, "reclaimable_bytes", s.ReclaimableBytes,
+		"bytes_read", s.BytesRead, "problems", outcome.Problems, "duplicate_groups", outcome.DuplicateGroups, "reclaimable_bytes", outcome.ReclaimableBytes,
 		"elapsed_ms", report.Milliseconds(s.Elapsed), "cpu_ms", report.CPUMilliseconds(s))
 	return nil
 }

@@ -29,7 +29,7 @@ func TestRecord(t *testing.T) {
 		{"it is stopped", job.Round{}, true, Cancelled, CodeCancelled, 300},
 	} {
 		r := &Registry{Store: open(t, t.TempDir()), Limits: Limits{Jobs: 1, Bytes: 1 << 31}}
-		j, err := r.Create(ctx, "acme", "", nil, job.Spec{})
+		j, err := r.Create(ctx, "acme", "", Job{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestRecord(t *testing.T) {
 		if next, err := r.Record(ctx, j.Ref, units, nil); err != nil || test.phase == Failed != (next.Next == job.Failed) || test.phase == Cancelled != (next.Next == job.Cancelled) {
 			t.Errorf("%s: a repeated step: %+v, %v", test.name, next, err)
 		}
-		if _, err := r.Create(ctx, "acme", "", nil, job.Spec{}); err != nil {
+		if _, err := r.Create(ctx, "acme", "", Job{}); err != nil {
 			t.Errorf("%s: its place is not free: %v", test.name, err)
 		}
 	}

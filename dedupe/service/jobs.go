@@ -43,14 +43,10 @@ type Runner interface {
 
 // jobRequest is the body of POST /v1/jobs.
 type jobRequest struct {
-	Path       *string  `json:"path,omitempty"` // as in a scanRequest
-	PathBase64 []byte   `json:"path_base64,omitempty"`
-	Workers    int      `json:"workers"`
-	MinSize    int64    `json:"min_size"`
-	MaxSize    int64    `json:"max_size"`
-	Include    []string `json:"include,omitempty"`
-	Exclude    []string `json:"exclude,omitempty"`
-	DryRun     bool     `json:"dry_run,omitempty"`
+	selectionRequest
+	rulesRequest
+	Workers int  `json:"workers"`
+	DryRun  bool `json:"dry_run,omitempty"`
 }
 
 // jobJSON is a job as an operation of AIP-151.
@@ -88,7 +84,8 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1}
+	q := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers)}
+	q.MinSize = 1
 	if err := decode(r, &q); err != nil {
 		return err
 	}
@@ -100,6 +97,10 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	rules, err := q.rules()
+	if err != nil {
+		return err
+	}
 	if q.DryRun {
 		return s.planJob(w, r, spec)
 	}
@@ -107,7 +108,7 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	j, err := s.Jobs.Registry.Create(r.Context(), tenant, key, request, spec)
+	j, err := s.Jobs.Registry.Create(r.Context(), tenant, key, jobs.Job{Request: request, Spec: spec, Rules: jobs.RulesOf(rules)})
 	if err != nil {
 		return jobRefusal(err)
 	}
@@ -125,10 +126,7 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 // spec returns what a request asks for, in the folder of a tenant. A path that does not exist
 // is the job's own failure, because whoever answers requests may not see the file system.
 func (s *service) spec(q jobRequest, tenant string) (job.Spec, error) {
-	sel, _, _, err := s.options(scanRequest{
-		Path: q.Path, PathBase64: q.PathBase64, Mode: dedupe.Goroutines, Workers: q.Workers, MinSize: q.MinSize, MaxSize: q.MaxSize,
-		Include: q.Include, Exclude: q.Exclude, Limit: 1,
-	})
+	sel, _, _, err := s.options(scanRequest{selectionRequest: q.selectionRequest, Mode: dedupe.Goroutines, Workers: q.Workers, Limit: 1})
 	return job.Spec{
 		Selection: sel, Workers: q.Workers, Within: []byte(s.Jobs.Root), Folder: []byte(tenant), Index: s.Jobs.Index,
 		Limits: job.DefaultLimits(),

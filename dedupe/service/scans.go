@@ -13,27 +13,31 @@ import (
 	"unicode/utf8"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
 
 // scanRequest is the body of POST /v1/scans.
 type scanRequest struct {
-	Path       *string     `json:"path"`        // relative to the root; "." is the root
-	PathBase64 []byte      `json:"path_base64"` // the same for a path of any bytes
+	selectionRequest
+	rulesRequest
 	Mode       dedupe.Mode `json:"mode"`
 	Workers    int         `json:"workers"`
-	MinSize    int64       `json:"min_size"`
-	MaxSize    int64       `json:"max_size"`
-	Include    []string    `json:"include"`
-	Exclude    []string    `json:"exclude"`
-	Newer      *string     `json:"newer"` // RFC 3339
-	Older      *string     `json:"older"` // RFC 3339
-	MinCopies  int         `json:"min_copies"`
 	Limit      int         `json:"limit"` // groups per page
 	Next       string      `json:"next"`  // from the previous page
 	Projection settings    `json:"projection"`
+}
+
+// selectionRequest is the part of a request that says what to scan.
+type selectionRequest struct {
+	Path       *string  `json:"path,omitempty"`        // relative to the root; "." is the root
+	PathBase64 []byte   `json:"path_base64,omitempty"` // the same for a path of any bytes
+	MinSize    int64    `json:"min_size"`
+	MaxSize    int64    `json:"max_size"`
+	Include    []string `json:"include,omitempty"`
+	Exclude    []string `json:"exclude,omitempty"`
+	Newer      *string  `json:"newer,omitempty"` // RFC 3339
+	Older      *string  `json:"older,omitempty"` // RFC 3339
 }
 
 const (
@@ -41,17 +45,20 @@ const (
 	maxGlobs = 100  // in each of include and exclude
 	maxGlob  = 1024 // characters
 	maxLimit = 10_000
-
-	maxCopies = 1_000_000_000
 )
 
 func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	start := time.Now()
-	q := scanRequest{Mode: dedupe.Goroutines, Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1, Limit: 1000, Projection: s.settings()}
+	q := scanRequest{Mode: dedupe.Goroutines, Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), Limit: 1000, Projection: s.settings()}
+	q.MinSize = 1
 	if err := decode(r, &q); err != nil {
 		return err
 	}
 	sel, eng, page, err := s.options(q)
+	if err != nil {
+		return err
+	}
+	rules, err := q.rules()
 	if err != nil {
 		return err
 	}
@@ -78,6 +85,9 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer within.Close()
 	eng.Within = within
+	if page.Chooser, err = chooser(ctx, &eng, sel.Roots[0], rules); err != nil {
+		return err
+	}
 	var leave func()
 	eng.Alone, leave = s.running.enter()
 	defer leave()
@@ -89,11 +99,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return refusal(err)
 	}
 	charged := remember(r.Context(), ctx, &found)
-	chooser, err := choose.New(page.Rules, nil, nil) // no rule names a path
-	if err != nil {
-		return err
-	}
-	chooser.Report(&found)
+	page.Chooser.Report(&found)
 	took := report.Took(found)
 	took.Stored = stored
 	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
@@ -122,14 +128,10 @@ func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, repor
 		err = fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
 	case q.Limit < 1 || q.Limit > maxLimit:
 		err = fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
-	case q.MinCopies > maxCopies:
-		err = fmt.Errorf("a minimum of %d copies: choose 0, or 2 to %d", q.MinCopies, maxCopies)
 	case max(len(q.Include), len(q.Exclude)) > maxGlobs:
 		err = fmt.Errorf("there are more than %d globs", maxGlobs)
 	default:
-		page.Rules.MinCopies = q.MinCopies
-		err = cmp.Or(setTime(&sel.Filter.Newer, "newer", q.Newer), setTime(&sel.Filter.Older, "older", q.Older),
-			page.Rules.Validate(), eng.Validate(), sel.Validate())
+		err = cmp.Or(setTime(&sel.Filter.Newer, "newer", q.Newer), setTime(&sel.Filter.Older, "older", q.Older), eng.Validate(), sel.Validate())
 	}
 	for _, glob := range slices.Concat(q.Include, q.Exclude) {
 		if utf8.RuneCountInString(glob) > maxGlob {
@@ -158,7 +160,7 @@ func setTime(t *time.Time, field string, text *string) (err error) {
 
 // path returns the path to scan. A report has a path that is not UTF-8 twice, readable
 // and in base64, and a client may send back both.
-func (q scanRequest) path() (string, error) {
+func (q selectionRequest) path() (string, error) {
 	switch {
 	case q.PathBase64 == nil && q.Path == nil:
 		return ".", nil

@@ -65,7 +65,7 @@ func TestRunner(t *testing.T) {
 	}))
 	spec := job.Spec{Limits: job.DefaultLimits()}
 	spec.Selection.Roots = []string{"."}
-	j, err := r.Registry.Create(t.Context(), "acme", "", nil, spec)
+	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{Spec: spec})
 	must(t, err)
 	name := j.Name()
 
@@ -95,7 +95,7 @@ func TestHandle(t *testing.T) {
 	must(t, err)
 	defer store.Close()
 	r := &Runner{Registry: &jobs.Registry{Store: store}, Machine: machine}
-	j, err := r.Registry.Create(t.Context(), "acme", "", nil, job.Spec{})
+	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{})
 	must(t, err)
 	var log strings.Builder
 	handle := func(machine, name, status string) jobs.Phase {
