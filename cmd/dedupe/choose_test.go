@@ -703,7 +703,7 @@ func serviceRules(t *testing.T, rnd *rand.Rand) (args []string, request map[stri
 	request = map[string]any{"path": "t"}
 	list := func(flag string, from []string) {
 		var some []string
-		var full [][]byte
+		full := [][]byte{}
 		text := true
 		for range rnd.IntN(3) {
 			path := from[rnd.IntN(len(from))]

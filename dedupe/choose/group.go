@@ -14,6 +14,7 @@ type Chooser struct {
 	priority []place
 	protect  []place
 	globs    dedupe.Filter // excludes what is protected
+	absolute dedupe.Filter // the globs that begin at /
 	copiesOf place
 }
 
@@ -46,6 +47,11 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	}
 	var err error
 	c.globs, err = dedupe.Filter{Exclude: globs}.Plain()
+	for _, glob := range c.globs.Exclude {
+		if glob[0] == '/' {
+			c.absolute.Exclude = append(c.absolute.Exclude, glob)
+		}
+	}
 	return c, err
 }
 
@@ -223,8 +229,8 @@ func (c *Chooser) protects(at located) bool {
 	if c.globs.Excludes(at.rel) {
 		return true
 	}
-	for _, path := range at.place { // a glob may be absolute
-		if path[0] == '/' && c.globs.Excludes(path[1:]) {
+	for _, path := range at.place {
+		if path[0] == '/' && c.absolute.Excludes(path[1:]) {
 			return true
 		}
 	}
