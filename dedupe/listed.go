@@ -75,8 +75,8 @@ func lookListed(path string) root {
 
 // resolveCopiesOf looks at the file that copies are wanted of, and limits the filter to its
 // size.
-func (v *resolver) resolveCopiesOf(path string, f *Filter) (root, error) {
-	r, err := v.look(path)
+func resolveCopiesOf(look func(path string) (root, error), path string, f *Filter) (root, error) {
+	r, err := look(path)
 	switch {
 	case err != nil:
 		return r, err

@@ -660,25 +660,63 @@ func checkSaved(t *testing.T, r *rules, groups, args []string) {
 	os.Remove("other.json")
 }
 
-// TestServiceKeepsTheSame asks a server to keep files in random trees of traps, in a scan and
-// in a job. Both must find the groups that the command finds, in pages.
-func TestServiceKeepsTheSame(t *testing.T) {
+// TestServiceFindsTheSame asks a server to find and keep files in random trees of traps, in a
+// scan and in a job. Both must find what the command finds, in pages.
+func TestServiceFindsTheSame(t *testing.T) {
 	onRandomTrees(t, func(t *testing.T, rnd *rand.Rand) {
 		_, url := serveJobs(t, ".", t.TempDir())
 		for range 3 {
 			args, request := serviceRules(t, rnd)
-			var want struct{ Groups []json.RawMessage }
-			must(t, json.Unmarshal(output(t, slices.Concat([]string{"scan", "--format", "json"}, args, []string{"t"})...), &want))
-			request["limit"] = 1 + rnd.IntN(5)
-			sameLines(t, fmt.Sprintf("scan %q, %v", args, request), linesOf(want.Groups), linesOf(scanPages(t, url, request)))
-			delete(request, "limit")
-			got := jobGroups(t, url, request)
-			lines := linesOf(want.Groups) // a job has another order
+			find := func(more ...string) (p foundPage) {
+				must(t, json.Unmarshal(output(t, slices.Concat([]string{"scan", "--format", "json"}, args, more, []string{"t"})...), &p))
+				return p
+			}
+			lines := linesOf(find().Groups) // a job has another order
 			slices.Sort(lines)
+			got := jobGroups(t, url, request)
 			slices.Sort(got)
 			sameLines(t, fmt.Sprintf("job %q, %v", args, request), lines, got)
+
+			request["limit"] = 1 + rnd.IntN(5)
+			want := find(serviceFinds(rnd, request)...)
+			found := scanPages(t, url, request)
+			what := fmt.Sprintf("scan %q, %v: ", args, request)
+			sameLines(t, what+"groups", linesOf(want.Groups), linesOf(found.Groups))
+			sameLines(t, what+"folders", linesOf(want.Folders), linesOf(found.Folders))
+			sameLines(t, what+"unique", linesOf(want.Unique), linesOf(found.Unique))
 		}
 	})
+}
+
+// foundPage is a report, or a page of one.
+type foundPage struct {
+	Groups  []json.RawMessage
+	Folders []json.RawMessage `json:"duplicate_folders"`
+	Unique  []json.RawMessage
+	Next    string
+}
+
+// serviceFinds adds to a request what jobs do not know, and returns it as flags.
+func serviceFinds(rnd *rand.Rand, request map[string]any) (args []string) {
+	var files []string
+	filepath.WalkDir("t", func(path string, d fs.DirEntry, err error) error {
+		if st, failed := d.Info(); failed == nil && d.Type().IsRegular() && st.Size() > 0 {
+			files = append(files, path)
+		}
+		return err
+	})
+	if len(files) > 0 && rnd.IntN(4) == 0 {
+		path := files[rnd.IntN(len(files))]
+		request["copies_of_base64"] = []byte(path)
+		return []string{"--copies-of", path}
+	}
+	for _, flag := range []string{"unique", "folders"} {
+		if rnd.IntN(3) > 0 {
+			request[flag] = true
+			args = append(args, "--"+flag)
+		}
+	}
+	return args
 }
 
 func linesOf(groups []json.RawMessage) (lines []string) {
@@ -749,18 +787,18 @@ func send(t *testing.T, url string, request map[string]any) []byte {
 	return answer
 }
 
-// scanPages returns the groups of all pages of a scan.
-func scanPages(t *testing.T, url string, request map[string]any) (groups []json.RawMessage) {
+// scanPages returns what is on all pages of a scan.
+func scanPages(t *testing.T, url string, request map[string]any) (all foundPage) {
 	for {
-		var page struct {
-			Groups []json.RawMessage
-			Next   string
-		}
+		var page foundPage
 		must(t, json.Unmarshal(send(t, url+"/v1/scans", request), &page))
-		groups = append(groups, page.Groups...)
+		all.Groups, all.Folders, all.Unique = append(all.Groups, page.Groups...), append(all.Folders, page.Folders...), append(all.Unique, page.Unique...)
+		if n := len(page.Groups) + len(page.Unique); n > request["limit"].(int) {
+			t.Errorf("%v: a page of %d groups and files", request, n)
+		}
 		if page.Next == "" {
 			delete(request, "next")
-			return groups
+			return all
 		}
 		request["next"] = page.Next
 	}

@@ -18,13 +18,23 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Page selects part of a report's groups, as JSON. The totals cover all groups.
+// Page selects part of a report's groups and unique files, as JSON. The totals cover all
+// groups.
 type Page struct {
-	After    Cursor          // where the previous page ended
-	Limit    int             // most groups; 0 means no limit
-	MaxBytes int             // most bytes of JSON, as a string inside other JSON; 0 means no limit
-	Tool     Tool            // the program that made the report
-	Chooser  *choose.Chooser // what the groups were selected by; nil: nothing
+	After    Cursor           // where the previous page ended
+	Limit    int              // most groups and unique files; 0 means no limit
+	MaxBytes int              // most bytes of JSON, as a string inside other JSON; 0 means no limit
+	Tool     Tool             // the program that made the report
+	Chooser  *choose.Chooser  // what the groups were selected by; nil: nothing
+	Folders  []choose.Folders // that are duplicates, for the first page
+}
+
+// rules returns what the groups were selected by.
+func (p *Page) rules() (r choose.Rules) {
+	if p.Chooser != nil {
+		r = p.Chooser.Rules
+	}
+	return r
 }
 
 // pageGroup is a group with its files in the order of the page.
@@ -42,7 +52,7 @@ func (p *Page) order(g dedupe.Group) pageGroup {
 			}
 		}
 	}
-	if p.Chooser == nil || !p.Chooser.Kept() {
+	if rules := p.rules(); !rules.Kept() {
 		return pageGroup{groupOf(g), byPath}
 	}
 	choice, firsts := p.Chooser.Group(), make(map[fileID]int)
@@ -65,6 +75,7 @@ type Cursor struct {
 	path        string // the last file on the page, if the group continues; at most maxCursorPath bytes; empty after a whole group
 	skip        int    // files after path that earlier pages also have, because their paths begin with it
 	kept        bool   // that file is kept; there may be more such files, and then come the others
+	unique      bool   // the groups are over: path is the first name of an inode in the unique files, and skip counts files from there on
 	set         bool
 }
 
@@ -81,6 +92,15 @@ func ParseCursor(s string) (Cursor, error) {
 	}
 	parts := strings.Split(s, "-")
 	c := Cursor{set: true}
+	if parts[0] == uniqueMark && len(parts) == 3 {
+		path, err := hex.DecodeString(parts[2])
+		c.unique, c.path = true, string(path)
+		var bad error
+		if c.skip, bad = strconv.Atoi(parts[1]); bad != nil || err != nil || len(path) > maxCursorPath || c.skip < 0 {
+			return Cursor{}, errCursor
+		}
+		return c, nil
+	}
 	if len(parts) == 5 && parts[4] == keptMark {
 		c.kept, parts = true, parts[:4]
 	}
@@ -108,14 +128,18 @@ func ParseCursor(s string) (Cursor, error) {
 	return c, nil
 }
 
-// keptMark ends the text of a cursor after a kept file.
-const keptMark = "kept"
+const (
+	keptMark   = "kept"   // ends the text of a cursor after a kept file
+	uniqueMark = "unique" // begins that of a cursor in the unique files
+)
 
 // String returns the cursor as text for URLs and JSON.
 func (c Cursor) String() string {
 	switch {
 	case !c.set:
 		return ""
+	case c.unique:
+		return fmt.Sprintf("%s-%d-%x", uniqueMark, c.skip, c.path)
 	case c.path == "":
 		return fmt.Sprintf("%d-%v", c.reclaimable, c.digest)
 	case c.kept:
@@ -171,6 +195,9 @@ func (c Cursor) before(g dedupe.Group) bool {
 func (p *Page) rest(groups []dedupe.Group) iter.Seq2[pageGroup, int] {
 	c := p.After
 	return func(yield func(pageGroup, int) bool) {
+		if c.unique {
+			return
+		}
 		begun := func(g dedupe.Group) bool { return c.path != "" && g.Digest == c.digest }
 		if i := slices.IndexFunc(groups, begun); i >= 0 {
 			g := p.order(groups[i])
@@ -187,7 +214,7 @@ func (p *Page) rest(groups []dedupe.Group) iter.Seq2[pageGroup, int] {
 	}
 }
 
-// pageJSON is a page of a report. Groups and problems make up most of it. They are
+// pageJSON is a page of a report. Groups, files and problems make up most of it. They are
 // encoded only once, so these fields stay empty.
 type pageJSON struct {
 	head
@@ -196,8 +223,10 @@ type pageJSON struct {
 	Skipped  []skippedJSON `json:"skipped,omitempty"`
 	tail
 
-	room     int    // bytes left for groups and problems
+	room     int    // bytes left for groups, files and problems
 	groups   []byte // the elements in JSON
+	folders  []byte
+	unique   []byte
 	problems []byte
 }
 
@@ -210,11 +239,7 @@ func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) erro
 	}
 	page.Limit, page.MaxBytes = cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
 	// Include the summaries by size and by folder if they leave half of the page.
-	o := Options{Tool: page.Tool}
-	if page.Chooser != nil {
-		o.Rules = page.Chooser.Rules
-	}
-	doc := pageOf(r, p, o)
+	doc := pageOf(r, p, Options{Tool: page.Tool, Rules: page.rules()})
 	summarized := doc
 	summarized.summarize(r, &page)
 	if summarized.fill(r, page) == nil {
@@ -234,7 +259,14 @@ func (doc *pageJSON) write(w io.Writer) error {
 		return err
 	}
 	before, rest, _ := bytes.Cut(frame, []byte(seam))
-	for _, part := range [][]byte{before, []byte(`"groups":[`), doc.groups, []byte(`],"problems":[`), doc.problems, []byte("]"), rest, []byte("\n")} {
+	parts := [][]byte{before, []byte(`"groups":[`), doc.groups}
+	if doc.Selection.Folders {
+		parts = append(parts, []byte(`],"duplicate_folders":[`), doc.folders)
+	}
+	if doc.Selection.Unique {
+		parts = append(parts, []byte(`],"unique":[`), doc.unique)
+	}
+	for _, part := range append(parts, []byte(`],"problems":[`), doc.problems, []byte("]"), rest, []byte("\n")) {
 		if _, err := w.Write(part); err != nil {
 			return err
 		}
@@ -268,7 +300,38 @@ func (doc *pageJSON) fill(r dedupe.Report, page Page) error {
 		doc.room -= need
 		doc.problems = appendElement(doc.problems, problem)
 	}
+	if !page.After.set {
+		if err := doc.fillFolders(page); err != nil {
+			return err
+		}
+	}
 	return doc.fillGroups(r, page)
+}
+
+// fillFolders adds the sets of folders that fit, and counts the others.
+func (doc *pageJSON) fillFolders(page Page) error {
+	for _, set := range page.Folders {
+		b := appendTwins(nil, twin{files: set.Files, bytes: set.Bytes, reclaimable: set.Reclaimable})
+		for i, f := range set.Paths {
+			path, err := marshal(twinJSON{pathOf(f.Path), f.Kept})
+			if err != nil {
+				return err
+			}
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, path...)
+		}
+		b = append(b, "]}"...)
+		need := QuotedSize(b) + len(",")
+		if doc.room-need < page.MaxBytes/4 { // the groups matter more
+			doc.FoldersLeftOut++
+			continue
+		}
+		doc.room -= need
+		doc.folders = appendElement(doc.folders, b)
+	}
+	return nil
 }
 
 func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
@@ -296,7 +359,58 @@ func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
 			return nil
 		}
 	}
+	return doc.fillUnique(r.Unique, page, groups)
+}
+
+// fillUnique adds the unique files that fit after a number of groups. They are there only if
+// they were asked for.
+func (doc *pageJSON) fillUnique(all []*dedupe.Copy, page Page, entries int) error {
+	if !page.rules().Unique {
+		return nil
+	}
+	n, from := 0, page.After.among(all)
+	last := "" // the first name of the inode of the last file on the page, or before it
+	for _, c := range all {
+		before := n
+		for f := range c.Files() {
+			if n++; n <= from {
+				continue
+			}
+			one := fileOf(f, n-1 > before)
+			one.size = f.Size
+			b := appendUnique(nil, one)
+			first := c.File().Path
+			need := QuotedSize(b) + len(",")
+			if entries == page.Limit || need+cursorMarks+2*min(len(first), maxCursorPath) > doc.room {
+				if entries == 0 {
+					return tooSmall(page, doc.room, need)
+				}
+				next := Cursor{unique: true, path: last[:min(len(last), maxCursorPath)], set: true}
+				next.skip = n - 1 - next.among(all)
+				doc.Next = next.String()
+				return nil
+			}
+			entries++
+			doc.room -= need
+			doc.unique = appendElement(doc.unique, b)
+			last = first
+		}
+	}
 	return nil
+}
+
+// among counts the unique files before the cursor.
+func (c Cursor) among(all []*dedupe.Copy) int {
+	n := c.skip
+	for _, of := range all {
+		if of.File().Path >= c.path {
+			break
+		}
+		for range of.Files() {
+			n++
+		}
+	}
+	return n
 }
 
 // fewestFiles is the fewest files with which a group begins on a page. With fewer it

@@ -113,7 +113,7 @@ func TestOpenAPIRequests(t *testing.T) {
 		return slices.Sorted(maps.Keys(doc))
 	}
 	for name, pair := range map[string][2][]string{
-		"scanRequest":       {properties(schemas["scanRequest"]), fields(scanRequest{selectionRequest: everySelection(), rulesRequest: everyRule()})},
+		"scanRequest":       {properties(schemas["scanRequest"]), fields(scanRequest{selectionRequest: everySelection(), rulesRequest: everyRule(), findRequest: everyFind()})},
 		"scanProjection":    {properties(schemas["scanProjection"]), fields(settings{})},
 		"jobRequest":        {properties(schemas["jobRequest"]), fields(jobRequest{everySelection(), everyRule(), 1, true})},
 		"usageRequest":      {properties(schemas["usageRequest"]), properties(schemas["usage"])},
@@ -197,6 +197,12 @@ func (c *contract) check(t testing.TB, method, path string, status int, header h
 func everyRule() rulesRequest {
 	keep := choose.Oldest
 	return rulesRequest{&keep, []string{"a"}, [][]byte{[]byte("a")}, []string{"b"}, [][]byte{[]byte("b")}, 2}
+}
+
+// everyFind returns a request in which no field is left out.
+func everyFind() findRequest {
+	path := "a"
+	return findRequest{&path, []byte("a"), true, true}
 }
 
 // everySelection returns a selection in which no field is left out.

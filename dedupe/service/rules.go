@@ -24,6 +24,14 @@ type rulesRequest struct {
 	MinCopies      int          `json:"min_copies,omitempty"`
 }
 
+// findRequest is the part of a request that says what else to look for.
+type findRequest struct {
+	CopiesOf       *string `json:"copies_of,omitempty"`
+	CopiesOfBase64 []byte  `json:"copies_of_base64,omitempty"`
+	Unique         bool    `json:"unique,omitempty"`
+	Folders        bool    `json:"folders,omitempty"`
+}
+
 const (
 	maxRules  = 100 // in each of priority and protect
 	maxCopies = 1_000_000_000
@@ -76,6 +84,37 @@ func (q *rulesRequest) check(r *choose.Rules) error {
 		return fmt.Errorf("/protect: %w", err)
 	}
 	return r.Validate()
+}
+
+// find adds what else to look for to a selection and to rules. It fails with a problem for the
+// caller.
+func (q *findRequest) find(sel *dedupe.Selection, r *choose.Rules) error {
+	r.Unique, r.Folders, sel.Unique = q.Unique, q.Folders, q.Unique
+	if q.CopiesOf == nil && q.CopiesOfBase64 == nil {
+		return nil
+	}
+	path, err := pathOf("copies_of", q.CopiesOf, q.CopiesOfBase64)
+	switch {
+	case err != nil:
+	case utf8.RuneCountInString(path) > maxPath || !isRelative(path):
+		err = fmt.Errorf("copies_of is %.40q: name a file relative to your root, without . and .. as elements, in at most %d characters", path, maxPath)
+	case q.Unique || q.Folders:
+		err = errors.New("copies_of is about one file: leave out unique and folders")
+	}
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%v", err)
+	}
+	r.CopiesOf, sel.CopiesOf = path, path
+	return nil
+}
+
+// refusal returns the problem if a scan failed because of copies_of.
+func (q *findRequest) refusal(err error, sel dedupe.Selection) error {
+	var root *dedupe.RootError
+	if sel.CopiesOf == "" || !errors.As(err, &root) || root.Path != sel.CopiesOf || root.Path == sel.Roots[0] {
+		return nil
+	}
+	return refuse(http.StatusUnprocessableEntity, "copies_of is %.40q, where no file is that may have copies: use a path relative to your root, without symbolic links, of a file whose size is between min_size and max_size", root.Path)
 }
 
 // pathsOf returns the paths in a field, or in its twin with paths of any bytes. A report has

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
@@ -21,6 +22,7 @@ import (
 type scanRequest struct {
 	selectionRequest
 	rulesRequest
+	findRequest
 	Mode       dedupe.Mode `json:"mode"`
 	Workers    int         `json:"workers"`
 	Limit      int         `json:"limit"` // groups per page
@@ -59,6 +61,9 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	rules, err := q.rules()
+	if err == nil {
+		err = q.find(&sel, &rules)
+	}
 	if err != nil {
 		return err
 	}
@@ -88,6 +93,10 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if page.Chooser, err = chooser(ctx, &eng, sel.Roots[0], rules); err != nil {
 		return err
 	}
+	var folders choose.Found
+	if rules.Folders && q.Next == "" { // the first page has them
+		eng.Folder = folders.Add
+	}
 	var leave func()
 	eng.Alone, leave = s.running.enter()
 	defer leave()
@@ -96,9 +105,12 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	ctx, refused := s.limitReads(ctx, &eng)
 	found, err := dedupe.Scan(ctx, sel, eng)
 	if err := cmp.Or(refused(), err); err != nil {
-		return refusal(err)
+		return cmp.Or(q.refusal(err, sel), refusal(err))
 	}
 	charged := remember(r.Context(), ctx, &found)
+	if eng.Folder != nil {
+		page.Folders = folders.Duplicates(&found, page.Chooser)
+	}
 	page.Chooser.Report(&found)
 	took := report.Took(found)
 	took.Stored = stored
@@ -158,20 +170,26 @@ func setTime(t *time.Time, field string, text *string) (err error) {
 	return nil
 }
 
-// path returns the path to scan. A report has a path that is not UTF-8 twice, readable
-// and in base64, and a client may send back both.
+// path returns the path to scan.
 func (q selectionRequest) path() (string, error) {
-	switch {
-	case q.PathBase64 == nil && q.Path == nil:
+	if q.PathBase64 == nil && q.Path == nil {
 		return ".", nil
-	case q.PathBase64 == nil:
-		return *q.Path, nil
 	}
-	path := string(q.PathBase64)
-	if readable := string([]rune(path)); q.Path != nil && *q.Path != readable {
-		return "", errors.New("path and path_base64 name different paths: leave one of them out")
+	return pathOf("path", q.Path, q.PathBase64)
+}
+
+// pathOf returns the path in a field, or in its twin for a path of any bytes. A report has a
+// path that is not UTF-8 twice, readable and in base64, and a client may send back both.
+func pathOf(field string, path *string, full []byte) (string, error) {
+	switch {
+	case full == nil && path == nil:
+		return "", nil
+	case full == nil:
+		return *path, nil
+	case path != nil && *path != string([]rune(string(full))):
+		return "", fmt.Errorf("%s and %[1]s_base64 name different paths: leave one of them out", field)
 	}
-	return path, nil
+	return string(full), nil
 }
 
 // attendance tracks which scans have had the process to themselves from the first
