@@ -280,6 +280,73 @@ func TestPagesKeepFirst(t *testing.T) {
 	}
 }
 
+// TestPagesOfUniqueFiles reads unique files in pages: inodes with many names, and paths that
+// are longer than a cursor may be. No page may be too large, and none may lose a file.
+func TestPagesOfUniqueFiles(t *testing.T) {
+	deep := strings.Repeat("deep/", 1000)
+	for name, dir := range map[string]string{"short": "", "not UTF-8": "\xff", "equal starts": deep} {
+		var files []dedupe.File
+		for i := range 300 {
+			files = append(files, dedupe.File{Path: fmt.Sprintf("%s%06d", dir, i), Inode: uint64(i / 40), Size: 5})
+		}
+		r := many()
+		r.Unique = copiesOf(files...)
+		c, err := choose.New(choose.Rules{Unique: true, Folders: true}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := Page{Limit: 50, MaxBytes: 64 << 10, Chooser: c, Folders: []choose.Folders{
+			{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: strings.Repeat("large", 10_000)}, {Path: "x"}}},
+			{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: "a"}, {Path: "b", Kept: true}}},
+		}}
+		var got []string
+		for pages := 0; pages == 0 || page.After.set; pages++ {
+			var doc bytes.Buffer
+			if err := WritePage(&doc, r, priced(), page); err != nil {
+				t.Fatal(err)
+			}
+			var part struct {
+				Groups  []aGroup
+				Folders []struct{ Paths []twinJSON } `json:"duplicate_folders"`
+				LeftOut int                          `json:"duplicate_folders_left_out"`
+				Unique  []struct {
+					Path     string
+					Size     int64
+					HardLink bool `json:"hard_link"`
+				}
+				Next string
+			}
+			if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
+				t.Fatal(err)
+			}
+			if err := compile(t).Validate(parse(t, doc.Bytes())); err != nil {
+				t.Errorf("%s: page %d: %v", name, pages, err)
+			}
+			if QuotedSize(doc.Bytes()) > page.MaxBytes || len(part.Groups)+len(part.Unique) > page.Limit {
+				t.Errorf("%s: page %d of %d bytes has %d groups and %d files", name, pages, doc.Len(), len(part.Groups), len(part.Unique))
+			}
+			if first := pages == 0; part.LeftOut == 1 != first || (len(part.Folders) == 1 && part.Folders[0].Paths[1].Kept) != first {
+				t.Errorf("%s: page %d has the folders %+v, and %d are left out", name, pages, part.Folders, part.LeftOut)
+			}
+			for _, f := range part.Unique {
+				if link := len(got)%40 > 0; f.HardLink != link || f.Size != 5 {
+					t.Errorf("%s: file %d is %+v", name, len(got), f)
+				}
+				got = append(got, f.Path)
+			}
+			if page.After, err = ParseCursor(part.Next); err != nil {
+				t.Fatal(err)
+			}
+			if pages > 400 {
+				t.Fatalf("%s: no end of pages", name)
+			}
+		}
+		if len(got) != 300 || !strings.HasSuffix(got[299], "000299") || !slices.IsSorted(got) {
+			t.Errorf("%s: %d unique files", name, len(got))
+		}
+	}
+}
+
 // TestPagesLoseNoFile removes the file at which a page ended. The next page must continue
 // after it.
 func TestPagesLoseNoFile(t *testing.T) {
@@ -323,6 +390,7 @@ func FuzzParseCursor(f *testing.F) {
 	f.Add(Cursor{reclaimable: 5, digest: dedupe.Digest{1}, set: true}.String())
 	f.Add(Cursor{reclaimable: math.MaxUint64, digest: dedupe.Digest{1}, path: "a\xff", skip: 7, set: true}.String())
 	f.Add(Cursor{reclaimable: 1, digest: dedupe.Digest{1}, path: "a", kept: true, set: true}.String())
+	f.Add(Cursor{unique: true, path: "a\xff", skip: 7, set: true}.String())
 	f.Add("5-a")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ParseCursor(s)

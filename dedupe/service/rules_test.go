@@ -298,6 +298,114 @@ func TestRulesAreConfined(t *testing.T) {
 	}
 }
 
+// TestFind asks for what else a scan can find.
+func TestFind(t *testing.T) {
+	root := tenants(t)
+	for i := range 50 {
+		makeFile(t, root, fmt.Sprintf("alice/one/%02d", i), fmt.Sprint("unique ", i), 0)
+	}
+	for _, folder := range []string{"x", "y", "z"} {
+		makeFile(t, root, "alice/"+folder+"/file", "in a folder", 0)
+	}
+	h := newService(t, Config{Root: root, TenantClaim: "folder"})
+	type found struct {
+		Groups []struct{ Files []struct{ Path string } }
+		Sets   []struct{ Paths []struct{ Path string } } `json:"duplicate_folders"`
+		Unique []struct {
+			Path string
+			Size int64
+		}
+		Selection map[string]any
+		Next      string
+	}
+	find := func(body string) (doc found) {
+		t.Helper()
+		got := ask(t, h, inFolder("alice"), "POST", "/v1/scans", body)
+		if err := json.Unmarshal(got.body, &doc); err != nil || got.status != 200 {
+			t.Fatalf("%s: %d %v: %s", body, got.status, err, got.body)
+		}
+		return doc
+	}
+	for _, mode := range []string{"goroutines", "processes"} {
+		doc := find(fmt.Sprintf(`{"mode": %q, "unique": true, "folders": true, "exclude": ["out"]}`, mode))
+		if len(doc.Groups) != 2 || len(doc.Sets) != 1 || len(doc.Sets[0].Paths) != 3 || doc.Sets[0].Paths[0].Path != "x" || len(doc.Unique) != 51 || doc.Unique[0].Path != "c" || doc.Unique[0].Size != 4 ||
+			doc.Selection["unique"] != true || doc.Selection["folders"] != true {
+			t.Errorf("%s: %+v", mode, doc)
+		}
+		doc = find(fmt.Sprintf(`{"mode": %q, "copies_of": "x/file", "path": "y"}`, mode))
+		if len(doc.Groups) != 1 || len(doc.Groups[0].Files) != 2 || doc.Groups[0].Files[0].Path != "x/file" || doc.Selection["copies_of"] != "x/file" {
+			t.Errorf("%s: copies of a file outside the path: %+v", mode, doc)
+		}
+	}
+	pages := 0
+	var paths []string
+	for next := ""; next != "" || pages == 0; pages++ {
+		doc := find(fmt.Sprintf(`{"unique": true, "folders": true, "limit": 7, "next": %q}`, next))
+		for _, f := range doc.Unique {
+			paths = append(paths, f.Path)
+		}
+		if len(doc.Groups)+len(doc.Unique) > 7 || (len(doc.Sets) > 0) != (pages == 0) {
+			t.Errorf("page %d has %d groups, %d files and %d sets of folders", pages, len(doc.Groups), len(doc.Unique), len(doc.Sets))
+		}
+		if next = doc.Next; pages == 2 { // a file that is gone moves no other to another page
+			if err := os.Remove(filepath.Join(root, "alice", paths[0])); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(paths) != 51 || !slices.IsSorted(paths) || len(slices.Compact(paths)) != 51 {
+		t.Errorf("%d unique files on %d pages: %q", len(paths), pages, paths)
+	}
+}
+
+// TestBadFinds sends what is refused.
+func TestBadFinds(t *testing.T) {
+	h := newService(t, withJobs(t, Config{Root: tenants(t), TenantClaim: "folder"}))
+	const nowhere = `where no file is that may have copies: use a path relative to your root`
+	for _, test := range []struct {
+		body   string
+		status int
+		detail string
+	}{
+		{`{"copies_of": "../bob/a"}`, 400, `copies_of is "../bob/a": name a file relative to your root`},
+		{`{"copies_of": "/etc/passwd"}`, 400, `copies_of is "/etc/passwd"`},
+		{`{"copies_of": ""}`, 400, `copies_of is ""`},
+		{`{"copies_of": "a\u0000"}`, 400, `copies_of is "a\x00"`},
+		{`{"copies_of": null}`, 400, `/copies_of is null`},
+		{`{"copies_of": ["a"]}`, 400, `/copies_of`},
+		{`{"copies_of_base64": ""}`, 400, `copies_of is ""`},
+		{`{"copies_of_base64": "Li4="}`, 400, `copies_of is ".."`},
+		{`{"copies_of": "a", "copies_of_base64": "Yg=="}`, 400, `name different paths`},
+		{`{"copies_of": "a", "unique": true}`, 400, `leave out unique and folders`},
+		{`{"copies_of": "a", "folders": true}`, 400, `leave out unique and folders`},
+		{`{"unique": null}`, 400, `/unique is null`},
+		{`{"unique": "yes"}`, 400, `/unique`},
+		{`{"folders": 1}`, 400, `/folders`},
+		{`{"files_from": "list"}`, 400, `unknown field`},
+		{`{"copies_of": "none"}`, 422, nowhere},
+		{`{"copies_of": "out"}`, 422, nowhere},
+		{`{"copies_of": "bob/a"}`, 422, nowhere},
+		{`{"copies_of": "top/etc/passwd"}`, 422, nowhere},
+		{`{"copies_of": "self/a"}`, 422, nowhere},
+		{`{"copies_of": "sub"}`, 422, nowhere},
+		{`{"copies_of": "a", "min_size": 5}`, 422, nowhere},
+		{`{"copies_of": "a", "path": "none"}`, 404, `no directory or file at that path`},
+		{`{"copies_of": "none", "path": "none"}`, 404, `no directory or file at that path`},
+		{`{"next": "unique-0-zz"}`, 400, `next is not from an answer`},
+		{`{"next": "unique--1-61"}`, 400, `next is not from an answer`},
+	} {
+		got := ask(t, h, inFolder("alice"), "POST", "/v1/scans", test.body)
+		if doc := got.decode(t); got.status != test.status || !strings.Contains(doc.Detail, test.detail) {
+			t.Errorf("%s: %d %s, want %d %s", test.body, got.status, doc.Detail, test.status, test.detail)
+		}
+	}
+	for _, field := range []string{`"copies_of": "a"`, `"unique": true`, `"folders": true`} {
+		if got := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{`+field+`}`); got.status != 400 || !strings.Contains(string(got.body), "unknown field") {
+			t.Errorf("a job with %s: %d %s", field, got.status, got.body)
+		}
+	}
+}
+
 // TestRulesInBase64 keeps files in a folder whose name is not UTF-8, also in a job.
 func TestRulesInBase64(t *testing.T) {
 	root := t.TempDir()
