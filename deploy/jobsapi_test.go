@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,15 @@ type findings struct {
 	Next             string
 }
 
+// sorted returns the groups in an order of their own.
+func (f findings) sorted() (groups []string) {
+	for _, g := range f.Groups {
+		groups = append(groups, string(g))
+	}
+	slices.Sort(groups)
+	return groups
+}
+
 // findingsOf decodes a report. The API's paths begin at the tenant's folder.
 func findingsOf(t *testing.T, report []byte) (f findings) {
 	t.Helper()
@@ -135,6 +145,22 @@ func TestEmulatorJobsAPI(t *testing.T) {
 	want, got := findingsOf(t, report), acme.report(job.ID)
 	if diff := cmp.Diff(fmt.Sprintf("%s", want), fmt.Sprintf("%s", got)); len(got.Groups) <= 50 || diff != "" {
 		t.Errorf("%d groups (-scan +job):\n%.3000s", len(got.Groups), diff)
+	}
+
+	acme.key = "kept"
+	acme.ask("POST", "/v1/jobs", `{"keep": "newest", "priority": ["."], "protect": ["**/*1*/**"], "min_copies": 3}`, 202, &job)
+	acme.ended(job.ID)
+	scan = exec.Command(binary(t), "scan", "--format", "json", "--keep", "newest", "--priority", ".", "--protect", "**/*1*/**", "--min-copies", "3", ".")
+	scan.Dir = filepath.Join(root, "acme")
+	report, _ = scan.Output()
+	want, got = findingsOf(t, report), acme.report(job.ID)
+	if diff := cmp.Diff(want.sorted(), got.sorted()); diff != "" || !strings.Contains(string(got.Groups[0]), `"kept":true`) {
+		t.Errorf("with rules (-scan +job):\n%.3000s", diff)
+	}
+	acme.key = "missing"
+	acme.ask("POST", "/v1/jobs", `{"priority": ["none"]}`, 202, &job)
+	if end := acme.ended(job.ID); end.Error.Code != "not_found" || len(end.Metadata.Stages) > 0 && end.Metadata.Stages[0].Done > 0 {
+		t.Errorf("a rule names what does not exist: %+v", end)
 	}
 
 	other.ask("POST", "/v1/jobs", `{}`, 202, &job)
