@@ -111,7 +111,7 @@ func (r *root) passes() bool {
 	included := len(r.filter.Include) == 0
 	for _, path := range []string{r.path, r.real} {
 		path = strings.TrimPrefix(filepath.Clean(path), "/")
-		if r.filter.Excludes(path) {
+		if r.filter.Excludes(path, nil) {
 			return false
 		}
 		included = included || r.filter.includes(path)

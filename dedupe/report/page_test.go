@@ -262,7 +262,9 @@ func TestPagesKeepFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Report(&r)
+		if err := c.Report(t.Context(), &r); err != nil {
+			t.Fatal(err)
+		}
 		var doc bytes.Buffer
 		if err := Write(&doc, JSON, r, nil, Options{Rules: rules, Spell: spell}); err != nil {
 			t.Fatal(err)

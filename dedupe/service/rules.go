@@ -1,16 +1,19 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
+	"efsdedupe/dedupe/report"
 )
 
 // rulesRequest is the part of a request that says what to report of the groups. Paths are
@@ -111,10 +114,35 @@ func (q *findRequest) find(sel *dedupe.Selection, r *choose.Rules) error {
 // refusal returns the problem if a scan failed because of copies_of.
 func (q *findRequest) refusal(err error, sel dedupe.Selection) error {
 	var root *dedupe.RootError
-	if sel.CopiesOf == "" || !errors.As(err, &root) || root.Path != sel.CopiesOf || root.Path == sel.Roots[0] {
+	var unreadable *dedupe.Problem
+	missing := errors.As(err, &root) && root.Path == sel.CopiesOf && root.Path != sel.Roots[0]
+	if sel.CopiesOf == "" || !missing && !errors.As(err, &unreadable) {
 		return nil
 	}
-	return refuse(http.StatusUnprocessableEntity, "copies_of is %.40q, where no file is that may have copies: use a path relative to your root, without symbolic links, of a file whose size is between min_size and max_size", root.Path)
+	return refuse(http.StatusUnprocessableEntity, "copies_of is %.40q, where no file is that may have copies: use a path relative to your root, without symbolic links, of a file whose size is between min_size and max_size", sel.CopiesOf)
+}
+
+// choiceShare is the share of what is left of the time of a request that rules may take. To
+// write the answer takes them several times again.
+const choiceShare = 8
+
+// chooseIn applies the rules of a page to what a scan found. It fails with a problem for the
+// caller if that would take too long to answer in time.
+func chooseIn(ctx context.Context, page *report.Page, folders *choose.Found, found *dedupe.Report) error {
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/choiceShare)
+	defer cancel()
+	var err error
+	if page.Chooser.Folders && page.After == (report.Cursor{}) {
+		page.Folders, err = folders.Duplicates(ctx, found, page.Chooser)
+	}
+	if err = cmp.Or(err, page.Chooser.Report(ctx, found)); err != nil {
+		return refuse(http.StatusUnprocessableEntity, "the rules take too long for so many files: use fewer globs in protect, a smaller folder, or a job")
+	}
+	if !page.Chooser.Unique {
+		found.Unique = nil
+	}
+	return nil
 }
 
 // pathsOf returns the paths in a field, or in its twin with paths of any bytes. A report has

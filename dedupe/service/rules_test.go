@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -15,8 +16,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/dedupe/report"
 )
 
 // album creates a root with a folder of copies: of one content 30, in three folders, and of
@@ -389,6 +393,7 @@ func TestBadFinds(t *testing.T) {
 		{`{"copies_of": "self/a"}`, 422, nowhere},
 		{`{"copies_of": "sub"}`, 422, nowhere},
 		{`{"copies_of": "a", "min_size": 5}`, 422, nowhere},
+		{`{"copies_of": "` + strings.Repeat("x", 300) + `"}`, 422, nowhere},
 		{`{"copies_of": "a", "path": "none"}`, 404, `no directory or file at that path`},
 		{`{"copies_of": "none", "path": "none"}`, 404, `no directory or file at that path`},
 		{`{"next": "unique-0-zz"}`, 400, `next is not from an answer`},
@@ -426,5 +431,28 @@ func TestRulesInBase64(t *testing.T) {
 				t.Errorf("%s %s: %s", what, body, got.body)
 			}
 		}
+	}
+}
+
+// TestRulesInTime applies rules when there is no time left.
+func TestRulesInTime(t *testing.T) {
+	c, err := choose.New(choose.Rules{Keep: choose.Oldest}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copies []*dedupe.Copy
+	for i := range 5000 {
+		copies = append(copies, dedupe.CopyOf(dedupe.File{Path: fmt.Sprint(i), Inode: uint64(i)}))
+	}
+	found := dedupe.Report{Groups: []dedupe.Group{{Size: 1, Copies: copies}}}
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	var refused *problem
+	if err := chooseIn(ctx, &report.Page{Chooser: c}, nil, &found); !errors.As(err, &refused) || refused.status != 422 || !strings.Contains(refused.detail, "use fewer globs") {
+		t.Errorf("%v", err)
+	}
+	few, many := choiceTime(choose.Rules{Keep: choose.Oldest}), choiceTime(choose.Rules{Protect: []string{"a", "b"}, Folders: true})
+	if choiceTime(choose.Rules{}) != 0 || few >= many || (&progress{found: 1e6, choice: many}).reserve(0) <= (&progress{found: 1e6, choice: few}).reserve(0) {
+		t.Errorf("rules take %v and %v for each file", few, many)
 	}
 }

@@ -82,7 +82,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	var stored cost.Objects
 	eng.Stored = stored.Add
 	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
-	ctx, cancel := s.endInTime(r.Context(), &eng)
+	ctx, cancel := s.endInTime(r.Context(), &eng, rules)
 	defer cancel()
 	within, tenant, err := s.within(ctx)
 	if err != nil {
@@ -108,10 +108,9 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return cmp.Or(q.refusal(err, sel), refusal(err))
 	}
 	charged := remember(r.Context(), ctx, &found)
-	if eng.Folder != nil {
-		page.Folders = folders.Duplicates(&found, page.Chooser)
+	if err := chooseIn(r.Context(), &page, &folders, &found); err != nil {
+		return err
 	}
-	page.Chooser.Report(&found)
 	took := report.Took(found)
 	took.Stored = stored
 	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
