@@ -162,7 +162,9 @@ func (c *jobRun) run(ctx context.Context) error {
 	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
-	parts.Projection = c.project(book, j, r, parts)
+	if parts.Projection, err = c.project(book, j, r, parts); err != nil {
+		return err
+	}
 	problems := c.tellProblems(&parts)
 	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
 		return out.Failed(err)
@@ -230,15 +232,18 @@ func (c *jobRun) limit(book *cost.Book) {
 }
 
 // project prices calls that each do what the job did, as 'dedupe scan' does.
-func (c *jobRun) project(book *cost.Book, j *job.Job, r dedupe.Report, parts report.Parts) *cost.Projection {
-	took, reads, units := j.Charges(r, parts)
+func (c *jobRun) project(book *cost.Book, j *job.Job, r dedupe.Report, parts report.Parts) (*cost.Projection, error) {
+	took, reads, units, err := j.Charges(r, parts, c.write)
+	if err != nil {
+		return nil, err
+	}
 	u := cost.Measured(c.bill.usage, took, reads)
 	if c.index.shared() {
 		u = cost.Charged(u, units.Read, units.Write)
 	}
 	p := cost.Project(book, u)
 	p.Warn(took)
-	return &p
+	return &p, nil
 }
 
 // runUnits runs the units of a job, and tells how many were done before.

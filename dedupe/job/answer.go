@@ -53,19 +53,19 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 	return r, report.Parts{Groups: j.groups(failed), Problems: j.problems(failed), Skipped: j.skipped(failed)}, failed
 }
 
-// Charges returns the figures of the report that a bill depends on, as those of a scan, and
-// what the index charged.
-func (j *Job) Charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads, units index.Units) {
+// Charges returns the figures of the report that a bill depends on, as those of a scan with
+// the rules of the options, and what the index charged. Its error is about the rules.
+func (j *Job) Charges(r dedupe.Report, parts report.Parts, o report.Options) (took cost.Scan, reads cost.Reads, units index.Units, err error) {
 	took = report.TookParts(r, parts.Groups)
-	for o := range j.outcomes() {
-		reads.Merge(o.Reads)
-		took.Stored.Merge(o.Stored)
-		took.Reclaimable.Merge(o.Found.Freed)
-		if o.Index != nil {
-			units.Add(o.Index.Units)
+	for out := range j.outcomes() {
+		reads.Merge(out.Reads)
+		took.Stored.Merge(out.Stored)
+		took.Reclaimable.Merge(out.Found.Freed)
+		if out.Index != nil {
+			units.Add(out.Index.Units)
 		}
 	}
-	return took, reads, units
+	return took, reads, units, report.Choose(&took, r, parts.Groups, o)
 }
 
 // locate sets the file systems of the roots, which are in another order in the report.

@@ -207,7 +207,7 @@ func (r *running) run(ctx context.Context) error {
 	if err := local.Run(ctx, work, options); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
-	return r.answer(ctx, work)
+	return r.answer(ctx, j, work)
 }
 
 // open opens what the units found so far. A process that died may have left some which end
@@ -222,14 +222,18 @@ func (r *running) open(ctx context.Context, spec job.Spec) (*job.Job, error) {
 }
 
 // answer stores the report of a job whose units have all run, and ends the job.
-func (r *running) answer(ctx context.Context, work *job.Job) error {
+func (r *running) answer(ctx context.Context, j Job, work *job.Job) error {
 	whole, parts, failed := work.Answer()
-	took, reads, _ := work.Charges(whole, parts)
-	bill, err := r.bill(took, reads)
+	err := j.withOptions(ctx, r.l.Tool, func(o report.Options) error {
+		took, reads, _, err := work.Charges(whole, parts, o)
+		if err == nil {
+			parts.Projection, err = r.bill(took, reads)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	parts.Projection = bill
 	outcome, err := r.l.Registry.WriteReport(ctx, r.ref, whole, parts, failed, r.l.Tool)
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err)

@@ -10,6 +10,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
+	"efsdedupe/dedupe/cost"
 )
 
 // withRules streams a report from a source to a handler as the rules of the options want.
@@ -24,6 +25,22 @@ func withRules(o Options, roots []choose.Root, h handler, groups, source func(ha
 		return err
 	}
 	return source(&chosen{handler: h, o: o, chooser: c, counted: &counted.found})
+}
+
+// Choose puts into what a bill depends on how much the rules of the options leave to reclaim
+// of groups that come one by one, for the report r.
+func Choose(took *cost.Scan, r dedupe.Report, groups iter.Seq[Group], o Options) error {
+	if !o.Rules.Change() {
+		return nil
+	}
+	c, err := choose.New(o.Rules, rootsOf(selectionOf(r, o), o.Spell), o.Spell)
+	if err != nil {
+		return err
+	}
+	counted := &chosen{handler: nowhere{}, o: o, chooser: c}
+	err = streamPartGroups(groups, counted)
+	took.ReclaimableBytes, took.Reclaimable = counted.found.ReclaimableBytes, counted.freed
+	return err
 }
 
 // finder is a handler that finds the roots of a report, and whether it has what the
@@ -61,8 +78,9 @@ type chosen struct {
 	handler
 	o       Options
 	chooser *choose.Chooser
-	found   statsJSON  // groups, files and bytes so far
-	counted *statsJSON // the same of the whole report; nil if unknown
+	found   statsJSON    // groups, files and bytes so far
+	freed   cost.Objects // copies that free storage when deleted
+	counted *statsJSON   // the same of the whole report; nil if unknown
 
 	choice *choose.Choice // of this group
 	spool  spool
@@ -160,6 +178,7 @@ func (c *chosen) endGroup(g group) error {
 	c.found.DuplicateGroups++
 	c.found.DuplicateFiles += choice.Copies - 1
 	c.found.ReclaimableBytes += g.reclaimable
+	Reclaim(&c.freed, g.size, g.reclaimable, g.allocated)
 	if c.counted == nil {
 		return nil
 	}

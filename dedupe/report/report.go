@@ -163,11 +163,22 @@ func readAs(in io.Reader, h handler, ro readOptions, o Options) error {
 		}
 		return read(repeated, h, ro)
 	}
+	if o.Rules.Kept() {
+		h = unmarked{h}
+	}
 	before := &finder{o: o}
 	if err := source(before); err != nil && err != errFound {
 		return err
 	}
 	return withRules(o, before.roots, h, source, source)
+}
+
+// unmarked is a handler for a report whose duplicate folders were marked by other rules.
+type unmarked struct{ handler }
+
+func (u unmarked) twin(t twin) error {
+	t.kept = false
+	return u.handler.twin(t)
 }
 
 // told is a handler that remembers why the report is incomplete.

@@ -51,8 +51,14 @@ type keptFiles struct {
 	Stats     struct {
 		Reclaimable int64 `json:"reclaimable_bytes"`
 	}
-	Folders json.RawMessage
-	Groups  []struct {
+	Folders    json.RawMessage
+	Projection struct {
+		Usage struct {
+			Reclaimable int64 `json:"reclaimable_bytes"`
+			Metered     int64 `json:"metered_reclaimable_bytes"`
+		}
+	}
+	Groups []struct {
 		Digest      string
 		Reclaimable int64 `json:"reclaimable_bytes"`
 		Files       []struct {
