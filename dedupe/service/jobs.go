@@ -93,11 +93,7 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	spec, err := s.spec(q, tenant)
-	if err != nil {
-		return err
-	}
-	rules, err := q.rules()
+	spec, rules, err := s.spec(q, tenant)
 	if err != nil {
 		return err
 	}
@@ -108,7 +104,7 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	j, err := s.Jobs.Registry.Create(r.Context(), tenant, key, jobs.Job{Request: request, Spec: spec, Rules: jobs.RulesOf(rules)})
+	j, err := s.Jobs.Registry.Create(r.Context(), tenant, key, jobs.Job{Request: request, Spec: spec, Rules: rules})
 	if err != nil {
 		return jobRefusal(err)
 	}
@@ -125,12 +121,12 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 
 // spec returns what a request asks for, in the folder of a tenant. A path that does not exist
 // is the job's own failure, because whoever answers requests may not see the file system.
-func (s *service) spec(q jobRequest, tenant string) (job.Spec, error) {
-	sel, _, _, err := s.options(scanRequest{selectionRequest: q.selectionRequest, Mode: dedupe.Goroutines, Workers: q.Workers, Limit: 1})
+func (s *service) spec(q jobRequest, tenant string) (job.Spec, jobs.Rules, error) {
+	o, err := s.order(scanRequest{selectionRequest: q.selectionRequest, rulesRequest: q.rulesRequest, Mode: dedupe.Goroutines, Workers: q.Workers, Limit: 1})
 	return job.Spec{
-		Selection: sel, Workers: q.Workers, Within: []byte(s.Jobs.Root), Folder: []byte(tenant), Index: s.Jobs.Index,
+		Selection: o.sel, Workers: q.Workers, Within: []byte(s.Jobs.Root), Folder: []byte(tenant), Index: s.Jobs.Index,
 		Limits: job.DefaultLimits(),
-	}, err
+	}, jobs.RulesOf(o.rules), err
 }
 
 // start starts a job that did not begin yet, perhaps because an earlier request could not.

@@ -40,8 +40,7 @@ const (
 	maxCopies = 1_000_000_000
 )
 
-// rules turns a request into rules. It looks at no file, and fails with a problem for the
-// caller.
+// rules turns a request into rules, without looking at any file.
 func (q *rulesRequest) rules() (choose.Rules, error) {
 	r := choose.Rules{MinCopies: q.MinCopies}
 	var err error
@@ -51,10 +50,7 @@ func (q *rulesRequest) rules() (choose.Rules, error) {
 	if err == nil {
 		err = q.check(&r)
 	}
-	if err != nil {
-		return r, refuse(http.StatusBadRequest, "%v", err)
-	}
-	return r, nil
+	return r, err
 }
 
 // check sets the rest of the rules, and returns an error if one is bad.
@@ -89,30 +85,27 @@ func (q *rulesRequest) check(r *choose.Rules) error {
 	return r.Validate()
 }
 
-// find adds what else to look for to a selection and to rules. It fails with a problem for the
-// caller.
-func (q *findRequest) find(sel *dedupe.Selection, r *choose.Rules) error {
-	r.Unique, r.Folders, sel.Unique = q.Unique, q.Folders, q.Unique
+// add adds what else to find to an order.
+func (q *findRequest) add(o *order) error {
+	o.rules.Unique, o.rules.Folders, o.sel.Unique = q.Unique, q.Folders, q.Unique
 	if q.CopiesOf == nil && q.CopiesOfBase64 == nil {
 		return nil
 	}
 	path, err := pathOf("copies_of", q.CopiesOf, q.CopiesOfBase64)
 	switch {
 	case err != nil:
+		return err
 	case utf8.RuneCountInString(path) > maxPath || !isRelative(path):
-		err = fmt.Errorf("copies_of is %.40q: name a file relative to your root, without . and .. as elements, in at most %d characters", path, maxPath)
+		return fmt.Errorf("copies_of is %.40q: name a file relative to your root, without . and .. as elements, in at most %d characters", path, maxPath)
 	case q.Unique || q.Folders:
-		err = errors.New("copies_of is about one file: leave out unique and folders")
+		return errors.New("copies_of is about one file: leave out unique and folders")
 	}
-	if err != nil {
-		return refuse(http.StatusBadRequest, "%v", err)
-	}
-	r.CopiesOf, sel.CopiesOf = path, path
+	o.rules.CopiesOf, o.sel.CopiesOf = path, path
 	return nil
 }
 
-// refusal returns the problem if a scan failed because of copies_of.
-func (q *findRequest) refusal(err error, sel dedupe.Selection) error {
+// refusalOfCopies returns the problem if a scan failed because of copies_of.
+func refusalOfCopies(err error, sel dedupe.Selection) error {
 	var root *dedupe.RootError
 	var unreadable *dedupe.Problem
 	missing := errors.As(err, &root) && root.Path == sel.CopiesOf && root.Path != sel.Roots[0]

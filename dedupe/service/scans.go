@@ -15,6 +15,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/report"
 )
 
@@ -56,14 +57,7 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &q); err != nil {
 		return err
 	}
-	sel, eng, page, err := s.options(q)
-	if err != nil {
-		return err
-	}
-	rules, err := q.rules()
-	if err == nil {
-		err = q.find(&sel, &rules)
-	}
+	o, err := s.order(q)
 	if err != nil {
 		return err
 	}
@@ -78,84 +72,123 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	var reads cost.Reads
-	var stored cost.Objects
-	eng.Stored = stored.Add
-	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
-	ctx, cancel := s.endInTime(r.Context(), &eng, rules)
+	var leave func()
+	o.eng.Alone, leave = s.running.enter()
+	defer leave()
+	f, err := s.run(r.Context(), &o)
+	if err != nil {
+		return err
+	}
+	took := report.Took(f.report)
+	took.Stored = f.stored
+	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, f.reads), f.charged.Read, f.charged.Write))
+	p.Warn(took)
+	s.record(r, o.sel, f.tenant, f.report, f.charged, p)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(f.report.Stats.Elapsed), report.Milliseconds(time.Since(start))))
+	return report.WritePage(w, f.report, &p, o.page)
+}
+
+// finding is the report of a scan, as the rules want it, and what the bill and the log need
+// besides.
+type finding struct {
+	report  dedupe.Report
+	tenant  string
+	reads   cost.Reads
+	stored  cost.Objects
+	charged index.Units
+}
+
+// run scans. It fails with a problem for the caller.
+func (s *service) run(request context.Context, o *order) (*finding, error) {
+	f := new(finding)
+	eng := &o.eng
+	eng.Stored = f.stored.Add
+	eng.Observe = func(e dedupe.Event) { f.reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
+	ctx, cancel := s.endInTime(request, eng, o.rules)
 	defer cancel()
 	within, tenant, err := s.within(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer within.Close()
-	eng.Within = within
-	if page.Chooser, err = chooser(ctx, &eng, sel.Roots[0], rules); err != nil {
-		return err
+	f.tenant, eng.Within = tenant, within
+	if o.page.Chooser, err = chooser(ctx, eng, o.sel.Roots[0], o.rules); err != nil {
+		return nil, err
 	}
 	var folders choose.Found
-	if rules.Folders && q.Next == "" { // the first page has them
+	if o.rules.Folders && o.page.After == (report.Cursor{}) { // the first page has them
 		eng.Folder = folders.Add
 	}
-	var leave func()
-	eng.Alone, leave = s.running.enter()
-	defer leave()
-
-	remember := s.recall(sel, &eng)
-	ctx, refused := s.limitReads(ctx, &eng)
-	found, err := dedupe.Scan(ctx, sel, eng)
+	remember := s.recall(o.sel, eng)
+	ctx, refused := s.limitReads(ctx, eng)
+	f.report, err = dedupe.Scan(ctx, o.sel, *eng)
 	if err := cmp.Or(refused(), err); err != nil {
-		return cmp.Or(q.refusal(err, sel), refusal(err))
+		return nil, cmp.Or(refusalOfCopies(err, o.sel), refusal(err))
 	}
-	charged := remember(r.Context(), ctx, &found)
-	if err := chooseIn(r.Context(), &page, &folders, &found); err != nil {
-		return err
-	}
-	took := report.Took(found)
-	took.Stored = stored
-	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
-	p.Warn(took)
-	s.record(r, sel, tenant, found, charged, p)
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(found.Stats.Elapsed), report.Milliseconds(time.Since(start))))
-	return report.WritePage(w, found, &p, page)
+	f.charged = remember(request, ctx, &f.report)
+	return f, chooseIn(request, &o.page, &folders, &f.report)
 }
 
-// options turns a request into what the engine takes, and a page of the report. It
-// fails with a problem for the caller.
-func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, report.Page, error) {
-	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")}
+// order is a scan as a request asks for it: what the engine takes, and a page of the report.
+type order struct {
+	sel   dedupe.Selection
+	eng   dedupe.Engine
+	page  report.Page
+	rules choose.Rules
+}
+
+// order turns a request into an order. It fails with a problem for the caller.
+func (s *service) order(q scanRequest) (order, error) {
 	path, err := q.path()
-	sel := dedupe.Selection{
-		Roots:  []string{path},
-		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
+	o := order{
+		sel: dedupe.Selection{
+			Roots:  []string{path},
+			Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
+		},
+		eng:  dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker, Abandoned: &s.abandoned},
+		page: report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")},
 	}
-	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker, Abandoned: &s.abandoned}
+	if err == nil {
+		err = s.checkScan(q, path)
+	}
+	if err == nil {
+		f := &o.sel.Filter
+		err = cmp.Or(setTime(&f.Newer, "newer", q.Newer), setTime(&f.Older, "older", q.Older), o.eng.Validate(), o.sel.Validate())
+	}
+	if err == nil {
+		o.page.After, err = report.ParseCursor(q.Next)
+	}
+	if err == nil {
+		o.rules, err = q.rules()
+	}
+	if err == nil {
+		err = q.add(&o)
+	}
+	if err != nil {
+		return o, refuse(http.StatusBadRequest, "%v", err)
+	}
+	return o, nil
+}
+
+// checkScan returns an error if a field is too large or too long.
+func (s *service) checkScan(q scanRequest, path string) error {
 	switch {
-	case err != nil:
 	case utf8.RuneCountInString(path) > maxPath:
-		err = fmt.Errorf("the path is longer than %d characters", maxPath)
+		return fmt.Errorf("the path is longer than %d characters", maxPath)
 	case q.Workers < 1 || q.Workers > s.MaxWorkers:
-		err = fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
+		return fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
 	case q.Limit < 1 || q.Limit > maxLimit:
-		err = fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
+		return fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
 	case max(len(q.Include), len(q.Exclude)) > maxGlobs:
-		err = fmt.Errorf("there are more than %d globs", maxGlobs)
-	default:
-		err = cmp.Or(setTime(&sel.Filter.Newer, "newer", q.Newer), setTime(&sel.Filter.Older, "older", q.Older), eng.Validate(), sel.Validate())
+		return fmt.Errorf("there are more than %d globs", maxGlobs)
 	}
 	for _, glob := range slices.Concat(q.Include, q.Exclude) {
 		if utf8.RuneCountInString(glob) > maxGlob {
-			err = fmt.Errorf("a glob is longer than %d characters", maxGlob)
+			return fmt.Errorf("a glob is longer than %d characters", maxGlob)
 		}
 	}
-	if err == nil {
-		page.After, err = report.ParseCursor(q.Next)
-	}
-	if err != nil {
-		return sel, eng, page, refuse(http.StatusBadRequest, "%v", err)
-	}
-	return sel, eng, page, nil
+	return nil
 }
 
 // setTime sets a time to what a field says, if it is there.
