@@ -2,10 +2,13 @@ package dedupe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Abandoned counts the system calls that a process stopped waiting for, because their
@@ -78,23 +81,50 @@ func one() int { return 1 }
 // system does not answer before ctx ends, it returns the cause that ended ctx. If too many
 // earlier calls hang, its error wraps os.ErrDeadlineExceeded.
 func (e *Engine) OpenWithin(ctx context.Context, path string) (*os.File, error) {
-	a := e.Abandoned
-	if err := a.admit(); err != nil {
-		return nil, err
-	}
 	opened := make(chan *os.File, 1)
-	var err error
-	finished := a.await(ctx, one, func() {
-		var fd int
-		if fd, err = (confinedDir{within: e.Within}).openDirectory(path); err == nil {
+	err := e.atOnce(ctx, func() error {
+		fd, err := (confinedDir{within: e.Within}).openDirectory(path)
+		if err == nil {
 			opened <- os.NewFile(uintptr(fd), path)
 		}
+		return err
 	})
-	switch {
-	case !finished: // the garbage collector closes the file if it opens later
-		return nil, context.Cause(ctx)
-	case err != nil:
+	switch errno := unix.Errno(0); {
+	case errors.As(err, &errno):
 		return nil, &Problem{Op: "open", Path: path, Err: err}
+	case err != nil: // the garbage collector closes the file if it opens later
+		return nil, err
 	}
 	return <-opened, nil
+}
+
+// HasWithin reports whether there is a directory or a file inside Within, at a path that
+// cannot leave it and has no symbolic link. Its errors are those of OpenWithin.
+func (e *Engine) HasWithin(ctx context.Context, path string) (bool, error) {
+	var st status
+	err := e.atOnce(ctx, func() (err error) {
+		st, err = confinedDir{within: e.Within}.lstat(path, 0)
+		return err
+	})
+	switch errno := unix.Errno(0); {
+	case err == nil:
+		return st.isDirectory() || st.isFile(), nil
+	case errors.As(err, &errno) && errno != unix.EIO && errno != unix.ESTALE:
+		return false, nil
+	case errors.As(err, &errno):
+		return false, &Problem{Op: "stat", Path: path, Err: err}
+	}
+	return false, err
+}
+
+// atOnce runs a system call, and returns its error. Other errors say that it hangs.
+func (e *Engine) atOnce(ctx context.Context, call func() error) error {
+	if err := e.Abandoned.admit(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	if !e.Abandoned.await(ctx, one, func() { ended <- call() }) {
+		return context.Cause(ctx)
+	}
+	return <-ended
 }

@@ -92,17 +92,25 @@ func matches(globs []string, rel string, directory bool) bool {
 const mostAlternatives = 1000
 
 // Excludes reports whether a plain filter excludes a file, or a folder above it. The path
-// is relative to a root.
-func (f Filter) Excludes(rel string) bool {
-	if f.excludes(rel) {
-		return true
+// is relative to a root. Unless known is nil, it has what calls found out about folders.
+func (f Filter) Excludes(rel string, known map[string]bool) bool {
+	return f.excludes(rel) || f.excludesAbove(rel, known)
+}
+
+// excludesAbove reports whether the filter excludes a folder above a path.
+func (f Filter) excludesAbove(rel string, known map[string]bool) bool {
+	dir := path.Dir(rel)
+	if dir == "." || dir == "/" {
+		return false
 	}
-	for dir := path.Dir(rel); dir != "." && dir != "/"; dir = path.Dir(dir) {
-		if f.excludesDirectory(dir) {
-			return true
+	excluded, ok := known[dir]
+	if !ok {
+		excluded = f.excludesDirectory(dir) || f.excludesAbove(dir, known)
+		if known != nil {
+			known[strings.Clone(dir)] = excluded // without the rest of the path
 		}
 	}
-	return false
+	return excluded
 }
 
 // Plain returns the filter with braces expanded, because matching them takes exponential

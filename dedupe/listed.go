@@ -75,8 +75,8 @@ func lookListed(path string) root {
 
 // resolveCopiesOf looks at the file that copies are wanted of, and limits the filter to its
 // size.
-func (v *resolver) resolveCopiesOf(path string, f *Filter) (root, error) {
-	r, err := v.look(path)
+func resolveCopiesOf(look func(path string) (root, error), path string, f *Filter) (root, error) {
+	r, err := look(path)
 	switch {
 	case err != nil:
 		return r, err
@@ -111,7 +111,7 @@ func (r *root) passes() bool {
 	included := len(r.filter.Include) == 0
 	for _, path := range []string{r.path, r.real} {
 		path = strings.TrimPrefix(filepath.Clean(path), "/")
-		if r.filter.Excludes(path) {
+		if r.filter.Excludes(path, nil) {
 			return false
 		}
 		included = included || r.filter.includes(path)

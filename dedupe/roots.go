@@ -54,14 +54,14 @@ func resolve(ctx context.Context, sel *Selection, eng Engine) ([]root, error) {
 	if eng.Within != nil {
 		r.within, _ = pathOf(int(eng.Within.Fd())) // if this fails, no mounts are known
 	}
+	look := r.look
+	if eng.Within != nil {
+		look = r.lookWithin
+	}
 	roots := make([]root, 0, len(sel.Roots))
 	for _, path := range sel.Roots {
 		if ctx.Err() != nil {
 			break
-		}
-		look := r.look
-		if eng.Within != nil {
-			look = r.lookWithin
 		}
 		found, err := look(path)
 		if err != nil {
@@ -73,7 +73,7 @@ func resolve(ctx context.Context, sel *Selection, eng Engine) ([]root, error) {
 		roots = append(roots, r.resolveFiles(ctx, sel.Files, eng.Workers)...)
 	}
 	if sel.CopiesOf != "" && ctx.Err() == nil {
-		found, err := r.resolveCopiesOf(sel.CopiesOf, &sel.Filter)
+		found, err := resolveCopiesOf(look, sel.CopiesOf, &sel.Filter)
 		if err != nil {
 			return nil, err
 		}

@@ -13,9 +13,9 @@ type Selection struct {
 	Filter        Filter
 	OneFileSystem bool // stay on the file system of each root
 
-	// These work only in a Scan outside of Engine.Within. They do not survive JSON.
+	// These work only in a Scan. They do not survive JSON.
 
-	Files    []string // more files to scan; one that is missing is a problem, and links are not followed
+	Files    []string // more files to scan, not within Engine.Within; one that is missing is a problem, and links are not followed
 	CopiesOf string   // a file; scan it, and of all others only those of its size
 	Unique   bool     // also report files without a duplicate
 }

@@ -64,8 +64,8 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	if eng.mounts == nil {
 		eng.mounts = mount.Read()
 	}
-	if eng.Within != nil && (len(sel.Files) > 0 || sel.CopiesOf != "") {
-		return Inventory{}, nil, errors.New("lists of files and copies of a file are not for scans within a directory")
+	if eng.Within != nil && len(sel.Files) > 0 {
+		return Inventory{}, nil, errors.New("lists of files are not for scans within a directory")
 	}
 	if room := eng.roomForFiles(); room > 0 && int64(len(sel.Files))*listedMemory > room {
 		return Inventory{}, nil, eng.outOfMemory(int64(len(sel.Files)))

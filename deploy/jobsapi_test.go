@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,15 @@ type figures struct {
 	}
 }
 
+// sorted returns the groups in an order of their own.
+func (f findings) sorted() (groups []string) {
+	for _, g := range f.Groups {
+		groups = append(groups, string(g))
+	}
+	slices.Sort(groups)
+	return groups
+}
+
 // findingsOf decodes a report. The API's paths begin at the tenant's folder.
 func findingsOf(t *testing.T, report []byte) (f findings) {
 	t.Helper()
@@ -176,6 +186,22 @@ func TestEmulatorJobsAPI(t *testing.T) {
 		t.Errorf("a plan %+v, %s and %+v", plan, again.ID, end)
 	}
 	acme.reports(job.ID, root)
+
+	acme.key = "kept"
+	acme.ask("POST", "/v1/jobs", `{"keep": "newest", "priority": ["."], "protect": ["**/*1*/**"], "min_copies": 3}`, 202, &job)
+	acme.ended(job.ID)
+	scan := exec.Command(binary(t), "scan", "--format", "json", "--keep", "newest", "--priority", ".", "--protect", "**/*1*/**", "--min-copies", "3", ".")
+	scan.Dir = filepath.Join(root, "acme")
+	report, _ := scan.Output() // there are problems
+	want, got := findingsOf(t, report), acme.report(job.ID)
+	if diff := cmp.Diff(want.sorted(), got.sorted()); diff != "" || !strings.Contains(string(got.Groups[0]), `"kept":true`) {
+		t.Errorf("with rules (-scan +job):\n%.3000s", diff)
+	}
+	acme.key = "missing"
+	acme.ask("POST", "/v1/jobs", `{"priority": ["none"]}`, 202, &job)
+	if end := acme.ended(job.ID); end.Error.Code != "not_found" || len(end.Metadata.Stages) > 0 && end.Metadata.Stages[0].Done > 0 {
+		t.Errorf("a rule names what does not exist: %+v", end)
+	}
 
 	other.ask("POST", "/v1/jobs", `{}`, 202, &job)
 	if o := other.ended(job.ID); o.Metadata.State != "failed" || o.Error.Code != "not_found" {

@@ -76,18 +76,12 @@ func checkRules(format report.Format, o *report.Options) error {
 
 // checkPaths returns an error if a rule names a folder that does not exist.
 func checkPaths(r *choose.Rules, spell choose.Spell) error {
-	for _, path := range r.Priority {
-		if _, exists := spell(path); !exists {
-			return fmt.Errorf("--priority %q does not exist: name a folder, from here or from /", path)
-		}
+	err := r.CheckPaths(spell)
+	if missing := (*choose.MissingError)(nil); errors.As(err, &missing) {
+		orGlob := map[bool]string{true: ", or a glob"}[missing.Rule == "protect"]
+		return fmt.Errorf("--%s %q does not exist: name a folder, from here or from /%s", missing.Rule, missing.Path, orGlob)
 	}
-	for _, path := range r.Protect {
-		_, exists := spell(path)
-		if !exists && strings.Contains(strings.TrimSuffix(path, "/"), "/") && !strings.ContainsAny(path, `*?[{\`) {
-			return fmt.Errorf("--protect %q does not exist: name a folder, from here or from /, or a glob", path)
-		}
-	}
-	return nil
+	return err
 }
 
 // lists are the flags that name lists of files.

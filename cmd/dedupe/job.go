@@ -162,7 +162,9 @@ func (c *jobRun) run(ctx context.Context) error {
 	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
-	parts.Projection = j.Bill(book, c.bill.usage, r, parts)
+	if parts.Projection, err = j.Bill(book, c.bill.usage, r, parts, c.write); err != nil {
+		return err
+	}
 	problems := c.tellProblems(&parts)
 	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
 		return out.Failed(err)

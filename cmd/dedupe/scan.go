@@ -305,10 +305,13 @@ func (c *scan) selected(ctx context.Context, chooser *choose.Chooser) (dedupe.Re
 	if err != nil {
 		return r, use, err
 	}
+	ctx = context.WithoutCancel(ctx) // what was found is reported, whatever happens
 	if c.write.Rules.Folders {
-		c.write.Folders = folders.Duplicates(&r, chooser)
+		c.write.Folders, err = folders.Duplicates(ctx, &r, chooser)
 	}
-	chooser.Report(&r)
+	if err = cmp.Or(err, chooser.Report(ctx, &r)); err != nil {
+		return r, use, err
+	}
 	if !c.write.Rules.Unique {
 		r.Unique = nil
 	}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Keep says which file of a group to keep.
@@ -58,8 +59,49 @@ func (r *Rules) Validate() error {
 			return errors.New("an empty path: name a folder; the current one is \".\"")
 		}
 	}
+	switch r.Keep {
+	case "", Oldest, Newest, Shortest, First:
+		return nil
+	}
+	return fmt.Errorf("keep is %.40q: choose %s, %s, %s or %s", r.Keep, Oldest, Newest, Shortest, First)
+}
+
+// MissingError says that there is nothing at a path in the rules.
+type MissingError struct {
+	Rule   string // "priority" or "protect"
+	Number int    // of the path in the rule, from 0 on
+	Path   string
+}
+
+// Error implements error.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s has %q, which does not exist", e.Rule, e.Path)
+}
+
+// CheckPaths returns a *MissingError for the first path in the rules at which there is
+// nothing. What Protect names may be a glob instead.
+func (r *Rules) CheckPaths(spell Spell) error {
+	for i, path := range r.Priority {
+		if _, exists := spell(path); !exists {
+			return &MissingError{"priority", i, path}
+		}
+	}
+	for i, path := range r.Protect {
+		if _, exists := spell(path); !exists && !mayBeGlob(path) {
+			return &MissingError{"protect", i, path}
+		}
+	}
 	return nil
 }
+
+// mayBeGlob reports whether what Protect names protects something, even if there is nothing at
+// that path: it is a pattern, or a name.
+func mayBeGlob(path string) bool {
+	return HasMeta(path) || !strings.Contains(strings.TrimSuffix(path, "/"), "/")
+}
+
+// HasMeta reports whether a character of a path means something else in a glob.
+func HasMeta(path string) bool { return strings.ContainsAny(path, `*?[{\`) }
 
 // Folders are folders with identical content.
 type Folders struct {

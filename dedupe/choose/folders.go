@@ -2,6 +2,7 @@ package choose
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -54,10 +55,11 @@ type class struct {
 // identical if they hold the same files and folders under the same names, with equal
 // content. A folder with anything that was not compared has no duplicate, and neither has
 // one without files. A folder is left out if a folder above it is a duplicate that is not
-// kept. The report must be as the scan returned it, with Unique.
-func (f *Found) Duplicates(r *dedupe.Report, c *Chooser) []Folders {
+// kept. The report must be as the scan returned it, with Unique. If ctx ends meanwhile, the
+// error is its cause.
+func (f *Found) Duplicates(ctx context.Context, r *dedupe.Report, c *Chooser) ([]Folders, error) {
 	if r.Interrupted {
-		return nil
+		return nil, nil
 	}
 	f.spoil(r)
 	for i := range r.Groups {
@@ -70,14 +72,17 @@ func (f *Found) Duplicates(r *dedupe.Report, c *Chooser) []Folders {
 	}
 	var sets []Folders
 	for _, of := range f.classes() {
-		if set, ok := c.folders(of); ok {
+		if set, ok := c.folders(ctx, of); ok {
 			sets = append(sets, set)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 	}
 	slices.SortFunc(sets, func(a, b Folders) int {
 		return cmp.Or(cmp.Compare(b.Reclaimable, a.Reclaimable), cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Paths[0].Path, b.Paths[0].Path))
 	})
-	return sets
+	return sets, nil
 }
 
 // spoil marks the folders with something that was skipped or is a problem.
@@ -213,7 +218,7 @@ func (f *folder) covered() bool {
 }
 
 // folders makes a set of a class, and reports whether the rules want it.
-func (c *Chooser) folders(of *class) (set Folders, ok bool) {
+func (c *Chooser) folders(ctx context.Context, of *class) (set Folders, ok bool) {
 	members := slices.DeleteFunc(of.members, (*folder).covered)
 	roots := make(map[string]bool)
 	for _, in := range members {
@@ -224,7 +229,7 @@ func (c *Chooser) folders(of *class) (set Folders, ok bool) {
 	}
 	ranks := make(map[*folder]rank, len(members))
 	for _, in := range members {
-		ranks[in] = c.rankFolder(in)
+		ranks[in] = c.rankFolder(ctx, in)
 	}
 	slices.SortFunc(members, func(a, b *folder) int { return ranks[a].compare(ranks[b]) })
 	set = Folders{Files: of.files, Bytes: bytesOf(members[0])}
@@ -244,16 +249,17 @@ func (c *Chooser) folders(of *class) (set Folders, ok bool) {
 }
 
 // rankFolder ranks a folder as a file that was modified when the last file in it was. A
-// folder with a protected file is protected.
-func (c *Chooser) rankFolder(in *folder) rank {
+// folder with a protected file is protected. The rank is of no use if ctx ends meanwhile.
+func (c *Chooser) rankFolder(ctx context.Context, in *folder) rank {
 	f := File{File: dedupe.File{Path: in.path}}
-	protected := false
+	protected, files := false, 0
 	in.all(func(in *folder, file content) bool {
 		if file.edited.Compare(f.ModTime) > 0 || f.ModTime == (dedupe.Timestamp{}) {
 			f.ModTime = file.edited
 		}
 		protected = protected || c.spared() && c.protects(c.locate(in.path+"/"+file.name))
-		return true
+		files++
+		return files%checkEach != 0 || ctx.Err() == nil
 	})
 	r := c.rank(&f, c.locate(in.path))
 	r.unprotected = r.unprotected && !protected

@@ -3,7 +3,6 @@ package choose
 import (
 	"cmp"
 	"path/filepath"
-	"strings"
 
 	"efsdedupe/dedupe"
 )
@@ -14,7 +13,8 @@ type Chooser struct {
 	roots    map[string]Root // by clean path
 	priority []place
 	protect  []place
-	globs    dedupe.Filter // excludes what is protected
+	globs    matcher // exclude what is protected
+	absolute matcher // the globs that begin at /
 	copiesOf place
 }
 
@@ -38,17 +38,41 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	var globs []string
 	for _, path := range r.Protect {
 		p, exists := spell.place(path)
-		glob := strings.ContainsAny(path, "*?[{\\")
-		if exists || !glob {
+		if exists || !HasMeta(path) {
 			c.protect = append(c.protect, p)
 		}
-		if !exists && (glob || !strings.Contains(strings.TrimSuffix(path, "/"), "/")) {
+		if !exists && mayBeGlob(path) {
 			globs = append(globs, path)
 		}
 	}
 	var err error
-	c.globs, err = dedupe.Filter{Exclude: globs}.Plain()
+	c.globs.Filter, err = dedupe.Filter{Exclude: globs}.Plain()
+	for _, glob := range c.globs.Exclude {
+		if glob[0] == '/' {
+			c.absolute.Exclude = append(c.absolute.Exclude, glob)
+		}
+	}
 	return c, err
+}
+
+// matcher is a plain filter that remembers which folders it excludes.
+type matcher struct {
+	dedupe.Filter
+	known map[string]bool
+}
+
+// mostKnown is how many folders a matcher remembers.
+const mostKnown = 10_000
+
+// match reports whether the filter excludes a file, or a folder above it.
+func (m *matcher) match(rel string) bool {
+	if len(m.Exclude) == 0 {
+		return false
+	}
+	if m.known == nil || len(m.known) > mostKnown {
+		m.known = make(map[string]bool)
+	}
+	return m.Excludes(rel, m.known)
 }
 
 // spared reports whether a rule may protect files.
@@ -85,6 +109,7 @@ type Choice struct {
 	root    string // of the first file
 	wanted  bool   // the group has the file CopiesOf
 	free    int64  // inodes with one name that are not protected
+	spared  int64  // files that are protected
 	inodes  map[id]*inode
 }
 
@@ -116,6 +141,9 @@ func (g *Choice) Add(f *File) {
 	r := g.chooser.rank(f, at)
 	if g.First.Path == "" || r.compare(g.best) < 0 {
 		g.First, g.best = *f, r
+	}
+	if !r.unprotected {
+		g.spared++
 	}
 	if f.Links == 1 {
 		if r.unprotected {
@@ -164,11 +192,11 @@ func (g *Choice) Keeps(f *File) bool {
 	if of := g.inodes[f.id()]; of != nil && f.Links != 1 {
 		return of.kept
 	}
-	return g.chooser.spared() && g.chooser.protects(g.chooser.locate(f.Path))
+	return g.spared > 0 && g.chooser.protects(g.chooser.locate(f.Path))
 }
 
 // KeepsOne reports whether only First is kept.
-func (g *Choice) KeepsOne() bool { return !g.chooser.spared() && g.First.Links == 1 }
+func (g *Choice) KeepsOne() bool { return g.spared == 0 && g.First.Links == 1 }
 
 // rank says which file of a group to keep: the one with the least rank.
 type rank struct {
@@ -222,11 +250,11 @@ func (c *Chooser) protects(at located) bool {
 			return true
 		}
 	}
-	if c.globs.Excludes(at.rel) {
+	if c.globs.match(at.rel) {
 		return true
 	}
-	for _, path := range at.place { // a glob may be absolute
-		if path[0] == '/' && c.globs.Excludes(path[1:]) {
+	for _, path := range at.place {
+		if path[0] == '/' && c.absolute.match(path[1:]) {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package choose
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 )
@@ -17,6 +18,22 @@ type place []string
 // Spell returns other names of a path, such as the absolute path, and whether there is
 // something at that path.
 type Spell func(path string) (others []string, exists bool)
+
+// Within returns a Spell for paths in a directory, where nothing has other names. has reports
+// whether there is something at a path; failed is its first error.
+func Within(has func(path string) (bool, error)) (spell Spell, failed *error) {
+	known := make(map[string]bool)
+	failed = new(error)
+	return func(path string) ([]string, bool) {
+		there, ok := known[path]
+		if !ok {
+			var err error
+			there, err = has(strings.TrimSuffix(path, "/"))
+			known[path], *failed = there, cmp.Or(*failed, err)
+		}
+		return nil, there
+	}, failed
+}
 
 func (s Spell) place(path string) (p place, exists bool) {
 	others, exists := s(path)

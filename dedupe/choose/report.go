@@ -3,24 +3,33 @@ package choose
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 
 	"efsdedupe/dedupe"
 )
 
+// checkEach is after how many files Report looks whether its context ended.
+const checkEach = 1000
+
 // Report leaves only the groups in a report that the rules select, with what they make
-// reclaimable. With Isolate, a file whose copies are all below one root counts as unique.
-func (c *Chooser) Report(r *dedupe.Report) {
+// reclaimable. With Isolate, a file whose copies are all below one root counts as unique. If
+// ctx ends meanwhile, it returns the cause, and the report is of no use.
+func (c *Chooser) Report(ctx context.Context, r *dedupe.Report) error {
 	if !c.Change() {
-		return
+		return nil
 	}
+	files := 0
 	groups := r.Groups[:0]
 	s := &r.Stats
 	s.DuplicateFiles, s.ReclaimableBytes = 0, 0
 	for _, g := range r.Groups {
 		chosen := c.Group()
 		for f, hardLink := range g.Files() {
+			if files++; files%checkEach == 0 && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			chosen.Add(&File{f, hardLink})
 		}
 		chosen.End(g.Size)
@@ -45,4 +54,5 @@ func (c *Chooser) Report(r *dedupe.Report) {
 	slices.SortFunc(r.Groups, func(a, b dedupe.Group) int {
 		return cmp.Or(cmp.Compare(b.Reclaimable, a.Reclaimable), bytes.Compare(a.Digest[:], b.Digest[:]))
 	})
+	return nil
 }

@@ -54,31 +54,35 @@ func (j *Job) Answer() (r dedupe.Report, parts report.Parts, failed *error) {
 }
 
 // Bill prices calls that each do what the job did and otherwise use what u says, as the
-// report of a scan does. What an index in a table charged is on it.
-func (j *Job) Bill(book *cost.Book, u cost.Usage, r dedupe.Report, parts report.Parts) *cost.Projection {
-	took, reads, units := j.charges(r, parts)
+// report of a scan with the rules of the options does. What an index in a table charged is on
+// it. Its error is about the rules.
+func (j *Job) Bill(book *cost.Book, u cost.Usage, r dedupe.Report, parts report.Parts, o report.Options) (*cost.Projection, error) {
+	took, reads, units, err := j.charges(r, parts, o)
+	if err != nil {
+		return nil, err
+	}
 	u = cost.Measured(u, took, reads)
 	if units != (index.Units{}) {
 		u = cost.Charged(u, units.Read, units.Write)
 	}
 	p := cost.Project(book, u)
 	p.Warn(took)
-	return &p
+	return &p, nil
 }
 
-// charges returns the figures of the report that a bill depends on, as those of a scan, and
-// what the index charged.
-func (j *Job) charges(r dedupe.Report, parts report.Parts) (took cost.Scan, reads cost.Reads, units index.Units) {
+// charges returns the figures of the report that a bill depends on, as those of a scan with
+// the rules of the options, and what the index charged. Its error is about the rules.
+func (j *Job) charges(r dedupe.Report, parts report.Parts, o report.Options) (took cost.Scan, reads cost.Reads, units index.Units, err error) {
 	took = report.TookParts(r, parts.Groups)
-	for o := range j.outcomes() {
-		reads.Merge(o.Reads)
-		took.Stored.Merge(o.Stored)
-		took.Reclaimable.Merge(o.Found.Freed)
-		if o.Index != nil {
-			units.Add(o.Index.Units)
+	for out := range j.outcomes() {
+		reads.Merge(out.Reads)
+		took.Stored.Merge(out.Stored)
+		took.Reclaimable.Merge(out.Found.Freed)
+		if out.Index != nil {
+			units.Add(out.Index.Units)
 		}
 	}
-	return took, reads, units
+	return took, reads, units, report.Choose(&took, r, parts.Groups, o)
 }
 
 // locate sets the file systems of the roots, which are in another order in the report.

@@ -17,13 +17,19 @@ func (w *worker) confine(ctx context.Context) (err error) {
 	if w.within != nil || len(w.spec.Within) == 0 {
 		return nil
 	}
-	within, err := os.Open(string(w.spec.Within))
-	if err == nil && len(w.spec.Folder) > 0 {
-		defer within.Close()
-		within, err = w.spec.openFolder(ctx, dedupe.Engine{Within: within})
-	}
-	w.within = within
+	w.within, err = w.spec.OpenRoot(ctx)
 	return err
+}
+
+// OpenRoot opens the directory that no unit can leave, which the paths of the job are relative
+// to. If its folder is not there, or a link leads to it, the error is a *dedupe.RootError.
+func (spec Spec) OpenRoot(ctx context.Context) (*os.File, error) {
+	within, err := os.Open(string(spec.Within))
+	if err != nil || len(spec.Folder) == 0 {
+		return within, err
+	}
+	defer within.Close()
+	return spec.openFolder(ctx, dedupe.Engine{Within: within})
 }
 
 // openFolder opens the folder of a job. If it is not there, or a link leads to it, the error is

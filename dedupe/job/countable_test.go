@@ -85,7 +85,8 @@ func TestCharges(t *testing.T) {
 		defer j.Close()
 		must(t, j.run(t.Context(), Options{Concurrency: 1}, newWorker(j.store, j.spec, nil).run))
 		answer, parts, failed := j.Answer()
-		got, gotReads, _ := j.charges(answer, parts)
+		got, gotReads, _, err := j.charges(answer, parts, report.Options{})
+		must(t, err)
 		must(t, *failed)
 		got.Elapsed, got.PeakMemory, want.Elapsed, want.PeakMemory = 0, 0, 0, 0
 		if diff := gocmp.Diff(want, got); diff != "" || gotReads != reads || want.Reclaimable.Files == 0 {

@@ -452,7 +452,9 @@ func (h *Helper) Report(ctx context.Context, last Round, write Write) (Round, er
 	}
 	r, parts, failed := j.Answer()
 	if h.Prices != nil {
-		parts.Projection = j.Bill(h.Prices, cost.DefaultUsage(), r, parts)
+		parts.Bill = func(o report.Options) (*cost.Projection, error) {
+			return j.Bill(h.Prices, cost.DefaultUsage(), r, parts, o)
+		}
 	}
 	err = write(r, parts, report.Options{Dir: string(j.spec.Dir)}, failed)
 	if damaged := (*damage)(nil); errors.As(*failed, &damaged) {

@@ -100,7 +100,12 @@ func (m *machine) units(h *Helper, r Round) {
 }
 
 func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, failed *error) error {
-	m.bill, parts.Projection = parts.Projection, nil
+	if parts.Bill != nil {
+		var err error
+		m.bill, err = parts.Bill(report.Options{})
+		must(m.t, err)
+		parts.Bill = nil
+	}
 	m.report = text(m.t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.WriteParts(b, report.JSON, r, parts, o)
 	})

@@ -5,6 +5,7 @@
 //
 //	jobs.go    the jobs, and their way from the request to the end
 //	quota.go   how many jobs a tenant may have at once, and what they may read each month
+//	rules.go   which copies a report keeps
 //	report.go  stored reports, and pages of them
 //	local.go   jobs in processes of this machine
 //	steps.go   jobs that a state machine runs
@@ -38,6 +39,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 )
@@ -73,6 +75,7 @@ type Job struct {
 	Ref
 	Request        json.RawMessage `json:"request"` // as the API has it
 	Spec           job.Spec        `json:"spec"`
+	Rules          Rules           `json:"rules,omitzero"`
 	MaxCost        float64         `json:"max_cost,omitempty"`        // on AWS, in the currency of its prices; 0: any
 	MaxConcurrency int             `json:"max_concurrency,omitempty"` // units at once; 0: as many as whoever runs it
 	Created        time.Time       `json:"created"`
@@ -553,6 +556,7 @@ func failureOf(err error, id string) *Failure {
 	root := (*dedupe.RootError)(nil)
 	quota := (*QuotaError)(nil)
 	limit := (*stopError)(nil)
+	missing := (*choose.MissingError)(nil)
 	switch {
 	case errors.As(err, &limit):
 		return &Failure{CodeLimit, limit.why + `; to go on, send {"continue": "` + id + `"} with a higher max_cost`}
@@ -560,6 +564,8 @@ func failureOf(err error, id string) *Failure {
 		return &Failure{CodeCancelled, errCancelled.Error()}
 	case errors.As(err, &root):
 		return &Failure{CodeNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links"}
+	case errors.As(err, &missing):
+		return &Failure{CodeNotFound, fmt.Sprintf("/%s/%d is %.40q, where no directory or file is: use a path relative to your root, without symbolic links", missing.Rule, missing.Number, missing.Path)}
 	case errors.As(err, &quota):
 		return &Failure{CodeQuota, quota.Error()}
 	}

@@ -226,6 +226,9 @@ func (r *running) run(ctx context.Context) error {
 	if err := r.l.Registry.Tell(ctx, r.ref, r.state); err != nil {
 		return err
 	}
+	if err := j.check(ctx); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
 	work, err := r.open(ctx, j.Spec)
 	if err != nil {
 		return err
@@ -236,7 +239,7 @@ func (r *running) run(ctx context.Context) error {
 	if err := local.Run(ctx, work, options); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
-	return r.answer(ctx, work)
+	return r.answer(ctx, j, work)
 }
 
 // open opens what the units found so far. A process that died may have left some which end
@@ -251,13 +254,15 @@ func (r *running) open(ctx context.Context, spec job.Spec) (*job.Job, error) {
 }
 
 // answer stores the report of a job whose units have all run, and ends the job.
-func (r *running) answer(ctx context.Context, work *job.Job) error {
+func (r *running) answer(ctx context.Context, j Job, work *job.Job) error {
 	whole, parts, failed := work.Answer()
 	book, err := r.l.prices()
 	if err != nil {
 		return err
 	}
-	parts.Projection = work.Bill(book, cost.DefaultUsage(), whole, parts)
+	parts.Bill = func(o report.Options) (*cost.Projection, error) {
+		return work.Bill(book, cost.DefaultUsage(), whole, parts, o)
+	}
 	outcome, err := r.l.Registry.WriteReport(ctx, r.ref, whole, parts, failed, r.l.Tool)
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err)
@@ -268,7 +273,7 @@ func (r *running) answer(ctx context.Context, work *job.Job) error {
 		return err
 	}
 	r.l.logger().Info("job", "event", eventJob, "job", r.ref.ID, "complete", whole.Complete, "files", s.Files, "bytes", s.Bytes, "opens", s.Opens,
-		"bytes_read", s.BytesRead, "problems", outcome.Problems, "duplicate_groups", s.DuplicateGroups, "reclaimable_bytes", s.ReclaimableBytes,
+		"bytes_read", s.BytesRead, "problems", outcome.Problems, "duplicate_groups", outcome.DuplicateGroups, "reclaimable_bytes", outcome.ReclaimableBytes,
 		"elapsed_ms", report.Milliseconds(s.Elapsed), "cpu_ms", report.CPUMilliseconds(s))
 	return nil
 }

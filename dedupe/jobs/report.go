@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,17 +28,18 @@ const (
 	headPart = "head"
 )
 
-// WriteReport stores the report of a job, replaces what an earlier attempt left of it, and
-// sums it up. failed says afterwards whether the parts are whole.
+// WriteReport stores the report of a job, as the job's rules want it, replaces what an earlier
+// attempt left of it, and sums it up. failed says afterwards whether the parts are whole.
 func (r *Registry) WriteReport(ctx context.Context, ref Ref, whole dedupe.Report, parts report.Parts, failed *error, tool report.Tool) (*Outcome, error) {
 	if err := r.removeReport(ctx, ref); err != nil {
 		return nil, err
 	}
-	s := whole.Stats
-	outcome := &Outcome{
-		Complete: whole.Complete, Reason: whole.Reason, Files: s.Files, Bytes: s.Bytes, Directories: s.Directories,
-		DuplicateGroups: s.DuplicateGroups, DuplicateFiles: s.DuplicateFiles, ReclaimableBytes: s.ReclaimableBytes,
+	j, err := r.job(ctx, ref)
+	if err != nil {
+		return nil, err
 	}
+	s := whole.Stats
+	outcome := &Outcome{Complete: whole.Complete, Reason: whole.Reason, Files: s.Files, Bytes: s.Bytes, Directories: s.Directories}
 	all := parts.Problems
 	parts.Problems = func(yield func(*dedupe.Problem) bool) {
 		for p := range all {
@@ -48,14 +50,34 @@ func (r *Registry) WriteReport(ctx context.Context, ref Ref, whole dedupe.Report
 		}
 	}
 	w := &partWriter{ctx: ctx, r: r, ref: ref}
-	err := report.WriteParts(w, report.NDJSON, whole, parts, report.Options{Tool: tool})
+	err = j.withOptions(ctx, tool, func(o report.Options) error { return report.WriteParts(w, report.NDJSON, whole, parts, o) })
 	if err == nil {
 		err = *failed
+	}
+	if err == nil {
+		err = outcome.count(w.lines[w.last():])
 	}
 	if err != nil {
 		return nil, err
 	}
 	return outcome, w.end()
+}
+
+// count takes the duplicates that rules left from the last line of a report.
+func (o *Outcome) count(line []byte) error {
+	var last struct {
+		Report struct {
+			Stats struct {
+				Groups      int64 `json:"duplicate_groups"`
+				Files       int64 `json:"duplicate_files"`
+				Reclaimable int64 `json:"reclaimable_bytes"`
+			}
+		}
+	}
+	err := json.Unmarshal(line, &last)
+	s := last.Report.Stats
+	o.DuplicateGroups, o.DuplicateFiles, o.ReclaimableBytes = s.Groups, s.Files, s.Reclaimable
+	return err
 }
 
 // partWriter stores lines as parts.
@@ -85,13 +107,18 @@ func (w *partWriter) Write(b []byte) (int, error) {
 
 // end stores what is left, and then the last line.
 func (w *partWriter) end() error {
-	last := bytes.LastIndexByte(bytes.TrimSuffix(w.lines, []byte("\n")), '\n') + 1
+	last := w.last()
 	if last > 0 {
 		if err := w.put(w.lines[:last]); err != nil {
 			return err
 		}
 	}
 	return w.r.putZipped(w.ctx, reportPart(w.ref, headPart), fmt.Appendf(nil, "%d\n%s", w.parts, w.lines[last:]))
+}
+
+// last returns where the last line begins.
+func (w *partWriter) last() int {
+	return bytes.LastIndexByte(bytes.TrimSuffix(w.lines, []byte("\n")), '\n') + 1
 }
 
 func (w *partWriter) put(lines []byte) error {

@@ -1,12 +1,14 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 )
@@ -15,12 +17,20 @@ import (
 // report says if that is written. It returns the round to go on with, which ends the job if
 // its tenant may not read more, or if the job has ended for its tenant.
 func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome *Outcome) (job.Round, error) {
-	_, s, err := r.Get(ctx, ref)
+	j, s, err := r.Get(ctx, ref)
 	if err != nil {
 		return next, err
 	}
 	if s.Done() {
 		return over(s, next), nil
+	}
+	var missing error // what the rules name
+	if s.Started.IsZero() && next.Next == job.RunUnits {
+		if missing = j.check(ctx); errors.As(missing, new(*choose.MissingError)) {
+			next.Next, next.Why = job.Failed, missing.Error()
+		} else if missing != nil && !errors.As(missing, new(*dedupe.RootError)) { // the units tell about a folder that is not there
+			return next, missing
+		}
 	}
 	s.Phase, s.Told = Running, r.now()
 	if s.Started.IsZero() {
@@ -51,7 +61,7 @@ func (r *Registry) Record(ctx context.Context, ref Ref, next job.Round, outcome 
 	case job.Cancelled:
 		s.Phase, s.Failure = Cancelled, failureOf(errCancelled, ref.ID)
 	case job.Failed:
-		s.Phase, s.Failure = Failed, failureIn(next, ref)
+		s.Phase, s.Failure = Failed, failureIn(next, ref, missing)
 	}
 	if s.Phase != Running {
 		s.Finished, s.MayRead = r.now(), 0
@@ -84,8 +94,8 @@ func (r *Registry) reserve(ctx context.Context, ref Ref, next *job.Round) error 
 	return err
 }
 
-func failureIn(next job.Round, ref Ref) *Failure {
-	err := errors.New(next.Why)
+func failureIn(next job.Round, ref Ref, missing error) *Failure {
+	err := cmp.Or(missing, errors.New(next.Why))
 	switch {
 	case next.NoRoot:
 		err = &dedupe.RootError{}

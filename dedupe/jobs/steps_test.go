@@ -1,10 +1,16 @@
 package jobs
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 )
@@ -81,5 +87,56 @@ func TestParseName(t *testing.T) {
 		if got, ok := ParseName(name); ok {
 			t.Errorf("%q: %+v", name, got)
 		}
+	}
+}
+
+// TestRecordRules ends a job whose rules name what does not exist, before any unit runs. What
+// a link leads to does not exist, and what is outside of the tenant's folder neither.
+func TestRecordRules(t *testing.T) {
+	ctx := t.Context()
+	root := t.TempDir()
+	for _, dir := range []string{"acme/master", "other/master"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("../other/master", filepath.Join(root, "acme/link")); err != nil {
+		t.Fatal(err)
+	}
+	units := job.Round{Next: job.RunUnits, Stages: []job.StageCount{{Stage: "walk", Units: 1}}}
+	for path, wanted := range map[string]bool{"master": true, "link": false, "other/master": false, "none": false} {
+		r := &Registry{Store: open(t, t.TempDir())}
+		spec := job.Spec{Within: []byte(root), Folder: []byte("acme")}
+		j, err := r.Create(ctx, "acme", "", Job{Spec: spec, Rules: RulesOf(choose.Rules{Keep: choose.Oldest, Priority: []string{path}})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := r.Record(ctx, j.Ref, units, nil)
+		_, s, failed := r.Get(ctx, j.Ref)
+		if err = errors.Join(err, failed); err != nil || (next.Next == job.RunUnits) != wanted || (s.Phase == Running) != wanted {
+			t.Errorf("%s: %+v, %+v, %v", path, next, s, err)
+		}
+		if !wanted && (s.Failure.Code != CodeNotFound || !strings.Contains(s.Failure.Detail, "/priority/0 is ")) {
+			t.Errorf("%s: %+v", path, s.Failure)
+		}
+		if again, err := r.Record(ctx, j.Ref, units, nil); err != nil || again.Next != next.Next {
+			t.Errorf("%s, a repeated step: %+v, %v", path, again, err)
+		}
+	}
+}
+
+// Rules survive JSON with any bytes in paths.
+func TestRules(t *testing.T) {
+	want := choose.Rules{Keep: choose.Newest, Priority: []string{"a", "caf\xe9"}, Protect: []string{"\xff*"}, MinCopies: 3}
+	b, err := json.Marshal(Job{Rules: RulesOf(want)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var j Job
+	if err := json.Unmarshal(b, &j); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, j.Rules.rules()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

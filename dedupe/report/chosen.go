@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
+	"efsdedupe/dedupe/cost"
 )
 
 // withRules streams a report from a source to a handler as the rules of the options want.
@@ -23,6 +25,22 @@ func withRules(o Options, roots []choose.Root, h handler, groups, source func(ha
 		return err
 	}
 	return source(&chosen{handler: h, o: o, chooser: c, counted: &counted.found})
+}
+
+// Choose puts into what a bill depends on how much the rules of the options leave to reclaim
+// of groups that come one by one, for the report r.
+func Choose(took *cost.Scan, r dedupe.Report, groups iter.Seq[Group], o Options) error {
+	if !o.Rules.Change() {
+		return nil
+	}
+	c, err := choose.New(o.Rules, rootsOf(selectionOf(r, o), o.Spell), o.Spell)
+	if err != nil {
+		return err
+	}
+	counted := &chosen{handler: nowhere{}, o: o, chooser: c}
+	err = streamPartGroups(groups, counted)
+	took.ReclaimableBytes, took.Reclaimable = counted.found.ReclaimableBytes, counted.freed
+	return err
 }
 
 // finder is a handler that finds the roots of a report, and whether it has what the
@@ -60,8 +78,9 @@ type chosen struct {
 	handler
 	o       Options
 	chooser *choose.Chooser
-	found   statsJSON  // groups, files and bytes so far
-	counted *statsJSON // the same of the whole report; nil if unknown
+	found   statsJSON    // groups, files and bytes so far
+	freed   cost.Objects // copies that free storage when deleted
+	counted *statsJSON   // the same of the whole report; nil if unknown
 
 	choice *choose.Choice // of this group
 	spool  spool
@@ -124,13 +143,13 @@ func (c *chosen) group(g group) error {
 var errPart = errors.New("it is one page of an answer of the service, with a part of a group: rules need whole groups, from 'dedupe scan' or a larger page")
 
 func (c *chosen) file(f file) error {
+	if c.o.Spill != nil {
+		f.device = 0 // the spool does not keep it
+	}
 	if f.links != 1 && !f.hardLink {
 		c.firsts[f.id()]++
 	}
 	f.kept = f.kept && !c.chooser.Kept()
-	if c.o.Spill != nil {
-		f.device = 0 // the spool does not keep it
-	}
 	candidate := candidateOf(f)
 	c.choice.Add(&candidate)
 	if c.counted == nil { // nobody is listening
@@ -159,6 +178,7 @@ func (c *chosen) endGroup(g group) error {
 	c.found.DuplicateGroups++
 	c.found.DuplicateFiles += choice.Copies - 1
 	c.found.ReclaimableBytes += g.reclaimable
+	Reclaim(&c.freed, g.size, g.reclaimable, g.allocated)
 	if c.counted == nil {
 		return nil
 	}
@@ -184,44 +204,50 @@ func (m moment) timestamp() dedupe.Timestamp {
 
 // files passes on the files of the group: the kept ones first.
 func (c *chosen) files(choice *choose.Choice) error {
-	if !c.chooser.Kept() {
-		return c.some(func(*choose.File) bool { return true }, false, nil)
-	}
-	if c.spool.rest == nil { // an earlier rule may have put others first
-		slices.SortStableFunc(c.spool.files, func(a, b file) int { return strings.Compare(a.path, b.path) })
-	}
-	told := make(map[fileID]bool)
-	first := choice.First.Path
-	err := c.one(fileOf(choice.First.File, choice.First.HardLink), true, told)
-	if err == nil && !choice.KeepsOne() {
-		err = c.some(func(f *choose.File) bool { return f.Path != first && choice.Keeps(f) }, true, told)
-	}
-	if err == nil {
-		err = c.some(func(f *choose.File) bool { return f.Path != first && !choice.Keeps(f) }, false, told)
-	}
-	return err
-}
-
-// some passes on some files.
-func (c *chosen) some(wanted func(*choose.File) bool, kept bool, told map[fileID]bool) (err error) {
-	c.spool.all(func(f file) bool {
-		if candidate := candidateOf(f); !wanted(&candidate) {
-			return true
+	all := iter.Seq[file](c.spool.all)
+	if c.chooser.Kept() {
+		if c.spool.rest == nil { // an earlier rule may have put others first
+			slices.SortStableFunc(c.spool.files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 		}
-		err = c.one(f, kept, told)
-		return err == nil
-	})
-	return cmp.Or(err, c.spool.err)
+		all = keptFirst(choice, all, c.firsts)
+	}
+	for f := range all {
+		if err := c.handler.file(f); err != nil {
+			return err
+		}
+	}
+	return c.spool.err
 }
 
-// one passes on a file. With told, it marks a hard link to an inode that was told before.
-func (c *chosen) one(f file, kept bool, told map[fileID]bool) error {
-	f.kept = f.kept || kept
-	if id := f.id(); told != nil && f.links != 1 && c.firsts[id] == 1 { // else two devices have such an inode
-		f.hardLink = told[id]
-		told[id] = true
+// keptFirst yields the files of a group, which come by path: the kept ones first, and marked.
+// firsts counts those that are no hard links, by inode, if it has several names.
+func keptFirst(choice *choose.Choice, all iter.Seq[file], firsts map[fileID]int) iter.Seq[file] {
+	return func(yield func(file) bool) {
+		told := make(map[fileID]bool)
+		tell := func(f file, kept bool) bool {
+			f.kept = f.kept || kept
+			if id := f.id(); f.links != 1 && firsts[id] == 1 { // else two devices have such an inode
+				f.hardLink = told[id]
+				told[id] = true
+			}
+			return yield(f)
+		}
+		first := choice.First.Path
+		if !tell(fileOf(choice.First.File, choice.First.HardLink), true) {
+			return
+		}
+		for _, kept := range [...]bool{true, false} {
+			if kept && choice.KeepsOne() {
+				continue
+			}
+			for f := range all {
+				candidate := candidateOf(f)
+				if f.path != first && choice.Keeps(&candidate) == kept && !tell(f, kept) {
+					return
+				}
+			}
+		}
 	}
-	return c.handler.file(f)
 }
 
 // again returns a reader that can start again: the input itself, or a copy.

@@ -33,7 +33,7 @@ func (c *csvWriter) begin(*document) error {
 		return nil
 	}
 	return c.w.Write([]string{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link",
-		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes"})
+		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes", "kept"})
 }
 
 func (c *csvWriter) group(g group) error {
@@ -79,7 +79,7 @@ func (c *csvWriter) row(f file, of ...string) error {
 	if f.links > 0 {
 		links, allocated = strconv.FormatInt(f.links, 10), strconv.FormatInt(f.allocated, 10)
 	}
-	c.cells = append(c.cells, ctime, links, allocated, f.mtime.unixCell(), f.ctime.unixCell(), cellOf(c.g.allocated))
+	c.cells = append(c.cells, ctime, links, allocated, f.mtime.unixCell(), f.ctime.unixCell(), cellOf(c.g.allocated), strconv.FormatBool(f.kept))
 	return c.w.Write(c.cells)
 }
 

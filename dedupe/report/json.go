@@ -53,7 +53,8 @@ func (h *head) known() bool {
 
 // tail is what is written after the groups.
 type tail struct {
-	ProblemsLeftOut    int             `json:"problems_left_out,omitempty"` // on a page
+	ProblemsLeftOut    int             `json:"problems_left_out,omitempty"`          // on a page
+	FoldersLeftOut     int             `json:"duplicate_folders_left_out,omitempty"` // the same
 	Sizes              []sizeJSON      `json:"sizes,omitzero"`
 	Folders            []folderJSON    `json:"folders,omitzero"`
 	FoldersApproximate bool            `json:"folders_approximate,omitempty"`

@@ -18,13 +18,53 @@ import (
 	"efsdedupe/dedupe/cost"
 )
 
-// Page selects part of a report's groups, as JSON. The totals cover all groups.
+// Page selects part of a report's groups and unique files, as JSON. The totals cover all
+// groups.
 type Page struct {
-	After    Cursor       // where the previous page ended
-	Limit    int          // most groups; 0 means no limit
-	MaxBytes int          // most bytes of JSON, as a string inside other JSON; 0 means no limit
-	Tool     Tool         // the program that made the report
-	Rules    choose.Rules // what the groups were selected by
+	After    Cursor           // where the previous page ended
+	Limit    int              // most groups and unique files; 0 means no limit
+	MaxBytes int              // most bytes of JSON, as a string inside other JSON; 0 means no limit
+	Tool     Tool             // the program that made the report
+	Chooser  *choose.Chooser  // what the groups were selected by; nil: nothing
+	Folders  []choose.Folders // that are duplicates, for the first page
+}
+
+// rules returns what the groups were selected by.
+func (p *Page) rules() (r choose.Rules) {
+	if p.Chooser != nil {
+		r = p.Chooser.Rules
+	}
+	return r
+}
+
+// pageGroup is a group with its files in the order of the page.
+type pageGroup struct {
+	group
+	files iter.Seq[file]
+}
+
+// order returns a group with the kept files first, if rules say which ones.
+func (p *Page) order(g dedupe.Group) pageGroup {
+	byPath := func(yield func(file) bool) {
+		for f, hardLink := range g.Files() {
+			if !yield(fileOf(f, hardLink)) {
+				return
+			}
+		}
+	}
+	if rules := p.rules(); !rules.Kept() {
+		return pageGroup{groupOf(g), byPath}
+	}
+	choice, firsts := p.Chooser.Group(), make(map[fileID]int)
+	for f := range byPath {
+		if f.links != 1 && !f.hardLink {
+			firsts[f.id()]++
+		}
+		candidate := candidateOf(f)
+		choice.Add(&candidate)
+	}
+	choice.End(g.Size)
+	return pageGroup{groupOf(g), keptFirst(choice, byPath, firsts)}
 }
 
 // Cursor is a position in the groups and their files. Their order is the same in every
@@ -34,6 +74,8 @@ type Cursor struct {
 	digest      dedupe.Digest
 	path        string // the last file on the page, if the group continues; at most maxCursorPath bytes; empty after a whole group
 	skip        int    // files after path that earlier pages also have, because their paths begin with it
+	kept        bool   // that file is kept; there may be more such files, and then come the others
+	unique      bool   // the groups are over: path is the first name of an inode in the unique files, and skip counts files from there on
 	set         bool
 }
 
@@ -49,10 +91,22 @@ func ParseCursor(s string) (Cursor, error) {
 		return Cursor{}, nil
 	}
 	parts := strings.Split(s, "-")
+	c := Cursor{set: true}
+	if parts[0] == uniqueMark && len(parts) == 3 {
+		path, err := hex.DecodeString(parts[2])
+		c.unique, c.path = true, string(path)
+		var bad error
+		if c.skip, bad = strconv.Atoi(parts[1]); bad != nil || err != nil || len(path) > maxCursorPath || c.skip < 0 {
+			return Cursor{}, errCursor
+		}
+		return c, nil
+	}
+	if len(parts) == 5 && parts[4] == keptMark {
+		c.kept, parts = true, parts[:4]
+	}
 	if len(parts) != 2 && len(parts) != 4 {
 		return Cursor{}, errCursor
 	}
-	c := Cursor{set: true}
 	var errs [4]error
 	c.reclaimable, errs[0] = strconv.ParseUint(parts[0], 10, 64)
 	digest, err := hex.DecodeString(parts[1])
@@ -74,44 +128,56 @@ func ParseCursor(s string) (Cursor, error) {
 	return c, nil
 }
 
+const (
+	keptMark   = "kept"   // ends the text of a cursor after a kept file
+	uniqueMark = "unique" // begins that of a cursor in the unique files
+)
+
 // String returns the cursor as text for URLs and JSON.
 func (c Cursor) String() string {
 	switch {
 	case !c.set:
 		return ""
+	case c.unique:
+		return fmt.Sprintf("%s-%d-%x", uniqueMark, c.skip, c.path)
 	case c.path == "":
 		return fmt.Sprintf("%d-%v", c.reclaimable, c.digest)
+	case c.kept:
+		return fmt.Sprintf("%d-%v-%d-%x-%s", c.reclaimable, c.digest, c.skip, c.path, keptMark)
 	}
 	return fmt.Sprintf("%d-%v-%d-%x", c.reclaimable, c.digest, c.skip, c.path)
 }
 
 // after returns the cursor after a group, or before its file number n.
-func after(g dedupe.Group, n int) Cursor {
-	c := Cursor{reclaimable: uint64(g.Reclaimable), digest: g.Digest, set: true}
-	if n < g.Names() {
-		last := pathAt(g, n-1)
-		c.path = last[:min(len(last), maxCursorPath)]
-		c.skip = n - upTo(g, c.path)
+func after(g pageGroup, n int) Cursor {
+	c := Cursor{reclaimable: uint64(g.reclaimable), digest: g.digest, set: true}
+	if int64(n) < g.names {
+		last := g.at(n - 1)
+		c.path, c.kept = last.path[:min(len(last.path), maxCursorPath)], last.kept
+		c.skip = n - c.upTo(g)
 	}
 	return c
 }
 
-// pathAt returns the path of file number n of a group.
-func pathAt(g dedupe.Group, n int) string {
-	for f := range g.Files() {
+// at returns file number n of a group.
+func (g *pageGroup) at(n int) (f file) {
+	for f = range g.files {
 		if n == 0 {
-			return f.Path
+			break
 		}
 		n--
 	}
-	return ""
+	return f
 }
 
-// upTo counts the files of a group up to a path.
-func upTo(g dedupe.Group, path string) (n int) {
-	for f := range g.Files() {
-		if f.Path > path {
-			break
+// upTo counts the files of a group that come before the cursor, except those to skip. The
+// first of the kept files is one of them, whatever its path is.
+func (c Cursor) upTo(g pageGroup) (n int) {
+	for f := range g.files {
+		switch {
+		case f.kept && (n == 0 || !c.kept):
+		case f.kept != c.kept, f.path > c.path:
+			return n
 		}
 		n++
 	}
@@ -126,24 +192,29 @@ func (c Cursor) before(g dedupe.Group) bool {
 // rest returns the groups that are not entirely on earlier pages, and how many files of
 // each are. A group that an earlier page began comes first, even if it has changed since
 // and now belongs elsewhere.
-func (c Cursor) rest(groups []dedupe.Group) iter.Seq2[dedupe.Group, int] {
-	return func(yield func(dedupe.Group, int) bool) {
+func (p *Page) rest(groups []dedupe.Group) iter.Seq2[pageGroup, int] {
+	c := p.After
+	return func(yield func(pageGroup, int) bool) {
+		if c.unique {
+			return
+		}
 		begun := func(g dedupe.Group) bool { return c.path != "" && g.Digest == c.digest }
 		if i := slices.IndexFunc(groups, begun); i >= 0 {
-			n := upTo(groups[i], c.path) + c.skip
-			if n < groups[i].Names() && !yield(groups[i], n) {
+			g := p.order(groups[i])
+			n := c.upTo(g) + c.skip
+			if int64(n) < g.names && !yield(g, n) {
 				return
 			}
 		}
 		for _, g := range groups {
-			if c.before(g) && !begun(g) && !yield(g, 0) {
+			if c.before(g) && !begun(g) && !yield(p.order(g), 0) {
 				return
 			}
 		}
 	}
 }
 
-// pageJSON is a page of a report. Groups and problems make up most of it. They are
+// pageJSON is a page of a report. Groups, files and problems make up most of it. They are
 // encoded only once, so these fields stay empty.
 type pageJSON struct {
 	head
@@ -152,8 +223,10 @@ type pageJSON struct {
 	Skipped  []skippedJSON `json:"skipped,omitempty"`
 	tail
 
-	room     int    // bytes left for groups and problems
+	room     int    // bytes left for groups, files and problems
 	groups   []byte // the elements in JSON
+	folders  []byte
+	unique   []byte
 	problems []byte
 }
 
@@ -166,9 +239,9 @@ func WritePage(w io.Writer, r dedupe.Report, p *cost.Projection, page Page) erro
 	}
 	page.Limit, page.MaxBytes = cmp.Or(page.Limit, math.MaxInt), cmp.Or(page.MaxBytes, math.MaxInt)
 	// Include the summaries by size and by folder if they leave half of the page.
-	doc := pageOf(r, p, Options{Tool: page.Tool, Rules: page.Rules})
+	doc := pageOf(r, p, Options{Tool: page.Tool, Rules: page.rules()})
 	summarized := doc
-	summarized.summarize(r)
+	summarized.summarize(r, &page)
 	if summarized.fill(r, page) == nil {
 		return summarized.write(w)
 	}
@@ -186,7 +259,14 @@ func (doc *pageJSON) write(w io.Writer) error {
 		return err
 	}
 	before, rest, _ := bytes.Cut(frame, []byte(seam))
-	for _, part := range [][]byte{before, []byte(`"groups":[`), doc.groups, []byte(`],"problems":[`), doc.problems, []byte("]"), rest, []byte("\n")} {
+	parts := [][]byte{before, []byte(`"groups":[`), doc.groups}
+	if doc.Selection.Folders {
+		parts = append(parts, []byte(`],"duplicate_folders":[`), doc.folders)
+	}
+	if doc.Selection.Unique {
+		parts = append(parts, []byte(`],"unique":[`), doc.unique)
+	}
+	for _, part := range append(parts, []byte(`],"problems":[`), doc.problems, []byte("]"), rest, []byte("\n")) {
 		if _, err := w.Write(part); err != nil {
 			return err
 		}
@@ -220,7 +300,38 @@ func (doc *pageJSON) fill(r dedupe.Report, page Page) error {
 		doc.room -= need
 		doc.problems = appendElement(doc.problems, problem)
 	}
+	if !page.After.set {
+		if err := doc.fillFolders(page); err != nil {
+			return err
+		}
+	}
 	return doc.fillGroups(r, page)
+}
+
+// fillFolders adds the sets of folders that fit, and counts the others.
+func (doc *pageJSON) fillFolders(page Page) error {
+	for _, set := range page.Folders {
+		b := appendTwins(nil, twin{files: set.Files, bytes: set.Bytes, reclaimable: set.Reclaimable})
+		for i, f := range set.Paths {
+			path, err := marshal(twinJSON{pathOf(f.Path), f.Kept})
+			if err != nil {
+				return err
+			}
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, path...)
+		}
+		b = append(b, "]}"...)
+		need := QuotedSize(b) + len(",")
+		if doc.room-need < page.MaxBytes/4 { // the groups matter more
+			doc.FoldersLeftOut++
+			continue
+		}
+		doc.room -= need
+		doc.folders = appendElement(doc.folders, b)
+	}
+	return nil
 }
 
 func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
@@ -229,7 +340,7 @@ func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
 	}
 	last := page.After
 	groups := 0
-	for g, from := range page.After.rest(r.Groups) {
+	for g, from := range page.rest(r.Groups) {
 		if groups == page.Limit {
 			doc.Next = last.String()
 			return nil
@@ -248,7 +359,58 @@ func (doc *pageJSON) fillGroups(r dedupe.Report, page Page) error {
 			return nil
 		}
 	}
+	return doc.fillUnique(r.Unique, page, groups)
+}
+
+// fillUnique adds the unique files that fit after a number of groups. They are there only if
+// they were asked for.
+func (doc *pageJSON) fillUnique(all []*dedupe.Copy, page Page, entries int) error {
+	if !page.rules().Unique {
+		return nil
+	}
+	n, from := 0, page.After.among(all)
+	last := "" // the first name of the inode of the last file on the page, or before it
+	for _, c := range all {
+		before := n
+		for f := range c.Files() {
+			if n++; n <= from {
+				continue
+			}
+			one := fileOf(f, n-1 > before)
+			one.size = f.Size
+			b := appendUnique(nil, one)
+			first := c.File().Path
+			need := QuotedSize(b) + len(",")
+			if entries == page.Limit || need+cursorMarks+2*min(len(first), maxCursorPath) > doc.room {
+				if entries == 0 {
+					return tooSmall(page, doc.room, need)
+				}
+				next := Cursor{unique: true, path: last[:min(len(last), maxCursorPath)], set: true}
+				next.skip = n - 1 - next.among(all)
+				doc.Next = next.String()
+				return nil
+			}
+			entries++
+			doc.room -= need
+			doc.unique = appendElement(doc.unique, b)
+			last = first
+		}
+	}
 	return nil
+}
+
+// among counts the unique files before the cursor.
+func (c Cursor) among(all []*dedupe.Copy) int {
+	n := c.skip
+	for _, of := range all {
+		if of.File().Path >= c.path {
+			break
+		}
+		for range of.Files() {
+			n++
+		}
+	}
+	return n
 }
 
 // fewestFiles is the fewest files with which a group begins on a page. With fewer it
@@ -258,8 +420,8 @@ const fewestFiles = 2
 // add appends a group if it fits, without the files on earlier pages. With divide it cuts
 // the group where the room ends. It returns how many files are on the page, and how many
 // bytes it has encoded.
-func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int) {
-	out := groupOf(g)
+func (doc *pageJSON) add(g pageGroup, from int, divide bool) (files, size int) {
+	out := g.group
 	out.before = int64(from)
 	b := doc.groups
 	if len(b) > 0 {
@@ -268,9 +430,9 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 	b = appendGroup(b, out)
 	size = QuotedSize(b[len(doc.groups):]) + groupMarks
 	end := 0 // of the part that fits
-	names := g.Names()
+	names := int(g.names)
 	i := -1 - from
-	for f, link := range g.Files() {
+	for f := range g.files {
 		if i++; i < 0 {
 			continue
 		}
@@ -278,12 +440,12 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendFile(b, fileOf(f, link))
+		b = appendFile(b, f)
 		if size += QuotedSize(b[at:]); size > doc.room {
 			break
 		}
 		switch whole := from+i+1 == names; {
-		case whole, divide && (i+1 >= fewestFiles || from > 0) && size+cursorMarks+2*min(len(f.Path), maxCursorPath) <= doc.room:
+		case whole, divide && (i+1 >= fewestFiles || from > 0) && size+cursorMarks+2*min(len(f.path), maxCursorPath) <= doc.room:
 			files, end = i+1, len(b)
 		}
 	}
@@ -300,7 +462,7 @@ func (doc *pageJSON) add(g dedupe.Group, from int, divide bool) (files, size int
 const (
 	pageMarks   = 200 // next, without a path; problems_left_out; the end of the line
 	groupMarks  = 100 // the end of a group, files_before and files_left_out
-	cursorMarks = 25  // in next, around the path of a file
+	cursorMarks = 30  // in next, around the path of a file
 )
 
 func tooSmall(page Page, room, need int) error {
@@ -318,10 +480,10 @@ func pageOf(r dedupe.Report, p *cost.Projection, o Options) pageJSON {
 }
 
 // summarize fills in the summaries by size and by folder, which cover all groups.
-func (doc *pageJSON) summarize(r dedupe.Report) {
+func (doc *pageJSON) summarize(r dedupe.Report, page *Page) {
 	t := newTotals()
 	for _, g := range r.Groups {
-		t.add(g)
+		t.add(page.order(g))
 	}
 	doc.setTotals(t, DefaultTop)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 )
 
 // many is a report of 20 groups with 2 to 21 files, in report order.
@@ -49,6 +51,7 @@ type aGroup struct {
 	Files       []struct {
 		Path     string
 		HardLink bool `json:"hard_link"`
+		Kept     bool
 	}
 	FilesBefore  int `json:"files_before"`
 	FilesLeftOut int `json:"files_left_out"`
@@ -238,19 +241,128 @@ func TestPagesWithinGroups(t *testing.T) {
 	}
 }
 
+// TestPagesKeepFirst reads groups of random files in pages of several sizes. Together they
+// must be what the whole report has: the kept files first, and marked.
+func TestPagesKeepFirst(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for round := range 20 {
+		r := dedupe.Report{Roots: []string{"."}, Mode: dedupe.Goroutines, Workers: 1}
+		for n := range 3 {
+			var files []dedupe.File
+			for i := range 100 {
+				path := fmt.Sprintf("%s/%03d", []string{"a", "b", "c", "d"}[rnd.IntN(4)], i)
+				files = append(files, dedupe.File{Path: path, Inode: uint64(1000*n + i - rnd.IntN(2)), Links: uint32(1 + rnd.IntN(2)), ModTime: dedupe.Timestamp{Sec: int64(rnd.IntN(5))}})
+			}
+			slices.SortFunc(files, func(a, b dedupe.File) int { return strings.Compare(a.Path, b.Path) })
+			r.Groups = append(r.Groups, dedupe.Group{Size: 10, Digest: dedupe.Digest{byte(n)}, Reclaimable: 990, Copies: copiesOf(files...)})
+		}
+		rules := choose.Rules{Keep: choose.Newest, Priority: []string{"d", "c"}[:rnd.IntN(3)], Protect: []string{"b", "a"}[:rnd.IntN(3)]}
+		spell := func(string) ([]string, bool) { return nil, true }
+		c, err := choose.New(rules, []choose.Root{{Path: "."}}, spell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Report(t.Context(), &r); err != nil {
+			t.Fatal(err)
+		}
+		var doc bytes.Buffer
+		if err := Write(&doc, JSON, r, nil, Options{Rules: rules, Spell: spell}); err != nil {
+			t.Fatal(err)
+		}
+		var want aPage
+		if err := json.Unmarshal(doc.Bytes(), &want); err != nil {
+			t.Fatal(err)
+		}
+		for _, size := range []int{3000, 7000, 1 << 20} {
+			got, pages := turn(t, r, Page{Limit: 2, MaxBytes: size, Chooser: c}, func(*dedupe.Report) {})
+			if diff := gocmp.Diff(want.Groups, got); diff != "" || !got[0].Files[0].Kept || pages < 2 {
+				t.Errorf("%d: %+v in pages of %d bytes (-whole +pages):\n%s", round, rules, size, diff)
+			}
+		}
+	}
+}
+
+// TestPagesOfUniqueFiles reads unique files in pages: inodes with many names, and paths that
+// are longer than a cursor may be. No page may be too large, and none may lose a file.
+func TestPagesOfUniqueFiles(t *testing.T) {
+	deep := strings.Repeat("deep/", 1000)
+	for name, dir := range map[string]string{"short": "", "not UTF-8": "\xff", "equal starts": deep} {
+		var files []dedupe.File
+		for i := range 300 {
+			files = append(files, dedupe.File{Path: fmt.Sprintf("%s%06d", dir, i), Inode: uint64(i / 40), Size: 5})
+		}
+		r := many()
+		r.Unique = copiesOf(files...)
+		c, err := choose.New(choose.Rules{Unique: true, Folders: true}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := Page{Limit: 50, MaxBytes: 64 << 10, Chooser: c, Folders: []choose.Folders{
+			{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: strings.Repeat("large", 10_000)}, {Path: "x"}}},
+			{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: "a"}, {Path: "b", Kept: true}}},
+		}}
+		var got []string
+		for pages := 0; pages == 0 || page.After.set; pages++ {
+			var doc bytes.Buffer
+			if err := WritePage(&doc, r, priced(), page); err != nil {
+				t.Fatal(err)
+			}
+			var part struct {
+				Groups  []aGroup
+				Folders []struct{ Paths []twinJSON } `json:"duplicate_folders"`
+				LeftOut int                          `json:"duplicate_folders_left_out"`
+				Unique  []struct {
+					Path     string
+					Size     int64
+					HardLink bool `json:"hard_link"`
+				}
+				Next string
+			}
+			if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
+				t.Fatal(err)
+			}
+			if err := compile(t).Validate(parse(t, doc.Bytes())); err != nil {
+				t.Errorf("%s: page %d: %v", name, pages, err)
+			}
+			if QuotedSize(doc.Bytes()) > page.MaxBytes || len(part.Groups)+len(part.Unique) > page.Limit {
+				t.Errorf("%s: page %d of %d bytes has %d groups and %d files", name, pages, doc.Len(), len(part.Groups), len(part.Unique))
+			}
+			if first := pages == 0; part.LeftOut == 1 != first || (len(part.Folders) == 1 && part.Folders[0].Paths[1].Kept) != first {
+				t.Errorf("%s: page %d has the folders %+v, and %d are left out", name, pages, part.Folders, part.LeftOut)
+			}
+			for _, f := range part.Unique {
+				if link := len(got)%40 > 0; f.HardLink != link || f.Size != 5 {
+					t.Errorf("%s: file %d is %+v", name, len(got), f)
+				}
+				got = append(got, f.Path)
+			}
+			if page.After, err = ParseCursor(part.Next); err != nil {
+				t.Fatal(err)
+			}
+			if pages > 400 {
+				t.Fatalf("%s: no end of pages", name)
+			}
+		}
+		if len(got) != 300 || !strings.HasSuffix(got[299], "000299") || !slices.IsSorted(got) {
+			t.Errorf("%s: %d unique files", name, len(got))
+		}
+	}
+}
+
 // TestPagesLoseNoFile removes the file at which a page ended. The next page must continue
 // after it.
 func TestPagesLoseNoFile(t *testing.T) {
 	r := many()
 	copies := r.Groups[0].Copies
 	want := copies[5].File().Path
-	c, err := ParseCursor(after(r.Groups[0], 5).String())
-	if err != nil {
+	p := new(Page)
+	var err error
+	if p.After, err = ParseCursor(after(p.order(r.Groups[0]), 5).String()); err != nil {
 		t.Fatal(err)
 	}
 	r.Groups[0].Copies = slices.Delete(copies, 3, 5)
-	for g, from := range c.rest(r.Groups) {
-		if got := pathAt(g, from); got != want {
+	for g, from := range p.rest(r.Groups) {
+		if got := g.at(from).path; got != want {
 			t.Errorf("it goes on with %s, not %s", got, want)
 		}
 		break
@@ -279,6 +391,8 @@ func FuzzParseCursor(f *testing.F) {
 	f.Add("")
 	f.Add(Cursor{reclaimable: 5, digest: dedupe.Digest{1}, set: true}.String())
 	f.Add(Cursor{reclaimable: math.MaxUint64, digest: dedupe.Digest{1}, path: "a\xff", skip: 7, set: true}.String())
+	f.Add(Cursor{reclaimable: 1, digest: dedupe.Digest{1}, path: "a", kept: true, set: true}.String())
+	f.Add(Cursor{unique: true, path: "a\xff", skip: 7, set: true}.String())
 	f.Add("5-a")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ParseCursor(s)

@@ -183,7 +183,7 @@ func TestCSV(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := [][]string{{"group", "size", "digest", "reclaimable_bytes", "path", "path_base64", "inode", "mtime", "hard_link",
-		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes"}}
+		"ctime", "links", "allocated", "mtime_unix", "ctime_unix", "reclaimable_allocated_bytes", "kept"}}
 	hardLinks := map[string]bool{"/efs/set/01": true, "/c/\t3": true}
 	for i, g := range s.report.Groups {
 		for f := range g.Files() {
@@ -202,7 +202,7 @@ func TestCSV(t *testing.T) {
 			want = append(want, []string{
 				strconv.Itoa(i + 1), strconv.FormatInt(g.Size, 10), g.Digest.String(), strconv.FormatInt(g.Reclaimable, 10),
 				text, encoded, strconv.FormatUint(f.Inode, 10), "2026-11-23T12:34:56.789Z", strconv.FormatBool(hardLinks[f.Path]),
-				"2026-11-23T12:34:56.789000001Z", links, allocated, "", "", reclaimable,
+				"2026-11-23T12:34:56.789000001Z", links, allocated, "", "", reclaimable, "false",
 			})
 		}
 	}

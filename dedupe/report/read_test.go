@@ -203,7 +203,7 @@ func TestLateTimes(t *testing.T) {
 			t.Errorf("no %s in %s", want, again)
 		}
 	}
-	if rows := string(convert(t, CSV, lateTimes, Options{})); !strings.Contains(rows, ",0000-01-01T00:00:00Z,,,253402300800.5,-62167219200.000000001,\n") {
+	if rows := string(convert(t, CSV, lateTimes, Options{})); !strings.Contains(rows, ",0000-01-01T00:00:00Z,,,253402300800.5,-62167219200.000000001,,false\n") {
 		t.Errorf("%s", rows)
 	}
 }

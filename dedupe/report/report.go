@@ -122,6 +122,9 @@ func Write(w io.Writer, f Format, r dedupe.Report, p *cost.Projection, o Options
 // WriteParts writes a report whose parts come one by one. It ignores the Groups, Problems and Skipped of r.
 func WriteParts(w io.Writer, f Format, r dedupe.Report, parts Parts, o Options) error {
 	h, err := handlerFor(w, f, o)
+	if err == nil && parts.Bill != nil {
+		parts.Projection, err = parts.Bill(o)
+	}
 	if err != nil {
 		return err
 	}
@@ -163,11 +166,22 @@ func readAs(in io.Reader, h handler, ro readOptions, o Options) error {
 		}
 		return read(repeated, h, ro)
 	}
+	if o.Rules.Kept() {
+		h = unmarked{h}
+	}
 	before := &finder{o: o}
 	if err := source(before); err != nil && err != errFound {
 		return err
 	}
 	return withRules(o, before.roots, h, source, source)
+}
+
+// unmarked is a handler for a report whose duplicate folders were marked by other rules.
+type unmarked struct{ handler }
+
+func (u unmarked) twin(t twin) error {
+	t.kept = false
+	return u.handler.twin(t)
 }
 
 // told is a handler that remembers why the report is incomplete.

@@ -69,7 +69,7 @@ func documents(t testing.TB) map[string]any {
 	}
 	docs["page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 1 << 20}))
 	docs["small page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 3000}))
-	docs["end of a group"] = parse(t, page(t, Page{Limit: 1, After: after(many().Groups[0], 15)}))
+	docs["end of a group"] = parse(t, page(t, Page{Limit: 1, After: after(new(Page).order(many().Groups[0]), 15)}))
 	var problems bytes.Buffer
 	if err := WritePage(&problems, withProblems(), nil, Page{Limit: 1, MaxBytes: 4000}); err != nil {
 		t.Fatal(err)

@@ -122,6 +122,9 @@ type Parts struct {
 	Skipped  iter.Seq[dedupe.Skipped]
 
 	Projection *cost.Projection // nil: the report has none
+
+	// Bill, unless it is nil, returns the Projection of a report with the rules of the options.
+	Bill func(Options) (*cost.Projection, error)
 }
 
 // Group is a duplicate group whose files come one by one.

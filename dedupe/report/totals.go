@@ -5,8 +5,6 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
-
-	"efsdedupe/dedupe"
 )
 
 // totals counts duplicates by size and by folder, in bounded memory.
@@ -88,13 +86,12 @@ func (t *totals) endGroup(g group) {
 }
 
 // add counts a whole group.
-func (t *totals) add(g dedupe.Group) {
-	of := groupOf(g)
-	t.group(of)
-	for f, link := range g.Files() {
-		t.file(file{path: f.Path, hardLink: link})
+func (t *totals) add(g pageGroup) {
+	t.group(g.group)
+	for f := range g.files {
+		t.file(f)
 	}
-	t.endGroup(of)
+	t.endGroup(g.group)
 }
 
 func (t *totals) folder(name string) *folder {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 )
 
@@ -15,6 +16,9 @@ const (
 	answerTime = time.Second            // of any scan, however slow the core: calls that hang, and the way of the answer
 	foundTime  = 700 * time.Nanosecond  // to sort a file that was found, and to count each inode once
 	groupTime  = 4000 * time.Nanosecond // to group a file that was read
+	keepTime   = 8000 * time.Nanosecond // to choose whether to keep a file, and put it where it belongs
+	ruleTime   = 1000 * time.Nanosecond // to compare a file with a folder or a glob of a rule
+	loneTime   = 3000 * time.Nanosecond // to find the folder of a file, or that it has no duplicate
 	byteTime   = 40 * time.Nanosecond   // to encode a byte of the answer, as JSON and again for Lambda
 	fileAnswer = 200                    // bytes of a file in the answer
 )
@@ -23,6 +27,19 @@ const (
 type progress struct {
 	found int64 // files
 	done  int64 // files that were read, or need not be
+
+	choice time.Duration // to apply the rules to a file that was found
+}
+
+// choiceTime returns how long rules take for a file.
+func choiceTime(r choose.Rules) (each time.Duration) {
+	if r.Kept() {
+		each = keepTime + ruleTime*time.Duration(len(r.Priority)+len(r.Protect))
+	}
+	if r.Unique || r.Folders {
+		each += loneTime
+	}
+	return each
 }
 
 // add adds a step.
@@ -38,18 +55,18 @@ func (p *progress) add(e dedupe.Event) {
 // reserve returns how long it takes to end the scan and to write the answer, in a
 // function of some memory.
 func (p *progress) reserve(memoryMB int64) time.Duration {
-	work := time.Duration(p.found)*foundTime + time.Duration(p.done)*groupTime +
+	work := time.Duration(p.found)*(foundTime+p.choice) + time.Duration(p.done)*groupTime +
 		time.Duration(min(p.done*fileAnswer, maxAnswer))*byteTime
 	return answerTime + work*cost.DefaultMemoryMB/time.Duration(min(cmp.Or(memoryMB, cost.DefaultMemoryMB), cost.DefaultMemoryMB))
 }
 
 // endInTime ends a scan early enough to answer before the deadline of ctx. The more files
-// the scan has found and read, the earlier, but not in the first half of its time. It
-// observes the engine, so call it after Observe is set.
-func (s *service) endInTime(ctx context.Context, eng *dedupe.Engine) (context.Context, context.CancelFunc) {
+// the scan has found and read, and the more rules there are, the earlier, but not in the first
+// half of its time. It observes the engine, so call it after Observe is set.
+func (s *service) endInTime(ctx context.Context, eng *dedupe.Engine, r choose.Rules) (context.Context, context.CancelFunc) {
 	deadline, _ := ctx.Deadline()
 	half := time.Until(deadline) / 2
-	var p progress
+	p := progress{choice: choiceTime(r)}
 	end := func() time.Time { return deadline.Add(-min(p.reserve(s.MemoryMB), half)) }
 
 	ctx, stop := context.WithDeadline(ctx, end())

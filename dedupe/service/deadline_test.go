@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/mount/mounttest"
 )
 
@@ -39,7 +40,7 @@ func TestEndInTime(t *testing.T) {
 			s := &service{Config: Config{MemoryMB: test.memoryMB}}
 			seen := 0
 			eng := dedupe.Engine{Observe: func(dedupe.Event) { seen++ }}
-			ctx, cancel := s.endInTime(deadline, &eng)
+			ctx, cancel := s.endInTime(deadline, &eng, choose.Rules{})
 			defer cancel()
 			start := time.Now()
 			eng.Observe(dedupe.Event{Stage: dedupe.StageWalk, Files: int64(test.found)})

@@ -50,14 +50,10 @@ type Runner interface {
 
 // jobRequest is the body of POST /v1/jobs.
 type jobRequest struct {
-	Path       *string  `json:"path,omitempty"` // as in a scanRequest
-	PathBase64 []byte   `json:"path_base64,omitempty"`
-	Workers    int      `json:"workers"`
-	MinSize    int64    `json:"min_size"`
-	MaxSize    int64    `json:"max_size"`
-	Include    []string `json:"include,omitempty"`
-	Exclude    []string `json:"exclude,omitempty"`
-	DryRun     bool     `json:"dry_run,omitempty"`
+	selectionRequest
+	rulesRequest
+	Workers int  `json:"workers"`
+	DryRun  bool `json:"dry_run,omitempty"`
 
 	MaxCost        *float64 `json:"max_cost,omitempty"`
 	MaxConcurrency *int     `json:"max_concurrency,omitempty"`
@@ -109,7 +105,8 @@ func (s *service) createJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defaults := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1}
+	defaults := jobRequest{Workers: min(dedupe.DefaultWorkers, s.MaxWorkers)}
+	defaults.MinSize = 1
 	q := defaults
 	if err := decode(r, &q); err != nil {
 		return err
@@ -174,7 +171,7 @@ func (q *jobRequest) check(defaults jobRequest) error {
 
 // asked returns the job that a request asks for, in the folder of a tenant.
 func (s *service) asked(q jobRequest, tenant string) (j jobs.Job, err error) {
-	if j.Spec, err = s.spec(q, tenant); err != nil {
+	if j.Spec, j.Rules, err = s.spec(q, tenant); err != nil {
 		return j, err
 	}
 	if q.MaxCost != nil {
@@ -204,15 +201,12 @@ func (s *service) canPrice(q jobRequest) error {
 
 // spec returns what a request asks for, in the folder of a tenant. A path that does not exist
 // is the job's own failure, because whoever answers requests may not see the file system.
-func (s *service) spec(q jobRequest, tenant string) (job.Spec, error) {
-	sel, _, _, err := s.options(scanRequest{
-		Path: q.Path, PathBase64: q.PathBase64, Mode: dedupe.Goroutines, Workers: q.Workers, MinSize: q.MinSize, MaxSize: q.MaxSize,
-		Include: q.Include, Exclude: q.Exclude, Limit: 1,
-	})
+func (s *service) spec(q jobRequest, tenant string) (job.Spec, jobs.Rules, error) {
+	o, err := s.order(scanRequest{selectionRequest: q.selectionRequest, rulesRequest: q.rulesRequest, Mode: dedupe.Goroutines, Workers: q.Workers, Limit: 1})
 	return job.Spec{
-		Selection: sel, Workers: q.Workers, Within: []byte(s.Jobs.Root), Folder: []byte(tenant), Index: s.Jobs.Index,
+		Selection: o.sel, Workers: q.Workers, Within: []byte(s.Jobs.Root), Folder: []byte(tenant), Index: s.Jobs.Index,
 		Limits: job.DefaultLimits(),
-	}, err
+	}, jobs.RulesOf(o.rules), err
 }
 
 // start starts a job that did not begin yet, perhaps because an earlier request could not.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
 )
@@ -112,7 +113,7 @@ func TestOpenAPIRequests(t *testing.T) {
 		return slices.Sorted(maps.Keys(doc))
 	}
 	for name, pair := range map[string][2][]string{
-		"scanRequest":       {properties(schemas["scanRequest"]), fields(scanRequest{})},
+		"scanRequest":       {properties(schemas["scanRequest"]), fields(scanRequest{selectionRequest: everySelection(), rulesRequest: everyRule(), findRequest: everyFind()})},
 		"scanProjection":    {properties(schemas["scanProjection"]), fields(settings{})},
 		"jobRequest":        {properties(schemas["jobRequest"]), fields(everyJobField())},
 		"usageRequest":      {properties(schemas["usageRequest"]), properties(schemas["usage"])},
@@ -194,9 +195,27 @@ func (c *contract) check(t testing.TB, method, path string, status int, header h
 
 // everyJobField returns a request in which no field is left out.
 func everyJobField() jobRequest {
-	path, id, cost, most := ".", "id", 1.0, 1
+	id, cost, most := "id", 1.0, 1
 	return jobRequest{
+		selectionRequest: everySelection(), rulesRequest: everyRule(), DryRun: true,
 		MaxCost: &cost, MaxConcurrency: &most, Continue: &id,
-		Path: &path, PathBase64: []byte("."), Include: []string{"*"}, Exclude: []string{"x"}, DryRun: true,
 	}
+}
+
+// everyRule returns rules in which no field is left out.
+func everyRule() rulesRequest {
+	keep := choose.Oldest
+	return rulesRequest{&keep, []string{"a"}, [][]byte{[]byte("a")}, []string{"b"}, [][]byte{[]byte("b")}, 2}
+}
+
+// everyFind returns a request in which no field is left out.
+func everyFind() findRequest {
+	path := "a"
+	return findRequest{&path, []byte("a"), true, true}
+}
+
+// everySelection returns a selection in which no field is left out.
+func everySelection() selectionRequest {
+	path, moment := ".", "2026-01-31T12:00:00Z"
+	return selectionRequest{&path, []byte("."), 1, 2, []string{"*"}, []string{"x"}, &moment, &moment}
 }

@@ -54,7 +54,7 @@ func TestStrictBodies(t *testing.T) {
 		{`{"older": ""}`, 400, "write a time such as"},
 		{`{"min_copies": 1}`, 400, "at least 2"},
 		{`{"min_copies": 1000000001}`, 400, "choose 0, or 2 to 1000000000"},
-		{`{"keep": "oldest"}`, 400, "unknown field"},
+		{`{"kept": "oldest"}`, 400, "unknown field"},
 		{`{"projection": {"api": ""}}`, 400, "cannot be empty"},
 		{`{"path": "."}` + strings.Repeat(" ", 70<<10), 413, "larger than 65536"},
 		{strings.Repeat("x", 70<<10), 413, "larger than 65536"},

@@ -15,25 +15,32 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/report"
 )
 
 // scanRequest is the body of POST /v1/scans.
 type scanRequest struct {
-	Path       *string     `json:"path"`        // relative to the root; "." is the root
-	PathBase64 []byte      `json:"path_base64"` // the same for a path of any bytes
+	selectionRequest
+	rulesRequest
+	findRequest
 	Mode       dedupe.Mode `json:"mode"`
 	Workers    int         `json:"workers"`
-	MinSize    int64       `json:"min_size"`
-	MaxSize    int64       `json:"max_size"`
-	Include    []string    `json:"include"`
-	Exclude    []string    `json:"exclude"`
-	Newer      *string     `json:"newer"` // RFC 3339
-	Older      *string     `json:"older"` // RFC 3339
-	MinCopies  int         `json:"min_copies"`
 	Limit      int         `json:"limit"` // groups per page
 	Next       string      `json:"next"`  // from the previous page
 	Projection settings    `json:"projection"`
+}
+
+// selectionRequest is the part of a request that says what to scan.
+type selectionRequest struct {
+	Path       *string  `json:"path,omitempty"`        // relative to the root; "." is the root
+	PathBase64 []byte   `json:"path_base64,omitempty"` // the same for a path of any bytes
+	MinSize    int64    `json:"min_size"`
+	MaxSize    int64    `json:"max_size"`
+	Include    []string `json:"include,omitempty"`
+	Exclude    []string `json:"exclude,omitempty"`
+	Newer      *string  `json:"newer,omitempty"` // RFC 3339
+	Older      *string  `json:"older,omitempty"` // RFC 3339
 }
 
 const (
@@ -41,17 +48,16 @@ const (
 	maxGlobs = 100  // in each of include and exclude
 	maxGlob  = 1024 // characters
 	maxLimit = 10_000
-
-	maxCopies = 1_000_000_000
 )
 
 func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 	start := time.Now()
-	q := scanRequest{Mode: dedupe.Goroutines, Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), MinSize: 1, Limit: 1000, Projection: s.settings()}
+	q := scanRequest{Mode: dedupe.Goroutines, Workers: min(dedupe.DefaultWorkers, s.MaxWorkers), Limit: 1000, Projection: s.settings()}
+	q.MinSize = 1
 	if err := decode(r, &q); err != nil {
 		return err
 	}
-	sel, eng, page, err := s.options(q)
+	o, err := s.order(q)
 	if err != nil {
 		return err
 	}
@@ -66,83 +72,123 @@ func (s *service) scan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	var reads cost.Reads
-	var stored cost.Objects
-	eng.Stored = stored.Add
-	eng.Observe = func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
-	ctx, cancel := s.endInTime(r.Context(), &eng)
+	var leave func()
+	o.eng.Alone, leave = s.running.enter()
+	defer leave()
+	f, err := s.run(r.Context(), &o)
+	if err != nil {
+		return err
+	}
+	took := report.Took(f.report)
+	took.Stored = f.stored
+	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, f.reads), f.charged.Read, f.charged.Write))
+	p.Warn(took)
+	s.record(r, o.sel, f.tenant, f.report, f.charged, p)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(f.report.Stats.Elapsed), report.Milliseconds(time.Since(start))))
+	return report.WritePage(w, f.report, &p, o.page)
+}
+
+// finding is the report of a scan, as the rules want it, and what the bill and the log need
+// besides.
+type finding struct {
+	report  dedupe.Report
+	tenant  string
+	reads   cost.Reads
+	stored  cost.Objects
+	charged index.Units
+}
+
+// run scans. It fails with a problem for the caller.
+func (s *service) run(request context.Context, o *order) (*finding, error) {
+	f := new(finding)
+	eng := &o.eng
+	eng.Stored = f.stored.Add
+	eng.Observe = func(e dedupe.Event) { f.reads.Add(e.Work.BytesRead, e.Work.BytesSpared) }
+	ctx, cancel := s.endInTime(request, eng, o.rules)
 	defer cancel()
 	within, tenant, err := s.within(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer within.Close()
-	eng.Within = within
-	var leave func()
-	eng.Alone, leave = s.running.enter()
-	defer leave()
-
-	remember := s.recall(sel, &eng)
-	ctx, refused := s.limitReads(ctx, &eng)
-	found, err := dedupe.Scan(ctx, sel, eng)
+	f.tenant, eng.Within = tenant, within
+	if o.page.Chooser, err = chooser(ctx, eng, o.sel.Roots[0], o.rules); err != nil {
+		return nil, err
+	}
+	var folders choose.Found
+	if o.rules.Folders && o.page.After == (report.Cursor{}) { // the first page has them
+		eng.Folder = folders.Add
+	}
+	remember := s.recall(o.sel, eng)
+	ctx, refused := s.limitReads(ctx, eng)
+	f.report, err = dedupe.Scan(ctx, o.sel, *eng)
 	if err := cmp.Or(refused(), err); err != nil {
-		return refusal(err)
+		return nil, cmp.Or(refusalOfCopies(err, o.sel), refusal(err))
 	}
-	charged := remember(r.Context(), ctx, &found)
-	chooser, err := choose.New(page.Rules, nil, nil) // no rule names a path
-	if err != nil {
-		return err
-	}
-	chooser.Report(&found)
-	took := report.Took(found)
-	took.Stored = stored
-	p := cost.Project(book, cost.Charged(cost.Measured(usage, took, reads), charged.Read, charged.Write))
-	p.Warn(took)
-	s.record(r, sel, tenant, found, charged, p)
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Server-Timing", fmt.Sprintf("scan;dur=%.1f, total;dur=%.1f", report.Milliseconds(found.Stats.Elapsed), report.Milliseconds(time.Since(start))))
-	return report.WritePage(w, found, &p, page)
+	f.charged = remember(request, ctx, &f.report)
+	return f, chooseIn(request, &o.page, &folders, &f.report)
 }
 
-// options turns a request into what the engine takes, and a page of the report. It
-// fails with a problem for the caller.
-func (s *service) options(q scanRequest) (dedupe.Selection, dedupe.Engine, report.Page, error) {
-	page := report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")}
+// order is a scan as a request asks for it: what the engine takes, and a page of the report.
+type order struct {
+	sel   dedupe.Selection
+	eng   dedupe.Engine
+	page  report.Page
+	rules choose.Rules
+}
+
+// order turns a request into an order. It fails with a problem for the caller.
+func (s *service) order(q scanRequest) (order, error) {
 	path, err := q.path()
-	sel := dedupe.Selection{
-		Roots:  []string{path},
-		Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
+	o := order{
+		sel: dedupe.Selection{
+			Roots:  []string{path},
+			Filter: dedupe.Filter{MinSize: q.MinSize, MaxSize: q.MaxSize, Include: q.Include, Exclude: q.Exclude},
+		},
+		eng:  dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker, Abandoned: &s.abandoned},
+		page: report.Page{Limit: q.Limit, MaxBytes: maxAnswer, Tool: report.ThisTool("dedupe")},
 	}
-	eng := dedupe.Engine{Mode: q.Mode, Workers: q.Workers, MaxFiles: s.MaxFiles, Memory: s.ScanMemory, Worker: s.Worker, Abandoned: &s.abandoned}
+	if err == nil {
+		err = s.checkScan(q, path)
+	}
+	if err == nil {
+		f := &o.sel.Filter
+		err = cmp.Or(setTime(&f.Newer, "newer", q.Newer), setTime(&f.Older, "older", q.Older), o.eng.Validate(), o.sel.Validate())
+	}
+	if err == nil {
+		o.page.After, err = report.ParseCursor(q.Next)
+	}
+	if err == nil {
+		o.rules, err = q.rules()
+	}
+	if err == nil {
+		err = q.add(&o)
+	}
+	if err != nil {
+		return o, refuse(http.StatusBadRequest, "%v", err)
+	}
+	return o, nil
+}
+
+// checkScan returns an error if a field is too large or too long.
+func (s *service) checkScan(q scanRequest, path string) error {
 	switch {
-	case err != nil:
 	case utf8.RuneCountInString(path) > maxPath:
-		err = fmt.Errorf("the path is longer than %d characters", maxPath)
+		return fmt.Errorf("the path is longer than %d characters", maxPath)
 	case q.Workers < 1 || q.Workers > s.MaxWorkers:
-		err = fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
+		return fmt.Errorf("%d workers: choose 1 to %d", q.Workers, s.MaxWorkers)
 	case q.Limit < 1 || q.Limit > maxLimit:
-		err = fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
-	case q.MinCopies > maxCopies:
-		err = fmt.Errorf("a minimum of %d copies: choose 0, or 2 to %d", q.MinCopies, maxCopies)
+		return fmt.Errorf("a limit of %d groups: choose 1 to %d", q.Limit, maxLimit)
 	case max(len(q.Include), len(q.Exclude)) > maxGlobs:
-		err = fmt.Errorf("there are more than %d globs", maxGlobs)
-	default:
-		page.Rules.MinCopies = q.MinCopies
-		err = cmp.Or(setTime(&sel.Filter.Newer, "newer", q.Newer), setTime(&sel.Filter.Older, "older", q.Older),
-			page.Rules.Validate(), eng.Validate(), sel.Validate())
+		return fmt.Errorf("there are more than %d globs", maxGlobs)
 	}
 	for _, glob := range slices.Concat(q.Include, q.Exclude) {
 		if utf8.RuneCountInString(glob) > maxGlob {
-			err = fmt.Errorf("a glob is longer than %d characters", maxGlob)
+			return fmt.Errorf("a glob is longer than %d characters", maxGlob)
 		}
 	}
-	if err == nil {
-		page.After, err = report.ParseCursor(q.Next)
-	}
-	if err != nil {
-		return sel, eng, page, refuse(http.StatusBadRequest, "%v", err)
-	}
-	return sel, eng, page, nil
+	return nil
 }
 
 // setTime sets a time to what a field says, if it is there.
@@ -156,20 +202,26 @@ func setTime(t *time.Time, field string, text *string) (err error) {
 	return nil
 }
 
-// path returns the path to scan. A report has a path that is not UTF-8 twice, readable
-// and in base64, and a client may send back both.
-func (q scanRequest) path() (string, error) {
-	switch {
-	case q.PathBase64 == nil && q.Path == nil:
+// path returns the path to scan.
+func (q selectionRequest) path() (string, error) {
+	if q.PathBase64 == nil && q.Path == nil {
 		return ".", nil
-	case q.PathBase64 == nil:
-		return *q.Path, nil
 	}
-	path := string(q.PathBase64)
-	if readable := string([]rune(path)); q.Path != nil && *q.Path != readable {
-		return "", errors.New("path and path_base64 name different paths: leave one of them out")
+	return pathOf("path", q.Path, q.PathBase64)
+}
+
+// pathOf returns the path in a field, or in its twin for a path of any bytes. A report has a
+// path that is not UTF-8 twice, readable and in base64, and a client may send back both.
+func pathOf(field string, path *string, full []byte) (string, error) {
+	switch {
+	case full == nil && path == nil:
+		return "", nil
+	case full == nil:
+		return *path, nil
+	case path != nil && *path != string([]rune(string(full))):
+		return "", fmt.Errorf("%s and %[1]s_base64 name different paths: leave one of them out", field)
 	}
-	return path, nil
+	return string(full), nil
 }
 
 // attendance tracks which scans have had the process to themselves from the first

@@ -21,6 +21,7 @@
 //	projections.go POST /v1/projections
 //	openapi.go     GET /v1/openapi.json
 //	request.go     bodies of requests
+//	rules.go       which copies to keep, and what else to find
 //	answer.go      HEAD, compression and versions of answers
 //	browser.go     requests that browsers send for pages of other sites
 //	caller.go      who is calling, and which folder is theirs

@@ -7,7 +7,7 @@ declare const process: { argv: string[] };
 declare const console: { log(...values: unknown[]): void };
 
 const client = createClient<paths>({ baseUrl: process.argv[2] });
-const request: components["schemas"]["scanRequest"] = { path: ".", limit: 1 };
+const request: components["schemas"]["scanRequest"] = { path: ".", limit: 1, keep: "first", priority: ["."] };
 do {
   const { data, error } = await client.POST("/v1/scans", { body: request });
   if (!data) throw new Error(error.detail);

@@ -24,7 +24,8 @@ func main() {
 
 func run(ctx context.Context, c *client.ClientWithResponses) error {
 	path, limit := ".", 1
-	request := client.ScanRequest{Path: &path, Limit: &limit}
+	keep, priority := client.KeepFirst, client.PriorityFolders{"."}
+	request := client.ScanRequest{Path: &path, Limit: &limit, Keep: &keep, Priority: &priority}
 	for {
 		r, err := c.ScanWithResponse(ctx, request)
 		if err != nil {
