@@ -10,8 +10,8 @@ import (
 // buffers are the memory of a prediction: 1 MB, which is too much to leave to the garbage
 // collector.
 type buffers struct {
-	picture
 	input
+	picture
 }
 
 // predict is a task.Predictor.
