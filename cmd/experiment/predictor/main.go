@@ -9,6 +9,8 @@
 //
 //	main.go         the function
 //	predict.go      from an image to what it shows
+//	png.go          a decoder for the images
+//	inflate.go      its decompression
 //	onnxruntime.go  the C interface of ONNX Runtime, without cgo
 package main
 
@@ -17,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strconv"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
@@ -24,9 +27,8 @@ import (
 )
 
 func main() {
-	// Nine tenths of a prediction are in C, where Go needs no P. With a second one that is
-	// often idle, Go wakes up a thread every 20 µs to look after those that are in C.
-	runtime.GOMAXPROCS(1)
+	memoryMB, _ := strconv.Atoi(os.Getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"))
+	runtime.GOMAXPROCS(vCPUs(memoryMB)) // 0, outside Lambda, changes nothing
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	slog.SetDefault(log) // for what aws-lambda-go logs
 	s, err := load(os.Getenv("DEDUPE_ONNXRUNTIME"), os.Getenv("DEDUPE_MODEL"))
@@ -42,6 +44,14 @@ func main() {
 		return
 	}
 	lambda.Start(handler{task.New(s.predict)})
+}
+
+// vCPUs returns how many vCPUs a function of this memory has, rounded up. Every function
+// sees two cores or more, even if it has the CPU time of one. Two threads that share that
+// take 1% to 2% more of it than one.
+func vCPUs(memoryMB int) int {
+	const mbPerCPU = 1769 // AWS Lambda Developer Guide, Configure Lambda function memory
+	return min((memoryMB+mbPerCPU-1)/mbPerCPU, runtime.NumCPU())
 }
 
 // handler runs tasks until they are done or Lambda kills it, as that of
