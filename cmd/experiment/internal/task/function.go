@@ -112,7 +112,7 @@ func (f *Function) settle(e Event) {
 	case Processes:
 		f.workers = pool.New(f.inFlight, workerCommand)
 	case Goroutines:
-		f.runner.gate = make(chan struct{}, runtime.NumCPU())
+		f.runner.gate = make(chan struct{}, runtime.GOMAXPROCS(0))
 	}
 }
 
