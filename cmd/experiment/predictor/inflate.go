@@ -11,8 +11,8 @@ import (
 // reads 8 bytes at a time, and so up to 7 more than it takes.
 const padding = 16
 
-// inflater decompresses DEFLATE data, which RFC 1951 describes. It takes half the time of
-// compress/flate, because it has all of the data in memory, and room for all of the result.
+// inflater decompresses DEFLATE data: see RFC 1951. It takes 0.6 times the time of
+// compress/flate, because all of the data is in memory, with room for all of the result.
 type inflater struct {
 	in   []byte
 	next int    // place in in
