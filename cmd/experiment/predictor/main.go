@@ -9,6 +9,8 @@
 //
 //	main.go         the function
 //	predict.go      from an image to what it shows
+//	png.go          a decoder for the images
+//	inflate.go      its decompression
 //	onnxruntime.go  the C interface of ONNX Runtime, without cgo
 package main
 
@@ -16,19 +18,17 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"runtime/debug"
+	"runtime"
+	"strconv"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"efsdedupe/cmd/experiment/internal/task"
 )
 
-// garbagePercent lets garbage grow to 16 MiB between collections. Each decoded image is
-// garbage of 300 kB, and at Go's default of 4 MiB, collecting takes 2% of the CPU time.
-const garbagePercent = 400
-
 func main() {
-	debug.SetGCPercent(garbagePercent)
+	memoryMB, _ := strconv.Atoi(os.Getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"))
+	runtime.GOMAXPROCS(vCPUs(memoryMB)) // 0, outside Lambda, changes nothing
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	slog.SetDefault(log) // for what aws-lambda-go logs
 	s, err := load(os.Getenv("DEDUPE_ONNXRUNTIME"), os.Getenv("DEDUPE_MODEL"))
@@ -44,6 +44,14 @@ func main() {
 		return
 	}
 	lambda.Start(handler{task.New(s.predict)})
+}
+
+// vCPUs returns how many vCPUs a function of this memory has, rounded up. Every function
+// sees two cores or more, even if it has the CPU time of one. Two threads that share that
+// take 1% to 2% more of it than one.
+func vCPUs(memoryMB int) int {
+	const mbPerCPU = 1769 // AWS Lambda Developer Guide, Configure Lambda function memory
+	return min((memoryMB+mbPerCPU-1)/mbPerCPU, runtime.NumCPU())
 }
 
 // handler runs tasks until they are done or Lambda kills it, as that of

@@ -86,7 +86,7 @@ type session struct {
 	inputName, outputName pointer
 
 	normal [256]float32
-	inputs sync.Pool // of *input: each is 600 kB, which is too much to leave to the garbage collector
+	free   sync.Pool // of *buffers
 }
 
 // load loads ONNX Runtime and a model.
@@ -99,7 +99,7 @@ func load(library, model string) (*session, error) {
 		return nil, err
 	}
 	const warnings, oneThread, arenaAllocator, defaultMemory = 2, 1, 1, 0
-	s := &session{api: a, normal: normalized(), inputs: sync.Pool{New: func() any { return new(input) }}}
+	s := &session{api: a, normal: normalized(), free: sync.Pool{New: func() any { return new(buffers) }}}
 	var env, options, allocator pointer
 	for _, step := range []func() pointer{
 		func() pointer { return a.createEnv(warnings, "predictor", &env) },

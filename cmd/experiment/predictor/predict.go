@@ -1,28 +1,28 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"image"
-	"image/png"
 
 	"github.com/zeebo/blake3"
 )
 
-// side is the width and height of images.
-const side = 224
+// buffers are the memory of a prediction: 1 MB, which is too much to leave to the garbage
+// collector.
+type buffers struct {
+	input
+	picture
+}
 
 // predict is a task.Predictor.
 func (s *session) predict(content []byte) (string, error) {
-	pixels, err := decode(content)
-	if err != nil {
+	b := s.free.Get().(*buffers)
+	defer s.free.Put(b)
+	if err := b.decode(content); err != nil {
 		return "", err
 	}
-	input := s.inputs.Get().(*input)
-	defer s.inputs.Put(input)
-	input.fill(pixels, &s.normal)
-	logits, err := s.run(input)
+	b.fill(&b.picture, &s.normal)
+	logits, err := s.run(&b.input)
 	if err != nil {
 		return "", err
 	}
@@ -39,18 +39,6 @@ func (s *session) predict(content []byte) (string, error) {
 	return fmt.Sprintf("%d %.6f %x", top, logits[top], blake3.Sum256(raw)), nil
 }
 
-func decode(content []byte) (*image.RGBA, error) {
-	decoded, err := png.Decode(bytes.NewReader(content))
-	if err != nil {
-		return nil, err
-	}
-	m, isRGB := decoded.(*image.RGBA)
-	if !isRGB || m.Rect.Dx() != side || m.Rect.Dy() != side {
-		return nil, fmt.Errorf("a PNG of %v, %T: make it %d×%d, 8-bit RGB", decoded.Bounds().Size(), decoded, side, side)
-	}
-	return m, nil
-}
-
 const plane = side * side
 
 // input is what the model takes: all red values, then all green ones, then all blue ones.
@@ -65,10 +53,12 @@ func normalized() (table [256]float32) {
 	return table
 }
 
-func (x *input) fill(m *image.RGBA, normal *[256]float32) {
+func (x *input) fill(p *picture, normal *[256]float32) {
 	red, green, blue := x[:plane], x[plane:2*plane], x[2*plane:]
-	for i := range plane {
-		p := m.Pix[4*i : 4*i+3 : 4*i+3]
-		red[i], green[i], blue[i] = normal[p[0]], normal[p[1]], normal[p[2]]
+	for y := range side {
+		_, pixels := p.line(y)
+		for i := y * side; len(pixels) >= 3; i, pixels = i+1, pixels[3:] {
+			red[i], green[i], blue[i] = normal[pixels[0]], normal[pixels[1]], normal[pixels[2]]
+		}
 	}
 }

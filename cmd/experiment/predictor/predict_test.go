@@ -24,13 +24,13 @@ func TestDecode(t *testing.T) {
 		m.Pix[i] = 255
 	}
 	m.SetRGBA(2, 1, color.RGBA{0, 127, 128, 255})
-	decoded, err := decode(encoded(t, m))
-	if err != nil {
+	var p picture
+	if err := p.decode(encoded(t, m)); err != nil {
 		t.Fatal(err)
 	}
 	var x input
 	normal := normalized()
-	x.fill(decoded, &normal)
+	x.fill(&p, &normal)
 	const at = side + 2
 	if got, want := [...]float32{x[at], x[plane+at], x[2*plane+at], x[0]}, [...]float32{-127. / 128, 0, 1. / 128, 1}; got != want {
 		t.Errorf("%v, want %v", got, want)
@@ -40,11 +40,11 @@ func TestDecode(t *testing.T) {
 		encoded(t, image.NewGray(image.Rect(0, 0, side, side))),
 		encoded(t, m.SubImage(image.Rect(0, 0, side, side-1))),
 	} {
-		if _, err := decode(bad); err == nil || !strings.Contains(err.Error(), "make it 224×224, 8-bit RGB") {
+		if err := p.decode(bad); err == nil || !strings.Contains(err.Error(), "make it 224×224, 8-bit RGB") {
 			t.Errorf("error %v", err)
 		}
 	}
-	if _, err := decode([]byte("no image")); err == nil {
+	if err := p.decode([]byte("no image")); err == nil {
 		t.Error("no error of what is no PNG")
 	}
 }
