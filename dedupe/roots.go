@@ -79,7 +79,32 @@ func resolve(ctx context.Context, sel *Selection, eng Engine) ([]root, error) {
 		}
 		roots = append(roots, found)
 	}
+	respell(roots)
 	return roots, nil
+}
+
+// respell gives a file that was listed, or that copies are wanted of, the path that it has
+// below the innermost root above it, so that one folder has one spelling.
+func respell(roots []root) {
+	dirs := make(map[string]*root)
+	for i := range roots {
+		if r := &roots[i]; r.err == nil && r.stat.isDirectory() && dirs[r.real] == nil {
+			dirs[r.real] = r
+		}
+	}
+	for i := range roots {
+		r := &roots[i]
+		if !r.listed && !r.wanted || r.err != nil {
+			continue
+		}
+		for dir := r.real; dir != "/" && dir != "."; {
+			dir = filepath.Dir(dir)
+			if above := dirs[dir]; above != nil {
+				r.path = join(above.path, strings.TrimPrefix(r.real[len(dir):], "/"))
+				break
+			}
+		}
+	}
 }
 
 // distinct sorts roots and drops those that are the same place as another. It keeps a

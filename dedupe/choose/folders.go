@@ -247,10 +247,10 @@ func (c *Chooser) folders(of *class) (set Folders, ok bool) {
 // folder with a protected file is protected.
 func (c *Chooser) rankFolder(in *folder) rank {
 	f := File{File: dedupe.File{Path: in.path}}
-	protected := false
+	first, protected := true, false
 	in.all(func(in *folder, file content) bool {
-		if file.edited.Compare(f.ModTime) > 0 || f.ModTime == (dedupe.Timestamp{}) {
-			f.ModTime = file.edited
+		if first || file.edited.Compare(f.ModTime) > 0 {
+			f.ModTime, first = file.edited, false
 		}
 		protected = protected || c.spared() && c.protects(c.locate(in.path+"/"+file.name))
 		return true

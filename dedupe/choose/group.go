@@ -12,9 +12,11 @@ import (
 type Chooser struct {
 	Rules
 	roots    map[string]Root // by clean path
+	spell    Spell
 	priority []place
 	protect  []place
 	globs    dedupe.Filter // excludes what is protected
+	absolute dedupe.Filter // the globs that begin with a slash
 	copiesOf place
 }
 
@@ -24,7 +26,7 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Chooser{Rules: r, roots: make(map[string]Root, len(roots))}
+	c := &Chooser{Rules: r, roots: make(map[string]Root, len(roots)), spell: spell}
 	for _, root := range roots {
 		c.roots[filepath.Clean(root.Path)] = root
 	}
@@ -48,6 +50,11 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	}
 	var err error
 	c.globs, err = dedupe.Filter{Exclude: globs}.Plain()
+	for _, glob := range c.globs.Exclude {
+		if strings.HasPrefix(glob, "/") {
+			c.absolute.Exclude = append(c.absolute.Exclude, glob)
+		}
+	}
 	return c, err
 }
 
@@ -222,11 +229,11 @@ func (c *Chooser) protects(at located) bool {
 			return true
 		}
 	}
-	if c.globs.Excludes(at.rel) {
+	if c.globs.Excludes(at.rel) || at.listed && c.globs.Excludes(strings.TrimPrefix(at.root, "/")) {
 		return true
 	}
-	for _, path := range at.place { // a glob may be absolute
-		if path[0] == '/' && c.globs.Excludes(path[1:]) {
+	for _, path := range at.place {
+		if path[0] == '/' && c.absolute.Excludes(path[1:]) {
 			return true
 		}
 	}
