@@ -124,13 +124,13 @@ func (c *chosen) group(g group) error {
 var errPart = errors.New("it is one page of an answer of the service, with a part of a group: rules need whole groups, from 'dedupe scan' or a larger page")
 
 func (c *chosen) file(f file) error {
+	if c.o.Spill != nil {
+		f.device = 0 // the spool does not keep it
+	}
 	if f.links != 1 && !f.hardLink {
 		c.firsts[f.id()]++
 	}
 	f.kept = f.kept && !c.chooser.Kept()
-	if c.o.Spill != nil {
-		f.device = 0 // the spool does not keep it
-	}
 	candidate := candidateOf(f)
 	c.choice.Add(&candidate)
 	if c.counted == nil { // nobody is listening
