@@ -88,7 +88,8 @@ func resolve(ctx context.Context, sel *Selection, eng Engine) ([]root, error) {
 func respell(roots []root) {
 	dirs := make(map[string]*root)
 	for i := range roots {
-		if r := &roots[i]; r.err == nil && r.stat.isDirectory() && dirs[r.real] == nil {
+		r := &roots[i]
+		if other := dirs[r.real]; r.err == nil && r.stat.isDirectory() && (other == nil || r.compareName(other) < 0) {
 			dirs[r.real] = r
 		}
 	}
@@ -111,14 +112,17 @@ func respell(roots []root) {
 // root inside another: see walker.claimed. Among the same place, what CopiesOf names comes
 // first, then what is not from a list.
 func distinct(roots []root) []root {
-	slices.SortFunc(roots, func(a, b root) int {
-		return cmp.Or(strings.Compare(a.real, b.real), a.after(&b), strings.Compare(strings.TrimPrefix(a.path, "./"), strings.TrimPrefix(b.path, "./")),
-			cmp.Compare(len(a.path), len(b.path)), strings.Compare(a.given, b.given))
-	})
+	slices.SortFunc(roots, func(a, b root) int { return cmp.Or(strings.Compare(a.real, b.real), a.compareName(&b)) })
 	return slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real })
 }
 
-// after orders names of one place.
+// compareName orders names of one place. The first one counts.
+func (r *root) compareName(s *root) int {
+	return cmp.Or(r.after(s), strings.Compare(strings.TrimPrefix(r.path, "./"), strings.TrimPrefix(s.path, "./")),
+		cmp.Compare(len(r.path), len(s.path)), strings.Compare(r.given, s.given))
+}
+
+// after orders kinds of roots.
 func (r *root) after(s *root) int {
 	order := func(r *root) int {
 		switch {
