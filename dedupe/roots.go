@@ -79,21 +79,50 @@ func resolve(ctx context.Context, sel *Selection, eng Engine) ([]root, error) {
 		}
 		roots = append(roots, found)
 	}
+	respell(roots)
 	return roots, nil
+}
+
+// respell gives a file that was listed, or that copies are wanted of, the path that it has
+// below the innermost root above it, so that one folder has one spelling.
+func respell(roots []root) {
+	dirs := make(map[string]*root)
+	for i := range roots {
+		r := &roots[i]
+		if other := dirs[r.real]; r.err == nil && r.stat.isDirectory() && (other == nil || r.compareName(other) < 0) {
+			dirs[r.real] = r
+		}
+	}
+	for i := range roots {
+		r := &roots[i]
+		if !r.listed && !r.wanted || r.err != nil {
+			continue
+		}
+		for dir := r.real; dir != "/" && dir != "."; {
+			dir = filepath.Dir(dir)
+			if above := dirs[dir]; above != nil {
+				r.path = join(above.path, strings.TrimPrefix(r.real[len(dir):], "/"))
+				break
+			}
+		}
+	}
 }
 
 // distinct sorts roots and drops those that are the same place as another. It keeps a
 // root inside another: see walker.claimed. Among the same place, what CopiesOf names comes
 // first, then what is not from a list.
 func distinct(roots []root) []root {
-	slices.SortFunc(roots, func(a, b root) int {
-		return cmp.Or(strings.Compare(a.real, b.real), a.after(&b), strings.Compare(strings.TrimPrefix(a.path, "./"), strings.TrimPrefix(b.path, "./")),
-			cmp.Compare(len(a.path), len(b.path)), strings.Compare(a.given, b.given))
-	})
+	slices.SortFunc(roots, func(a, b root) int { return cmp.Or(strings.Compare(a.real, b.real), a.compareName(&b)) })
 	return slices.CompactFunc(roots, func(a, b root) bool { return a.real == b.real })
 }
 
-// after orders names of one place.
+// compareName orders names of one place. The first one counts.
+func (r *root) compareName(s *root) int {
+	return cmp.Or(r.after(s), strings.Compare(strings.TrimPrefix(r.path, "./"), strings.TrimPrefix(s.path, "./")),
+		cmp.Compare(len(r.path), len(s.path)), strings.Compare(r.given, s.given))
+}
+
+// after orders kinds of roots.
 func (r *root) after(s *root) int {
 	order := func(r *root) int {
 		switch {

@@ -434,11 +434,17 @@ func (w *walker) wants(from start, name []byte, kind uint8) bool {
 }
 
 // leave records that a directory is partial, unless the entry that was left out is a root
-// of its own with the same path as here.
+// of its own with the same path as here, and the filter takes it there.
 func (w *walker) leave(from start, d *directory, name string) {
-	if r := w.rootAt(from.root, join(from.Dir, name)); r == nil || r.path != join(d.path, name) {
+	if r := w.rootAt(from.root, join(from.Dir, name)); r == nil || r.path != join(d.path, name) || !w.takes(r) {
 		d.partial.Store(true)
 	}
+}
+
+// takes reports whether the filter takes a root.
+func (w *walker) takes(r *root) bool {
+	f := &w.sel.Filter
+	return r.stat.isDirectory() || r.passes() && f.hasSize(r.stat.size) && (r.wanted || f.hasTime(r.stat.modTime))
 }
 
 // kind returns the kind of an entry on file systems whose listings do not include it. If

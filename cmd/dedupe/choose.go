@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,8 +34,11 @@ func ruleFlags(f *pflag.FlagSet, r *choose.Rules) {
 	f.BoolVar(&r.Folders, "folders", false, "also report folders with identical content, in text, HTML and JSON")
 }
 
-// speller spells paths in other ways, and remembers how.
+// speller spells paths in other ways, and remembers how for some.
 type speller map[string]spelled
+
+// spellingsKept bounds a speller: the files of a list may be in any number of folders.
+const spellingsKept = 10_000
 
 type spelled struct {
 	others []string
@@ -49,6 +54,9 @@ func (s speller) spell(path string) ([]string, bool) {
 		}
 		if real, err := mount.RealPath(path); err == nil {
 			at.others, at.exists = append(at.others, real), true
+		}
+		if len(s) >= spellingsKept {
+			clear(s)
 		}
 		s[path] = at
 	}
@@ -76,6 +84,11 @@ func checkRules(format report.Format, o *report.Options) error {
 
 // checkPaths returns an error if a rule names a folder that does not exist.
 func checkPaths(r *choose.Rules, spell choose.Spell) error {
+	for _, path := range slices.Concat(r.Priority, r.Protect) {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("%w: let this user enter the folders above it, or leave the rule out", err)
+		}
+	}
 	err := r.CheckPaths(spell)
 	if missing := (*choose.MissingError)(nil); errors.As(err, &missing) {
 		orGlob := map[bool]string{true: ", or a glob"}[missing.Rule == "protect"]

@@ -47,7 +47,7 @@ func (m *machineFacts) advice() []advice {
 			fmt.Sprintf("raise %s to %s, enough for 250,000 small files, or scan fewer files at a time", report.Printable(m.MemoryFrom), humanize.IBytes(littleMemory))}},
 		finding{fitting < dedupe.DefaultWorkers, advice{"descriptors",
 			fmt.Sprintf("%d descriptors are enough for only %s, and a network mount needs %d to be fast", m.Descriptors, report.Count(int64(fitting), "worker", "workers"), dedupe.DefaultWorkers),
-			"raise the limit: ulimit -n 1024"}},
+			"raise the limit: ulimit -n 1024; if that is not permitted, the hard limit is too low, and root must raise it, for example in /etc/security/limits.conf"}},
 		finding{m.Threads != nil && *m.Threads < 2*dedupe.DefaultWorkers, advice{"threads",
 			"this user or container may start only a few more threads, and so fewer workers",
 			"raise the limit: ulimit -u, or pids.max of the container"}},

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"runtime"
@@ -114,7 +116,9 @@ exist; 130 interrupted.`,
 // examine looks at this machine and at the mount of a path. It fails if there is nothing at
 // the path.
 func examine(path string) (checkup, error) {
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
+		return checkup{}, fmt.Errorf("can't examine the mount: %w; name a directory or file that this user can reach, or run the doctor as another user", err)
+	} else if err != nil {
 		return checkup{}, fmt.Errorf("can't examine the mount: %w; name a directory or file that exists", err)
 	}
 	c := checkup{Schema: checkupSchema, Tool: report.ThisTool(program), Machine: examineMachine(), Advice: []advice{}}

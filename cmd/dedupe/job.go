@@ -96,6 +96,9 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
 	cli.Flags(cmd, "Bill", func(f *pflag.FlagSet) { c.bill.flags(f, 0, scanMemoryHelp) })
 	cmd.MarkFlagRequired("store")
+	for _, only := range []string{"copies-of", "unique", "folders"} {
+		cmd.Flags().MarkHidden(only) // a job says to use dedupe scan
+	}
 	return cmd
 }
 

@@ -192,6 +192,10 @@ func (p *tab) fits(width int64) {
 	if got := eval[int64](p, `document.documentElement.scrollWidth`); got > width {
 		p.t.Errorf("the page is %d wide", got)
 	}
+	wants(p, `[...document.querySelectorAll("#map > *")].filter(e => {
+		const box = e.getBoundingClientRect(), map = e.parentNode.getBoundingClientRect()
+		return box.right > map.right + 2 || box.bottom > map.bottom + 2 // a border
+	}).map(e => e.outerHTML.slice(0, 200))`, []string{})
 	wants(p, fmt.Sprintf(`[...document.body.querySelectorAll("*")].filter(e => !e.closest(".scroll *, .skip, #map *") && e.getBoundingClientRect().right > %d.5).map(e => e.outerHTML.slice(0, 100))`, width), []string{})
 }
 
@@ -297,6 +301,7 @@ func pages(t *testing.T) map[string]string {
 	all["job"] = page("job", "job", "run", "--quiet", "--store", filepath.Join(dir, "store"), tree)
 	all["everything"] = page("everything", "report", save("everything", everything))
 	all["many folders"] = page("many", "report", save("many", manyFolders()))
+	all["little left"] = page("little", "report", save("little", foldersOf(84_000_000, 40_000_000, 36_000_000, 31_000_000, 150_000)))
 	all["nothing"] = page("nothing", "report", save("nothing", nothing))
 	return all
 }
@@ -323,9 +328,17 @@ const everything = `{"schema":"dedupe.report/v2","tool":{"name":"<script>injecte
 
 // manyFolders is a report with more folders than a map can show.
 func manyFolders() string {
-	var groups []string
+	var sizes []int
 	for i := range 300 {
-		size := 1_000_000/(i+1) + 50
+		sizes = append(sizes, 1_000_000/(i+1)+50)
+	}
+	return foldersOf(sizes...)
+}
+
+// foldersOf is a report of folders with so many bytes to reclaim.
+func foldersOf(sizes ...int) string {
+	var groups []string
+	for i, size := range sizes {
 		groups = append(groups, fmt.Sprintf(`{"size":%d,"digest":"%064d","reclaimable_bytes":%[1]d,"files":[
 			{"path":"/t/first","inode":1,"mtime":"2026-01-01T00:00:00Z"},{"path":"/t/%[2]d/x/file","inode":%[2]d,"mtime":"2026-01-01T00:00:00Z"}]}`, size, i+2))
 	}

@@ -127,6 +127,7 @@ func table(ts *testscript.TestScript, neg bool, args []string) {
 func restricted(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(binary, args[2:]...)
 	cmd.Dir = ts.Getenv("WORK")
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
 	stdout, err := os.Create(ts.MkAbs("restricted.out"))
 	ts.Check(err)
 	defer stdout.Close()

@@ -252,10 +252,10 @@ func (c *Chooser) folders(ctx context.Context, of *class) (set Folders, ok bool)
 // folder with a protected file is protected. The rank is of no use if ctx ends meanwhile.
 func (c *Chooser) rankFolder(ctx context.Context, in *folder) rank {
 	f := File{File: dedupe.File{Path: in.path}}
-	protected, files := false, 0
+	first, protected, files := true, false, 0
 	in.all(func(in *folder, file content) bool {
-		if file.edited.Compare(f.ModTime) > 0 || f.ModTime == (dedupe.Timestamp{}) {
-			f.ModTime = file.edited
+		if first || file.edited.Compare(f.ModTime) > 0 {
+			f.ModTime, first = file.edited, false
 		}
 		protected = protected || c.spared() && c.protects(c.locate(in.path+"/"+file.name))
 		files++

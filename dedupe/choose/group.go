@@ -3,6 +3,7 @@ package choose
 import (
 	"cmp"
 	"path/filepath"
+	"strings"
 
 	"efsdedupe/dedupe"
 )
@@ -11,6 +12,7 @@ import (
 type Chooser struct {
 	Rules
 	roots    map[string]Root // by clean path
+	spell    Spell
 	priority []place
 	protect  []place
 	globs    matcher // exclude what is protected
@@ -24,7 +26,7 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Chooser{Rules: r, roots: make(map[string]Root, len(roots))}
+	c := &Chooser{Rules: r, roots: make(map[string]Root, len(roots)), spell: spell}
 	for _, root := range roots {
 		c.roots[filepath.Clean(root.Path)] = root
 	}
@@ -48,7 +50,7 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	var err error
 	c.globs.Filter, err = dedupe.Filter{Exclude: globs}.Plain()
 	for _, glob := range c.globs.Exclude {
-		if glob[0] == '/' {
+		if strings.HasPrefix(glob, "/") {
 			c.absolute.Exclude = append(c.absolute.Exclude, glob)
 		}
 	}
@@ -250,7 +252,7 @@ func (c *Chooser) protects(at located) bool {
 			return true
 		}
 	}
-	if c.globs.match(at.rel) {
+	if c.globs.match(at.rel) || at.listed && c.globs.match(strings.TrimPrefix(at.root, "/")) {
 		return true
 	}
 	for _, path := range at.place {

@@ -84,6 +84,8 @@ type located struct {
 	place place
 	root  string // clean; the path itself if no root is above it
 	rel   string // below the root
+
+	listed bool // no root is above it: a list named it
 }
 
 // locate finds the innermost root above a path.
@@ -94,9 +96,22 @@ func (c *Chooser) locate(path string) located {
 			return root.locate(clean, dir)
 		}
 		if dir == "." || dir == "/" || dir == ".." || strings.HasSuffix(dir, "/..") {
-			return located{place{clean}, clean, filepath.Base(clean)}
+			return c.locateListed(clean)
 		}
 	}
+}
+
+// locateListed locates a file that is below no root. It is a root of its own.
+func (c *Chooser) locateListed(clean string) located {
+	at := located{place{clean}, clean, filepath.Base(clean), true}
+	if len(c.Priority)+len(c.Protect) > 0 || c.CopiesOf != "" {
+		dir, name := filepath.Split(clean)
+		others, _ := c.spell(filepath.Clean(dir))
+		for _, other := range others {
+			at.place = append(at.place, filepath.Join(other, name))
+		}
+	}
+	return at
 }
 
 func (r Root) locate(clean, root string) located {
@@ -104,7 +119,7 @@ func (r Root) locate(clean, root string) located {
 	if root == "." {
 		rel = clean
 	}
-	l := located{place{clean}, root, rel}
+	l := located{place: place{clean}, root: root, rel: rel}
 	for _, name := range r.Names {
 		l.place = append(l.place, filepath.Join(name, rel))
 	}

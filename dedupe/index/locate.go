@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/mount"
 )
@@ -269,17 +271,27 @@ func (e *RemoteError) Error() string {
 		"choose a file on this machine's own disk, or share a dynamodb://TABLE", e.Path, e.Kind)
 }
 
-// CheckFile returns the error of OpenLog for a path on a network file system, whether or not
-// the file and its directories exist.
+// CheckFile returns the error of OpenLog for a path on a network file system, and for one
+// that this user can't write or create, whether or not the file and its directories exist.
 func CheckFile(path string) error {
+	file := path
 	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(dir); err == nil {
 			break
 		}
 		path = dir
 	}
-	_, err := local(path)
-	return err
+	found, err := local(path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(found); path != file || err != nil {
+		found = filepath.Dir(found) // to create the file or a directory in it
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, found, unix.W_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("can't write the index %q: %s: %w", file, found, err)
+	}
+	return nil
 }
 
 // local returns the path of a file without links, whether the file exists or not. A path

@@ -57,7 +57,12 @@ func (t *textWriter) unique(f file) error {
 		l.bytes += f.size
 	}
 	if t.shows(l) {
-		l.shown++
+		if l.shown++; l.shown == 1 && t.o.All {
+			if t.twins.count > 0 {
+				fmt.Fprintln(t.b)
+			}
+			fmt.Fprintln(t.b, t.s.Strong("Files without a duplicate"))
+		}
 		t.line(l, "  "+Printable(f.path))
 	}
 	return nil
@@ -82,6 +87,9 @@ func (t *textWriter) chosen(d *document) {
 		return
 	}
 	t.moreTwins()
+	if t.o.All && t.twins.count+t.lone.count > 0 {
+		fmt.Fprintln(t.b)
+	}
 	if s.Folders {
 		t.list(&t.twins, fmt.Sprintf("%s: %s reclaimable", t.s.Strong(Count(t.twins.count, "set of duplicate folders", "sets of duplicate folders")), size(t.twins.bytes)))
 	}

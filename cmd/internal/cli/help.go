@@ -103,7 +103,7 @@ func writeUsage(cmd *cobra.Command) error {
 		}
 	}
 	title := ""
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+	visitShown(cmd, func(flag *pflag.Flag) {
 		if next := titleOf(flag); next != title {
 			title = next
 			print(w, "\n%s:\n", title)
@@ -114,6 +114,15 @@ func writeUsage(cmd *cobra.Command) error {
 		print(w, "\n'%s COMMAND --help' says more about a command.\n", cmd.CommandPath())
 	}
 	return errors.Join(errs...)
+}
+
+// visitShown calls visit for the flags that help is about.
+func visitShown(cmd *cobra.Command, visit func(*pflag.Flag)) {
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if !flag.Hidden {
+			visit(flag)
+		}
+	})
 }
 
 func titleOf(flag *pflag.Flag) string {

@@ -93,7 +93,7 @@ func manualPage(cmd *cobra.Command) string {
 func printOptions(print func(string, ...any), cmd *cobra.Command) {
 	print(".SH OPTIONS\n")
 	title := ""
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+	visitShown(cmd, func(flag *pflag.Flag) {
 		if next := titleOf(flag); next != title {
 			title = next
 			print(".SS %s\n", roff(title))

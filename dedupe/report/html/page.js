@@ -122,7 +122,8 @@
     if (!width) return
     const {leaves, tiny} = fit(parts(shown), width, height)
     const whole = shown.bytes
-    map.replaceChildren(...leaves.map(leaf => {
+    const visible = leaves.filter(leaf => leaf.x1 > leaf.x0 && leaf.y1 > leaf.y0)
+    map.replaceChildren(...visible.map(leaf => {
       const part = leaf.data, w = leaf.x1 - leaf.x0, h = leaf.y1 - leaf.y0
       const level = [.04, .1, .2, .4].filter(share => part.bytes / whole > share).length + 1
       const box = make(tiny(leaf) ? "div" : "button", {className: part.small ? "rest" : "l" + level}, make("b", {textContent: part.label}))
