@@ -209,7 +209,7 @@ func (c *jobRun) useIndex(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.spec.Index = &job.Index{Name: c.index.name, FileSystem: x.FileSystem}
+	c.spec.Index = &job.Index{Name: c.index.name, FileSystem: x.FileSystem, Table: c.index.shared()}
 	return x.Store.Close()
 }
 

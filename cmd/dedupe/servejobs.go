@@ -85,7 +85,7 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 	}
 	c.config.Jobs = &service.Jobs{Registry: registry, Runner: local, Root: absolute}
 	if c.index.name != "" {
-		c.config.Jobs.Index = &job.Index{Name: c.index.name, FileSystem: c.config.Index.FileSystem}
+		c.config.Jobs.Index = &job.Index{Name: c.index.name, FileSystem: c.config.Index.FileSystem, Table: c.index.shared()}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	swept := make(chan struct{})

@@ -12,7 +12,7 @@ import (
 	"unicode"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/index/dynamodb"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/job/s3"
 	"efsdedupe/dedupe/jobs"
@@ -26,8 +26,7 @@ type helper struct {
 	jobs     *s3.Folder // one folder for each job, gone when the job ends
 	reports  *s3.Folder // an object for each job that the API did not start
 	registry *jobs.Registry
-	index    *job.Index // nil: none
-	prices   *cost.Book // as in the API
+	base     job.Helper // what the steps of all jobs have in common
 	log      *slog.Logger
 }
 
@@ -36,13 +35,14 @@ func newHelper(getenv func(string) string, log *slog.Logger) (*helper, error) {
 	if err != nil {
 		return nil, err
 	}
-	prices, err := cost.Prices(cost.DefaultRegion)
-	if err != nil {
+	h := &helper{jobs: c.root.In(jobsFolder), reports: c.root.In(reportsFolder), registry: c.registry, log: log}
+	h.base.OpenIndex = openIndex
+	if h.base.Prices, err = jobs.Prices(); err != nil {
 		return nil, err
 	}
-	h := &helper{jobs: c.root.In(jobsFolder), reports: c.root.In(reportsFolder), registry: c.registry, prices: prices, log: log}
 	if x := c.v.index("DEDUPE_INDEX", "DEDUPE_INDEX_ID"); x != nil {
-		h.index = &job.Index{Name: getenv("DEDUPE_INDEX"), FileSystem: x.FileSystem}
+		_, table := x.Store.(*dynamodb.Table)
+		h.base.Index = &job.Index{Name: getenv("DEDUPE_INDEX"), FileSystem: x.FileSystem, Table: table}
 		err = x.Store.Close()
 	}
 	return h, cmp.Or(c.v.err, err)
@@ -93,13 +93,14 @@ func (h *helper) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 
 // steps returns what does steps of a job.
 func (h *helper) steps(ctx context.Context, s step) (job.Helper, error) {
-	steps := job.Helper{Store: h.jobs.In(s.Job), Prices: h.prices, Index: h.index, OpenIndex: openIndex}
+	steps := h.base
+	steps.Store = h.jobs.In(s.Job)
 	ref, ok := jobs.ParseName(s.Job)
 	if !ok || s.Do != "plan" && s.Do != "report" {
 		return steps, nil
 	}
 	j, state, err := h.registry.Get(ctx, ref)
-	steps.MaxCost, steps.Run = j.Limit(h.prices), state.Run
+	steps.MaxCost, steps.Run = j.Limit(steps.Prices), state.Run
 	return steps, err
 }
 

@@ -12,18 +12,18 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/index"
-	"efsdedupe/dedupe/index/dynamodb"
 )
 
 // Index names an index of digests that a job uses. Every process opens it for itself.
 type Index struct {
 	Name       string `json:"name"` // as OpenIndex takes it
 	FileSystem string `json:"file_system,omitempty"`
+	Table      bool   `json:"table,omitempty"` // in DynamoDB, where its items cost money
 }
 
-// items returns n if the index is in a table, whose items cost money, and otherwise 0.
+// items returns n if the index is in a table, and otherwise 0.
 func (x *Index) items(n int64) int64 {
-	if x != nil && strings.HasPrefix(x.Name, dynamodb.Scheme) {
+	if x != nil && x.Table {
 		return n
 	}
 	return 0

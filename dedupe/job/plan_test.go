@@ -114,14 +114,14 @@ func TestUsedIndex(t *testing.T) {
 	if reads, writes := usd(bill, "dynamodb.read"), usd(bill, "dynamodb.write"); math.Abs(reads-0.125) > 1e-6 || writes != 1.25 || used.ReadUnits != 1e12+5e5 {
 		t.Errorf("%v USD for reads, %v for writes: %+v", reads, writes, used)
 	}
-	for name, items := range map[string]int64{"dynamodb://digests": 100, "/var/index.db": 0} {
-		spec := Spec{Index: &Index{Name: name}, Limits: Limits{Entries: 100}}
+	for table, items := range map[bool]int64{true: 100, false: 0} {
+		spec := Spec{Index: &Index{Table: table}, Limits: Limits{Entries: 100}}
 		walk, remember := spec.walk(), unit{Stage: remembering, Items: spec.Index.items(100)}
 		if f := walk.most(); f.ReadUnits != items*million/2 || f.WriteUnits != 0 {
-			t.Errorf("%s: a walk uses %+v", name, f)
+			t.Errorf("in a table %v: a walk uses %+v", table, f)
 		}
 		if f := remember.most(); f.ReadUnits != items*million || f.WriteUnits != items*million {
-			t.Errorf("%s: the last stage uses %+v", name, f)
+			t.Errorf("in a table %v: the last stage uses %+v", table, f)
 		}
 	}
 }

@@ -282,8 +282,11 @@ func (l *Local) prices() (*cost.Book, error) {
 	if l.Prices != nil {
 		return l.Prices, nil
 	}
-	return cost.Prices(cost.DefaultRegion)
+	return Prices()
 }
+
+// Prices returns the prices of jobs whose runner has no others.
+func Prices() (*cost.Book, error) { return cost.Prices(cost.DefaultRegion) }
 
 // fail ends a job without a report.
 func (r *running) fail(why error) error {
