@@ -12,6 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 )
 
@@ -75,6 +76,12 @@ func documents(t testing.TB) map[string]any {
 		t.Fatal(err)
 	}
 	docs["page of problems"] = parse(t, problems.Bytes())
+	c, err := choose.New(choose.Rules{Folders: true}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := choose.Folders{Paths: []choose.Folder{{Path: strings.Repeat("x", 4000)}, {Path: "y"}}}
+	docs["page without folders"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 4000, Chooser: c, Folders: []choose.Folders{large}}))
 	docs["late"] = parse(t, convert(t, JSON, lateTimes, Options{}))
 	docs["chosen"] = parse(t, convert(t, JSON, chosenDoc, Options{}))
 	var few bytes.Buffer
