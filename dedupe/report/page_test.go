@@ -293,7 +293,7 @@ func TestPagesOfUniqueFiles(t *testing.T) {
 		}
 		r := many()
 		large := dedupe.Group{Size: 1, Digest: dedupe.Digest{255}} // the last one
-		for i := range 700 { // goes on on a page that also has unique files
+		for i := range 700 {                                       // goes on on a page that also has unique files
 			large.Copies = append(large.Copies, dedupe.CopyOf(dedupe.File{Path: fmt.Sprintf("%s%06d-large", dir, i), Inode: uint64(1000 + i)}))
 		}
 		r.Groups = append(r.Groups, large)
