@@ -27,7 +27,7 @@ func TestImports(t *testing.T) {
 		"dedupe/choose":              {"dedupe"},
 		"dedupe/report":              {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/mount"},
 		"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},
-		"dedupe/jobs":                {"dedupe", "dedupe/cost", "dedupe/job", "dedupe/report"},
+		"dedupe/jobs":                {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/job", "dedupe/report"},
 		"dedupe/jobs/stepfunctions":  {"dedupe", "dedupe/internal/awshttp", "dedupe/job", "dedupe/job/s3", "dedupe/jobs"},
 		"dedupe/service":             {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/index", "dedupe/job", "dedupe/jobs", "dedupe/mount", "dedupe/report"},
 		"deploy":                     nil, // only tests

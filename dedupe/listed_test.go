@@ -2,7 +2,9 @@ package dedupe
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,10 +16,20 @@ func TestNoListsWithin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	for _, sel := range []Selection{{Files: []string{"/etc/passwd"}}, {Roots: []string{"."}, CopiesOf: "/etc/passwd"}} {
-		_, err := Scan(context.Background(), sel, Engine{Mode: Goroutines, Workers: 1, Within: dir})
-		if err == nil || !strings.Contains(err.Error(), "within a directory") {
-			t.Errorf("%+v: %v", sel, err)
+	eng := Engine{Mode: Goroutines, Workers: 1, Within: dir}
+	if _, err := Scan(context.Background(), Selection{Files: []string{"/etc/passwd"}}, eng); err == nil || !strings.Contains(err.Error(), "within a directory") {
+		t.Errorf("a list: %v", err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir.Name(), "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/etc/passwd", "../../../etc/passwd", "link", "none"} {
+		_, err := Scan(context.Background(), Selection{Roots: []string{"."}, CopiesOf: path}, eng)
+		if root := (*RootError)(nil); !errors.As(err, &root) || root.Path != path {
+			t.Errorf("copies of %s: %v", path, err)
+		}
+		if there, err := eng.HasWithin(context.Background(), path); there || err != nil {
+			t.Errorf("%s is there: %v", path, err)
 		}
 	}
 }

@@ -128,6 +128,9 @@ func (h *helper) do(ctx context.Context, s step) (told, error) {
 			return err
 		})
 		t.Round = next
+		if outcome != nil { // rules may have left fewer
+			t.Groups = outcome.DuplicateGroups
+		}
 		return h.record(ctx, s.Job, t, outcome, err)
 	case "remove":
 		return told{Round: s.Round}, store.RemoveAll()

@@ -52,7 +52,7 @@ func (p *Page) order(g dedupe.Group) pageGroup {
 			}
 		}
 	}
-	if rules := p.rules(); !rules.Kept() {
+	if p.Chooser == nil || !p.Chooser.Kept() {
 		return pageGroup{groupOf(g), byPath}
 	}
 	choice, firsts := p.Chooser.Group(), make(map[fileID]int)
@@ -368,7 +368,10 @@ func (doc *pageJSON) fillUnique(all []*dedupe.Copy, page Page, entries int) erro
 	if !page.rules().Unique {
 		return nil
 	}
-	n, from := 0, page.After.among(all)
+	n, from := 0, 0
+	if page.After.unique {
+		from = page.After.among(all)
+	}
 	last := "" // the first name of the inode of the last file on the page, or before it
 	for _, c := range all {
 		before := n

@@ -292,6 +292,11 @@ func TestPagesOfUniqueFiles(t *testing.T) {
 			files = append(files, dedupe.File{Path: fmt.Sprintf("%s%06d", dir, i), Inode: uint64(i / 40), Size: 5})
 		}
 		r := many()
+		large := dedupe.Group{Size: 1, Digest: dedupe.Digest{255}} // the last one
+		for i := range 700 {                                       // goes on on a page that also has unique files
+			large.Copies = append(large.Copies, dedupe.CopyOf(dedupe.File{Path: fmt.Sprintf("%s%06d-large", dir, i), Inode: uint64(1000 + i)}))
+		}
+		r.Groups = append(r.Groups, large)
 		r.Unique = copiesOf(files...)
 		c, err := choose.New(choose.Rules{Unique: true, Folders: true}, nil, nil)
 		if err != nil {

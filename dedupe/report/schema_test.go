@@ -12,6 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
 )
 
@@ -75,6 +76,12 @@ func documents(t testing.TB) map[string]any {
 		t.Fatal(err)
 	}
 	docs["page of problems"] = parse(t, problems.Bytes())
+	c, err := choose.New(choose.Rules{Folders: true}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := choose.Folders{Paths: []choose.Folder{{Path: strings.Repeat("x", 4000)}, {Path: "y"}}}
+	docs["page without folders"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 4000, Chooser: c, Folders: []choose.Folders{large}}))
 	docs["late"] = parse(t, convert(t, JSON, lateTimes, Options{}))
 	docs["chosen"] = parse(t, convert(t, JSON, chosenDoc, Options{}))
 	var few bytes.Buffer
@@ -136,7 +143,7 @@ func TestREADME(t *testing.T) {
 var optional = map[string]bool{
 	"roots_base64": true, "path_base64": true, "hard_link": true,
 	"projection": true, "projection_error": true, "projection.schema": true, "warnings": true,
-	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_before": true, "copies": true, "files_left_out": true, "problems_left_out": true,
+	"ephemeral_storage_mb": true, "provisioned_concurrency": true, "provisioned_mibps": true, "next": true, "files_before": true, "copies": true, "files_left_out": true, "problems_left_out": true, "duplicate_folders_left_out": true,
 	"duplicate_folders": true, "unique": true, "kept": true, "newer": true, "older": true, "keep": true, "isolate": true, "min_copies": true,
 	"files_from": true, "files_from_base64": true, "files0_from": true, "files0_from_base64": true, "copies_of": true, "copies_of_base64": true,
 	"priority": true, "priority_base64": true, "protect": true, "protect_base64": true, "selection.folders": true,
