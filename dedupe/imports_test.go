@@ -26,6 +26,7 @@ func TestImports(t *testing.T) {
 		"dedupe/job/s3":              {"dedupe/internal/awshttp", "dedupe/jobs"},
 		"dedupe/choose":              {"dedupe"},
 		"dedupe/report":              {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/mount"},
+		"dedupe/report/reporttest":   nil,
 		"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},
 		"dedupe/jobs":                {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/job", "dedupe/report"},
 		"dedupe/jobs/stepfunctions":  {"dedupe", "dedupe/internal/awshttp", "dedupe/job", "dedupe/job/s3", "dedupe/jobs"},

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
 // advice is on the standard set, where 1% of the files change between two calls.
@@ -41,17 +40,8 @@ func TestAdviceJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := jsonschema.NewCompiler()
-	for name, schema := range map[string][]byte{"advice.schema.json": data, "report.schema.json": schemaJSON(t)} {
-		if err := c.AddResource("https://efsdedupe.invalid/"+name, parse(t, schema)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	schema, err := c.Compile("https://efsdedupe.invalid/advice.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Validate(parse(t, b.Bytes())); err != nil {
+	schema := reporttest.Compile(t, "advice.schema.json", schemaFile)
+	if err := schema.Validate(reporttest.Parse(t, b.Bytes())); err != nil {
 		t.Error(err)
 	}
 

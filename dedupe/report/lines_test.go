@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
 // large returns a report with a group that takes several lines.
@@ -26,7 +27,7 @@ func large() dedupe.Report {
 // TestLinePages cuts reports in lines into pages of any size. Each page must match the
 // schema; together they have all groups, and are the whole report in CSV and NDJSON.
 func TestLinePages(t *testing.T) {
-	schema := compile(t)
+	schema := reporttest.Compile(t, schemaFile)
 	for name, r := range map[string]dedupe.Report{"everything": everything(), "many": many(), "problems": withProblems(), "nothing": nothing(), "large": large()} {
 		var whole, table bytes.Buffer
 		if err := Write(&whole, NDJSON, r, nil, Options{}); err != nil {
@@ -52,7 +53,7 @@ func TestLinePages(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := schema.Validate(parse(t, page)); err != nil {
+				if err := schema.Validate(reporttest.Parse(t, page)); err != nil {
 					t.Errorf("%s, %d lines, page %d: %v", name, size, i, err)
 				}
 				part, err := p.Encode(CSV)

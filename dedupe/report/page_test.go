@@ -18,6 +18,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
 // many is a report of 20 groups with 2 to 21 files, in report order.
@@ -130,7 +131,7 @@ func withProblems() dedupe.Report {
 // TestAnyPage requests pages of every size with all kinds of limits. Each must be refused
 // in words, or fit, match the schema and say what it leaves out.
 func TestAnyPage(t *testing.T) {
-	schema := compile(t)
+	schema := reporttest.Compile(t, schemaFile)
 	for name, r := range map[string]dedupe.Report{"groups": many(), "problems": withProblems(), "nothing": nothing()} {
 		var whole bytes.Buffer
 		if err := WritePage(&whole, r, priced(), Page{}); err != nil {
@@ -158,7 +159,7 @@ func TestAnyPage(t *testing.T) {
 				t.Errorf("%s in %d bytes: something is left out, and it does not say so", name, size)
 			}
 			if size%5 == 0 {
-				if err := schema.Validate(parse(t, doc.Bytes())); err != nil {
+				if err := schema.Validate(reporttest.Parse(t, doc.Bytes())); err != nil {
 					t.Errorf("%s in %d bytes: %v", name, size, err)
 				}
 			}
@@ -326,7 +327,7 @@ func TestPagesOfUniqueFiles(t *testing.T) {
 			if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
 				t.Fatal(err)
 			}
-			if err := compile(t).Validate(parse(t, doc.Bytes())); err != nil {
+			if err := reporttest.Compile(t, schemaFile).Validate(reporttest.Parse(t, doc.Bytes())); err != nil {
 				t.Errorf("%s: page %d: %v", name, pages, err)
 			}
 			if QuotedSize(doc.Bytes()) > page.MaxBytes || len(part.Groups)+len(part.Unique) > page.Limit {

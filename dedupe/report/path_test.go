@@ -19,6 +19,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
 // FuzzPath checks that any path, of any bytes, can be recovered from every format.
@@ -33,7 +34,7 @@ func FuzzPath(f *testing.F) {
 	f.Add([]byte{0x00, '\\', 'x', '0', '0'})
 	f.Add([]byte(`"\x1b"`))
 	f.Add([]byte(`\.`))
-	schema := compile(f)
+	schema := reporttest.Compile(f, schemaFile)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := string(b)
 		g := newGroup(1, 1)
@@ -62,7 +63,7 @@ type encodedPath struct {
 
 func checkJSONPath(t *testing.T, validate func(any) error, doc []byte, want string) {
 	t.Helper()
-	if err := validate(parse(t, doc)); err != nil {
+	if err := validate(reporttest.Parse(t, doc)); err != nil {
 		t.Error(err)
 	}
 	var r struct {

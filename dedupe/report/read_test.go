@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
 // lateTimes has times that RFC 3339 cannot express.
@@ -136,7 +137,7 @@ func withUnknown(doc string) string {
 // TestConvertV1 converts a version 1 report. The result must match the schema of version
 // 2 and keep everything from version 1.
 func TestConvertV1(t *testing.T) {
-	schema := compile(t)
+	schema := reporttest.Compile(t, schemaFile)
 	files, err := filepath.Glob("testdata/v1/*.json")
 	if err != nil || len(files) < 3 {
 		t.Fatalf("%d files, %v", len(files), err)
@@ -147,7 +148,7 @@ func TestConvertV1(t *testing.T) {
 			t.Fatal(err)
 		}
 		rewritten := convert(t, JSON, string(old), Options{})
-		if err := schema.Validate(parse(t, rewritten)); err != nil {
+		if err := schema.Validate(reporttest.Parse(t, rewritten)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		var was, is map[string]any

@@ -2,24 +2,20 @@ package report
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"math/big"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/mount"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
@@ -64,44 +60,14 @@ func unpayable() *cost.Projection {
 func TestGolden(t *testing.T) {
 	for _, s := range samples() {
 		for _, f := range []Format{Text, JSON, CSV, Fdupes} {
-			golden(t, s.name+"."+string(f), write(t, f, s, false))
+			reporttest.Golden(t, *update, s.name+"."+string(f), write(t, f, s, false))
 		}
-		golden(t, s.name+".colour", write(t, Text, s, true))
+		reporttest.Golden(t, *update, s.name+".colour", write(t, Text, s, true))
 	}
 	for _, f := range []Format{Text, JSON} {
-		golden(t, "projection."+string(f), writeProjection(t, f, priced()))
+		reporttest.Golden(t, *update, "projection."+string(f), writeProjection(t, f, priced()))
 	}
-	golden(t, "projection-no-bill.text", writeProjection(t, Text, unpayable()))
-}
-
-// golden compares with testdata/name.golden. JSON is indented there for reviewers, but
-// must be one line as written.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	if strings.HasSuffix(name, ".json") {
-		if bytes.IndexByte(got, '\n') != len(got)-1 {
-			t.Errorf("%s: more or less than a line", name)
-		}
-		var indented bytes.Buffer
-		if err := json.Indent(&indented, got, "", "  "); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		got = indented.Bytes()
-	}
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, got, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
-	}
+	reporttest.Golden(t, *update, "projection-no-bill.text", writeProjection(t, Text, unpayable()))
 }
 
 // A file name must not control the terminal that it is printed on. The golden files check

@@ -10,113 +10,53 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
-// compile returns the schema as a validator that also holds values to their
-// format and encoding, which most leave alone.
-func schemaJSON(t testing.TB) []byte {
-	t.Helper()
-	b, err := os.ReadFile("report.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func compile(t testing.TB) *jsonschema.Schema {
-	t.Helper()
-	const url = "report.schema.json"
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	c.AssertContent()
-	if err := c.AddResource(url, parse(t, schemaJSON(t))); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile(url) // also checks the schema itself against draft 2020-12, which it names
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.DraftVersion != 2020 {
-		t.Fatalf("the schema is of draft %d", s.DraftVersion)
-	}
-	return s
-}
-
-func parse(t testing.TB, data []byte) any {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
+const schemaFile = "report.schema.json"
 
 // documents returns every kind of JSON that the package writes, parsed.
 func documents(t testing.TB) map[string]any {
-	docs := map[string]any{"projection": parse(t, writeProjection(t, JSON, priced()))}
+	docs := map[string]any{"projection": reporttest.Parse(t, writeProjection(t, JSON, priced()))}
 	for _, s := range samples() {
-		docs[s.name] = parse(t, write(t, JSON, s, false))
+		docs[s.name] = reporttest.Parse(t, write(t, JSON, s, false))
 	}
 	for name, u := range usages() {
 		p := cost.Project(prices(t, "us-east-1"), u)
 		if p.Err != nil {
 			t.Fatalf("%s: %v", name, p.Err)
 		}
-		docs["priced, "+name] = parse(t, writeProjection(t, JSON, &p))
+		docs["priced, "+name] = reporttest.Parse(t, writeProjection(t, JSON, &p))
 	}
-	docs["page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 1 << 20}))
-	docs["small page"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 3000}))
-	docs["end of a group"] = parse(t, page(t, Page{Limit: 1, After: after(new(Page).order(many().Groups[0]), 15)}))
+	docs["page"] = reporttest.Parse(t, page(t, Page{Limit: 1, MaxBytes: 1 << 20}))
+	docs["small page"] = reporttest.Parse(t, page(t, Page{Limit: 1, MaxBytes: 3000}))
+	docs["end of a group"] = reporttest.Parse(t, page(t, Page{Limit: 1, After: after(new(Page).order(many().Groups[0]), 15)}))
 	var problems bytes.Buffer
 	if err := WritePage(&problems, withProblems(), nil, Page{Limit: 1, MaxBytes: 4000}); err != nil {
 		t.Fatal(err)
 	}
-	docs["page of problems"] = parse(t, problems.Bytes())
+	docs["page of problems"] = reporttest.Parse(t, problems.Bytes())
 	c, err := choose.New(choose.Rules{Folders: true}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	large := choose.Folders{Paths: []choose.Folder{{Path: strings.Repeat("x", 4000)}, {Path: "y"}}}
-	docs["page without folders"] = parse(t, page(t, Page{Limit: 1, MaxBytes: 4000, Chooser: c, Folders: []choose.Folders{large}}))
-	docs["late"] = parse(t, convert(t, JSON, lateTimes, Options{}))
-	docs["chosen"] = parse(t, convert(t, JSON, chosenDoc, Options{}))
+	docs["page without folders"] = reporttest.Parse(t, page(t, Page{Limit: 1, MaxBytes: 4000, Chooser: c, Folders: []choose.Folders{large}}))
+	docs["late"] = reporttest.Parse(t, convert(t, JSON, lateTimes, Options{}))
+	docs["chosen"] = reporttest.Parse(t, convert(t, JSON, chosenDoc, Options{}))
 	var few bytes.Buffer
 	w := newJSONWriter(&few)
 	w.totals.room = 0 // for folders
 	if err := stream(everything(), nil, Options{}, w); err != nil {
 		t.Fatal(err)
 	}
-	docs["many folders"] = parse(t, few.Bytes())
+	docs["many folders"] = reporttest.Parse(t, few.Bytes())
 	return docs
 }
 
-func TestSchema(t *testing.T) {
-	schema := compile(t)
-	written := make(map[string]bool)
-	for name, doc := range documents(t) {
-		if err := schema.Validate(doc); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		eachObject(doc, "", func(o map[string]any, _ string) {
-			for field := range o {
-				written[field] = true
-			}
-		})
-	}
-	// A field that nothing writes is in the schema by mistake, or missing from samples.
-	eachObject(parse(t, schemaJSON(t)), "", func(o map[string]any, _ string) {
-		properties, _ := o["properties"].(map[string]any)
-		for field := range properties {
-			if !written[field] {
-				t.Errorf("the schema has %q, and nothing writes it", field)
-			}
-		}
-	})
-}
+func TestSchema(t *testing.T) { reporttest.CheckSchema(t, schemaFile, documents(t)) }
 
 // TestREADME checks that the page for readers of reports names every field, except those
 // of bills below the first level, which the schema explains.
@@ -125,7 +65,7 @@ func TestREADME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defs := parse(t, schemaJSON(t)).(map[string]any)["$defs"].(map[string]any)
+	defs := reporttest.Read(t, schemaFile).(map[string]any)["$defs"].(map[string]any)
 	for name, def := range defs {
 		properties, _ := def.(map[string]any)["properties"].(map[string]any)
 		if name == "usage" || name == "table" || name == "index" || name == "atChurn" {
@@ -158,7 +98,7 @@ var optional = map[string]bool{
 // Remove, rename and retype every field of every object: a validator that accepts one of
 // those would also accept a broken report.
 func TestSchemaRefuses(t *testing.T) {
-	schema := compile(t)
+	schema := reporttest.Compile(t, schemaFile)
 	tried := 0
 	check := func(doc any, want bool, what ...string) {
 		t.Helper()
@@ -176,7 +116,7 @@ func TestSchemaRefuses(t *testing.T) {
 			continue // it has nothing that "projection" lacks
 		}
 		shapes := make(map[string]bool) // one object of each kind is enough
-		eachObject(doc, "", func(o map[string]any, path string) {
+		reporttest.EachObject(doc, func(o map[string]any, path string) {
 			shape := fmt.Sprint(path, slices.Sorted(maps.Keys(o)))
 			if shapes[shape] {
 				return
@@ -216,7 +156,7 @@ func inMessages(path string) bool { return strings.HasSuffix(path, ".messages") 
 
 // A value of the right type can still be invalid.
 func TestSchemaRefusesValues(t *testing.T) {
-	schema := compile(t)
+	schema := reporttest.Compile(t, schemaFile)
 	var all []string
 	for _, s := range samples() {
 		all = append(all, string(write(t, JSON, s, false)))
@@ -276,23 +216,8 @@ func TestSchemaRefusesValues(t *testing.T) {
 			t.Errorf("nothing to replace: no report has %s", test.good)
 			continue
 		}
-		if schema.Validate(parse(t, []byte(strings.Replace(all[i], test.good, test.bad, 1)))) == nil {
+		if schema.Validate(reporttest.Parse(t, []byte(strings.Replace(all[i], test.good, test.bad, 1)))) == nil {
 			t.Errorf("not refused: %s instead of %s", test.bad, test.good)
-		}
-	}
-}
-
-// eachObject visits v and all objects in it.
-func eachObject(v any, path string, visit func(o map[string]any, path string)) {
-	switch v := v.(type) {
-	case map[string]any:
-		visit(v, path)
-		for _, field := range slices.Sorted(maps.Keys(v)) {
-			eachObject(v[field], path+"."+field, visit)
-		}
-	case []any:
-		for _, element := range v {
-			eachObject(element, path+"[]", visit)
 		}
 	}
 }

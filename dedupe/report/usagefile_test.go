@@ -9,34 +9,19 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report/reporttest"
 )
 
-// usageSchema compiles usage.schema.json, which refers to the schema of reports.
-func usageSchema(t *testing.T) (*jsonschema.Schema, []byte) {
-	t.Helper()
-	data, err := os.ReadFile("usage.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	for name, b := range map[string][]byte{"usage.schema.json": data, "report.schema.json": schemaJSON(t)} {
-		if err := c.AddResource("https://efsdedupe.invalid/"+name, parse(t, b)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s, err := c.Compile("https://efsdedupe.invalid/usage.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, data
-}
+const usageSchema = "usage.schema.json" // refers to the schema of reports
 
 // The schema has exactly the fields of the Go type.
 func TestUsageSchemaFields(t *testing.T) {
-	_, data := usageSchema(t)
+	data, err := os.ReadFile(usageSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var schema struct{ Properties map[string]any }
 	if err := json.Unmarshal(data, &schema); err != nil {
 		t.Fatal(err)
@@ -60,13 +45,13 @@ func TestUsageSchemaFields(t *testing.T) {
 
 // A usage that is written in a report is one that ReadUsage reads, and the schema allows.
 func TestReadUsage(t *testing.T) {
-	schema, _ := usageSchema(t)
+	schema := reporttest.Compile(t, usageSchema, schemaFile)
 	for name, u := range usages() {
 		data, err := json.Marshal(usageOf(u))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.Validate(parse(t, data)); err != nil {
+		if err := schema.Validate(reporttest.Parse(t, data)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		got, err := ReadUsage(strings.NewReader(string(data)), u.Calls)
@@ -91,7 +76,7 @@ func TestReadNoUsage(t *testing.T) {
 }
 
 func TestReadUsageErrors(t *testing.T) {
-	schema, _ := usageSchema(t)
+	schema := reporttest.Compile(t, usageSchema, schemaFile)
 	for _, test := range []struct {
 		name, file, want string
 		allowed          bool // by the schema, which does not see everything
@@ -116,7 +101,7 @@ func TestReadUsageErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%+v, error %v, want one with %q", u, err, test.want)
 			}
-			if !test.allowed && schema.Validate(parse(t, []byte(test.file))) == nil {
+			if !test.allowed && schema.Validate(reporttest.Parse(t, []byte(test.file))) == nil {
 				t.Error("the schema allows it")
 			}
 		})

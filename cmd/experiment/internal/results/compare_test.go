@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"efsdedupe/dedupe/report/reporttest"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestComparison(t *testing.T) {
 	after.Series[2].Calls = after.Series[2].Calls[:1]
 	after.Series[3].Calls = after.Series[3].Calls[:2]
 	after.Series[4].Calls[1].Outcome = Failed
-	golden(t, "comparison.text", comparison(t, before, after, false))
+	reporttest.Golden(t, *update, "comparison.text", comparison(t, before, after, false))
 
 	after.Setup.Boxed, after.Setup.Timeout, after.Machine.CPU = false, time.Second, "another\x1b[31m"
 	text := string(comparison(t, before, after, false))

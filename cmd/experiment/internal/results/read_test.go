@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"efsdedupe/dedupe/report/reporttest"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ func same(a, b Experiment) string { return cmp.Diff(a, b, cmpopts.EquateEmpty())
 // TestReadIsLossless reads back what was written of experiments that are anything
 // that one can be.
 func TestReadIsLossless(t *testing.T) {
-	schema := compile(t)
+	schema := reporttest.Compile(t, schemaFile)
 	all := samples()
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 100 {
@@ -35,7 +36,7 @@ func TestReadIsLossless(t *testing.T) {
 		if again := write(t, JSON, got, false); !bytes.Equal(again, text) {
 			t.Fatalf("%s, written again:\n%s\nwas\n%s", s.name, again, text)
 		}
-		if err := schema.Validate(parse(t, text)); err != nil {
+		if err := schema.Validate(reporttest.Parse(t, text)); err != nil {
 			t.Fatalf("%s: %v\n%s", s.name, err, text)
 		}
 	}

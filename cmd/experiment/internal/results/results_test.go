@@ -2,18 +2,14 @@ package results
 
 import (
 	"bytes"
-	"encoding/json"
+	"efsdedupe/dedupe/report/reporttest"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
@@ -276,39 +272,9 @@ func TestGolden(t *testing.T) {
 			if s.name == "usual" && (f == JSON || f == Bench) {
 				continue // long, and nothing in them that others have not
 			}
-			golden(t, s.name+"."+string(f), write(t, f, s.Experiment, false))
+			reporttest.Golden(t, *update, s.name+"."+string(f), write(t, f, s.Experiment, false))
 		}
-		golden(t, s.name+".colour", write(t, Text, s.Experiment, true))
-	}
-}
-
-// golden compares with testdata/name.golden. JSON is there indented, for those
-// who review it, and must be a line as it is written.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	if strings.HasSuffix(name, ".json") {
-		if bytes.IndexByte(got, '\n') != len(got)-1 {
-			t.Errorf("%s: more or less than a line", name)
-		}
-		var indented bytes.Buffer
-		if err := json.Indent(&indented, got, "", "  "); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		got = indented.Bytes()
-	}
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, got, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
+		reporttest.Golden(t, *update, s.name+".colour", write(t, Text, s.Experiment, true))
 	}
 }
 

@@ -1,78 +1,22 @@
 package results
 
 import (
-	"bytes"
+	"efsdedupe/dedupe/report/reporttest"
 	"encoding/json"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-func schemaJSON(t testing.TB) []byte {
-	t.Helper()
-	b, err := os.ReadFile("results.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// compile returns the schema as a validator that also holds values to their
-// format, which most leave alone.
-func compile(t testing.TB) *jsonschema.Schema {
-	t.Helper()
-	const url = "results.schema.json"
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	if err := c.AddResource(url, parse(t, schemaJSON(t))); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile(url) // holds the schema itself to draft 2020-12, which it names
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.DraftVersion != 2020 {
-		t.Fatalf("the schema is of draft %d", s.DraftVersion)
-	}
-	return s
-}
-
-func parse(t testing.TB, data []byte) any {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
+const schemaFile = "results.schema.json"
 
 func TestSchema(t *testing.T) {
-	s := compile(t)
-	written := make(map[string]bool)
+	docs := make(map[string]any)
 	for _, sample := range samples() {
-		doc := parse(t, write(t, JSON, sample.Experiment, false))
-		if err := s.Validate(doc); err != nil {
-			t.Errorf("%s: %v", sample.name, err)
-		}
-		eachObject(doc, "", func(o map[string]any, _ string) {
-			for field := range o {
-				written[field] = true
-			}
-		})
+		docs[sample.name] = reporttest.Parse(t, write(t, JSON, sample.Experiment, false))
 	}
-	// What nothing writes is in the schema by mistake, or missing from samples.
-	eachObject(parse(t, schemaJSON(t)), "", func(o map[string]any, _ string) {
-		properties, _ := o["properties"].(map[string]any)
-		for field := range properties {
-			if !written[field] {
-				t.Errorf("the schema has %q, and nothing writes it", field)
-			}
-		}
-	})
+	reporttest.CheckSchema(t, schemaFile, docs)
 }
 
 // optional are the fields that may be missing; all others are promised.
@@ -88,13 +32,13 @@ var optional = map[string]bool{
 // Every field of every kind of object is left out, renamed and given another
 // type: a validator that lets one of those pass would let a broken document pass.
 func TestSchemaRefuses(t *testing.T) {
-	s := compile(t)
+	s := reporttest.Compile(t, schemaFile)
 	tried := 0
 	for _, sample := range []sample{{"failures", failing()}, {"instances", instances()}, {"helpers", helping()}, {"unpriced", unpriced()}} {
 		for i, s := range sample.Series { // few calls are as good as many, and quicker
 			sample.Series[i].Calls = s.Calls[:min(len(s.Calls), 3)]
 		}
-		doc := parse(t, write(t, JSON, sample.Experiment, false))
+		doc := reporttest.Parse(t, write(t, JSON, sample.Experiment, false))
 		check := func(want bool, what ...string) {
 			t.Helper()
 			if err := s.Validate(doc); (err == nil) != want {
@@ -103,7 +47,7 @@ func TestSchemaRefuses(t *testing.T) {
 			tried++
 		}
 		seen := make(map[string]bool)
-		eachObject(doc, "", func(o map[string]any, path string) {
+		reporttest.EachObject(doc, func(o map[string]any, path string) {
 			for _, field := range slices.Sorted(maps.Keys(o)) {
 				if seen[path+"."+field] {
 					continue // one of a kind will do
@@ -134,20 +78,5 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 	if tried < 400 {
 		t.Errorf("only %d documents were tried", tried)
-	}
-}
-
-// eachObject visits v and all objects in it.
-func eachObject(v any, path string, visit func(o map[string]any, path string)) {
-	switch v := v.(type) {
-	case map[string]any:
-		visit(v, path)
-		for _, field := range slices.Sorted(maps.Keys(v)) {
-			eachObject(v[field], path+"."+field, visit)
-		}
-	case []any:
-		for _, element := range v {
-			eachObject(element, path+"[]", visit)
-		}
 	}
 }
