@@ -141,7 +141,7 @@ func (c *jobRun) run(ctx context.Context) error {
 	defer out.Discard()
 	c.write.Spell = make(speller).spell
 	advice, err := cli.Await(ctx, func() ([]string, error) {
-		return c.adviseGlobs(), cmp.Or(checkPaths(&c.write.Rules, c.write.Spell), c.index.apart(out))
+		return c.adviseGlobs(c.write.Rules.Protect), cmp.Or(checkPaths(&c.write.Rules, c.write.Spell), c.index.apart(out))
 	})
 	if err != nil {
 		return err

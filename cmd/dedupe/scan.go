@@ -143,7 +143,7 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(), c.index.apart(out) })
+	advice, err := cli.Await(ctx, func() ([]string, error) { return c.adviseGlobs(c.write.Rules.Protect), c.index.apart(out) })
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"github.com/spf13/pflag"
 
 	"efsdedupe/cmd/internal/cli"
@@ -40,22 +42,25 @@ func (c *selection) settle() error {
 	return c.sel.Validate()
 }
 
-// adviseGlobs returns advice about globs that match less than they seem to. Some are paths
-// from here to something below a ROOT. Others have a ** that means *.
-func (c *selection) adviseGlobs() (advice []string) {
-	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude) {
+// adviseGlobs returns advice about globs, those of --protect included, that match less than
+// they seem to. Some begin with a path from here to something below a ROOT. Others have a **
+// that means *.
+func (c *selection) adviseGlobs(protect []string) (advice []string) {
+	for _, g := range slices.Concat(c.sel.Filter.Include, c.sel.Filter.Exclude, protect) {
 		if shallow(g) {
 			advice = append(advice, fmt.Sprintf("the glob %q has a ** that stands for one name only: for any number of directories, put it alone between slashes, as in \"dir/**/*.txt\"", g))
 		}
-		if !strings.Contains(strings.Trim(g, "/"), "/") || filepath.IsAbs(g) {
-			continue
-		}
-		if _, err := os.Lstat(g); err != nil {
+		_, err := os.Lstat(g)
+		exists := err == nil
+		dir, rest := doublestar.SplitPattern(strings.TrimSuffix(g, "/"))
+		if _, err := os.Lstat(dir); err != nil || dir == "." || filepath.IsAbs(g) || !exists && !strings.ContainsAny(g, `*?[{`) || exists && slices.Contains(protect, g) {
 			continue
 		}
 		for _, root := range c.sel.Roots {
-			if below, err := rel(root, g); err == nil && filepath.IsLocal(below) && below != filepath.Clean(g) {
-				advice = append(advice, fmt.Sprintf("the glob %q is a path below the ROOT, and not from here: %q is what leads to %s", g, "/"+below, report.Printable(g)))
+			below, err := rel(root, dir)
+			_, err2 := os.Lstat(filepath.Join(root, dir))
+			if err == nil && err2 != nil && filepath.IsLocal(below) && below != filepath.Clean(dir) {
+				advice = append(advice, fmt.Sprintf("the glob %q is a path below the ROOT, and not from here: %q is what leads to %s", g, path.Join("/", below, rest), report.Printable(g)))
 			}
 		}
 	}
@@ -70,13 +75,13 @@ func shallow(glob string) bool {
 }
 
 // rel returns a path as it is below a directory.
-func rel(dir, path string) (string, error) {
+func rel(dir, file string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
-	if path, err = filepath.Abs(path); err != nil {
+	if file, err = filepath.Abs(file); err != nil {
 		return "", err
 	}
-	return filepath.Rel(dir, path)
+	return filepath.Rel(dir, file)
 }
