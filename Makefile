@@ -169,8 +169,8 @@ FORCE:
 test: ## run all tests, with the race detector if there is a C compiler; ARGS
 	@mkdir -p build
 	@echo 'go test $(RACE) $(ARGS) ./... >build/test.log'
-	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -E '^(ok|FAIL|panic:) ' || true
-	@test $$(cat build/test.status) = 0 || { grep -vE '^ *(=== |--- (PASS|SKIP)|PASS$$|ok )' build/test.log | tail -n 200; exit 1; }
+	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -aE '^(ok|FAIL|panic:) ' || true
+	@test $$(cat build/test.status) = 0 || { grep -avE '^ *(=== |--- (PASS|SKIP)|PASS$$|ok )' build/test.log | tail -n 200; exit 1; }
 	@cd $(PREDICTOR) && CGO_ENABLED=0 $(GO) test $(ARGS) ./...
 	@awk '/^=== (RUN|CONT|NAME)/ {t = $$3} /^ *[a-z0-9_]+\.go:[0-9]+: / {sub(/^ *[^ ]+ /, ""); why[t] = $$0} \
 		/^ *--- SKIP: / {n[why[$$3]]++; one[why[$$3]] = $$3} \

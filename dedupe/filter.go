@@ -66,8 +66,8 @@ func (f Filter) hasSize(size int64) bool {
 	return size >= f.MinSize && size <= f.maxSize()
 }
 
-// hasTime reports whether a file was last modified when the filter wants.
-func (f *Filter) hasTime(modified Timestamp) bool {
+// HasTime reports whether a file was last modified when the filter wants.
+func (f Filter) HasTime(modified Timestamp) bool {
 	return (f.Newer.IsZero() || modified.Time().After(f.Newer)) && (f.Older.IsZero() || modified.Time().Before(f.Older))
 }
 

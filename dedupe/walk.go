@@ -444,7 +444,7 @@ func (w *walker) leave(from start, d *directory, name string) {
 // takes reports whether the filter takes a root.
 func (w *walker) takes(r *root) bool {
 	f := &w.sel.Filter
-	return r.stat.isDirectory() || r.passes() && f.hasSize(r.stat.size) && (r.wanted || f.hasTime(r.stat.modTime))
+	return r.stat.isDirectory() || r.passes() && f.hasSize(r.stat.size) && (r.wanted || f.HasTime(r.stat.modTime))
 }
 
 // kind returns the kind of an entry on file systems whose listings do not include it. If
@@ -530,7 +530,7 @@ type batch struct {
 func (b *batch) add(w *walker, dir string, name, length int, st *status) {
 	device := w.eng.mounts.Device(st.device)
 	switch {
-	case !st.isFile() || !w.sel.Filter.hasSize(st.size) || !b.anyTime && !w.sel.Filter.hasTime(st.modTime):
+	case !st.isFile() || !w.sel.Filter.hasSize(st.size) || !b.anyTime && !w.sel.Filter.HasTime(st.modTime):
 		b.left = true
 		return
 	case b.in == nil || b.in.device != device:

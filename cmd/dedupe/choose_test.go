@@ -119,7 +119,7 @@ func (r *rules) args() []string {
 	return args
 }
 
-// choosing are the flags that only a scan knows.
+// filters returns the flags that choose files.
 func (r *rules) filters() []string {
 	var args []string
 	if r.newer != 0 {
@@ -633,11 +633,11 @@ func checkRulesOf(t *testing.T, r *rules, rnd *rand.Rand) {
 	check("index", scan("--unique", "--folders", "--index", index), true)
 	check("job", output(t, slices.Concat([]string{"job", "run", "-q", "--format", "json", "--store", t.TempDir()}, args, filters, r.roots)...), false)
 
-	plain := output(t, slices.Concat([]string{"scan", "--format", "json", "--output", "r.json"}, args[:2], filters, r.roots)...)
+	plain := output(t, slices.Concat([]string{"scan", "--format", "json", "--output", "r.json"}, args[:2], r.roots)...)
 	if len(plain) > 0 {
 		t.Errorf("to a file, and to standard output: %s", plain)
 	}
-	checkSaved(t, r, groups, args[2:])
+	checkSaved(t, r, groups, slices.Concat(args[2:], filters))
 }
 
 // checkSaved applies the rules to a saved report, which may have been written with other

@@ -21,6 +21,7 @@ type reread struct {
 	format report.Format
 	output string
 	write  report.Options
+	times
 }
 
 func reportCommand(s cli.Std) *cobra.Command {
@@ -50,7 +51,10 @@ Exit codes: 0 the report was written; 2 it could not be read or written.`,
 		Args: cli.Args("FILE", "[LATER]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
-	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) { ruleFlags(f, &c.write.Rules) })
+	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) {
+		ruleFlags(f, &c.write.Rules)
+		c.times.flags(f)
+	})
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
 		formatFlags(f, &c.format, &c.write)
 		f.StringVarP(&c.output, "output", "o", "", "write to this `file`, replacing it only by a whole report")
@@ -112,6 +116,11 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 	}
 	if err := checkRules(c.format, &c.write); err != nil {
 		return err
+	}
+	rules := &c.write.Rules
+	rules.Newer, rules.Older = c.newer.UTC(), c.older.UTC()
+	if timed := !rules.Newer.IsZero() || !rules.Older.IsZero(); timed && (rules.Unique || rules.Folders) {
+		return errors.New("a report has unique files and duplicate folders as the scan found them: give --newer and --older to the scan, or leave out --unique and --folders")
 	}
 	c.write.Spell = make(speller).spell
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }

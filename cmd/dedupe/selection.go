@@ -20,7 +20,15 @@ import (
 type selection struct {
 	sel              dedupe.Selection
 	minSize, maxSize cli.ByteSize
-	newer, older     moment
+	times
+}
+
+// times are the flags that choose files by the time of their modification.
+type times struct{ newer, older moment }
+
+func (t *times) flags(f *pflag.FlagSet) {
+	f.Var(&t.newer, "newer", "take only files modified after this `time`: a date, 2026-01-31T12:00:00Z, an age such as 90d, or a file modified then")
+	f.Var(&t.older, "older", "take only files modified before this `time`")
 }
 
 func newSelection() selection { return selection{minSize: 1} }
@@ -30,8 +38,7 @@ func (c *selection) flags(f *pflag.FlagSet) {
 	f.Var(&c.maxSize, "max-size", "leave out larger files; 0 for no limit")
 	f.StringArrayVar(&c.sel.Filter.Include, "include", nil, "take only files that match this `glob` (may repeat)")
 	f.StringArrayVar(&c.sel.Filter.Exclude, "exclude", nil, "leave out files and directories that match this `glob` (may repeat)")
-	f.Var(&c.newer, "newer", "take only files modified after this `time`: a date, 2026-01-31T12:00:00Z, an age such as 90d, or a file modified then")
-	f.Var(&c.older, "older", "take only files modified before this `time`")
+	c.times.flags(f)
 	f.BoolVar(&c.sel.OneFileSystem, "one-file-system", false, "stay on the file system of each ROOT")
 }
 

@@ -14,6 +14,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"efsdedupe/dedupe"
 )
 
 // Keep says which file of a group to keep.
@@ -36,6 +39,10 @@ type Rules struct {
 	MinCopies int      // only groups with that many copies
 	CopiesOf  string   // only the group with this file; empty for all
 
+	// Only files modified after Newer and before Older, unless they are zero. This is for
+	// saved reports: a scan has these times in its filter.
+	Newer, Older time.Time
+
 	Unique  bool // also report files without a duplicate
 	Folders bool // also report duplicate folders
 
@@ -47,7 +54,20 @@ type Rules struct {
 func (r *Rules) Kept() bool { return r.Keep != "" || len(r.Priority)+len(r.Protect) > 0 }
 
 // Change reports whether the rules change anything about the groups of a report.
-func (r *Rules) Change() bool { return r.Kept() || r.Isolate || r.MinCopies > 0 || r.CopiesOf != "" }
+func (r *Rules) Change() bool {
+	return r.Kept() || r.Isolate || r.MinCopies > 0 || r.CopiesOf != "" || r.timed()
+}
+
+// timed reports whether the rules choose files by time.
+func (r *Rules) timed() bool { return !r.Newer.IsZero() || !r.Older.IsZero() }
+
+// Takes reports whether the rules take a file by the time of its modification.
+func (r *Rules) Takes(modified dedupe.Timestamp) bool {
+	return dedupe.Filter{Newer: r.Newer, Older: r.Older}.HasTime(modified)
+}
+
+// Count reports whether a [Choice] counts what deleting files frees.
+func (r *Rules) Count() bool { return r.Kept() || r.timed() }
 
 // Validate returns an error if a rule is bad, worded for the user.
 func (r *Rules) Validate() error {

@@ -2,6 +2,7 @@ package choose
 
 import (
 	"cmp"
+	"math"
 	"path/filepath"
 	"strings"
 
@@ -110,7 +111,8 @@ type Choice struct {
 	best    rank   // of First
 	root    string // of the first file
 	wanted  bool   // the group has the file CopiesOf
-	free    int64  // inodes with one name that are not protected
+	free    int64  // inodes that deleting files frees
+	least   int64  // bytes that the smallest of those occupies
 	spared  int64  // files that are protected
 	inodes  map[id]*inode
 }
@@ -125,7 +127,7 @@ type inode struct {
 
 // Group begins a choice.
 func (c *Chooser) Group() *Choice {
-	return &Choice{chooser: c, local: true, wanted: c.CopiesOf == "", inodes: make(map[id]*inode)}
+	return &Choice{chooser: c, local: true, wanted: c.CopiesOf == "", least: math.MaxInt64, inodes: make(map[id]*inode)}
 }
 
 // Add adds a file of the group.
@@ -137,21 +139,14 @@ func (g *Choice) Add(f *File) {
 	g.root = cmp.Or(g.root, at.root)
 	g.local = g.local && g.root == at.root
 	g.wanted = g.wanted || g.chooser.copiesOf.is(at.place)
-	if !g.chooser.Kept() {
+	protected := g.chooser.Kept() && g.keep(f, at)
+	switch {
+	case !g.chooser.Count():
 		return
-	}
-	r := g.chooser.rank(f, at)
-	if g.First.Path == "" || r.compare(g.best) < 0 {
-		g.First, g.best = *f, r
-	}
-	if !r.unprotected {
-		g.spared++
-	}
-	if f.Links == 1 {
-		if r.unprotected {
-			g.free++
-			g.ReclaimableAllocated += f.Allocated
-		}
+	case f.Links == 1 && !protected:
+		g.frees(f.Allocated)
+		return
+	case f.Links == 1:
 		return
 	}
 	of := g.inodes[f.id()]
@@ -160,14 +155,34 @@ func (g *Choice) Add(f *File) {
 		g.inodes[f.id()] = of
 	}
 	of.names++
-	of.kept = of.kept || !r.unprotected
+	of.kept = of.kept || protected
+}
+
+// keep considers keeping a file, and reports whether it is protected.
+func (g *Choice) keep(f *File, at located) (protected bool) {
+	r := g.chooser.rank(f, at)
+	if g.First.Path == "" || r.compare(g.best) < 0 {
+		g.First, g.best = *f, r
+	}
+	if r.unprotected {
+		return false
+	}
+	g.spared++
+	return true
+}
+
+// frees counts an inode that deleting files frees.
+func (g *Choice) frees(allocated int64) {
+	g.free++
+	g.ReclaimableAllocated += allocated
+	g.least = min(g.least, allocated)
 }
 
 // End completes the choice for a group with files of a size.
 func (g *Choice) End(size int64) {
 	c := g.chooser
-	g.Drop = !g.wanted || c.Isolate && g.local || g.Copies < int64(c.MinCopies)
-	if g.Drop || !c.Kept() {
+	g.Drop = !g.wanted || c.Isolate && g.local || g.Copies < int64(max(c.MinCopies, 2))
+	if g.Drop || !c.Count() {
 		return
 	}
 	if of := g.inodes[g.First.id()]; of != nil {
@@ -178,9 +193,12 @@ func (g *Choice) End(size int64) {
 	}
 	for _, of := range g.inodes {
 		if !of.kept && of.names >= of.links {
-			g.free++
-			g.ReclaimableAllocated += of.allocated
+			g.frees(of.allocated)
 		}
+	}
+	if !c.Kept() && g.free == g.Copies { // as in [dedupe.Reclaimable]
+		g.free--
+		g.ReclaimableAllocated -= g.least
 	}
 	g.Reclaimable = g.free * size
 }

@@ -143,6 +143,9 @@ func (c *chosen) group(g group) error {
 var errPart = errors.New("it is one page of an answer of the service, with a part of a group: rules need whole groups, from 'dedupe scan' or a larger page")
 
 func (c *chosen) file(f file) error {
+	if !c.chooser.Takes(f.mtime.timestamp()) {
+		return nil
+	}
 	if c.o.Spill != nil {
 		f.device = 0 // the spool does not keep it
 	}
@@ -166,7 +169,7 @@ func (c *chosen) endGroup(g group) error {
 	if choice.End(g.size); choice.Drop {
 		return nil
 	}
-	if c.chooser.Kept() {
+	if c.chooser.Count() {
 		g.reclaimable = choice.Reclaimable
 		if g.allocated >= 0 {
 			g.allocated = choice.ReclaimableAllocated
@@ -189,6 +192,13 @@ func (c *chosen) endGroup(g group) error {
 		return err
 	}
 	return c.handler.endGroup(g)
+}
+
+func (c *chosen) unique(f file) error {
+	if !c.chooser.Takes(f.mtime.timestamp()) {
+		return nil
+	}
+	return c.handler.unique(f)
 }
 
 func candidateOf(f file) choose.File {

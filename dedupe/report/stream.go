@@ -277,6 +277,12 @@ func (s *selectionJSON) choose(r choose.Rules) {
 	}
 	s.Isolate, s.Unique, s.Folders = s.Isolate || r.Isolate, s.Unique || r.Unique, s.Folders || r.Folders
 	s.MinCopies = max(s.MinCopies, r.MinCopies)
+	if r.Newer.After(s.Newer) {
+		s.Newer = r.Newer.UTC()
+	}
+	if !r.Older.IsZero() && (s.Older.IsZero() || r.Older.Before(s.Older)) {
+		s.Older = r.Older.UTC()
+	}
 	for _, of := range []struct {
 		path string
 		text *string
