@@ -225,9 +225,17 @@ func (t *table) shared() (n int, files iter.Seq[*Copy]) {
 }
 
 // move moves files out of the table, so that they lie in memory in the order in which they
-// will be read, and the others in the table take none. It needs room bytes for that, unless
-// room is 0; if there is less, it moves none.
+// will be read, and the others in the table take none. It moves none if they are most of the
+// table: it would take more memory than it frees. It needs room bytes, unless room is 0; if
+// there is less, it moves none either.
 func (t *table) move(files []sized, room int64) {
+	found := 0
+	for _, chunk := range t.chunks {
+		found += len(chunk)
+	}
+	if len(files) > found*3/4 {
+		return
+	}
 	need := int64(len(files)) * copyMemory
 	if room > 0 && t.bytes+need+int64(len(files))*int64(unsafe.Sizeof(sized{})) > room {
 		return

@@ -240,7 +240,7 @@ func sameTarget(a, b string) bool {
 	return err == nil && err2 == nil && os.SameFile(in, in2)
 }
 
-// collectLater has the garbage collector begin at 12 MiB, instead of 4: most scans are
+// collectLater has the garbage collector begin at 18 MiB, instead of 4: most scans are
 // over by then, and collections cost them up to a tenth of their time. From the first one
 // on, which frees an object that nobody needs, it collects whenever the heap has grown by
 // three quarters: a scan keeps most of what it allocates, so that costs little and saves
@@ -249,7 +249,7 @@ func collectLater() {
 	if os.Getenv("GOGC") != "" {
 		return // somebody knows better
 	}
-	debug.SetGCPercent(300)
+	debug.SetGCPercent(450)
 	object := new(*int) // a pointer: what has none may share its memory, and stay
 	runtime.AddCleanup(object, func(percent int) { debug.SetGCPercent(percent) }, 75)
 }
