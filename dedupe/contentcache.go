@@ -41,6 +41,14 @@ func newBuffer(size int64) []byte {
 	return make([]byte, n)
 }
 
+// roomFor returns the buffer, or a larger one if a file of a size needs that.
+func roomFor(buffer []byte, size int64) []byte {
+	if len(buffer) < bufferSize && int64(len(buffer)) < size {
+		return newBuffer(size)
+	}
+	return buffer
+}
+
 // content is the bytes of a file and their digest. All blocks but the last are full.
 type content struct {
 	size   int64
@@ -99,9 +107,7 @@ func (r *contentCache) take(size int64) *reading {
 	}
 	in := r.idle[n-1]
 	r.idle = r.idle[:n-1]
-	if len(in.buffer) < bufferSize && int64(len(in.buffer)) < size {
-		in.buffer = newBuffer(size)
-	}
+	in.buffer = roomFor(in.buffer, size)
 	return in
 }
 
@@ -197,10 +203,7 @@ func (r *contentCache) lend(size int64) []byte {
 	}
 	b := r.free[n-1]
 	r.free = r.free[:n-1]
-	if len(b) < bufferSize && int64(len(b)) < size {
-		b = newBuffer(size)
-	}
-	return b
+	return roomFor(b, size)
 }
 
 // reading is a file being read. Its bytes are compared with remembered contents of its

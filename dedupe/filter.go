@@ -67,7 +67,7 @@ func (f Filter) hasSize(size int64) bool {
 }
 
 // HasTime reports whether a file was last modified when the filter wants.
-func (f Filter) HasTime(modified Timestamp) bool {
+func (f *Filter) HasTime(modified Timestamp) bool {
 	return (f.Newer.IsZero() || modified.Time().After(f.Newer)) && (f.Older.IsZero() || modified.Time().Before(f.Older))
 }
 
@@ -111,6 +111,20 @@ func (f Filter) excludesAbove(rel string, known map[string]bool) bool {
 		}
 	}
 	return excluded
+}
+
+// Absolute returns the globs of the filter that begin with a slash. No others match an
+// absolute path: they could match the name of a folder far above the file.
+func (f Filter) Absolute() Filter {
+	absolute := func(globs []string) (all []string) {
+		for _, g := range globs {
+			if strings.HasPrefix(g, "/") {
+				all = append(all, g)
+			}
+		}
+		return all
+	}
+	return Filter{Include: absolute(f.Include), Exclude: absolute(f.Exclude)}
 }
 
 // Plain returns the filter with braces expanded, because matching them takes exponential

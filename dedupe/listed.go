@@ -108,21 +108,10 @@ func (r *root) passes() bool {
 	if !r.listed {
 		return !r.filter.excludes(name) && r.filter.includes(name)
 	}
-	absolute := Filter{Include: absoluteGlobs(r.filter.Include), Exclude: absoluteGlobs(r.filter.Exclude)}
+	absolute := r.filter.Absolute()
 	given, real := strings.TrimPrefix(filepath.Clean(r.given), "/"), strings.TrimPrefix(r.real, "/")
 	if r.filter.Excludes(given, nil) || absolute.Excludes(real, nil) {
 		return false
 	}
 	return r.filter.includes(given) || len(absolute.Include) > 0 && absolute.includes(real)
-}
-
-// absoluteGlobs returns the globs that begin with a slash. No other matches an absolute
-// path, because it could match the name of a folder far above the file.
-func absoluteGlobs(globs []string) (absolute []string) {
-	for _, g := range globs {
-		if strings.HasPrefix(g, "/") {
-			absolute = append(absolute, g)
-		}
-	}
-	return absolute
 }

@@ -119,7 +119,7 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 	}
 	rules := &c.write.Rules
 	rules.Newer, rules.Older = c.newer.UTC(), c.older.UTC()
-	if timed := !rules.Newer.IsZero() || !rules.Older.IsZero(); timed && (rules.Unique || rules.Folders) {
+	if rules.Timed() && (rules.Unique || rules.Folders) {
 		return errors.New("a report has unique files and duplicate folders as the scan found them: give --newer and --older to the scan, or leave out --unique and --folders")
 	}
 	c.write.Spell = make(speller).spell

@@ -13,6 +13,7 @@ import (
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/report"
 )
 
@@ -60,7 +61,7 @@ func (c *selection) adviseGlobs(protect []string) (advice []string) {
 		_, err := os.Lstat(g)
 		exists := err == nil
 		dir, rest := doublestar.SplitPattern(strings.TrimSuffix(g, "/"))
-		if _, err := os.Lstat(dir); err != nil || dir == "." || filepath.IsAbs(g) || !exists && !strings.ContainsAny(g, `*?[{`) || exists && slices.Contains(protect, g) {
+		if _, err := os.Lstat(dir); err != nil || dir == "." || filepath.IsAbs(g) || !exists && !choose.HasMeta(g) || exists && slices.Contains(protect, g) {
 			continue
 		}
 		for _, root := range c.sel.Roots {

@@ -55,19 +55,20 @@ func (r *Rules) Kept() bool { return r.Keep != "" || len(r.Priority)+len(r.Prote
 
 // Change reports whether the rules change anything about the groups of a report.
 func (r *Rules) Change() bool {
-	return r.Kept() || r.Isolate || r.MinCopies > 0 || r.CopiesOf != "" || r.timed()
+	return r.Kept() || r.Isolate || r.MinCopies > 0 || r.CopiesOf != "" || r.Timed()
 }
 
-// timed reports whether the rules choose files by time.
-func (r *Rules) timed() bool { return !r.Newer.IsZero() || !r.Older.IsZero() }
+// Timed reports whether the rules choose files by time.
+func (r *Rules) Timed() bool { return !r.Newer.IsZero() || !r.Older.IsZero() }
 
 // Takes reports whether the rules take a file by the time of its modification.
 func (r *Rules) Takes(modified dedupe.Timestamp) bool {
-	return dedupe.Filter{Newer: r.Newer, Older: r.Older}.HasTime(modified)
+	times := dedupe.Filter{Newer: r.Newer, Older: r.Older}
+	return times.HasTime(modified)
 }
 
 // Count reports whether a [Choice] counts what deleting files frees.
-func (r *Rules) Count() bool { return r.Kept() || r.timed() }
+func (r *Rules) Count() bool { return r.Kept() || r.Timed() }
 
 // Validate returns an error if a rule is bad, worded for the user.
 func (r *Rules) Validate() error {
@@ -93,9 +94,9 @@ type MissingError struct {
 	Path   string
 }
 
-// Error implements error.
+// Error implements error, for a caller of the service.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s has %q, which does not exist", e.Rule, e.Path)
+	return fmt.Sprintf("/%s/%d is %.40q, where no directory or file is: use a path relative to your root, without symbolic links", e.Rule, e.Number, e.Path)
 }
 
 // CheckPaths returns a *MissingError for the first path in the rules at which there is

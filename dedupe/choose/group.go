@@ -50,11 +50,7 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 	}
 	var err error
 	c.globs.Filter, err = dedupe.Filter{Exclude: globs}.Plain()
-	for _, glob := range c.globs.Exclude {
-		if strings.HasPrefix(glob, "/") {
-			c.absolute.Exclude = append(c.absolute.Exclude, glob)
-		}
-	}
+	c.absolute.Filter = c.globs.Absolute()
 	return c, err
 }
 
@@ -140,13 +136,13 @@ func (g *Choice) Add(f *File) {
 	g.local = g.local && g.root == at.root
 	g.wanted = g.wanted || g.chooser.copiesOf.is(at.place)
 	protected := g.chooser.Kept() && g.keep(f, at)
-	switch {
-	case !g.chooser.Count():
+	if !g.chooser.Count() {
 		return
-	case f.Links == 1 && !protected:
-		g.frees(f.Allocated)
-		return
-	case f.Links == 1:
+	}
+	if f.Links == 1 {
+		if !protected {
+			g.frees(f.Allocated)
+		}
 		return
 	}
 	of := g.inodes[f.id()]

@@ -565,7 +565,7 @@ func failureOf(err error, id string) *Failure {
 	case errors.As(err, &root):
 		return &Failure{CodeNotFound, "no directory or file at that path: use a path relative to your root, without symbolic links"}
 	case errors.As(err, &missing):
-		return &Failure{CodeNotFound, fmt.Sprintf("/%s/%d is %.40q, where no directory or file is: use a path relative to your root, without symbolic links", missing.Rule, missing.Number, missing.Path)}
+		return &Failure{CodeNotFound, missing.Error()}
 	case errors.As(err, &quota):
 		return &Failure{CodeQuota, quota.Error()}
 	}

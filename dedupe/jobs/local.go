@@ -239,7 +239,7 @@ func (r *running) run(ctx context.Context) error {
 	if err := local.Run(ctx, work, options); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
-	return r.answer(ctx, j, work)
+	return r.answer(ctx, work)
 }
 
 // open opens what the units found so far. A process that died may have left some which end
@@ -254,7 +254,7 @@ func (r *running) open(ctx context.Context, spec job.Spec) (*job.Job, error) {
 }
 
 // answer stores the report of a job whose units have all run, and ends the job.
-func (r *running) answer(ctx context.Context, j Job, work *job.Job) error {
+func (r *running) answer(ctx context.Context, work *job.Job) error {
 	whole, parts, failed := work.Answer()
 	book, err := r.l.prices()
 	if err != nil {

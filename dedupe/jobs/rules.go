@@ -50,7 +50,7 @@ func (j Job) check(ctx context.Context) error {
 	return j.withSpell(ctx, func(r choose.Rules, spell choose.Spell) error { return r.CheckPaths(spell) })
 }
 
-// options returns how to write the report of a job while use runs.
+// withOptions runs use with how to write the report of the job.
 func (j Job) withOptions(ctx context.Context, tool report.Tool, use func(report.Options) error) error {
 	return j.withSpell(ctx, func(r choose.Rules, spell choose.Spell) error {
 		return use(report.Options{Tool: tool, Rules: r, Spell: spell, Spill: temporary})

@@ -191,8 +191,7 @@ func chooser(ctx context.Context, eng *dedupe.Engine, path string, r choose.Rule
 		return nil, refusal(*failed)
 	}
 	if missing := (*choose.MissingError)(nil); errors.As(err, &missing) {
-		return nil, refuse(http.StatusUnprocessableEntity, "/%s/%d is %.40q, where no directory or file is: use a path relative to your root, without symbolic links",
-			missing.Rule, missing.Number, missing.Path)
+		return nil, refuse(http.StatusUnprocessableEntity, "%v", missing)
 	}
 	c, err := choose.New(r, []choose.Root{{Path: path}}, spell)
 	if err != nil {
