@@ -19,7 +19,7 @@ func TestImports(t *testing.T) {
 		"dedupe/pool":                {"dedupe/limits"},
 		"dedupe/cost":                nil,
 		"dedupe/index":               {"dedupe", "dedupe/limits", "dedupe/mount"},
-		"dedupe/mount":               nil,
+		"dedupe/mount":               {"dedupe/limits"},
 		"dedupe/mount/mounttest":     {"dedupe/mount"},
 		"dedupe/index/dynamodb":      {"dedupe/index", "dedupe/internal/awshttp"},
 		"dedupe/internal/awshttp":    nil,

@@ -5,6 +5,7 @@
 //	processors_*.go  how many processors cgroups allow
 //	tasks_*.go       how many more threads and processes may start
 //	cgroup_linux.go  where cgroups, v1 and v2, keep their limits
+//	readfile_*.go    reads what the kernel shows as files
 //	peak_*.go        the peak memory of a process
 //	cpu.go           the processor time of this one
 //	unwritten*.go    files that are written wait for the disk before they fill the limit

@@ -9,9 +9,13 @@ const unlimited = 1 << 60
 // is in and of their parents, and the file that sets it. It returns 0 if there is none. Root
 // is where proc and sys are.
 func cgroupMemory(root string) (least int64, file string) {
-	for dir := range cgroupDirs(root, "memory") {
-		for _, name := range []string{"memory.max", "memory.high", "memory.limit_in_bytes"} {
-			path := filepath.Join(dir, name)
+	for c := range cgroups(root, "memory") {
+		names := []string{"memory.limit_in_bytes"}
+		if c.v2 {
+			names = []string{"memory.max", "memory.high"}
+		}
+		for _, name := range names {
+			path := filepath.Join(c.dir, name)
 			limit, err := number(path)
 			if err == nil && 0 < limit && limit < unlimited && (least == 0 || limit < least) {
 				least, file = limit, path

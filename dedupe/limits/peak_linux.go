@@ -29,7 +29,7 @@ func PeakMemory(pid int, alone bool) int64 {
 // values are 0.
 func kilobytes(path string, names ...string) []int64 {
 	figures := make([]int64, len(names))
-	for line := range strings.Lines(readFile(path)) {
+	for line := range strings.Lines(readText(path)) {
 		name, rest, _ := strings.Cut(line, ":")
 		if i := slices.Index(names, name); i >= 0 {
 			figures[i], _ = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)

@@ -14,22 +14,23 @@ func Processors() (n float64, file string) { return cgroupProcessors("/") }
 // cgroupProcessors returns the least limit of the cgroups and their parents. Root is where
 // proc and sys are.
 func cgroupProcessors(root string) (least float64, file string) {
-	for dir := range cgroupDirs(root, "cpu") {
-		limit, name := quota(dir)
+	for c := range cgroups(root, "cpu") {
+		limit, name := c.quota()
 		if limit > 0 && (least == 0 || limit < least) {
-			least, file = limit, filepath.Join(dir, name)
+			least, file = limit, filepath.Join(c.dir, name)
 		}
 	}
 	return least, file
 }
 
-// quota returns the limit of one cgroup, or 0, and the file that sets it. Version 2 has the
+// quota returns a cgroup's limit, or 0, and the file that sets it. Version 2 has the
 // quota and the period in one file, such as "50000 100000" or "max 100000"; version 1 has
 // two files, where a quota of -1 is none.
-func quota(dir string) (processors float64, name string) {
+func (c cgroup) quota() (processors float64, name string) {
 	const v1, v2 = "cpu.cfs_quota_us", "cpu.max"
-	read := func(name string) string { return strings.TrimSpace(readFile(filepath.Join(dir, name))) }
-	if quota, period, ok := strings.Cut(read(v2), " "); ok {
+	read := func(name string) string { return strings.TrimSpace(readText(filepath.Join(c.dir, name))) }
+	if c.v2 {
+		quota, period, _ := strings.Cut(read(v2), " ")
 		return share(quota, period), v2
 	}
 	return share(read(v1), read("cpu.cfs_period_us")), v1
@@ -51,7 +52,7 @@ func CgroupVersions() string { return cgroupVersions("/") }
 
 func cgroupVersions(root string) string {
 	var v1, v2 bool
-	for line := range strings.Lines(readFile(filepath.Join(root, "proc/self/cgroup"))) {
+	for line := range strings.Lines(readText(filepath.Join(root, "proc/self/cgroup"))) {
 		switch fields := strings.SplitN(line, ":", 3); {
 		case len(fields) < 3:
 		case fields[0] == "0" && fields[1] == "":

@@ -56,9 +56,12 @@ func threadsOf(path string, uid int) (threads int) {
 // containerTasksLeft returns what the pids controllers of all cgroups above leave.
 func containerTasksLeft() int {
 	left := int64(math.MaxInt)
-	for dir := range cgroupDirs("/", "pids") {
-		most, err := number(filepath.Join(dir, "pids.max"))
-		if now, err2 := number(filepath.Join(dir, "pids.current")); err == nil && err2 == nil {
+	for c := range cgroups("/", "pids") {
+		most, err := number(filepath.Join(c.dir, "pids.max"))
+		if err != nil {
+			continue
+		}
+		if now, err := number(filepath.Join(c.dir, "pids.current")); err == nil {
 			left = min(left, max(most-now, 0))
 		}
 	}

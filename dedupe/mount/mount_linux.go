@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/limits"
 )
 
 // Table says what is mounted where.
@@ -25,11 +27,11 @@ type Table struct {
 
 // Read reads the mounts of this process. If it fails, Of returns the error.
 func Read() *Table {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	data, err := limits.ReadFile("/proc/self/mountinfo")
 	all := Parse(string(data))
 	all.err = err
 	all.findTwins(func() string {
-		volumes, _ := os.ReadFile("/proc/fs/nfsfs/volumes") // without it, mounts that look alike are twins
+		volumes, _ := limits.ReadFile("/proc/fs/nfsfs/volumes") // without it, mounts that look alike are twins
 		return string(volumes)
 	})
 	return all
@@ -213,7 +215,7 @@ func (m *Mount) ReadAhead() int64 {
 		"/sys/dev/block/" + device + "/queue/read_ahead_kb",    // disks
 		"/sys/dev/block/" + device + "/../queue/read_ahead_kb", // partitions
 	} {
-		data, err := os.ReadFile(path)
+		data, err := limits.ReadFile(path)
 		if err != nil {
 			continue
 		}

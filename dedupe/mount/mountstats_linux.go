@@ -2,10 +2,11 @@ package mount
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"efsdedupe/dedupe/limits"
 )
 
 // sent returns the counters of the table's NFS mounts. It asks the kernel only if there
@@ -15,7 +16,7 @@ func (all *Table) sent() (sent, error) {
 	if len(devices) == 0 {
 		return nil, nil
 	}
-	data, err := os.ReadFile("/proc/self/mountstats")
+	data, err := limits.ReadFile("/proc/self/mountstats")
 	if err != nil {
 		return nil, err
 	}
