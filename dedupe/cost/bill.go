@@ -137,6 +137,9 @@ func (p price) items(charged, quantity *big.Rat, freeTier bool) []Item {
 				Checked:   p.checked,
 			})
 		}
+		if n == rest {
+			break
+		}
 		rest = new(big.Rat).Sub(rest, n)
 	}
 	return items
