@@ -106,6 +106,7 @@ func writeProjectionJSON(w io.Writer, p *cost.Projection) error {
 
 func projectionOf(p *cost.Projection) projectionJSON {
 	b := p.Bill
+	total, reclaimable := cost.Amount(b.Total), b.Amount(b.Reclaimable)
 	doc := projectionJSON{
 		Calls:              p.Usage.Calls,
 		Region:             b.Region,
@@ -113,26 +114,28 @@ func projectionOf(p *cost.Projection) projectionJSON {
 		Prices:             b.Date,
 		Usage:              usageOf(p.Usage),
 		Items:              make([]itemJSON, len(b.Items)),
-		Total:              cents(b.Total),
-		TotalDecimal:       cost.Amount(b.Total),
-		ReclaimableCost:    json.Number(b.Amount(b.Reclaimable)),
-		ReclaimableDecimal: b.Amount(b.Reclaimable),
+		Total:              json.Number(total),
+		TotalDecimal:       total,
+		ReclaimableCost:    json.Number(reclaimable),
+		ReclaimableDecimal: reclaimable,
 		Warnings:           b.Warnings,
 	}
 	for i, item := range b.Items {
+		unitPrice, amount := cost.Decimal(item.UnitPrice, 16), b.Amount(item.Cost)
 		doc.Items[i] = itemJSON{
 			Meter:            item.Meter,
 			Quantity:         json.Number(cost.Decimal(item.Quantity, 6)),
 			Unit:             item.Unit,
-			UnitPrice:        json.Number(cost.Decimal(item.UnitPrice, 16)),
-			UnitPriceDecimal: cost.Decimal(item.UnitPrice, 16),
-			Cost:             json.Number(b.Amount(item.Cost)),
-			CostDecimal:      b.Amount(item.Cost),
+			UnitPrice:        json.Number(unitPrice),
+			UnitPriceDecimal: unitPrice,
+			Cost:             json.Number(amount),
+			CostDecimal:      amount,
 			Source:           item.Source + ", " + item.Checked,
 		}
 	}
 	for _, c := range p.AtColdShare {
-		doc.AtColdShare = append(doc.AtColdShare, coldJSON{millionths(c.Share), cents(c.Total), cost.Amount(c.Total)})
+		total := cost.Amount(c.Total)
+		doc.AtColdShare = append(doc.AtColdShare, coldJSON{millionths(c.Share), json.Number(total), total})
 	}
 	if p.Index != nil {
 		doc.Index = indexOf(p)
@@ -188,8 +191,6 @@ func (x *indexJSON) index() *cost.Unindexed {
 	}
 	return index
 }
-
-func cents(amount *big.Rat) json.Number { return json.Number(cost.Amount(amount)) }
 
 // usageJSON is a flat cost.Usage: what each call uses, and what is stored.
 type usageJSON struct {
@@ -332,8 +333,20 @@ func (u usageJSON) efs() cost.EFS {
 	}
 }
 
-// readBill sets the bill from the fields, or the fields from the bill, whichever is
-// missing.
+// writeBill sets the fields of JSON from the bill, unless the report came with them. Text
+// does without.
+func (d *document) writeBill() {
+	switch {
+	case d.bill == nil || d.NoBill != "" || d.Projection != nil:
+	case d.bill.Err != nil:
+		d.NoBill = d.bill.Err.Error()
+	default:
+		projection := projectionOf(d.bill)
+		d.Projection = &projection
+	}
+}
+
+// readBill sets the bill from the fields of JSON, unless it is known.
 func (d *document) readBill() (err error) {
 	switch {
 	case d.bill != nil:

@@ -208,14 +208,6 @@ func documentOf(r dedupe.Report, p *cost.Projection, o Options) document {
 	if r.Index != nil {
 		d.Index = &indexUseJSON{r.Index.Used, r.Index.Why}
 	}
-	switch {
-	case p == nil:
-	case p.Err != nil:
-		d.NoBill = p.Err.Error()
-	default:
-		projection := projectionOf(p)
-		d.Projection = &projection
-	}
 	return d
 }
 

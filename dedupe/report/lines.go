@@ -97,6 +97,7 @@ func (w *linesWriter) end(d *document) error {
 	if err := d.readBill(); err != nil {
 		return err
 	}
+	d.writeBill()
 	d.setTotals(w.totals, DefaultTop) // which all pages have
 	if err := w.value(reportLine, d); err != nil {
 		return err

@@ -475,6 +475,7 @@ func tooSmall(page Page, room, need int) error {
 // pageOf returns a page without groups and problems.
 func pageOf(r dedupe.Report, p *cost.Projection, o Options) pageJSON {
 	d := documentOf(r, p, o)
+	d.writeBill()
 	doc := pageJSON{head: d.head, tail: d.tail, Groups: []struct{}{}, Problems: []struct{}{}}
 	for _, s := range r.Skipped {
 		doc.Skipped = append(doc.Skipped, skippedOf(s))

@@ -182,6 +182,7 @@ func (w *jsonWriter) end(d *document) error {
 		}
 	}
 	d.setTotals(w.totals, foldersKept)
+	d.writeBill()
 	if err := w.fields(d); err != nil {
 		return err
 	}
