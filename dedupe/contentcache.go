@@ -227,13 +227,8 @@ func (in *reading) space(pos int64) []byte { return in.buffer[pos%bufferSize:] }
 func (in *reading) add(pos int64, n int) {
 	offset := int(pos % bufferSize)
 	read := in.buffer[offset : offset+n]
-	if in.equal > 0 {
-		before := in.alike[0]
-		if in.compare(pos, read); in.equal > 0 {
-			return
-		}
-		in.resume(before.blocks[:pos/bufferSize])
-		read = in.buffer[:offset+n]
+	if in.matches(pos, read) {
+		return
 	}
 	in.blake3.Write(read)
 	if in.remember && (offset+n == bufferSize || pos+int64(n) == in.size) {
@@ -247,10 +242,28 @@ func (in *reading) add(pos int64, n int) {
 // put adds bytes the caller already has, at pos.
 func (in *reading) put(pos int64, b []byte) {
 	for len(b) > 0 {
-		n := copy(in.space(pos), b)
-		in.add(pos, n)
+		space := in.space(pos)
+		n := min(len(b), len(space))
+		if !in.matches(pos, b[:n]) {
+			copy(space, b[:n])
+			in.add(pos, n)
+		}
 		pos, b = pos+int64(n), b[n:]
 	}
+}
+
+// matches reports whether some remembered content still matches, now that read follows at
+// pos. Once none does, it prepares to hash from pos on.
+func (in *reading) matches(pos int64, read []byte) bool {
+	if in.equal == 0 {
+		return false
+	}
+	before := in.alike[0]
+	in.compare(pos, read)
+	if in.equal == 0 {
+		in.resume(before, pos)
+	}
+	return in.equal > 0
 }
 
 // compare drops the contents that differ from read at pos.
@@ -266,10 +279,11 @@ func (in *reading) compare(pos int64, read []byte) {
 	}
 }
 
-// resume hashes the blocks before the position at which the file turned out to differ
-// from a remembered content.
-func (in *reading) resume(shared [][]byte) {
-	for _, b := range shared {
+// resume hashes what precedes pos, where the file turned out to differ from a remembered
+// content.
+func (in *reading) resume(c *content, pos int64) {
+	full := pos / bufferSize
+	for _, b := range c.blocks[:full] {
 		in.blake3.Write(b)
 		if !in.remember {
 			continue
@@ -278,6 +292,10 @@ func (in *reading) resume(shared [][]byte) {
 			copy(own, b)
 			in.blocks = append(in.blocks, own)
 		}
+	}
+	if offset := pos % bufferSize; offset > 0 {
+		n := copy(in.buffer[:offset], c.blocks[full])
+		in.blake3.Write(in.buffer[:n])
 	}
 }
 

@@ -58,6 +58,41 @@ func TestComparing(t *testing.T) {
 	}
 }
 
+// TestComparingPut has the ends of a file put, not read, as for files that share a size. They
+// differ from a remembered content anywhere, and reads are short.
+func TestComparingPut(t *testing.T) {
+	const size = 3*bufferSize - 1000
+	content := random(size)
+	digestOf := func(cache *contentCache, b []byte, most int) (Digest, bool) {
+		in := cache.begin(size, false)
+		in.put(0, b[:endSize])
+		for pos := int64(endSize); pos < size-endSize; {
+			n := copy(in.space(pos), b[pos:min(pos+int64(most), size-endSize)])
+			in.add(pos, n)
+			pos += int64(n)
+		}
+		in.put(size-endSize, b[size-endSize:])
+		d, hashed := in.digest()
+		cache.end(in, d, true)
+		return d, hashed
+	}
+	for _, most := range []int{bufferSize, 5000, endSize, 1 << 20} {
+		for _, at := range []int{-1, 0, endSize - 1, endSize, endSize + 5000, bufferSize - 1, bufferSize, 2*bufferSize + 7, size - endSize - 1, size - endSize, size - 1} {
+			var cache contentCache
+			digestOf(&cache, content, most)
+			b := bytes.Clone(content)
+			if at >= 0 {
+				b[at] ^= 1
+			}
+			for again := range 2 { // the second time it equals what was remembered
+				if d, hashed := digestOf(&cache, b, most); d != blake3.Sum256(b) || hashed != (at >= 0 && again == 0) {
+					t.Errorf("reads of %d, difference at %d: %v, hashed %v; want %v", most, at, d, hashed, Digest(blake3.Sum256(b)))
+				}
+			}
+		}
+	}
+}
+
 // hashEach hashes files, many at once, and checks their digests.
 func hashEach(t *testing.T, h Hasher, files []File, goroutines int, want map[string]Digest) (did Work) {
 	t.Helper()
