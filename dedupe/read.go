@@ -228,14 +228,18 @@ func (s *stage) hash(ctx context.Context, c *claimed) {
 	if c.Apart && s.eng.Mode != Processes { // a message to a worker takes longer than reading a small file
 		n = 1
 	}
+	signed := slices.Grow(c.room[:0], len(files))
 	for i := 0; i < len(files) && ctx.Err() == nil; i += n {
-		c.Files = files[i : i+n]
-		c.room = s.sign(ctx, c.Batch)
-		for j := range c.room {
-			s.settle(ctx, c.copies[i+j], &c.room[j])
+		c.Files, c.room = files[i:i+n], signed[i:i:i+n]
+		signed = append(signed, s.sign(ctx, c.Batch)...)
+	}
+	c.Files, c.room = files, signed
+	s.finish(c.copies, signed)
+	for i := range signed {
+		if signed[i].Problem != nil {
+			s.settle(ctx, c.copies[i], &signed[i])
 		}
 	}
-	c.Files = files
 }
 
 // sign signs a batch and passes the result to Remember.
@@ -249,13 +253,30 @@ func (s *stage) sign(ctx context.Context, b Batch) []Signed {
 	return signed
 }
 
-// settle takes the result for a copy's first name. If that failed, it tries the other
-// names until it can read one.
+// finish records the results for copies whose first name could be read.
+func (s *stage) finish(copies []*Copy, signed []Signed) {
+	if !s.lock() {
+		return
+	}
+	defer s.mu.Unlock()
+	for i := range signed {
+		if signed[i].Problem == nil {
+			s.record(copies[i], &signed[i])
+			s.eng.observe(Event{Stage: s.depth, Work: signed[i].Work})
+		}
+	}
+	s.tell()
+}
+
+// settle tries the other names of a copy whose first name could not be read, until it can
+// read one. The copy loses the names that failed.
 func (s *stage) settle(ctx context.Context, c *Copy, signed *Signed) {
 	name := c
 	var failed []Signed
+	var work Work
 	for signed.Problem != nil {
 		failed = append(failed, *signed)
+		work.Add(signed.Work)
 		if ctx.Err() != nil {
 			for i := range failed {
 				failed[i].fail(ctx.Err()) // the end of ctx may be the real cause
@@ -268,33 +289,43 @@ func (s *stage) settle(ctx context.Context, c *Copy, signed *Signed) {
 		name = name.next
 		signed = &s.sign(ctx, Batch{Files: []File{c.file(name.path())}, Want: s.depth, More: true, NFS: s.eng.NFS})[0]
 	}
-	s.finish(c, name, signed, failed)
+	if !s.lock() {
+		return
+	}
+	defer s.mu.Unlock()
+	s.ready = append(s.ready, failed...)
+	if signed.Problem == nil {
+		c.in, c.name, c.length, c.next = name.in, name.name, name.length, name.next
+		s.record(c, signed)
+		work.Add(signed.Work)
+	}
+	s.eng.observe(Event{Stage: s.depth, Work: work})
+	s.tell()
 }
 
-// finish records the final result for a copy, under the last name that was tried, and the
-// attempts that failed. The copy loses the names of these.
-func (s *stage) finish(c, name *Copy, signed *Signed, failed []Signed) {
+// lock locks the stage once there is room for results. It returns false, with the stage
+// unlocked, if nobody wants any.
+func (s *stage) lock() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for len(s.ready) >= mostReady && !s.abandoned {
 		s.taken.Wait()
 	}
 	if s.abandoned {
-		return
+		s.mu.Unlock()
+		return false
 	}
-	var work Work
-	for _, f := range failed {
-		work.Add(f.Work)
-	}
-	s.ready = append(s.ready, failed...)
-	if signed.Problem == nil {
-		c.in, c.name, c.length, c.next = name.in, name.name, name.length, name.next
-		s.learn(c, signed.Ends, signed.Digest)
-		signed.Copy = c
-		work.Add(signed.Work)
-		s.ready = append(s.ready, *signed)
-	}
-	s.eng.observe(Event{Stage: s.depth, Work: work})
+	return true
+}
+
+// record makes a copy's result ready.
+func (s *stage) record(c *Copy, signed *Signed) {
+	s.learn(c, signed.Ends, signed.Digest)
+	signed.Copy = c
+	s.ready = append(s.ready, *signed)
+}
+
+// tell has the results collected if there are enough.
+func (s *stage) tell() {
 	if len(s.ready) >= enoughReady {
 		select {
 		case s.some <- struct{}{}:
