@@ -67,7 +67,6 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	if wasClosed(0) {
 		s.In = closedInput{}
 	}
-	root.Version = Version(root.Name())
 	root.Args = OnlyCommands
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageFunc(writeUsage)
@@ -85,6 +84,8 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	if i := slices.IndexFunc(commands, named); i >= 0 && commands[i].Name != manName {
 		commands = commands[i : i+1]
 		root.CompletionOptions.DisableDefaultCmd = true
+	} else {
+		root.Version = Version(root.Name()) // for --version
 	}
 	for _, c := range commands {
 		root.AddCommand(c.Build(s))
@@ -172,7 +173,7 @@ func versionOf(root *cobra.Command) func(Std) *cobra.Command {
 			Args:    Args(),
 			// It does nothing, but begin, which it replaces, takes 0.2 ms.
 			PersistentPreRun: func(*cobra.Command, []string) {},
-			Run:              func(*cobra.Command, []string) { fmt.Fprintln(s.Out, root.Version) },
+			Run:              func(*cobra.Command, []string) { fmt.Fprintln(s.Out, Version(root.Name())) },
 		}
 	}
 }
