@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -127,17 +128,38 @@ func (c *scan) run(ctx context.Context) error {
 	if c.bill.weigh && c.index.name == "" {
 		return errors.New("--churn is about what an index spares: choose an --index too")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	book := sync.OnceValues(func() (*cost.Book, error) { return c.book(ctx) })
+	go func() { // half a millisecond, in which the scan finds its first files
+		if _, err := book(); err != nil {
+			cancel()
+		}
+	}()
+	err = c.answer(ctx, chooser, book)
+	cancel()
+	if _, wrong := book(); wrong != nil && !errors.Is(wrong, context.Canceled) {
+		return wrong // the cause of err
+	}
+	return err
+}
+
+// book returns the prices, once it has checked that they are enough for a bill.
+func (c *scan) book(ctx context.Context) (*cost.Book, error) {
 	usage := c.bill.usage
 	if c.index.shared() {
 		usage.DynamoDB = cost.DynamoDB{ReadUnits: 1, WriteUnits: 1, StoredBytes: 1}
 	}
 	book, err := c.bill.prices.Book(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := cost.CheckBill(book, usage); err != nil {
-		return err
-	}
+	return book, cost.CheckBill(book, usage)
+}
+
+// answer scans and writes the report. It does not open an index or write a report without
+// a price book.
+func (c *scan) answer(ctx context.Context, chooser *choose.Chooser, prices func() (*cost.Book, error)) error {
 	out, err := cli.OpenOutput(ctx, c.output, c.Out)
 	if err != nil {
 		return err
@@ -154,11 +176,17 @@ func (c *scan) run(ctx context.Context) error {
 
 	c.eng.Memory = limits.RespectMemory(os.Getenv)
 	collectLater()
+	if c.index.name != "" {
+		if _, err := prices(); err != nil {
+			return err
+		}
+	}
 	bar := newProgress(c.Err, c.quiet)
 	m := c.meter(bar)
 	r, use, err := c.selected(ctx, chooser)
 	bar.end()
-	if err != nil {
+	book, wrong := prices()
+	if err := cmp.Or(wrong, err); err != nil {
 		return err
 	}
 	p := c.project(book, r, m, use)
