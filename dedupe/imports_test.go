@@ -39,6 +39,7 @@ func TestImports(t *testing.T) {
 		"fixtures/lambda/runtimeapi": nil,
 		"fixtures/nfs":               {"fixtures"},
 		"fixtures/nfs/guest":         {"fixtures", "fixtures/lambda/runtimeapi", "fixtures/nfs"},
+		"fixtures/testkit":           nil,
 		"cmd/internal/cli":           {"dedupe/cost", "dedupe/limits", "dedupe/report"},
 		"cmd/internal/docs":          nil,
 		"cmd/internal/clitest":       {"cmd/internal/cli"},

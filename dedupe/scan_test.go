@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/fixtures"
+	"efsdedupe/fixtures/testkit"
 )
 
 // worker returns the command of a worker process: the test binary, see TestMain.
@@ -245,14 +246,7 @@ func manifest(dir string, m *fixtures.Manifest) []group {
 // different time: a kernel's clock for files may tick only every few milliseconds.
 func write(t *testing.T, content []byte, paths ...string) {
 	t.Helper()
-	for _, path := range paths {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
+	testkit.Write(t, content, paths...)
 	last := asFound(t, paths[len(paths)-1]).ChangeTime
 	probe := filepath.Join(t.TempDir(), "probe")
 	for {

@@ -21,10 +21,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"efsdedupe/fixtures/testkit"
+
 	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
-	"efsdedupe/cmd/internal/clitest"
 )
 
 // plantTree makes a tree of traps below ./t: folders copied with and without a change,
@@ -37,7 +37,7 @@ func plantTree(t *testing.T, rnd *rand.Rand) {
 	var files, dirs []string
 	var fill func(dir string, depth int)
 	fill = func(dir string, depth int) {
-		must(t, os.MkdirAll(dir, 0o777))
+		testkit.Must(t, os.MkdirAll(dir, 0o777))
 		dirs = append(dirs, dir)
 		for range rnd.IntN(4) {
 			path := dir + "/" + pick(names)
@@ -46,11 +46,11 @@ func plantTree(t *testing.T, rnd *rand.Rand) {
 			}
 			switch n := rnd.IntN(20); {
 			case n == 0:
-				must(t, os.Symlink(pick(names), path))
+				testkit.Must(t, os.Symlink(pick(names), path))
 			case n == 1:
-				must(t, unix.Mkfifo(path, 0o666))
+				testkit.Must(t, unix.Mkfifo(path, 0o666))
 			case n < 5 && len(files) > 0:
-				must(t, os.Link(pick(files), path))
+				testkit.Must(t, os.Link(pick(files), path))
 				files = append(files, path)
 			case n < 9 && depth > 0:
 				fill(path, depth-1)
@@ -64,7 +64,7 @@ func plantTree(t *testing.T, rnd *rand.Rand) {
 					t.Fatalf("cp: %v: %s", err, out)
 				}
 			default:
-				must(t, os.WriteFile(path, []byte(pick(contents)), 0o666))
+				testkit.Must(t, os.WriteFile(path, []byte(pick(contents)), 0o666))
 				files = append(files, path)
 			}
 		}
@@ -72,19 +72,12 @@ func plantTree(t *testing.T, rnd *rand.Rand) {
 	for _, root := range []string{"t/one", "t/two", "t/three"} {
 		fill(root, 3)
 	}
-	must(t, filepath.WalkDir("t", func(path string, d fs.DirEntry, err error) error {
+	testkit.Must(t, filepath.WalkDir("t", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			return os.Chtimes(path, time.Time{}, time.Unix(1.7e9+int64(rnd.IntN(4))*1000, 0))
 		}
 		return err
 	}))
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // rules are what the oracle knows of the flags.
@@ -144,9 +137,9 @@ type seen struct {
 func see(t *testing.T, path string) seen {
 	t.Helper()
 	content, err := os.ReadFile(path)
-	must(t, err)
+	testkit.Must(t, err)
 	st, err := os.Lstat(path)
-	must(t, err)
+	testkit.Must(t, err)
 	sys := st.Sys().(*syscall.Stat_t)
 	return seen{path, string(content), sys.Ino, uint64(sys.Nlink), st.ModTime()}
 }
@@ -160,14 +153,14 @@ func (r *rules) compared(t *testing.T, path string, st fs.FileInfo) bool {
 // look returns the files that the rules compare, by path, and all folders.
 func (r *rules) look(t *testing.T) (files []seen, folders []string) {
 	for _, root := range r.roots {
-		must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			must(t, err)
+		testkit.Must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			testkit.Must(t, err)
 			if d.IsDir() {
 				folders = append(folders, path)
 				return nil
 			}
 			st, err := d.Info()
-			must(t, err)
+			testkit.Must(t, err)
 			if r.compared(t, path, st) {
 				files = append(files, see(t, path))
 			}
@@ -176,7 +169,7 @@ func (r *rules) look(t *testing.T) (files []seen, folders []string) {
 	}
 	for _, path := range r.listed {
 		st, err := os.Lstat(path)
-		must(t, err)
+		testkit.Must(t, err)
 		if !slices.ContainsFunc(files, func(f seen) bool { return f.path == path }) && r.compared(t, path, st) {
 			files = append(files, see(t, path))
 		}
@@ -294,9 +287,9 @@ func (r *rules) line(group []seen, names map[uint64]int) string {
 // compared.
 func (r *rules) identical(t *testing.T, a, b string) bool {
 	x, err := os.ReadDir(a)
-	must(t, err)
+	testkit.Must(t, err)
 	y, err := os.ReadDir(b)
-	must(t, err)
+	testkit.Must(t, err)
 	if len(x) != len(y) {
 		return false
 	}
@@ -312,9 +305,9 @@ func (r *rules) identical(t *testing.T, a, b string) bool {
 			continue
 		}
 		s, err := x[i].Info()
-		must(t, err)
+		testkit.Must(t, err)
 		u, err := y[i].Info()
-		must(t, err)
+		testkit.Must(t, err)
 		if !r.compared(t, p, s) || !r.compared(t, q, u) || see(t, p).content != see(t, q).content {
 			return false
 		}
@@ -333,7 +326,7 @@ type folderOracle struct {
 // filesIn returns the files in a folder, at any depth.
 func (o *folderOracle) filesIn(dir string) (files []seen) {
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		must(o.t, err)
+		testkit.Must(o.t, err)
 		if d.Type().IsRegular() {
 			files = append(files, see(o.t, path))
 		}
@@ -614,7 +607,7 @@ func checkRulesOf(t *testing.T, r *rules, rnd *rand.Rand) {
 	check := func(what string, out []byte, all bool) {
 		t.Helper()
 		var got answer
-		must(t, json.Unmarshal(out, &got))
+		testkit.Must(t, json.Unmarshal(out, &got))
 		gotGroups, gotSets, gotUnique := got.lines(t, all)
 		sameLines(t, fmt.Sprintf("%s, %+v: groups", what, *r), groups, gotGroups)
 		if !all {
@@ -652,7 +645,7 @@ func checkSaved(t *testing.T, r *rules, groups, args []string) {
 			continue // it keeps its marks
 		}
 		var got answer
-		must(t, json.Unmarshal(output(t, slices.Concat([]string{"report", "--format", "json"}, args, []string{saved})...), &got))
+		testkit.Must(t, json.Unmarshal(output(t, slices.Concat([]string{"report", "--format", "json"}, args, []string{saved})...), &got))
 		gotGroups, _, _ := got.lines(t, false)
 		sameLines(t, fmt.Sprintf("%s, %+v", saved, *r), groups, gotGroups)
 	}
@@ -668,7 +661,7 @@ func TestServiceFindsTheSame(t *testing.T) {
 		for range 3 {
 			args, request := serviceRules(t, rnd)
 			find := func(more ...string) (p foundPage) {
-				must(t, json.Unmarshal(output(t, slices.Concat([]string{"scan", "--format", "json"}, args, more, []string{"t"})...), &p))
+				testkit.Must(t, json.Unmarshal(output(t, slices.Concat([]string{"scan", "--format", "json"}, args, more, []string{"t"})...), &p))
 				return p
 			}
 			lines := linesOf(find().Groups) // a job has another order
@@ -729,7 +722,7 @@ func linesOf(groups []json.RawMessage) (lines []string) {
 // serviceRules returns random rules, as flags and as a request.
 func serviceRules(t *testing.T, rnd *rand.Rand) (args []string, request map[string]any) {
 	var paths, dirs []string
-	must(t, filepath.WalkDir("t", func(path string, d fs.DirEntry, err error) error {
+	testkit.Must(t, filepath.WalkDir("t", func(path string, d fs.DirEntry, err error) error {
 		if d.IsDir() {
 			dirs = append(dirs, path)
 		}
@@ -776,9 +769,9 @@ func serviceRules(t *testing.T, rnd *rand.Rand) (args []string, request map[stri
 func send(t *testing.T, url string, request map[string]any) []byte {
 	t.Helper()
 	body, err := json.Marshal(request)
-	must(t, err)
+	testkit.Must(t, err)
 	response, err := http.Post(url, "application/json", bytes.NewReader(body))
-	must(t, err)
+	testkit.Must(t, err)
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode > 299 {
@@ -791,7 +784,7 @@ func send(t *testing.T, url string, request map[string]any) []byte {
 func scanPages(t *testing.T, url string, request map[string]any) (all foundPage) {
 	for {
 		var page foundPage
-		must(t, json.Unmarshal(send(t, url+"/v1/scans", request), &page))
+		testkit.Must(t, json.Unmarshal(send(t, url+"/v1/scans", request), &page))
 		all.Groups, all.Folders, all.Unique = append(all.Groups, page.Groups...), append(all.Folders, page.Folders...), append(all.Unique, page.Unique...)
 		if n := len(page.Groups) + len(page.Unique); n > request["limit"].(int) {
 			t.Errorf("%v: a page of %d groups and files", request, n)
@@ -807,14 +800,14 @@ func scanPages(t *testing.T, url string, request map[string]any) (all foundPage)
 // jobGroups returns the groups that a job finds.
 func jobGroups(t *testing.T, url string, request map[string]any) []string {
 	var job struct{ ID string }
-	must(t, json.Unmarshal(send(t, url+"/v1/jobs", request), &job))
-	clitest.Eventually(t, "the job to end", func() bool {
+	testkit.Must(t, json.Unmarshal(send(t, url+"/v1/jobs", request), &job))
+	testkit.Eventually(t, "the job to end", func() bool {
 		_, body := get(t, url+"/v1/jobs/"+job.ID, nil)
 		return strings.Contains(string(body), `"done":true`)
 	})
 	var report struct{ Groups []json.RawMessage }
 	_, body := get(t, url+"/v1/jobs/"+job.ID+"/report?limit=10000", nil)
-	must(t, json.Unmarshal(body, &report))
+	testkit.Must(t, json.Unmarshal(body, &report))
 	return linesOf(report.Groups)
 }
 
@@ -842,13 +835,13 @@ func TestListsAgainstOracle(t *testing.T) {
 			r.listed = append(r.listed, f.path)
 			zeros.WriteString(f.path + "\x00")
 		}
-		must(t, os.WriteFile("lines", lines.Bytes(), 0o666))
-		must(t, os.WriteFile("zeros", zeros.Bytes(), 0o666))
+		testkit.Must(t, os.WriteFile("lines", lines.Bytes(), 0o666))
+		testkit.Must(t, os.WriteFile("zeros", zeros.Bytes(), 0o666))
 		files, _ = r.look(t)
 		groups, unique := r.groups(files)
 		var got answer
 		args := slices.Concat([]string{"scan", "--format", "json", "--unique", "--files-from", "lines", "--files0-from", "zeros"}, r.args(), r.roots)
-		must(t, json.Unmarshal(output(t, args...), &got))
+		testkit.Must(t, json.Unmarshal(output(t, args...), &got))
 		gotGroups, _, gotUnique := got.lines(t, true)
 		sameLines(t, "groups", groups, gotGroups)
 		sameLines(t, "unique", unique, gotUnique)
@@ -874,7 +867,7 @@ func TestScriptLosesNothing(t *testing.T) {
 		whole, _ := all.look(t)
 		shell := shells[rnd.IntN(len(shells))]
 
-		must(t, os.WriteFile("s.sh", script, 0o666))
+		testkit.Must(t, os.WriteFile("s.sh", script, 0o666))
 		err := exec.Command(shell[0], append(shell[1:], "s.sh")...).Run()
 		if code := (*exec.ExitError)(nil); !errors.As(err, &code) || code.ExitCode() != 2 {
 			t.Errorf("before its first line is edited, the script ends with %v", err)
@@ -883,7 +876,7 @@ func TestScriptLosesNothing(t *testing.T) {
 			t.Error("the script acts before its first line is edited")
 		}
 		_, edited, _ := bytes.Cut(script, []byte("\n"))
-		must(t, os.WriteFile("s.sh", edited, 0o666))
+		testkit.Must(t, os.WriteFile("s.sh", edited, 0o666))
 		changed := disturbTree(t, rnd, before)
 		whole, _ = all.look(t)
 		out, err := exec.Command(shell[0], append(shell[1:], "s.sh")...).CombinedOutput()
@@ -903,12 +896,12 @@ func disturbTree(t *testing.T, rnd *rand.Rand, files []seen) bool {
 		path := files[rnd.IntN(len(files))].path
 		switch rnd.IntN(3) {
 		case 0:
-			must(t, os.WriteFile(path, []byte("changed"), 0o666))
+			testkit.Must(t, os.WriteFile(path, []byte("changed"), 0o666))
 		case 1:
 			os.Remove(path)
 		case 2:
 			os.Remove(path)
-			must(t, os.Symlink("/etc/passwd", path))
+			testkit.Must(t, os.Symlink("/etc/passwd", path))
 		}
 	}
 	return true

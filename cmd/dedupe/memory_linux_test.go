@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/containerd/cgroups/v3"
+	"efsdedupe/fixtures/testkit"
 
-	"efsdedupe/cmd/internal/clitest"
+	"github.com/containerd/cgroups/v3"
 )
 
 // TestMemoryLimit scans more and more files in a cgroup. Every scan finds all groups, or
@@ -72,7 +72,7 @@ func limited(t *testing.T, bytes int64, cmd *exec.Cmd) error {
 	if err != nil {
 		t.Skipf("can't make a cgroup: %v; run it as root on a machine with cgroups", err)
 	}
-	defer clitest.Eventually(t, "the cgroup is removed", func() bool { return os.Remove(group) == nil }) // the kernel may still be busy with it
+	defer testkit.Eventually(t, "the cgroup is removed", func() bool { return os.Remove(group) == nil }) // the kernel may still be busy with it
 	if err := os.WriteFile(filepath.Join(group, file), []byte(strconv.FormatInt(bytes, 10)), 0); err != nil {
 		t.Skipf("can't limit the memory of a cgroup: %v; enable the memory controller", err)
 	}

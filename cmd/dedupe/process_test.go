@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"efsdedupe/cmd/internal/cli"
-	"efsdedupe/cmd/internal/clitest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // endless makes four files of which no one will see the end, in the directory "in" of the
@@ -65,7 +65,7 @@ func startScan(t *testing.T, workers int, args ...string) *started {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Process.Kill() })
-	clitest.Eventually(t, "the scan to be on its way", func() bool {
+	testkit.Eventually(t, "the scan to be on its way", func() bool {
 		s.workers = busyChildren(s.Process.Pid)
 		return hasOpen(s.Process.Pid, dir) && len(s.workers) == workers
 	})
@@ -84,12 +84,10 @@ func hasOpen(pid int, dir string) bool {
 // busyChildren lists the child processes that have used so much CPU time, 50 ms,
 // that they are past the head of a file. It finds none elsewhere than on Linux.
 func busyChildren(parent int) (pids []int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, stat := range stats {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+	for _, pid := range testkit.Children(parent) {
 		// After the name: state, parent, ... , user and system time in ticks of 10 ms.
-		fields := clitest.ProcStat(pid)
-		if len(fields) < 13 || fields[0] == "Z" || fields[1] != strconv.Itoa(parent) {
+		fields := testkit.ProcStat(pid)
+		if len(fields) < 13 || fields[0] == "Z" {
 			continue
 		}
 		user, _ := strconv.Atoi(fields[11])
@@ -99,12 +97,6 @@ func busyChildren(parent int) (pids []int) {
 		}
 	}
 	return pids
-}
-
-func needProc(t *testing.T) {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("only /proc tells which processes are workers")
-	}
 }
 
 func (s *started) exitCode(t *testing.T) int {
@@ -120,7 +112,7 @@ func (s *started) exitCode(t *testing.T) int {
 // TestInterrupted checks what ^C leaves: exit code 130, a report that says it is
 // partial, and no process.
 func TestInterrupted(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	// Where this test ignores SIGHUP, as under nohup, the scan would, too.
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)
@@ -155,7 +147,7 @@ func TestInterrupted(t *testing.T) {
 					t.Errorf("the text of a partial report must say so, too: %v\n%s", err, text)
 				}
 				for _, pid := range s.workers {
-					if clitest.Alive(pid) {
+					if testkit.Alive(pid) {
 						t.Errorf("worker %d is left behind", pid)
 					}
 				}
@@ -185,7 +177,7 @@ func TestInterruptedInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer cmd.Process.Kill()
-			clitest.Eventually(t, "the command to open the FIFO", func() bool {
+			testkit.Eventually(t, "the command to open the FIFO", func() bool {
 				f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 				if err == nil {
 					t.Cleanup(func() { f.Close() })
@@ -209,7 +201,7 @@ func TestInterruptedInput(t *testing.T) {
 
 // TestNoHangUp checks that a scan under nohup ignores SIGHUP, and other signals not.
 func TestNoHangUp(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	signal.Ignore(syscall.SIGHUP) // which children inherit
 	s := startScan(t, 0)
 	signal.Reset(syscall.SIGHUP)
@@ -231,7 +223,7 @@ func TestNoHangUp(t *testing.T) {
 // TestInterruptedKeepsWholeReport checks that a partial report replaces no whole
 // one.
 func TestInterruptedKeepsWholeReport(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	s := startScan(t, 0)
 	if err := os.WriteFile(s.output, []byte("whole"), 0o666); err != nil {
 		t.Fatal(err)
@@ -252,13 +244,13 @@ func TestInterruptedKeepsWholeReport(t *testing.T) {
 // TestKilledParent checks that SIGKILL, which no program can act on, leaves no
 // worker either, though they are busy.
 func TestKilledParent(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	s := startScan(t, 4, "--mode", "processes")
 	s.Process.Kill()
 	s.Wait()
-	clitest.Eventually(t, "the workers to end", func() bool {
+	testkit.Eventually(t, "the workers to end", func() bool {
 		for _, pid := range s.workers {
-			if clitest.Alive(pid) {
+			if testkit.Alive(pid) {
 				return false
 			}
 		}
@@ -269,15 +261,15 @@ func TestKilledParent(t *testing.T) {
 // TestKilledWorkers checks that a scan whose busy workers are killed, all of
 // them, goes on with others; and that a second time names the files.
 func TestKilledWorkers(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	s := startScan(t, 4, "--mode", "processes")
 	first := s.workers
-	clitest.Kill(first)
-	clitest.Eventually(t, "other workers", func() bool {
+	testkit.Kill(first)
+	testkit.Eventually(t, "other workers", func() bool {
 		s.workers = busyChildren(s.Process.Pid)
 		return len(s.workers) == 4 && !slices.ContainsFunc(s.workers, func(pid int) bool { return slices.Contains(first, pid) })
 	})
-	clitest.Kill(s.workers)
+	testkit.Kill(s.workers)
 	if code := s.exitCode(t); code != int(cli.ExitIncomplete) {
 		t.Errorf("exit code %d, want %d\n%s", code, int(cli.ExitIncomplete), &s.stderr)
 	}
@@ -341,7 +333,7 @@ func pidsCgroup(t *testing.T, n int) string {
 		t.Skipf("no cgroup can be made here: %v", err)
 	}
 	t.Cleanup(func() {
-		clitest.Eventually(t, "the cgroup to be empty", func() bool { return os.Remove(group) == nil })
+		testkit.Eventually(t, "the cgroup to be empty", func() bool { return os.Remove(group) == nil })
 	})
 	if err := os.WriteFile(filepath.Join(group, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
 		t.Skipf("no pids controller here: %v", err)

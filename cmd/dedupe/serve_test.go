@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"efsdedupe/cmd/internal/clitest"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // startServer serves a standard set, a small one, on a free port, and returns
@@ -65,7 +65,7 @@ func post(url, body string) (int, error) {
 // TestServeLoad asks a server a thousand times, 50 at once, half of it hostile,
 // and finds that it holds no more afterwards.
 func TestServeLoad(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	server, url, log := startServer(t, "127.0.0.1:0")
 	go func() {
 		for log.Scan() { // it must not wait for a reader
@@ -115,7 +115,7 @@ func TestServeLoad(t *testing.T) {
 	descriptors, memory, _ := holds()
 	round(1000)
 	var more, moreMemory, processes int
-	clitest.Eventually(t, "connections to be closed", func() bool {
+	testkit.Eventually(t, "connections to be closed", func() bool {
 		more, moreMemory, processes = holds()
 		return more <= descriptors+5
 	})
@@ -134,7 +134,7 @@ func TestServeLoad(t *testing.T) {
 func TestServeIndex(t *testing.T) {
 	index := filepath.Join(t.TempDir(), "index.db")
 	server, url, log := startServer(t, "127.0.0.1:0", "--index", index, "--index-id", "fs-0123abcd")
-	clitest.Eventually(t, "20 known files", func() bool {
+	testkit.Eventually(t, "20 known files", func() bool {
 		if code, err := post(url, `{}`); code != 200 || err != nil || !log.Scan() {
 			t.Fatalf("%d, %v", code, err)
 		}
@@ -209,7 +209,7 @@ func TestServeGraceful(t *testing.T) {
 	}()
 	<-underWay
 	server.Process.Signal(syscall.SIGTERM)
-	clitest.Eventually(t, "the server to stop listening", func() bool {
+	testkit.Eventually(t, "the server to stop listening", func() bool {
 		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 		if err == nil {
 			c.Close()

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/cmd/internal/cli"
-	"efsdedupe/cmd/internal/clitest"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // needFUSE skips a test where the program can't mount anything.
@@ -196,7 +196,7 @@ func TestMountEnds(t *testing.T) {
 		t.Errorf("nobody has asked for the counters yet: %+v", c)
 	}
 	m.Process.Signal(syscall.SIGUSR1)
-	clitest.Eventually(t, "the counters", func() bool { return m.read(t).Opens == 1 })
+	testkit.Eventually(t, "the counters", func() bool { return m.read(t).Opens == 1 })
 
 	if err := syscall.Unmount(dst, 0); err != nil { // by another
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"efsdedupe/fixtures/testkit"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -229,12 +231,12 @@ func TestAmount(t *testing.T) {
 		"0": "0.00", "0.004": "0.004", "0.0049": "0.0049", "0.005": "0.01", "0.0000002": "0.0000002", "1/300": "0.00333",
 		"-0.0012345": "-0.00123", "12.345": "12.35", "146484.375": "146484.38",
 	} {
-		if got := Amount(rat(amount)); got != want {
+		if got := Amount(testkit.Rat(amount)); got != want {
 			t.Errorf("%s: %s, want %s", amount, got, want)
 		}
 	}
 	for total, want := range map[string]string{"99.99": "0.00333", "100": "0.00"} {
-		if got := (&Bill{Total: rat(total)}).Amount(rat("1/300")); got != want {
+		if got := (&Bill{Total: testkit.Rat(total)}).Amount(testkit.Rat("1/300")); got != want {
 			t.Errorf("in a bill of %s: %s, want %s", total, got, want)
 		}
 	}

@@ -2,12 +2,12 @@ package index
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,26 +21,13 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/fixtures/testkit"
 )
 
-// write makes files with the same content.
-func write(t testing.TB, content []byte, paths ...string) {
-	t.Helper()
-	for _, path := range paths {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func random(n int) []byte {
+// unique returns content that no other file has.
+func unique(n int) []byte {
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rand.Uint32())
-	}
+	rand.Read(b)
 	return b
 }
 
@@ -148,9 +135,9 @@ func same(t *testing.T, x *Index, opts job, opens, known int64) {
 func tree(t *testing.T) (root string) {
 	root = filepath.Join(mounttest.TrustedDir(t, 32<<20), "root")
 	for i, size := range []int{10, 5000, 2 << 20, 2<<20 + 1} {
-		write(t, random(size), filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, "below", fmt.Sprint("b", i)))
+		testkit.Write(t, unique(size), filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, "below", fmt.Sprint("b", i)))
 	}
-	write(t, random(2<<20), filepath.Join(root, "other"))
+	testkit.Write(t, unique(2<<20), filepath.Join(root, "other"))
 	return root
 }
 
@@ -178,7 +165,7 @@ func TestScan(t *testing.T) {
 	same(t, x, inside(t, root), 0, 8)
 
 	// If one file changes, only that one is read.
-	write(t, random(5000), "a1")
+	testkit.Write(t, unique(5000), "a1")
 	same(t, x, opts, 1, 7)
 	same(t, x, opts, 0, 8)
 }
@@ -195,13 +182,13 @@ func TestReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, random(5000), a)
+	testkit.Write(t, unique(5000), a)
 	if err := os.Chtimes(a, before.ModTime(), before.ModTime()); err != nil { // touch -r
 		t.Fatal(err)
 	}
 	same(t, x, opts, 1, 7)
 
-	write(t, random(5000), a+".new")
+	testkit.Write(t, unique(5000), a+".new")
 	if err := os.Chtimes(a+".new", before.ModTime(), before.ModTime()); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +280,7 @@ func TestSplit(t *testing.T) {
 	files := 0
 	for _, n := range []int{2, partEntries, partEntries + 1, 1000, 1001} {
 		for ; files < n; files++ {
-			write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", files)))
+			testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", files)))
 		}
 		before := int64(0)
 		if n > 2 {
@@ -324,7 +311,7 @@ func TestSplit(t *testing.T) {
 func TestResume(t *testing.T) {
 	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 100 {
-		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
+		testkit.Write(t, unique(1000), filepath.Join(root, fmt.Sprint("f", i)))
 	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -385,8 +372,8 @@ func TestStoreFails(t *testing.T) {
 	} {
 		x := open(t, filepath.Join(t.TempDir(), "index"))
 		scan(t, x, options(root))
-		write(t, []byte("changed..."), filepath.Join(root, "a0"))
-		write(t, []byte("changed..."), filepath.Join(root, "below", "b0"))
+		testkit.Write(t, []byte("changed..."), filepath.Join(root, "a0"))
+		testkit.Write(t, []byte("changed..."), filepath.Join(root, "below", "b0"))
 		want, _ := scan(t, nil, options(root))
 		x.Store = flaky{x.Store, test.get, test.update}
 		opts := options(root)
@@ -431,7 +418,7 @@ func TestKeep(t *testing.T) {
 			t.Errorf("%d blocks asked for, want %d", asked, want)
 		}
 	}
-	write(t, random(5000), filepath.Join(root, "a1"))
+	testkit.Write(t, unique(5000), filepath.Join(root, "a1"))
 	other := open(t, path)
 	same(t, other, options(root), 1, 7)
 	if err := x.Store.(counted).Store.(*Log).load(); err != nil { // it is not a shared store
@@ -451,7 +438,7 @@ func TestKeep(t *testing.T) {
 	if scan(t, x, options(root)); asked != 2 {
 		t.Errorf("%d blocks asked for, of two directories", asked)
 	}
-	write(t, random(5000), filepath.Join(root, "a1"))
+	testkit.Write(t, unique(5000), filepath.Join(root, "a1"))
 	gone := errors.New("the table is gone")
 	x.fail(gone)
 	opts := options(root)
@@ -479,7 +466,7 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, random(5000), filepath.Join(root, "a1"))
+	testkit.Write(t, unique(5000), filepath.Join(root, "a1"))
 	if n, err := x.Prune(t.Context(), []string{root}, 90); n != 2+4 || err != nil {
 		t.Errorf("%d removed, %v; want 2 files of the root and 4 below", n, err)
 	}
@@ -553,7 +540,7 @@ func TestVerifyInterrupted(t *testing.T) {
 func TestVerifyUnreadable(t *testing.T) {
 	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 20 {
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
+		testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
 	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	scan(t, x, options(root))
@@ -707,7 +694,7 @@ func TestMaliciousBlock(t *testing.T) {
 
 	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 10 {
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
+		testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
 	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	at := newLocator([]string{root}, nil, "").of(root + "/").place

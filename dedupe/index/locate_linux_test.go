@@ -15,6 +15,7 @@ import (
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // efsMount mounts a directory as if it were on EFS.
@@ -69,7 +70,7 @@ func TestEFSMount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, content, filepath.Join(src, "a1")) // by another client
+	testkit.Write(t, content, filepath.Join(src, "a1")) // by another client
 	mounted.DropCaches()
 	same(1, 5000)
 	same(0, 0)
@@ -87,7 +88,7 @@ func TestHidden(t *testing.T) {
 	mounted(t, filepath.Join(top, "a", "b"))
 	mounted(t, filepath.Join(top, "a")) // over the previous one
 	root := filepath.Join(top, "a", "b")
-	write(t, []byte("same"), filepath.Join(root, "1"), filepath.Join(root, "2"))
+	testkit.Write(t, []byte("same"), filepath.Join(root, "1"), filepath.Join(root, "2"))
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 2, 0)
 	same(t, x, options(root), 0, 2)
@@ -96,7 +97,7 @@ func TestHidden(t *testing.T) {
 	opts := options(top)
 	use := x.Attach(opts.Selection, &opts.Engine)
 	mounted(t, filepath.Join(top, "late"))
-	write(t, []byte("same"), filepath.Join(top, "late", "1"), filepath.Join(top, "late", "2"))
+	testkit.Write(t, []byte("same"), filepath.Join(top, "late", "1"), filepath.Join(top, "late", "2"))
 	if r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil || len(r.Groups) != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -127,7 +128,7 @@ func TestMountedFile(t *testing.T) {
 	top, elsewhere := mounttest.TrustedDir(t, 32<<20), filepath.Join(t.TempDir(), "tmpfs")
 	mounted(t, elsewhere)
 	root, same1, other := filepath.Join(top, "root"), filepath.Join(top, "same"), filepath.Join(elsewhere, "other")
-	write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "b"), filepath.Join(root, "c"), filepath.Join(root, "d"), same1, other)
+	testkit.Write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "b"), filepath.Join(root, "c"), filepath.Join(root, "d"), same1, other)
 	for name, source := range map[string]string{"c": other, "d": same1} {
 		if err := unix.Mount(source, filepath.Join(root, name), "", unix.MS_BIND, ""); err != nil {
 			t.Fatal(err)
@@ -145,7 +146,7 @@ func TestMountedFile(t *testing.T) {
 func TestTunnel(t *testing.T) {
 	root, second := tree(t), filepath.Join(t.TempDir(), "second")
 	mounted(t, second)
-	write(t, []byte("0123456789"), filepath.Join(second, "a"), filepath.Join(second, "b"))
+	testkit.Write(t, []byte("0123456789"), filepath.Join(second, "a"), filepath.Join(second, "b"))
 	tunnel := func(dir string) string {
 		var st unix.Statx_t
 		if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_MNT_ID, &st); err != nil {
@@ -192,7 +193,7 @@ func TestTunnel(t *testing.T) {
 func TestWithin(t *testing.T) {
 	top := mounttest.TrustedDir(t, 32<<20)
 	root := filepath.Join(top, "root")
-	write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "sub", "b"))
+	testkit.Write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "sub", "b"))
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 2, 0)
 

@@ -23,6 +23,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // TestDamage flips every byte of an index, cuts it at every length and appends bytes. The
@@ -31,7 +32,7 @@ import (
 func TestDamage(t *testing.T) {
 	root := filepath.Join(mounttest.TrustedDir(t, 32<<20), "root")
 	for _, dir := range []string{"a", "b"} {
-		write(t, []byte("same"), filepath.Join(root, dir, "1"), filepath.Join(root, dir, "2"))
+		testkit.Write(t, []byte("same"), filepath.Join(root, dir, "1"), filepath.Join(root, dir, "2"))
 	}
 	opts := options(root)
 	opts.Workers = 1
@@ -78,7 +79,7 @@ func TestHead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
 	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 600 { // more than one page, and more than one block
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i%3), fmt.Sprint(i)))
+		testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i%3), fmt.Sprint(i)))
 	}
 	scan(t, open(t, path), options(root))
 	whole, err := os.ReadFile(path)
@@ -119,7 +120,7 @@ func TestHead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "index")
-			write(t, test.content, path)
+			testkit.Write(t, test.content, path)
 			l, err := OpenLog(path)
 			if !test.index {
 				if err == nil {
@@ -181,12 +182,12 @@ func TestBeside(t *testing.T) {
 	if small := size(path); small > 3<<20 || size(link) != int64(len("real")) {
 		t.Errorf("the file has %d bytes, the link %d", small, size(link))
 	}
-	write(t, []byte("precious"), path+".new")
+	testkit.Write(t, []byte("precious"), path+".new")
 	grow()
 	if b, err := os.ReadFile(path + ".new"); err != nil || string(b) != "precious" {
 		t.Errorf("%q, %v", b, err)
 	}
-	write(t, []byte(magic+"and what a killed process wrote"), path+".new")
+	testkit.Write(t, []byte(magic+"and what a killed process wrote"), path+".new")
 	grow()
 	if _, err := os.Stat(path + ".new"); err == nil || size(path) > 3<<20 {
 		t.Errorf("what a killed process left stays, and the file has %d bytes", size(path))
@@ -202,7 +203,7 @@ func TestHuge(t *testing.T) {
 		binary.LittleEndian.PutUint32(b, size)
 		return binary.LittleEndian.AppendUint32(b, castagnoli(b))
 	}
-	write(t, append([]byte(magic), sized(1500<<20)...), path)
+	testkit.Write(t, append([]byte(magic), sized(1500<<20)...), path)
 	if err := os.Truncate(path, 2<<30); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestHuge(t *testing.T) {
 	}
 	l.Close()
 	// Records of size 0 after a lost head, without end.
-	write(t, append(append(make([]byte, 17), bytes.Repeat(sized(0), 40_000)...), 'x'), path)
+	testkit.Write(t, append(append(make([]byte, 17), bytes.Repeat(sized(0), 40_000)...), 'x'), path)
 	if l, err := OpenLog(path); err == nil {
 		l.Close()
 		t.Error("it is taken for an index")
@@ -381,7 +382,7 @@ func TestKilledChild(t *testing.T) {
 func TestKilledScan(t *testing.T) {
 	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 300 {
-		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
+		testkit.Write(t, unique(1000), filepath.Join(root, fmt.Sprint("f", i)))
 	}
 	path := filepath.Join(t.TempDir(), "index")
 	known := int64(0)
@@ -396,16 +397,14 @@ func TestKilledScan(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := known
-		for deadline := time.Now().Add(time.Minute); known == before; {
-			if time.Now().After(deadline) {
-				t.Fatalf("still %d files known", known)
-			}
+		testkit.Eventually(t, fmt.Sprintf("more than %d known files", before), func() bool {
 			c, err := open(t, path).Verify(t.Context(), options(root).Selection, options(root).Engine, 1)
 			if err != nil || len(c.Wrong) > 0 || c.Known < before {
 				t.Fatalf("%+v, %v: %d were known before", c, err, before)
 			}
 			known = c.Known
-		}
+			return known > before
+		})
 		cmd.Process.Kill()
 		cmd.Wait()
 		stdin.Close()

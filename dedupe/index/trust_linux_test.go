@@ -18,6 +18,7 @@ import (
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // workplace is a folder for one case of TestTrust. It has a directory src with two equal
@@ -49,7 +50,7 @@ func (w workplace) path(name string) string { return filepath.Join(w.dir, name) 
 func (w workplace) fill(dir, letters string) {
 	w.Helper()
 	for i, name := range []string{"a", "b", "c"} {
-		write(w, bytes.Repeat([]byte{letters[i]}, 5000), filepath.Join(w.path(dir), name))
+		testkit.Write(w, bytes.Repeat([]byte{letters[i]}, 5000), filepath.Join(w.path(dir), name))
 	}
 }
 
@@ -107,7 +108,7 @@ func (w workplace) again(file string, letter byte) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	write(w, bytes.Repeat([]byte{letter}, 5000), w.path(file))
+	testkit.Write(w, bytes.Repeat([]byte{letter}, 5000), w.path(file))
 	if err := os.Chtimes(w.path(file), st.ModTime(), st.ModTime()); err != nil {
 		w.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestTrust(t *testing.T) {
 				w.run("mkdir", layer)
 				w.run("mount", "-t", "tmpfs", "t", layer)
 				w.Cleanup(func() { unix.Unmount(w.path(layer), unix.MNT_DETACH) })
-				write(w, bytes.Repeat([]byte("A"), 5000), w.path(fmt.Sprint(layer, "/", i)))
+				testkit.Write(w, bytes.Repeat([]byte("A"), 5000), w.path(fmt.Sprint(layer, "/", i)))
 			}
 			w.run("mkdir", "top/upper", "top/work")
 			w.mount("-t", "overlay", "-o", "lowerdir=l1:l2,upperdir=top/upper,workdir=top/work", "o")
@@ -302,7 +303,7 @@ func TestSamePlace(t *testing.T) {
 func TestCovered(t *testing.T) {
 	w := newWorkplace(t)
 	mounted(t, w.path("other"))
-	write(t, bytes.Repeat([]byte("A"), 5000), w.path("other/f"))
+	testkit.Write(t, bytes.Repeat([]byte("A"), 5000), w.path("other/f"))
 	if err := unix.Mount(w.path("other/f"), w.path("src/c"), "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}

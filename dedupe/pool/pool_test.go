@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"efsdedupe/fixtures/testkit"
 )
 
 // The test binary doubles as the worker process and as the parent that gets killed.
@@ -531,19 +533,6 @@ func TestOnlyOneWorkerCanStart(t *testing.T) {
 	}
 }
 
-// lifeline returns a pipe. Its read end reports EOF once no process holds the write
-// end, which beats waiting for some time.
-func lifeline(t *testing.T) (r *bufio.Reader, w *os.File) {
-	t.Helper()
-	end, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	end.SetReadDeadline(time.Now().Add(time.Minute))
-	t.Cleanup(func() { end.Close(); w.Close() })
-	return bufio.NewReader(end), w
-}
-
 // hanging reads the PID that a worker prints before it hangs.
 func hanging(t *testing.T, r *bufio.Reader) int {
 	t.Helper()
@@ -560,7 +549,7 @@ func hanging(t *testing.T, r *bufio.Reader) int {
 
 func TestCancelHangingCall(t *testing.T) {
 	t.Parallel()
-	r, w := lifeline(t)
+	r, w := testkit.Lifeline(t)
 	p := New(1, func() *exec.Cmd {
 		cmd := self()
 		cmd.Stderr = w
@@ -622,7 +611,7 @@ func TestCanceledCallHasNoResponse(t *testing.T) {
 // A killed parent cannot clean up, so its workers have to exit on their own.
 func TestKilledParentLeavesNoWorker(t *testing.T) {
 	t.Parallel()
-	r, w := lifeline(t)
+	r, w := testkit.Lifeline(t)
 	parent := command("parent")
 	parent.Stdout = w
 	if err := parent.Start(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/fixtures/testkit"
 )
 
 func TestPrintable(t *testing.T) {
@@ -172,7 +173,7 @@ func TestIncomplete(t *testing.T) {
 func TestBillLine(t *testing.T) {
 	bill := func(calls int64, currency, total, meter string) *cost.Projection {
 		return &cost.Projection{Usage: cost.Usage{Calls: calls},
-			Bill: &cost.Bill{Currency: currency, Total: rat(total), Items: []cost.Item{{Meter: meter, Cost: rat(total)}}}}
+			Bill: &cost.Bill{Currency: currency, Total: testkit.Rat(total), Items: []cost.Item{{Meter: meter, Cost: testkit.Rat(total)}}}}
 	}
 	for want, p := range map[string]*cost.Projection{
 		"50M calls a month: $148,291, 100% of it EFS reads (--bill for details)":       bill(50_000_000, "USD", "148290.93", "efs.read"),

@@ -25,6 +25,7 @@ import (
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/report"
+	"efsdedupe/fixtures/testkit"
 )
 
 // registry returns an empty registry.
@@ -597,23 +598,16 @@ func fillTree(t testing.TB) (root string) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range 40 {
 		for j := range 2 + rnd.IntN(3) {
-			writeFile(t, filepath.Join(root, fmt.Sprintf("d%d", j), fmt.Sprintf("\xfff%02d, \"x\"\r\n", i)), strings.Repeat("x", i+1))
+			testkit.Write(t, []byte(strings.Repeat("x", i+1)), filepath.Join(root, fmt.Sprintf("d%d", j), fmt.Sprintf("\xfff%02d, \"x\"\r\n", i)))
 		}
 	}
 	for i := range 700 {
-		writeFile(t, filepath.Join(root, "many", fmt.Sprintf("%s-%03d", strings.Repeat("n", 100), i)), "many of them")
+		testkit.Write(t, []byte("many of them"), filepath.Join(root, "many", fmt.Sprintf("%s-%03d", strings.Repeat("n", 100), i)))
 	}
 	if err := os.Link(filepath.Join(root, "many", strings.Repeat("n", 100)+"-000"), filepath.Join(root, "zz-link")); err != nil {
 		t.Fatal(err)
 	}
 	return root
-}
-
-func writeFile(t testing.TB, path, content string) {
-	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // pages returns all pages of a report in a form.

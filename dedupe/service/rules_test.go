@@ -21,6 +21,7 @@ import (
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/dedupe/report"
+	"efsdedupe/fixtures/testkit"
 )
 
 // album creates a root with a folder of copies: of one content 30, in three folders, and of
@@ -40,9 +41,8 @@ func makeFile(t testing.TB, root, path, content string, age int) {
 	t.Helper()
 	path = filepath.Join(root, path)
 	edited := time.Unix(1.7e9-int64(age), 0)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666), os.Chtimes(path, edited, edited)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, []byte(content), path)
+	testkit.Must(t, os.Chtimes(path, edited, edited))
 }
 
 // keptFiles is what a report says about kept files.

@@ -21,6 +21,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // The test binary doubles as its own worker process.
@@ -449,13 +450,12 @@ func TestLoad(t *testing.T) {
 	more := func(h holdings) bool {
 		return h.descriptors > before.descriptors+10 || h.goroutines > before.goroutines+10 || h.heap > before.heap+8<<20
 	}
-	after := held(t)
-	for end := time.Now().Add(time.Minute); more(after) && time.Now().Before(end); after = held(t) {
-		time.Sleep(time.Millisecond) // connections take a moment to close
-	}
-	if more(after) {
-		t.Errorf("held %+v before, %+v after", before, after)
-	}
+	after := before
+	defer func() { t.Logf("held %+v before, %+v after", before, after) }()
+	testkit.Eventually(t, "connections to be closed, and what they held to be freed", func() bool {
+		after = held(t)
+		return !more(after)
+	})
 }
 
 type holdings struct {

@@ -1,8 +1,4 @@
-// Package clitest holds what the tests of commands share: they run the real
-// programs, in scripts and as processes.
-//
-//	script.go   building programs, running scripts, commands for scripts
-//	process.go  waiting for, looking at and killing processes
+// Package clitest runs the scripts that test commands, with the real programs.
 package clitest
 
 import (

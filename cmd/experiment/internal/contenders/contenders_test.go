@@ -29,6 +29,7 @@ import (
 
 	"efsdedupe/cmd/experiment/internal/predict"
 	"efsdedupe/fixtures/lambda/runtimeapi"
+	"efsdedupe/fixtures/testkit"
 )
 
 // prepare keeps what it makes where the command does: a build takes a minute.
@@ -158,13 +159,6 @@ func checksum(t testing.TB, digest string, content []byte) string {
 	return ""
 }
 
-func write(t testing.TB, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o666); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestScan has names that other orders sort in another way, the sizes about
 // which digests and buffers go wrong, and what is not a regular file.
 func TestScan(t *testing.T) {
@@ -178,7 +172,7 @@ func TestScan(t *testing.T) {
 			content[k] = byte(k*k>>3 + i)
 		}
 		contents[name] = content
-		write(t, filepath.Join(root, name), content)
+		testkit.Write(t, content, filepath.Join(root, name))
 	}
 	if err := os.Mkdir(filepath.Join(root, "0"), 0o777); err != nil {
 		t.Fatal(err)
