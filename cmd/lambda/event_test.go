@@ -83,84 +83,98 @@ func summarize(t *testing.T, r *http.Request) summary {
 
 const scan = `{"path": ".", "mode": "goroutines", "workers": 100}`
 
+// Hosts and an address of sample events.
+const (
+	api       = "r3pmxmplak.execute-api.us-east-1.amazonaws.com"
+	client    = "203.0.113.24:0"
+	functions = "z2hz7cxmplxmplh4bcw5exampleh0bqkrz.lambda-url.us-east-1.on.aws"
+)
+
+// userClaims are the claims of an IAM user.
+var userClaims = map[string]string{
+	"principal": "arn:aws:iam::123456789012:user/example-user",
+	"accountId": "123456789012",
+	"userId":    "AIDAEXAMPLEUSERID",
+	"callerId":  "AIDAEXAMPLEUSERID",
+}
+
+// directScan is an event without an API.
+const directScan = `{
+  "path": ".",
+  "mode": "goroutines",
+  "workers": 100
+}
+`
+
+// requestTests are sample events, and the requests that they become.
+var requestTests = map[string]struct {
+	want     summary
+	id       string
+	claims   map[string]string
+	header   http.Header // some of them
+	patience time.Duration
+}{
+	"http-api-scan.json": {
+		want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+		header:   http.Header{"Content-Type": {"application/json"}, "User-Agent": {"curl/8.11.1"}, "Host": nil, "Content-Length": nil},
+		patience: gatewayTime,
+	},
+	"http-api-bad.json": {
+		want: summary{"POST", "/v1/scans", "", `{"path": "../other-tenant", "mode": "goroutines", "workers": 100}`, api, client}, id: "JKJaXmPLvHcESHA=",
+		patience: gatewayTime,
+	},
+	"http-api-health.json": {
+		want: summary{"GET", "/v1/healthz", "", "", api, client}, id: "JKJaXmPLvHcESHA=",
+		patience: gatewayTime,
+	},
+	"http-api-iam-scan.json": { // with a stage
+		want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+		claims: map[string]string{
+			"principal": "arn:aws:sts::123456789012:assumed-role/dedupe-caller/nightly",
+			"accountId": "123456789012",
+			"userId":    "AROAEXAMPLEROLEID:nightly",
+			"callerId":  "AROAEXAMPLEROLEID:nightly",
+		},
+		patience: gatewayTime,
+	},
+	"http-api-jwt-scan.json": { // base64, cookies, a repeated query parameter
+		want: summary{"POST", "/v1/scans", "trace=1&trace=2&note=a%20b", scan, api, client}, id: "JKJaXmPLvHcESHA=",
+		claims: map[string]string{
+			"aud": "dedupe", "exp": "1795400721", "iat": "1795397121", "iss": "https://idp.example.com/", "scope": "scan",
+			"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "tenant": "acme", "groups": "[readers admins]",
+		},
+		header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "Content-Type": {"application/x-www-form-urlencoded"}},
+		patience: gatewayTime,
+	},
+	"rest-api-scan.json": { // with a base path, repeated headers and query parameters
+		want: summary{"POST", "/v1/scans", "note=a+b&trace=1&trace=2", scan, "api.example.com", client}, id: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+		claims:   userClaims,
+		header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "X-Note": {"one", "two"}, "Host": nil},
+		patience: gatewayTime,
+	},
+	"rest-api-projection.json": { // a greedy path parameter
+		want: summary{"POST", "/v1/projections", "", `{"calls": 50000000, "region": "us-east-1", "bytes_read": 104857600, "opens": 100}`, "gy415nuibc.execute-api.us-east-1.amazonaws.com", client},
+		id:   "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+		claims: map[string]string{
+			"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_EXAMPLE",
+			"cognito:username": "example", "aud": "1example23456789", "token_use": "id", "custom:tenant": "acme",
+		},
+		patience: gatewayTime,
+	},
+	"function-url-scan.json": {
+		want: summary{"POST", "/v1/scans", "", scan, functions, client}, id: "d3f1a3ce-0f0e-4f0b-9b3a-2f6f5c1d7e21",
+		claims:   userClaims,
+		patience: functionTime,
+	},
+	"direct-scan.json": {
+		want:     summary{"POST", "/v1/scans", "", directScan, "lambda", "127.0.0.1:0"},
+		header:   http.Header{"Content-Type": {"application/json"}},
+		patience: functionTime,
+	},
+}
+
 func TestRequests(t *testing.T) {
-	const (
-		api       = "r3pmxmplak.execute-api.us-east-1.amazonaws.com"
-		client    = "203.0.113.24:0"
-		functions = "z2hz7cxmplxmplh4bcw5exampleh0bqkrz.lambda-url.us-east-1.on.aws"
-	)
-	user := map[string]string{
-		"principal": "arn:aws:iam::123456789012:user/example-user",
-		"accountId": "123456789012",
-		"userId":    "AIDAEXAMPLEUSERID",
-		"callerId":  "AIDAEXAMPLEUSERID",
-	}
-	tests := map[string]struct {
-		want     summary
-		id       string
-		claims   map[string]string
-		header   http.Header // some of them
-		patience time.Duration
-	}{
-		"http-api-scan.json": {
-			want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
-			header:   http.Header{"Content-Type": {"application/json"}, "User-Agent": {"curl/8.11.1"}, "Host": nil, "Content-Length": nil},
-			patience: gatewayTime,
-		},
-		"http-api-bad.json": {
-			want: summary{"POST", "/v1/scans", "", `{"path": "../other-tenant", "mode": "goroutines", "workers": 100}`, api, client}, id: "JKJaXmPLvHcESHA=",
-			patience: gatewayTime,
-		},
-		"http-api-health.json": {
-			want: summary{"GET", "/v1/healthz", "", "", api, client}, id: "JKJaXmPLvHcESHA=",
-			patience: gatewayTime,
-		},
-		"http-api-iam-scan.json": { // with a stage
-			want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
-			claims: map[string]string{
-				"principal": "arn:aws:sts::123456789012:assumed-role/dedupe-caller/nightly",
-				"accountId": "123456789012",
-				"userId":    "AROAEXAMPLEROLEID:nightly",
-				"callerId":  "AROAEXAMPLEROLEID:nightly",
-			},
-			patience: gatewayTime,
-		},
-		"http-api-jwt-scan.json": { // base64, cookies, a repeated query parameter
-			want: summary{"POST", "/v1/scans", "trace=1&trace=2&note=a%20b", scan, api, client}, id: "JKJaXmPLvHcESHA=",
-			claims: map[string]string{
-				"aud": "dedupe", "exp": "1795400721", "iat": "1795397121", "iss": "https://idp.example.com/", "scope": "scan",
-				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "tenant": "acme", "groups": "[readers admins]",
-			},
-			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "Content-Type": {"application/x-www-form-urlencoded"}},
-			patience: gatewayTime,
-		},
-		"rest-api-scan.json": { // with a base path, repeated headers and query parameters
-			want: summary{"POST", "/v1/scans", "note=a+b&trace=1&trace=2", scan, "api.example.com", client}, id: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
-			claims:   user,
-			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "X-Note": {"one", "two"}, "Host": nil},
-			patience: gatewayTime,
-		},
-		"rest-api-projection.json": { // a greedy path parameter
-			want: summary{"POST", "/v1/projections", "", `{"calls": 50000000, "region": "us-east-1", "bytes_read": 104857600, "opens": 100}`, "gy415nuibc.execute-api.us-east-1.amazonaws.com", client},
-			id:   "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
-			claims: map[string]string{
-				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_EXAMPLE",
-				"cognito:username": "example", "aud": "1example23456789", "token_use": "id", "custom:tenant": "acme",
-			},
-			patience: gatewayTime,
-		},
-		"function-url-scan.json": {
-			want: summary{"POST", "/v1/scans", "", scan, functions, client}, id: "d3f1a3ce-0f0e-4f0b-9b3a-2f6f5c1d7e21",
-			claims:   user,
-			patience: functionTime,
-		},
-		"direct-scan.json": {
-			want:     summary{"POST", "/v1/scans", "", string(readEvent(t, "direct-scan.json")), "lambda", "127.0.0.1:0"},
-			header:   http.Header{"Content-Type": {"application/json"}},
-			patience: functionTime,
-		},
-	}
-	for name, test := range tests {
+	for name, test := range requestTests {
 		t.Run(name, func(t *testing.T) {
 			payload := readEvent(t, name)
 			r, caller := requestOf(t, payload), callerOf(t, payload)
@@ -184,7 +198,7 @@ func TestRequests(t *testing.T) {
 		})
 	}
 	for _, file := range eventFiles(t) {
-		if _, ok := tests[file]; !ok {
+		if _, ok := requestTests[file]; !ok {
 			t.Errorf("%s has no test", file)
 		}
 	}

@@ -114,86 +114,89 @@ func (w workplace) again(file string, letter byte) {
 	}
 }
 
+// trustTests are mounts, and whether an index trusts their inode numbers and times.
+var trustTests = map[string]struct {
+	mount   func(w workplace)
+	trusted bool
+	set     bool              // the type is trusted, but not the times of these files
+	change  func(w workplace) // nil: a is rewritten
+}{
+	"tmpfs":    {mount: func(w workplace) { w.mount("-t", "tmpfs", "t"); w.fill("m", "AAC") }, trusted: true},
+	"ext2":     {mount: func(w workplace) { w.image("ext2", "20M") }, trusted: true},
+	"ext3":     {mount: func(w workplace) { w.image("ext3", "20M") }, trusted: true},
+	"ext4":     {mount: func(w workplace) { w.image("ext4", "20M") }, trusted: true},
+	"xfs":      {mount: func(w workplace) { w.image("xfs", "320M") }, trusted: true},
+	"btrfs":    {mount: func(w workplace) { w.image("btrfs", "120M") }, trusted: true},
+	"a folder": {mount: func(w workplace) { w.mount("--bind", "src") }, trusted: true},
+	"a subvolume": {mount: func(w workplace) {
+		w.image("btrfs", "120M")
+		w.run("btrfs", "subvolume", "create", "m/s")
+		w.fill("m/s", "DDF")
+		w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
+	}, trusted: true},
+	"subvolumes that change places": {mount: func(w workplace) {
+		w.image("btrfs", "120M")
+		w.run("btrfs", "subvolume", "create", "m/s")
+		w.fill("m/s", "DDF")
+		w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
+	}, trusted: true, change: func(w workplace) {
+		w.again("m/t/a", 'F')
+		w.run("sh", "-c", "mv m/s m/u && mv m/t m/s && mv m/u m/t")
+	}},
+	"EFS-like": {mount: func(w workplace) { w.efs() }, trusted: true, change: func(w workplace) { w.again("src/a", 'D'); w.fresh() }},
+
+	"squashfs": {mount: func(w workplace) { w.squashfs("src") }, change: func(w workplace) {
+		w.unmount()
+		w.fill("v2", "DAC")
+		w.squashfs("v2")
+	}},
+	"erofs": {mount: func(w workplace) { w.erofs("src") }, change: func(w workplace) {
+		w.unmount()
+		w.fill("v2", "DAC")
+		w.erofs("v2")
+	}},
+	"ext4 made of a folder": {mount: func(w workplace) { w.ext4("src") }, set: true, change: func(w workplace) {
+		w.unmount()
+		w.fill("v2", "DAC")
+		w.ext4("v2")
+	}},
+	"overlay": {mount: func(w workplace) {
+		// Two file systems in one directory, with files that have the same inode
+		// numbers.
+		for i, layer := range []string{"l1", "l2", "top"} {
+			w.run("mkdir", layer)
+			w.run("mount", "-t", "tmpfs", "t", layer)
+			w.Cleanup(func() { unix.Unmount(w.path(layer), unix.MNT_DETACH) })
+			testkit.Write(w, bytes.Repeat([]byte("A"), 5000), w.path(fmt.Sprint(layer, "/", i)))
+		}
+		w.run("mkdir", "top/upper", "top/work")
+		w.mount("-t", "overlay", "-o", "lowerdir=l1:l2,upperdir=top/upper,workdir=top/work", "o")
+	}, change: func(w workplace) { w.again("m/0", 'D') }},
+	"sshfs": {mount: func(w workplace) { w.sshfs("-o", "cache=no") }, change: func(w workplace) { w.again("m/a", 'D') }},
+	"sshfs mounted again": {mount: func(w workplace) {
+		w.run("touch", "-d", "2026-01-01", "src/a", "src/b", "src/c")
+		w.sshfs()
+		w.run("stat", "m/a", "m/b", "m/c") // assigns inode numbers in this order
+	}, change: func(w workplace) {
+		w.unmount()
+		w.sshfs()
+		w.run("stat", "m/c", "m/b", "m/a")
+	}},
+	"bindfs":             {mount: func(w workplace) { w.run("bindfs", "src", "m"); w.Cleanup(w.unmount) }},
+	"called as EFS-like": {mount: func(w workplace) { w.bindfs("subtype=dedupe-efs,fsname=" + w.path("src")) }},
+	"called as ext4":     {mount: func(w workplace) { w.bindfs("subtype=ext4,fsname=/dev/loop0") }},
+	"EFS-like, of squashfs": {mount: func(w workplace) {
+		w.squashfs("src")
+		w.run("mkdir", "m2")
+		w.efsOf("m", "m2")
+	}},
+}
+
 // TestTrust scans real mounts twice. On types that the index trusts, the second scan must
 // open nothing. On others it must read everything, store nothing and say why; then each
 // is changed in the way for which it is not trusted.
 func TestTrust(t *testing.T) {
-	for name, test := range map[string]struct {
-		mount   func(w workplace)
-		trusted bool
-		set     bool              // the type is trusted, but not the times of these files
-		change  func(w workplace) // nil: a is rewritten
-	}{
-		"tmpfs":    {mount: func(w workplace) { w.mount("-t", "tmpfs", "t"); w.fill("m", "AAC") }, trusted: true},
-		"ext2":     {mount: func(w workplace) { w.image("ext2", "20M") }, trusted: true},
-		"ext3":     {mount: func(w workplace) { w.image("ext3", "20M") }, trusted: true},
-		"ext4":     {mount: func(w workplace) { w.image("ext4", "20M") }, trusted: true},
-		"xfs":      {mount: func(w workplace) { w.image("xfs", "320M") }, trusted: true},
-		"btrfs":    {mount: func(w workplace) { w.image("btrfs", "120M") }, trusted: true},
-		"a folder": {mount: func(w workplace) { w.mount("--bind", "src") }, trusted: true},
-		"a subvolume": {mount: func(w workplace) {
-			w.image("btrfs", "120M")
-			w.run("btrfs", "subvolume", "create", "m/s")
-			w.fill("m/s", "DDF")
-			w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
-		}, trusted: true},
-		"subvolumes that change places": {mount: func(w workplace) {
-			w.image("btrfs", "120M")
-			w.run("btrfs", "subvolume", "create", "m/s")
-			w.fill("m/s", "DDF")
-			w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
-		}, trusted: true, change: func(w workplace) {
-			w.again("m/t/a", 'F')
-			w.run("sh", "-c", "mv m/s m/u && mv m/t m/s && mv m/u m/t")
-		}},
-		"EFS-like": {mount: func(w workplace) { w.efs() }, trusted: true, change: func(w workplace) { w.again("src/a", 'D'); w.fresh() }},
-
-		"squashfs": {mount: func(w workplace) { w.squashfs("src") }, change: func(w workplace) {
-			w.unmount()
-			w.fill("v2", "DAC")
-			w.squashfs("v2")
-		}},
-		"erofs": {mount: func(w workplace) { w.erofs("src") }, change: func(w workplace) {
-			w.unmount()
-			w.fill("v2", "DAC")
-			w.erofs("v2")
-		}},
-		"ext4 made of a folder": {mount: func(w workplace) { w.ext4("src") }, set: true, change: func(w workplace) {
-			w.unmount()
-			w.fill("v2", "DAC")
-			w.ext4("v2")
-		}},
-		"overlay": {mount: func(w workplace) {
-			// Two file systems in one directory, with files that have the same inode
-			// numbers.
-			for i, layer := range []string{"l1", "l2", "top"} {
-				w.run("mkdir", layer)
-				w.run("mount", "-t", "tmpfs", "t", layer)
-				w.Cleanup(func() { unix.Unmount(w.path(layer), unix.MNT_DETACH) })
-				testkit.Write(w, bytes.Repeat([]byte("A"), 5000), w.path(fmt.Sprint(layer, "/", i)))
-			}
-			w.run("mkdir", "top/upper", "top/work")
-			w.mount("-t", "overlay", "-o", "lowerdir=l1:l2,upperdir=top/upper,workdir=top/work", "o")
-		}, change: func(w workplace) { w.again("m/0", 'D') }},
-		"sshfs": {mount: func(w workplace) { w.sshfs("-o", "cache=no") }, change: func(w workplace) { w.again("m/a", 'D') }},
-		"sshfs mounted again": {mount: func(w workplace) {
-			w.run("touch", "-d", "2026-01-01", "src/a", "src/b", "src/c")
-			w.sshfs()
-			w.run("stat", "m/a", "m/b", "m/c") // assigns inode numbers in this order
-		}, change: func(w workplace) {
-			w.unmount()
-			w.sshfs()
-			w.run("stat", "m/c", "m/b", "m/a")
-		}},
-		"bindfs":             {mount: func(w workplace) { w.run("bindfs", "src", "m"); w.Cleanup(w.unmount) }},
-		"called as EFS-like": {mount: func(w workplace) { w.bindfs("subtype=dedupe-efs,fsname=" + w.path("src")) }},
-		"called as ext4":     {mount: func(w workplace) { w.bindfs("subtype=ext4,fsname=/dev/loop0") }},
-		"EFS-like, of squashfs": {mount: func(w workplace) {
-			w.squashfs("src")
-			w.run("mkdir", "m2")
-			w.efsOf("m", "m2")
-		}},
-	} {
+	for name, test := range trustTests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkplace(t)
 			test.mount(w)
