@@ -121,27 +121,34 @@ func TestHead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "index")
 			testkit.Write(t, test.content, path)
-			l, err := OpenLog(path)
 			if !test.index {
-				if err == nil {
-					l.Close()
-				}
-				if after, _ := os.ReadFile(path); err == nil || !strings.Contains(err.Error(), "is not an index: choose another file") || !bytes.Equal(after, test.content) {
-					t.Errorf("%v; %d bytes of %d", err, len(after), len(test.content))
-				}
+				refusesFile(t, path, test.content)
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			x := New(l)
-			x.Now = later
+			x := open(t, path)
 			scan(t, x, options(root))
 			same(t, x, options(root), 0, 600)
 		})
 	}
-	for _, path := range []string{root, filepath.Join(path, "index")} {
+}
+
+// refusesFile checks that a file is not taken for an index, and not changed.
+func refusesFile(t *testing.T, path string, content []byte) {
+	t.Helper()
+	l, err := OpenLog(path)
+	if err == nil {
+		l.Close()
+	}
+	if after, _ := os.ReadFile(path); err == nil || !strings.Contains(err.Error(), "is not an index: choose another file") || !bytes.Equal(after, content) {
+		t.Errorf("%v; %d bytes of %d", err, len(after), len(content))
+	}
+}
+
+// TestNoFile opens what is no file: a directory, and a path below a file.
+func TestNoFile(t *testing.T) {
+	dir := t.TempDir()
+	testkit.Write(t, nil, filepath.Join(dir, "file"))
+	for _, path := range []string{dir, filepath.Join(dir, "file", "index")} {
 		if l, err := OpenLog(path); err == nil {
 			l.Close()
 			t.Errorf("%s is taken for an index", path)
