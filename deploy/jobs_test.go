@@ -235,26 +235,28 @@ func TestEmulatorJobs(t *testing.T) {
 		spec.Limits.Entries, spec.Limits.Copies = 24, 24
 		check(t, c.start(healthy, "many", spec), "many")
 	})
-	t.Run("cancelled", func(t *testing.T) {
-		x := c.start(healthy, "cancelled", specOf(root))
-		for listing := ""; !strings.Contains(listing, "-result"); { // until a unit has ended
-			b, err := c.Object(t.Context(), bucket, "?list-type=2&prefix=jobs/cancelled/")
-			testkit.Must(t, err)
-			listing = string(b)
-		}
-		testkit.Must(t, job.Cancel(c.store("cancelled")))
-		if x = c.ended(x, "cancelled"); x.Status != "SUCCEEDED" || !strings.Contains(x.Output, `"cancelled": true`) {
-			t.Errorf("%+v", x)
-		}
-		if b, err := c.Object(t.Context(), bucket, "reports/cancelled.json"); err == nil {
-			t.Errorf("a report: %.100s", b)
-		}
-	})
+	t.Run("cancelled", func(t *testing.T) { c.cancels(t, c.start(healthy, "cancelled", specOf(root)), "cancelled") })
 	t.Run("no root", func(t *testing.T) {
 		if x := c.ended(c.start(healthy, "none", specOf(root+"/none")), "none"); x.Status != "FAILED" || !strings.Contains(x.Cause, root+"/none") {
 			t.Errorf("%+v", x)
 		}
 	})
+}
+
+// cancels cancels a job once one of its units has ended. It has no report.
+func (c *cloud) cancels(t *testing.T, x aws.Execution, name string) {
+	for listing := ""; !strings.Contains(listing, "-result"); {
+		b, err := c.Object(t.Context(), bucket, "?list-type=2&prefix=jobs/"+name+"/")
+		testkit.Must(t, err)
+		listing = string(b)
+	}
+	testkit.Must(t, job.Cancel(c.store(name)))
+	if x = c.ended(x, name); x.Status != "SUCCEEDED" || !strings.Contains(x.Output, `"cancelled": true`) {
+		t.Errorf("%+v", x)
+	}
+	if b, err := c.Object(t.Context(), bucket, "reports/"+name+".json"); err == nil {
+		t.Errorf("a report: %.100s", b)
+	}
 }
 
 // TestEmulatorJobsDying has the helper die whenever it gets certain units. The job ends all

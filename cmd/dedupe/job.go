@@ -162,9 +162,15 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := c.runUnits(ctx, j, append(out.Own, cli.RegularFiles(c.Out, c.Err)...)); err != nil {
 		return err
 	}
-	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
 	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
+	return c.report(j, book, out)
+}
+
+// report writes the report of a finished job, and removes the job.
+func (c *jobRun) report(j *job.Job, book *cost.Book, out *cli.Output) error {
+	r, parts, failed := j.Answer()
+	var err error
 	if parts.Projection, err = j.Bill(book, c.bill.usage, r, parts, c.write); err != nil {
 		return err
 	}

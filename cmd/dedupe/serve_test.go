@@ -98,25 +98,12 @@ func TestServeLoad(t *testing.T) {
 		clients.Wait()
 		http.DefaultClient.CloseIdleConnections()
 	}
-	holds := func() (descriptors, memoryKiB, processes int) {
-		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", server.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rss, _ := strings.Cut(string(status), "VmRSS:")
-		fmt.Sscan(rss, &memoryKiB)
-		return len(entries), memoryKiB, len(busyChildren(server.Process.Pid))
-	}
 	round(1000)
-	descriptors, memory, _ := holds()
+	descriptors, memory, _ := holds(t, server.Process.Pid)
 	round(1000)
 	var more, moreMemory, processes int
 	testkit.Eventually(t, "connections to be closed", func() bool {
-		more, moreMemory, processes = holds()
+		more, moreMemory, processes = holds(t, server.Process.Pid)
 		return more <= descriptors+5
 	})
 	if moreMemory > memory*3/2+8<<10 || processes != 0 {
@@ -127,6 +114,18 @@ func TestServeLoad(t *testing.T) {
 	if err := server.Wait(); err != nil {
 		t.Errorf("it did not end well: %v", err)
 	}
+}
+
+// holds returns how much a process holds: open descriptors, memory, busy child processes.
+func holds(t *testing.T, pid int) (descriptors, memoryKiB, processes int) {
+	t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	testkit.Must(t, err)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	testkit.Must(t, err)
+	_, rss, _ := strings.Cut(string(status), "VmRSS:")
+	fmt.Sscan(rss, &memoryKiB)
+	return len(entries), memoryKiB, len(busyChildren(pid))
 }
 
 // TestServeIndex asks until all is known: what was just written is not remembered. The

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
@@ -82,6 +83,11 @@ or timed out; 2 there are none; 130 interrupted.`,
 		c.ofManyInstances(f.Changed)
 		return c.run(cmd.Context())
 	}
+	c.flags(f)
+	return cmd
+}
+
+func (c *trial) flags(f *pflag.FlagSet) {
 	o := &c.options
 	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(task.Workloads(), ", "))
 	f.StringSliceVar(&o.Modes, "modes", o.Modes, "how the function runs them: "+strings.Join(lab.Modes(), ", "))
@@ -107,7 +113,6 @@ or timed out; 2 there are none; 130 interrupted.`,
 	f.Var((*cli.Quantity)(&o.Calls), "calls", "calls a month to price")
 	c.prices.Flags(f)
 	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
-	return cmd
 }
 
 // ofManyInstances chooses what is compared with many instances, where it was not given:

@@ -465,10 +465,8 @@ func TestChaos(t *testing.T) {
 	}
 	call(t, p, "echo after", "after")
 	used := p.Close()
-	for _, cmd := range commands {
-		if cmd.ProcessState == nil {
-			t.Errorf("worker %d was not waited for", cmd.Process.Pid)
-		}
+	if n := slices.IndexFunc(commands, func(c *exec.Cmd) bool { return c.ProcessState == nil }); n >= 0 {
+		t.Errorf("worker %d was not waited for", n)
 	}
 	if int(used.Started) != len(commands) {
 		t.Errorf("started %d processes, but counted %d", len(commands), used.Started)
