@@ -3,15 +3,12 @@ package service
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,11 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
-	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/report"
-	"efsdedupe/fixtures/testkit"
 )
 
 // registry returns an empty registry.
@@ -320,191 +315,6 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-func TestQuotas(t *testing.T) {
-	r := registry(t)
-	r.Limits = jobs.Limits{Jobs: 3, Bytes: 1000}
-	h := newService(t, Config{Jobs: &Jobs{Registry: r, Runner: new(idle), Root: "/mnt/efs"}, TenantClaim: "folder"})
-	var group sync.WaitGroup
-	results := make([]result, 20)
-	for i := range results {
-		group.Go(func() { results[i] = ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`) })
-	}
-	group.Wait()
-	var begun []string
-	for _, got := range results {
-		switch {
-		case got.status == 202:
-			begun = append(begun, operation(t, got).ID)
-		case got.status != 429 || got.header.Get("Retry-After") == "":
-			t.Errorf("%d %v", got.status, got.header)
-		}
-	}
-	if len(begun) != 3 {
-		t.Fatalf("%d jobs began", len(begun))
-	}
-	if got := ask(t, h, inFolder("bob"), "POST", "/v1/jobs", `{}`); got.status != 202 {
-		t.Errorf("another tenant: %d", got.status)
-	}
-	ref := jobs.Ref{Tenant: jobs.TenantHash("alice"), ID: begun[0]}
-	tell := func(s jobs.State) {
-		t.Helper()
-		if err := r.Tell(t.Context(), ref, s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// One ends, and takes half of the month's bytes.
-	tell(jobs.State{Phase: jobs.Succeeded, Finished: time.Now(), DataBytes: 500, Outcome: &jobs.Outcome{}})
-	got := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`)
-	if got.status != 202 {
-		t.Fatalf("after one ended: %d %s", got.status, got.body)
-	}
-	ref.ID = operation(t, got).ID
-	if granted, err := r.Take(t.Context(), ref, 400); err != nil || granted != 500 {
-		t.Errorf("400 of 500 bytes: %d, %v", granted, err)
-	}
-	if _, err := r.Take(t.Context(), jobs.Ref{Tenant: ref.Tenant, ID: begun[1]}, 1); !errors.As(err, new(*jobs.QuotaError)) {
-		t.Errorf("1 of 0 bytes: %v", err)
-	}
-	tell(jobs.State{Phase: jobs.Failed, Finished: time.Now(), DataBytes: 600, Failure: &jobs.Failure{Code: jobs.CodeFailed}})
-	got = ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`)
-	if got.status != 429 || !strings.Contains(got.decode(t).Detail, "1000 bytes a month") {
-		t.Errorf("over the month's bytes: %d %s", got.status, got.body)
-	}
-	next := time.Now().UTC().AddDate(0, 1, 0)
-	r.Now = func() time.Time { return next }
-	if got := ask(t, h, inFolder("alice"), "POST", "/v1/jobs", `{}`); got.status != 202 {
-		t.Errorf("in the next month: %d %s", got.status, got.body)
-	}
-}
-
-// A job that reads more than its tenant may stops, and says so.
-func TestQuotaWhileRunning(t *testing.T) {
-	c := withJobs(t, Config{Root: tenants(t)})
-	c.Jobs.Registry.Limits.Bytes = 100_000 // metered: a file is 40 KiB
-	h := newService(t, c)
-	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
-	if end.Error == nil || end.Error.Code != jobs.CodeQuota || end.Metadata.ReadBytes > 100_000 {
-		t.Errorf("%+v %+v", end.Error, end.Metadata)
-	}
-}
-
-// costly returns a directory of which a walk is cheap, and reading the whole files is not.
-func costly(t *testing.T) string {
-	root := t.TempDir()
-	for _, name := range []string{"a", "b", "c", "d"} {
-		path := filepath.Join(root, name)
-		if err := errors.Join(os.WriteFile(path, nil, 0o666), os.Truncate(path, 64<<20)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
-
-// A job stops before it may cost more than its max_cost, also after a restart of the server,
-// and goes on with a higher one: same job, same work.
-func TestMaxCost(t *testing.T) {
-	c := withJobs(t, Config{Root: costly(t)})
-	local := c.Jobs.Runner.(*jobs.Local)
-	h := newService(t, c)
-	want := groupsOf(t, ask(t, h, Caller{}, "POST", "/v1/scans", `{}`).body)
-	stop := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{"max_cost": 0.003, "max_concurrency": 1}`)).ID)
-	if m := stop.Metadata; stop.Error == nil || stop.Error.Code != jobs.CodeLimit || m.State != jobs.Stopped || m.MaxCost != 0.003 || m.Cost == nil ||
-		m.Cost.Total <= 0 || m.Cost.Total > 0.003 || m.Expires.IsZero() || len(m.Stages) == 0 || !strings.Contains(stop.Error.Detail, "stopped before it may cost more than 0.003 USD") {
-		t.Fatalf("%+v %+v", stop.Error, m)
-	}
-	if got := ask(t, h, Caller{}, "GET", stop.Links.Report, ""); got.status != 404 {
-		t.Errorf("a report of a job that stopped: %d", got.status)
-	}
-	if err := errors.Join(local.Resume(t.Context()), local.Sweep(t.Context())); err != nil { // nothing goes on by itself
-		t.Fatal(err)
-	}
-	goOn := func(maxCost float64, status int) jobJSON {
-		got := ask(t, h, Caller{}, "POST", "/v1/jobs", fmt.Sprintf(`{"continue": %q, "max_cost": %v}`, stop.ID, maxCost))
-		if got.status != status {
-			t.Fatalf("%d %s", got.status, got.body)
-		}
-		if status != 202 {
-			return jobJSON{}
-		}
-		return ended(t, h, Caller{}, operation(t, got).ID)
-	}
-	still := goOn(0.0031, 202)
-	if still.ID != stop.ID || still.Error == nil || still.Error.Code != jobs.CodeLimit || still.Metadata.Cost.Total != stop.Metadata.Cost.Total {
-		t.Errorf("a limit that is hardly higher: %+v %+v", still.Error, still.Metadata)
-	}
-	end := goOn(1, 202)
-	if end.Error != nil || end.Response == nil || !end.Response.Complete || end.Metadata.MaxCost != 1 || end.Metadata.Cost.Total <= stop.Metadata.Cost.Total {
-		t.Fatalf("%+v %+v", end.Error, end.Metadata)
-	}
-	if diff := cmp.Diff(want, groupsOf(t, ask(t, h, Caller{}, "GET", end.Links.Report, "").body)); diff != "" {
-		t.Errorf("(-scan +job):\n%s", diff)
-	}
-	goOn(2, 422) // it has ended
-	local.Stop() // it may be removing what units found
-	if entries, err := os.ReadDir(local.Dir); err != nil || len(entries) > 0 {
-		t.Errorf("it left %v, %v", entries, err)
-	}
-}
-
-// A limit that nobody could keep, for lack of prices, is refused.
-func TestMaxCostWithoutPrices(t *testing.T) {
-	book, err := cost.Prices("us-east-2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := newService(t, withJobs(t, Config{Root: tenants(t), Prices: book}))
-	if got := ask(t, h, Caller{}, "POST", "/v1/jobs", `{"max_cost": 1}`); got.status != 422 || !strings.Contains(string(got.body), "states.transitions") {
-		t.Errorf("%d %s", got.status, got.body)
-	}
-	if end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID); end.Error != nil || end.Metadata.Cost != nil {
-		t.Errorf("%+v", end)
-	}
-}
-
-// A job that stopped has its place back and counts for the quota once, however it ends.
-func TestMaxCostQuota(t *testing.T) {
-	c := withJobs(t, Config{Root: costly(t)})
-	c.Jobs.Registry.Limits = jobs.Limits{Jobs: 1, Bytes: 1 << 40}
-	h := newService(t, c)
-	used := func() (q struct {
-		Used    int64
-		Running map[string]any
-	}) {
-		b, _, err := c.Jobs.Registry.Store.Get(t.Context(), "quotas/"+jobs.TenantHash(""))
-		if err := errors.Join(err, json.Unmarshal(b, &q)); err != nil {
-			t.Fatal(err)
-		}
-		return q
-	}
-	var bytes int64
-	for _, how := range []string{"go on", "cancel"} {
-		stop := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{"max_cost": 0.004}`)).ID)
-		if stop.Error == nil || stop.Error.Code != jobs.CodeLimit {
-			t.Fatalf("%s: %+v", how, stop.Error)
-		}
-		if q := used(); len(q.Running) != 0 || q.Used != bytes+stop.Metadata.ReadBytes {
-			t.Errorf("%s: stopped: %+v, %+v", how, q, stop.Metadata)
-		}
-		code, status := jobs.CodeCancelled, 202
-		if how == "cancel" {
-			if got := ask(t, h, Caller{}, "DELETE", stop.Links.Self, ""); got.status != status {
-				t.Errorf("%d %s", got.status, got.body)
-			}
-		} else {
-			code = ""
-			ask(t, h, Caller{}, "POST", "/v1/jobs", `{"continue": "`+stop.ID+`", "max_cost": 1}`)
-		}
-		end := ended(t, h, Caller{}, stop.ID)
-		if (end.Error == nil) != (code == "") || code != "" && end.Error.Code != code {
-			t.Errorf("%s: %+v", how, end.Error)
-		}
-		bytes += end.Metadata.ReadBytes
-		if q := used(); len(q.Running) != 0 || q.Used != bytes {
-			t.Errorf("%s: %+v, want %d", how, q, bytes)
-		}
-	}
-}
-
 // While units run, the answer says how many have ended, as far as anybody knows.
 func TestJobProgress(t *testing.T) {
 	r, runner := registry(t), new(idle)
@@ -587,131 +397,6 @@ func TestJobsExpire(t *testing.T) {
 	names, err := r.Store.List(t.Context(), "reports/"+jobs.TenantHash("")+"/"+doc.ID+"/", "", 10)
 	if err != nil || len(names) > 0 {
 		t.Errorf("%v %v", names, err)
-	}
-}
-
-// fillTree writes many small groups, a group larger than a line of a stored report, names of
-// any bytes, and something that is skipped.
-func fillTree(t testing.TB) (root string) {
-	t.Helper()
-	root = filepath.Join(t.TempDir(), "root")
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range 40 {
-		for j := range 2 + rnd.IntN(3) {
-			testkit.Write(t, []byte(strings.Repeat("x", i+1)), filepath.Join(root, fmt.Sprintf("d%d", j), fmt.Sprintf("\xfff%02d, \"x\"\r\n", i)))
-		}
-	}
-	for i := range 700 {
-		testkit.Write(t, []byte("many of them"), filepath.Join(root, "many", fmt.Sprintf("%s-%03d", strings.Repeat("n", 100), i)))
-	}
-	if err := os.Link(filepath.Join(root, "many", strings.Repeat("n", 100)+"-000"), filepath.Join(root, "zz-link")); err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
-// pages returns all pages of a report in a form.
-func pages(t testing.TB, h http.Handler, path, accept string, limit int) (all [][]byte) {
-	t.Helper()
-	api := newContract(t)
-	for path = fmt.Sprintf("%s?limit=%d", path, limit); path != ""; {
-		r := httptest.NewRequest("GET", path, nil)
-		r.Header.Set("Accept", accept)
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != 200 || w.Header().Get("Content-Type") != accept || report.QuotedSize(w.Body.Bytes()) > maxAnswer {
-			t.Fatalf("%s: %d %v", path, w.Code, w.Header())
-		}
-		api.check(t, "GET", path, w.Code, w.Header(), w.Body.Bytes())
-		all = append(all, w.Body.Bytes())
-		next := w.Header().Get("Link")
-		path, _, _ = strings.Cut(strings.TrimPrefix(next, "<"), ">")
-	}
-	return all
-}
-
-// The pages of a stored report are together what a scan answers, in all forms, however long
-// they are.
-func TestJobReportPages(t *testing.T) {
-	root := fillTree(t)
-	h := newService(t, withJobs(t, Config{Root: root}))
-	want := groupsOf(t, ask(t, h, Caller{}, "POST", "/v1/scans", `{"limit": 10000}`).body)
-	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
-	var whole string
-	for _, limit := range []int{1, 2, 7, 10_000} {
-		got := groupsOf(t, pages(t, h, end.Links.Report, "application/json", limit)[0])
-		got.Groups = nil
-		parts := 0
-		for _, page := range pages(t, h, end.Links.Report, "application/json", limit) {
-			for _, g := range groupsOf(t, page).Groups {
-				if g.Before > 0 {
-					last := &got.Groups[len(got.Groups)-1]
-					if last.Digest != g.Digest || int64(len(last.Files)) != g.Before {
-						t.Errorf("a part of %s after %d files is after %d of %s", g.Digest, g.Before, len(last.Files), last.Digest)
-					}
-					last.Files, last.After = append(last.Files, g.Files...), g.After
-					parts++
-					continue
-				}
-				got.Groups = append(got.Groups, g)
-			}
-		}
-		got.Next = ""
-		if diff := cmp.Diff(want, got); diff != "" || parts == 0 {
-			t.Errorf("limit %d (-scan +job), %d parts:\n%s", limit, parts, diff)
-		}
-		table := string(bytes.Join(pages(t, h, end.Links.Report, "text/csv", limit), nil))
-		if whole == "" {
-			whole = table
-		}
-		rows, err := csv.NewReader(strings.NewReader(table)).ReadAll()
-		if err != nil || table != whole || len(rows) != 1+int(want.Stats.Files) {
-			t.Errorf("limit %d: %d rows, %v\n%s", limit, len(rows), err, cmp.Diff(whole, table))
-		}
-		lines := bytes.Split(bytes.TrimSpace(bytes.Join(pages(t, h, end.Links.Report, "application/x-ndjson", limit), nil)), []byte("\n"))
-		if len(lines) != 1+len(want.Groups)+parts || !bytes.HasPrefix(lines[0], []byte(`{"report":`)) {
-			t.Errorf("limit %d: %d lines, %.100s", limit, len(lines), lines[0])
-		}
-	}
-	if !strings.Contains(whole, "\n41,") || strings.Contains(whole, "\n42,") {
-		t.Errorf("the groups are not numbered: %.300s", whole)
-	}
-}
-
-func TestReportForms(t *testing.T) {
-	h := newService(t, withJobs(t, Config{Root: tenants(t)}))
-	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
-	request := func(method, path string, header http.Header) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, path, nil)
-		r.Header = header
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		return w
-	}
-	for accept, want := range map[string]string{
-		"": "application/json", "*/*": "application/json", "text/*": "text/csv", "text/csv;q=0.5, */*;q=0.1": "text/csv", "application/*": "application/json",
-		"application/json;q=0.2, application/x-ndjson": "application/x-ndjson", "TEXT/CSV": "text/csv", "application/json;q=0, */*": "application/x-ndjson",
-		"image/png": "", "*/*;q=0": "", "text/html, text/csv;q=x": "",
-	} {
-		w := request("GET", end.Links.Report, http.Header{"Accept": {accept}})
-		if got := w.Header().Get("Content-Type"); got != want && (want != "" || w.Code != 406) {
-			t.Errorf("Accept %q: %d %s", accept, w.Code, got)
-		}
-		if !slices.Contains(w.Header().Values("Vary"), "Accept") {
-			t.Errorf("Accept %q: Vary %q", accept, w.Header().Values("Vary"))
-		}
-	}
-	for _, path := range []string{end.Links.Report, end.Links.Self, "/v1/jobs"} {
-		first := request("GET", path, http.Header{"Accept-Encoding": {"gzip"}})
-		if first.Header().Get("Content-Encoding") != "gzip" || first.Header().Get("ETag") == "" {
-			t.Errorf("%s: %v", path, first.Header())
-		}
-		if w := request("HEAD", path, nil); w.Code != 200 || w.Body.Len() > 0 || w.Header().Get("ETag") != first.Header().Get("ETag") {
-			t.Errorf("HEAD %s: %d %v", path, w.Code, w.Header())
-		}
-		if w := request("GET", path, http.Header{"If-None-Match": {first.Header().Get("ETag")}}); w.Code != 304 || w.Body.Len() > 0 {
-			t.Errorf("%s again: %d", path, w.Code)
-		}
 	}
 }
 
