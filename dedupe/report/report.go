@@ -8,6 +8,7 @@
 //	report.go      the formats
 //	stream.go      the stream, and the stream of a dedupe.Report
 //	read.go        the stream of a JSON report
+//	decoder.go     its files and values
 //	aside.go       files that come before the size of their group
 //	saved.go       what dedupe cost needs from a JSON report
 //	chosen.go      what rules change about the stream
