@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"dedupe/report":              {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/mount"},
 	"dedupe/report/reporttest":   nil,
 	"dedupe/job":                 {"dedupe", "dedupe/cost", "dedupe/index", "dedupe/limits", "dedupe/mount", "dedupe/pool", "dedupe/report"},
-	"dedupe/jobs":                {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/job", "dedupe/report"},
+	"dedupe/jobs":                {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/job", "dedupe/limits", "dedupe/report"},
 	"dedupe/jobs/stepfunctions":  {"dedupe", "dedupe/internal/awshttp", "dedupe/job", "dedupe/job/s3", "dedupe/jobs"},
 	"dedupe/service":             {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/index", "dedupe/job", "dedupe/jobs", "dedupe/mount", "dedupe/report"},
 	"deploy":                     nil, // only tests
@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	experiment + "peers/launch": nil,
 	experiment + "peers/read":   nil,
 	experiment + "predict":      {experiment + "task"},
-	experiment + "results":      {"dedupe/cost", "dedupe/report"},
+	experiment + "results":      {"cmd/internal/cli", "dedupe/cost", "dedupe/report"},
 	experiment + "task":         {"dedupe", "dedupe/pool"},
 }
 

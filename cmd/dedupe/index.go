@@ -17,6 +17,7 @@ import (
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
 	"efsdedupe/dedupe/job"
@@ -278,6 +279,6 @@ func (p *share) Set(s string) error {
 	return nil
 }
 
-func (p *share) String() string { return report.Percent(int64(*p)) }
+func (p *share) String() string { return cost.Percent(int64(*p)) }
 
 func (*share) Type() string { return "percent" }

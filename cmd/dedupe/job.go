@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 
@@ -163,7 +162,7 @@ func (c *jobRun) run(ctx context.Context) error {
 		return err
 	}
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
-	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
+	c.write.Spill = spill
 	return c.report(j, book, out)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
 
@@ -123,7 +124,7 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 		return errors.New("a report has unique files and duplicate folders as the scan found them: give --newer and --older to the scan, or leave out --unique and --folders")
 	}
 	c.write.Spell = make(speller).spell
-	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
+	c.write.Spill = spill
 	pagePrices{}.set(&c.write)
 	path := paths[len(paths)-1]
 	earlier, err := c.readEarlier(ctx, paths)
@@ -226,3 +227,6 @@ func (r interruptible) Seek(offset int64, whence int) (int64, error) {
 func (r interruptible) Read(b []byte) (int, error) {
 	return cli.Await(r.ctx, func() (int, error) { return r.ReadCloser.Read(b) })
 }
+
+// spill creates a file for a group that is too large for memory.
+func spill() (io.ReadWriteSeeker, error) { return limits.TemporaryFile() }

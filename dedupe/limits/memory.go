@@ -7,6 +7,7 @@
 //	cgroup_linux.go  where cgroups, v1 and v2, keep their limits
 //	peak_*.go        the peak memory of a process
 //	cpu.go           the processor time of this one
+//	temporary.go     files for what is too large for memory
 //	unwritten*.go    files that are written wait for the disk before they fill the limit
 package limits
 

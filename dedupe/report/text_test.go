@@ -49,8 +49,8 @@ func TestCommas(t *testing.T) {
 		"0.5": "0.5", "1234.5678": "1,234.5678", "146484.38": "146,484.38", "-1234.50": "-1,234.50",
 		"9223372036854775808000.000001": "9,223,372,036,854,775,808,000.000001",
 	} {
-		if got := commas(in); got != want {
-			t.Errorf("commas(%s) is %s, want %s", in, got, want)
+		if got := Commas(in); got != want {
+			t.Errorf("Commas(%s) is %s, want %s", in, got, want)
 		}
 	}
 }

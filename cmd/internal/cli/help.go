@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -144,7 +145,8 @@ func describe(flag *pflag.Flag) string {
 	if value != "" {
 		line += " " + value
 	}
-	return "  " + line + "\n" + wrap(usage, 10)
+	const indent = "\n          "
+	return "  " + line + indent + strings.ReplaceAll(Wrap(usage, helpWidth+1-len(indent), ""), "\n", indent) + "\n"
 }
 
 // parts returns the names of a flag, its value, and what it does.
@@ -160,25 +162,24 @@ func parts(flag *pflag.Flag) (names, value, usage string) {
 	return names, value, usage
 }
 
-// wrap breaks a text into lines that are indented.
-func wrap(text string, indent int) string {
+// Wrap breaks text between words into lines of at most width characters, all but
+// the first behind indent.
+func Wrap(text string, width int, indent string) string {
 	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
+	room := width
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
 		switch {
-		case column == 0:
-			b.WriteString(strings.Repeat(" ", indent))
-			column = indent
-		case column+1+len(word) > helpWidth:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			column = indent
+		case i == 0:
+		case n+1 > room:
+			b.WriteString("\n" + indent)
+			room = width - len(indent)
 		default:
 			b.WriteByte(' ')
-			column++
+			room--
 		}
 		b.WriteString(word)
-		column += len(word)
+		room -= n
 	}
-	b.WriteByte('\n')
 	return b.String()
 }

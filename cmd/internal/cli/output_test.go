@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"efsdedupe/dedupe/limits"
+
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
@@ -134,7 +136,7 @@ func TestCopied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		spare, err := Temporary()
+		spare, err := limits.TemporaryFile()
 		if err != nil {
 			t.Fatal(err)
 		}
