@@ -90,7 +90,7 @@ func TestHoles(t *testing.T) {
 // become problems at once, and so must files too large to add up.
 func TestHugeHoles(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in")
+	testkit.MountTmpfs(t, "in", "size=1m")
 	for path, size := range map[string]int64{
 		"in/4EiB-a": 4 << 60, "in/4EiB-b": 4 << 60, "in/1TiB-a": 1 << 40, "in/1TiB-b": 1 << 40, "in/4MiB-a": 4 << 20, "in/4MiB-b": 4 << 20,
 	} {
@@ -132,7 +132,7 @@ func TestEmptyWithContent(t *testing.T) {
 // cannot hold.
 func TestOldAndFarTimes(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in")
+	testkit.MountTmpfs(t, "in", "size=1m")
 	for path, seconds := range map[string]int64{"in/a": -11_000_000_000, "in/b": 11_000_000_000} {
 		write(t, random(200<<10), path)
 		times := []unix.Timespec{{Sec: seconds, Nsec: 5}, {Sec: seconds, Nsec: 5}}

@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"fixtures/testkit":           nil,
 	"cmd/internal/cli":           {"dedupe/cost", "dedupe/limits", "dedupe/report"},
 	"cmd/internal/docs":          nil,
-	"cmd/internal/clitest":       {"cmd/internal/cli"},
+	"cmd/internal/clitest":       {"cmd/internal/cli", "fixtures/testkit"},
 	"cmd/dedupe": {"cmd/internal/cli", "dedupe", "dedupe/choose", "dedupe/cost", "dedupe/index", "dedupe/index/dynamodb", "dedupe/job", "dedupe/jobs", "dedupe/limits", "dedupe/mount",
 		"dedupe/report", "dedupe/service", "fixtures"},
 	"cmd/lambda": {"dedupe", "dedupe/index", "dedupe/index/dynamodb", "dedupe/job", "dedupe/job/s3", "dedupe/jobs", "dedupe/jobs/stepfunctions", "dedupe/limits",

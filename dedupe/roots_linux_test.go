@@ -128,7 +128,7 @@ func TestRootsAreLookedAtOnce(t *testing.T) {
 // inside one, and real file systems.
 func TestPseudo(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in/dev/shm")
+	testkit.MountTmpfs(t, "in/dev/shm", "size=1m")
 	write(t, random(100), "in/dev/shm/real", "in/real")
 	var want []Skipped
 	for _, kind := range []string{"bpf", "cgroup2", "debugfs", "devpts", "fusectl", "mqueue", "proc", "pstore", "securityfs", "sysfs", "tracefs", "binfmt_misc"} {
@@ -178,7 +178,7 @@ func TestPseudo(t *testing.T) {
 // TestBytesOnce checks that an inode counts once, however many names it is found under.
 func TestBytesOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in/x")
+	testkit.MountTmpfs(t, "in/x", "size=1m")
 	write(t, random(100), "in/x/a", "in/x/b")
 	write(t, random(70), "in/x/alone")
 	write(t, nil, "in/file", "in/y/below")

@@ -44,11 +44,7 @@ func newCloud(t *testing.T) *cloud {
 	dir := t.TempDir()
 	c := &cloud{t: t, programs: []string{filepath.Join(dir, "bootstrap"), filepath.Join(dir, "immortal")}}
 	for i, source := range []string{"./testdata/mortal", "../cmd/lambda"} {
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-o", c.programs[i], source)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		testkit.Must(t, testkit.BuildFunction(c.programs[i], source))
 	}
 	e, err := aws.StartEmulator(t.Context(), t.TempDir(), "s3", "stepfunctions", "lambda", "dynamodb", "iam", "sts", "logs", "cloudwatch")
 	testkit.Must(t, err)
@@ -175,11 +171,7 @@ func scanned(t *testing.T, root string) string {
 func binary(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "dedupe")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../cmd/dedupe")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	testkit.Must(t, testkit.Build(binary, "../cmd/dedupe"))
 	return binary
 }
 

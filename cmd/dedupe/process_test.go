@@ -286,7 +286,7 @@ func TestLambdaLimits(t *testing.T) {
 	if out, err := exec.Command(binary, "fixtures", dir, "--files", "300", "--size", "256KiB").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	group := pidsCgroup(t, 1024)
+	group := newCgroup(t, "pids", "pids.max", "pids.max", 1024)
 	for _, mode := range []string{"goroutines", "processes"} {
 		t.Run(mode, func(t *testing.T) {
 			script := `echo $$ > "$1" && ulimit -n 1024 && shift && exec "$@"`
@@ -319,26 +319,24 @@ func TestLambdaLimits(t *testing.T) {
 	})
 }
 
-// pidsCgroup makes a cgroup of at most n processes and threads.
-func pidsCgroup(t *testing.T, n int) string {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can make a cgroup")
+// newCgroup makes a cgroup with a limit. Versions 1 and 2 of cgroups call it v1 and v2.
+func newCgroup(t *testing.T, controller, v1, v2 string, limit int64) (dir string) {
+	t.Helper()
+	root, file := "/sys/fs/cgroup", v2
+	if _, err := os.Stat(filepath.Join(root, controller)); err == nil {
+		root, file = filepath.Join(root, controller), v1
 	}
-	root := "/sys/fs/cgroup"
-	if _, err := os.Stat(filepath.Join(root, "pids")); err == nil {
-		root = filepath.Join(root, "pids") // version 1
-	}
-	group, err := os.MkdirTemp(root, "dedupe-test-")
+	dir, err := os.MkdirTemp(root, "dedupe-test-")
 	if err != nil {
-		t.Skipf("no cgroup can be made here: %v", err)
+		t.Skipf("can't make a cgroup: %v; run it as root on a machine with cgroups", err)
 	}
-	t.Cleanup(func() {
-		testkit.Eventually(t, "the cgroup to be empty", func() bool { return os.Remove(group) == nil })
+	t.Cleanup(func() { // the kernel may still be busy with it
+		testkit.Eventually(t, "the cgroup to be empty", func() bool { return os.Remove(dir) == nil })
 	})
-	if err := os.WriteFile(filepath.Join(group, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
-		t.Skipf("no pids controller here: %v", err)
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.FormatInt(limit, 10)), 0); err != nil {
+		t.Skipf("can't limit a cgroup: %v; enable the %s controller", err, controller)
 	}
-	return group
+	return dir
 }
 
 // TestBrokenPipe checks that a reader who has seen enough ends the scan quietly.

@@ -13,11 +13,7 @@ import (
 func predictor(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "experiment-predictor")
-	build := exec.Command("go", "build", "-C", "predictor", "-buildvcs=false", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	testkit.Must(t, testkit.Build(program, ".", "-C", "predictor"))
 	return program
 }
 

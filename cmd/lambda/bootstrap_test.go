@@ -27,11 +27,7 @@ import (
 func bootstrap(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bootstrap")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", path, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	testkit.Must(t, testkit.BuildFunction(path, "."))
 	return path
 }
 
@@ -79,11 +75,7 @@ func groups(t *testing.T, report []byte) [][]string {
 func fromCommandLine(t *testing.T, root string) []byte {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "dedupe")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../dedupe")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	testkit.Must(t, testkit.Build(binary, "../dedupe"))
 	scan := exec.Command(binary, "scan", "--format", "json", ".")
 	scan.Dir = root
 	report, err := scan.Output()

@@ -85,8 +85,8 @@ func TestEFSMount(t *testing.T) {
 // TestHidden finds the mount of a directory if another mount hides the one at its path.
 func TestHidden(t *testing.T) {
 	top := mounttest.TrustedDir(t, 32<<20)
-	mounted(t, filepath.Join(top, "a", "b"))
-	mounted(t, filepath.Join(top, "a")) // over the previous one
+	testkit.MountTmpfs(t, filepath.Join(top, "a", "b"), "")
+	testkit.MountTmpfs(t, filepath.Join(top, "a"), "") // over the previous one
 	root := filepath.Join(top, "a", "b")
 	testkit.Write(t, []byte("same"), filepath.Join(root, "1"), filepath.Join(root, "2"))
 	x := open(t, filepath.Join(t.TempDir(), "index"))
@@ -96,7 +96,7 @@ func TestHidden(t *testing.T) {
 	// Mounts that appear during a scan are found, too.
 	opts := options(top)
 	use := x.Attach(opts.Selection, &opts.Engine)
-	mounted(t, filepath.Join(top, "late"))
+	testkit.MountTmpfs(t, filepath.Join(top, "late"), "")
 	testkit.Write(t, []byte("same"), filepath.Join(top, "late", "1"), filepath.Join(top, "late", "2"))
 	if r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil || len(r.Groups) != 1 {
 		t.Errorf("%+v, %v", r, err)
@@ -107,26 +107,11 @@ func TestHidden(t *testing.T) {
 	same(t, x, options(filepath.Join(top, "late")), 0, 2)
 }
 
-// mounted mounts a tmpfs.
-func mounted(t *testing.T, dir string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
-		t.Skip("this root can't mount: ", err)
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-}
-
 // TestMountedFile mounts files over others. A file from another file system must be read
 // in every scan, whatever its directory is on.
 func TestMountedFile(t *testing.T) {
 	top, elsewhere := mounttest.TrustedDir(t, 32<<20), filepath.Join(t.TempDir(), "tmpfs")
-	mounted(t, elsewhere)
+	testkit.MountTmpfs(t, elsewhere, "")
 	root, same1, other := filepath.Join(top, "root"), filepath.Join(top, "same"), filepath.Join(elsewhere, "other")
 	testkit.Write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "b"), filepath.Join(root, "c"), filepath.Join(root, "d"), same1, other)
 	for name, source := range map[string]string{"c": other, "d": same1} {
@@ -145,7 +130,7 @@ func TestMountedFile(t *testing.T) {
 // same identity.
 func TestTunnel(t *testing.T) {
 	root, second := tree(t), filepath.Join(t.TempDir(), "second")
-	mounted(t, second)
+	testkit.MountTmpfs(t, second, "")
 	testkit.Write(t, []byte("0123456789"), filepath.Join(second, "a"), filepath.Join(second, "b"))
 	tunnel := func(dir string) string {
 		var st unix.Statx_t
@@ -206,7 +191,7 @@ func TestWithin(t *testing.T) {
 	same(t, x, within, 0, 2)
 	same(t, x, options(filepath.Join(top, "moved")), 0, 2)
 
-	mounted(t, filepath.Join(top, "moved"))
+	testkit.MountTmpfs(t, filepath.Join(top, "moved"), "")
 	use := x.Attach(within.Selection, &within.Engine)
 	if r, err := dedupe.Scan(t.Context(), within.Selection, within.Engine); err != nil || !r.Complete || r.Stats.FilesKnown != 0 || r.Stats.Opens != 2 {
 		t.Errorf("%+v, %v", r.Stats, err)

@@ -305,7 +305,7 @@ func TestSamePlace(t *testing.T) {
 // are read in every scan, because on the mount all files have one device.
 func TestCovered(t *testing.T) {
 	w := newWorkplace(t)
-	mounted(t, w.path("other"))
+	testkit.MountTmpfs(t, w.path("other"), "")
 	testkit.Write(t, bytes.Repeat([]byte("A"), 5000), w.path("other/f"))
 	if err := unix.Mount(w.path("other/f"), w.path("src/c"), "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)

@@ -69,9 +69,6 @@ func TestLargeDirectory(t *testing.T) {
 func memoryDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("large", dir, "tmpfs", 0, "size=1g,nr_inodes=11m"); err != nil {
-		t.Skipf("can't mount a file system in memory: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	testkit.MountTmpfs(t, dir, "size=1g,nr_inodes=11m")
 	return dir
 }

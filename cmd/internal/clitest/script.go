@@ -34,10 +34,8 @@ func Run(m *testing.M, programs map[string]string, ready func(dir string)) int {
 	}
 	defer os.RemoveAll(dir)
 	for name, of := range programs {
-		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", linkFlags(name), "-o", filepath.Join(dir, name), of)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		if err := testkit.Build(filepath.Join(dir, name), of, "-ldflags", linkFlags(name)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}

@@ -38,11 +38,7 @@ func bootstrap(t testing.TB) (path string) {
 		if built.dir, built.err = os.MkdirTemp("", "dedupe-task-"); built.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", built.dir, "efsdedupe/cmd/experiment/bootstrap")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("%w\n%s", err, out)
-		}
+		built.err = testkit.BuildFunction(built.dir, "efsdedupe/cmd/experiment/bootstrap")
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
