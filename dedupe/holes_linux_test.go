@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"efsdedupe/fixtures/testkit"
+
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 )

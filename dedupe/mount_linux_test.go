@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"efsdedupe/fixtures/testkit"
+
 	"golang.org/x/sys/unix"
 )
 

@@ -17,6 +17,7 @@ import (
 
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // hang returns a fault that does not answer an operation on a path until the test ends,

@@ -11,10 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"efsdedupe/fixtures/testkit"
-
-	"github.com/containerd/cgroups/v3"
 )
 
 // TestMemoryLimit scans more and more files in a cgroup. Every scan finds all groups, or

@@ -283,9 +283,7 @@ func TestKilledWorkers(t *testing.T) {
 // descriptors, and 1,024 processes and threads.
 func TestLambdaLimits(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "efs")
-	if out, err := exec.Command(binary, "fixtures", dir, "--files", "300", "--size", "256KiB").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	output(t, "fixtures", dir, "--files", "300", "--size", "256KiB")
 	group := newCgroup(t, "pids", "pids.max", "pids.max", 1024)
 	for _, mode := range []string{"goroutines", "processes"} {
 		t.Run(mode, func(t *testing.T) {
@@ -342,9 +340,7 @@ func newCgroup(t *testing.T, controller, v1, v2 string, limit int64) (dir string
 // TestBrokenPipe checks that a reader who has seen enough ends the scan quietly.
 func TestBrokenPipe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "efs")
-	if out, err := exec.Command(binary, "fixtures", dir, "--files", "3000", "--size", "1KiB").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	output(t, "fixtures", dir, "--files", "3000", "--size", "1KiB")
 	out, err := exec.Command("sh", "-c", `"$1" scan --mode processes --format fdupes "$2" | head -1`, "sh", binary, dir).CombinedOutput()
 	if err != nil || bytes.Count(out, []byte("\n")) != 1 {
 		t.Errorf("%v\n%s", err, out)

@@ -26,9 +26,7 @@ import (
 func startServer(t *testing.T, listen string, flags ...string) (server *exec.Cmd, url string, log *bufio.Scanner) {
 	t.Helper()
 	dir := filepath.Join(mounttest.TrustedDir(t, 16<<20), "efs")
-	if out, err := exec.Command(binary, "fixtures", dir, "--files", "20", "--size", "10KiB").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	output(t, "fixtures", dir, "--files", "20", "--size", "10KiB")
 	server = exec.Command(binary, append([]string{"serve", "--root", dir, "--listen", listen}, flags...)...)
 	stderr, err := server.StderrPipe()
 	if err != nil {

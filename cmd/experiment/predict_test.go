@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"efsdedupe/fixtures/testkit"
 )
 
 // predictor builds the program of predictions, which is in a module of its own.

@@ -21,6 +21,7 @@ import (
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures"
 	"efsdedupe/fixtures/lambda/runtimeapi"
+	"efsdedupe/fixtures/testkit"
 )
 
 // bootstrap builds the program as deployed.

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"efsdedupe/dedupe"
 	"efsdedupe/fixtures/testkit"
 )

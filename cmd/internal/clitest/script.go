@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/fixtures/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the scripts' expected output")

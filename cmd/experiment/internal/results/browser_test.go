@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 
+	"efsdedupe/fixtures/testkit"
+
 	"github.com/google/go-cmp/cmp"
 )
 
