@@ -24,13 +24,13 @@ import (
 
 // ruleFlags are the flags that choose what to report of the groups.
 func ruleFlags(f *pflag.FlagSet, r *choose.Rules) {
-	f.Var(cli.OneOf(&r.Keep, choose.Oldest, choose.Newest, choose.Shortest, choose.First), "keep", "keep the oldest or newest file, the one with the shortest path, or the first by path")
-	f.StringArrayVar(&r.Priority, "priority", nil, "keep a file below this `folder` rather than another (may repeat, first wins)")
+	f.Var(cli.OneOf(&r.Keep, choose.Oldest, choose.Newest, choose.Shortest, choose.First), "keep", "keep the oldest or newest file of each group, the one with the shortest path, or the first by path")
+	f.StringArrayVar(&r.Priority, "priority", nil, "keep a file below this `folder` rather than another (may repeat; the first one wins)")
 	f.StringArrayVar(&r.Protect, "protect", nil, "never remove what is below this `folder` or matches this glob (may repeat)")
 	f.BoolVar(&r.Isolate, "isolate", false, "report only groups with files below two or more ROOTs")
 	f.IntVar(&r.MinCopies, "min-copies", 0, "report only groups with this `number` of copies or more")
 	f.StringVar(&r.CopiesOf, "copies-of", "", "report only the copies of this `file`; a scan reads only files of its size")
-	f.BoolVar(&r.Unique, "unique", false, "also report files without a duplicate; CSV, fdupes and print0 then have only these")
+	f.BoolVar(&r.Unique, "unique", false, "also report files without a duplicate; as CSV, fdupes and print0, report only these")
 	f.BoolVar(&r.Folders, "folders", false, "also report folders with identical content, in text, HTML and JSON")
 }
 
@@ -103,8 +103,8 @@ type lists struct {
 }
 
 func (l *lists) flags(f *pflag.FlagSet) {
-	f.StringVar(&l.lines, "files-from", "", "also take the files that this `file` names, one on each line; - is standard input")
-	f.StringVar(&l.zeros, "files0-from", "", "also take the files that this `file` names, a zero byte after each, as from find -print0")
+	f.StringVar(&l.lines, "files-from", "", "also scan the files listed in this `file`, one on each line; - is standard input")
+	f.StringVar(&l.zeros, "files0-from", "", "also scan the files listed in this `file`, with a zero byte after each, as from find -print0")
 }
 
 // read returns the files that the lists name.

@@ -99,7 +99,8 @@ func writeUsage(cmd *cobra.Command) error {
 		print(w, "\nCommands:\n")
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() {
-				print(w, "  %-*s %s\n", cmd.NamePadding(), c.Name(), c.Short)
+				indent := 3 + c.NamePadding()
+				print(w, "  %-*s %s\n", c.NamePadding(), c.Name(), Wrap(c.Short, helpWidth-indent, strings.Repeat(" ", indent)))
 			}
 		}
 	}
@@ -117,21 +118,28 @@ func writeUsage(cmd *cobra.Command) error {
 	return errors.Join(errs...)
 }
 
-// visitShown calls visit for the flags that help is about.
+// visitShown calls visit for the flags that help is about, in the order in which the command
+// has defined them.
 func visitShown(cmd *cobra.Command, visit func(*pflag.Flag)) {
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
-		if !flag.Hidden {
-			visit(flag)
-		}
-	})
+	cmd.Flags().SortFlags = false
+	for _, other := range []bool{false, true} {
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+			if !flag.Hidden && (titleOf(flag) == otherTitle) == other {
+				visit(flag)
+			}
+		})
+	}
 }
+
+// otherTitle is the title of the last group, the flags that every command has.
+const otherTitle = "Other"
 
 func titleOf(flag *pflag.Flag) string {
 	switch titles := flag.Annotations[titleKey]; {
 	case len(titles) > 0:
 		return titles[0]
 	case flag.Name == "help" || flag.Name == "version":
-		return "Other"
+		return otherTitle
 	}
 	return "Flags"
 }
@@ -151,15 +159,30 @@ func describe(flag *pflag.Flag) string {
 
 // parts returns the names of a flag, its value, and what it does.
 func parts(flag *pflag.Flag) (names, value, usage string) {
-	value, usage = pflag.UnquoteUsage(flag)
+	switch value, usage = pflag.UnquoteUsage(flag); value {
+	case "int", "uint", "float":
+		value = "number"
+	case "ints", "int64Slice", "strings":
+		value = "list"
+	}
 	names = "--" + flag.Name
 	if flag.Shorthand != "" {
 		names = "-" + flag.Shorthand + ", " + names
 	}
 	if zero := flag.DefValue; zero != "" && zero != "0" && zero != "false" && zero != "[]" {
-		usage += fmt.Sprintf(" (default %s)", zero)
+		usage += fmt.Sprintf(" (default %s)", strings.Trim(wholeTime(zero), "[]"))
 	}
 	return names, value, usage
+}
+
+// wholeTime leaves out the zeros of a duration such as 168h0m0s.
+func wholeTime(value string) string {
+	for _, unit := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(value, unit) {
+			value = strings.TrimSuffix(value, unit[1:])
+		}
+	}
+	return value
 }
 
 // Wrap breaks text between words into lines of at most width characters, all but

@@ -42,6 +42,14 @@ func (b *ByteSize) String() string {
 	if *b == 0 {
 		return "0"
 	}
+	for _, unit := range []struct {
+		name  string
+		bytes ByteSize
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"kB", 1000}} {
+		if *b%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", *b/unit.bytes, unit.name)
+		}
+	}
 	return fmt.Sprintf("%dB", *b)
 }
 
@@ -62,7 +70,12 @@ func (q *Quantity) Set(s string) error {
 }
 
 // String implements pflag.Value.
-func (q *Quantity) String() string { return fmt.Sprint(int64(*q)) }
+func (q *Quantity) String() string {
+	if *q > 0 && *q%1e6 == 0 {
+		return fmt.Sprintf("%dM", *q/1e6)
+	}
+	return fmt.Sprint(int64(*q))
+}
 
 // Type implements pflag.Value.
 func (*Quantity) Type() string { return "count" }
