@@ -89,6 +89,7 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	for _, c := range commands {
 		root.AddCommand(c.Build(s))
 	}
+	nameCompletion(root, args)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		completeValues(root)
 	}

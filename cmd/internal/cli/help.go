@@ -70,6 +70,18 @@ func hasCommand(cmd *cobra.Command, name string) bool {
 	return false
 }
 
+// nameCompletion adds the command that prints scripts for shells, unless it is disabled, with
+// help in the words of the other commands.
+func nameCompletion(root *cobra.Command, args []string) {
+	root.InitDefaultCompletionCmd(args...)
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Print a script that completes commands and flags in a shell"
+			c.Long = c.Short + ".\n\n'" + c.CommandPath() + " SHELL --help' says how to install it."
+		}
+	}
+}
+
 // completeValues has shells complete the values of flags that are one of a few.
 func completeValues(cmd *cobra.Command) {
 	cmd.Flags().VisitAll(func(flag *pflag.Flag) {

@@ -1,4 +1,5 @@
-// Package clitest runs the scripts that test commands, with the real programs.
+// Package clitest runs the scripts that test commands, with the real programs, and checks
+// their help.
 package clitest
 
 import (
