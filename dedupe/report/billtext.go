@@ -105,11 +105,15 @@ func writeBill(w io.Writer, p *cost.Projection, s Style) error {
 func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	b := p.Bill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	width := 0 // no more than needed, to fit a terminal
 	for _, item := range b.Items {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), Commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
+		width = max(width, len(item.Meter))
+	}
+	for _, item := range b.Items {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter, width), Commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
 			"× "+cost.Decimal(item.UnitPrice, 16), Commas(b.Amount(item.Cost)))
 	}
-	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency), money(b.Total))
+	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency, width), money(b.Total))
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -163,8 +167,11 @@ func basis(u cost.Usage) string {
 	return strings.Join(parts, ", ")
 }
 
+// meterWidth is wide enough for most names of meters.
+const meterWidth = 32
+
 // pad aligns a cell left in a table that aligns cells right.
-func pad(cell string) string { return fmt.Sprintf("  %-32s", cell) }
+func pad(cell string, width int) string { return fmt.Sprintf("  %-*s", width, cell) }
 
 func money(amount *big.Rat) string { return Commas(cost.Amount(amount)) }
 

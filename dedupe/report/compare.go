@@ -25,7 +25,7 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	s := NewStyle(colour)
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, cell func(c Comparison) string) {
-		fmt.Fprint(table, pad(name), "\t")
+		fmt.Fprint(table, pad(name, meterWidth), "\t")
 		for _, c := range scans {
 			fmt.Fprint(table, cell(c), "\t")
 		}

@@ -12,7 +12,7 @@ import (
 func writeWeighed(w io.Writer, p *cost.Projection, s Style) error {
 	all, index := p.Weighed.AllBill, p.Weighed.IndexBill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(name, all, index string) { fmt.Fprintf(table, "%s\t%s\t%s\t\n", pad(name), all, index) }
+	row := func(name, all, index string) { fmt.Fprintf(table, "%s\t%s\t%s\t\n", pad(name, meterWidth), all, index) }
 	row("", "every call reads all", "with the index, "+cost.Percent(p.Weighed.Churn)+" churn")
 	for _, meter := range cost.Meters(all, index) {
 		row(meter, Commas(all.Amount(all.Meter(meter))), Commas(index.Amount(index.Meter(meter))))
