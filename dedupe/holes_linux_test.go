@@ -63,7 +63,7 @@ func TestHoles(t *testing.T) {
 			}
 		}
 		if files[1].Allocated >= int64(size)/2 {
-			t.Skip("this file system keeps no holes")
+			t.Skip("this file system keeps no holes: set TMPDIR to one that does, such as ext4")
 		}
 		hash := func(h *LocalHasher, files []File) (read int64) {
 			for i, s := range h.Hash(t.Context(), Batch{Files: files, Want: StageWhole}) {
@@ -98,7 +98,7 @@ func TestHugeHoles(t *testing.T) {
 	} {
 		write(t, nil, path)
 		if err := os.Truncate(path, size); err != nil {
-			t.Skip("this file system holds no file of that size: ", err)
+			t.Skip("this file system holds no file of that size: set TMPDIR to one that does, such as xfs: ", err)
 		}
 	}
 	for _, mode := range []Mode{Goroutines, Processes} {
@@ -142,7 +142,7 @@ func TestOldAndFarTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := asFound(t, path).ModTime; got != (Timestamp{seconds, 5}) {
-			t.Skip("this file system keeps no such times: ", got)
+			t.Skip("this file system keeps no such times: set TMPDIR to one that does, such as xfs: ", got)
 		}
 	}
 	for _, mode := range []Mode{Goroutines, Processes} {

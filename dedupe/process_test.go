@@ -147,7 +147,7 @@ func TestPoolHasherIsLocalHasher(t *testing.T) {
 			content := make([]byte, test.size)
 			rand.Read(content)
 			if err := os.WriteFile(path, content, 0o600); errors.Is(err, unix.EILSEQ) {
-				t.Skip("the file system allows no such name") // such as the file system of darwin
+				t.Skip("this file system holds only names in UTF-8: set TMPDIR to one that holds others, such as ext4") // such as the file system of darwin
 			} else if err != nil {
 				t.Fatal(err)
 			}

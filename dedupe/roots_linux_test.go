@@ -111,7 +111,7 @@ func TestRootsAreLookedAtOnce(t *testing.T) {
 		names = append(names, fmt.Sprint("f", i))
 		write(t, []byte(strings.Repeat("x", i+1)), filepath.Join(src, names[i]))
 	}
-	dst, mount := mounted(t, src, efs.Options{})
+	mount, dst := efs.MountForTest(t, src, efs.Options{})
 	for i := range names {
 		names[i] = filepath.Join(dst, names[i])
 	}

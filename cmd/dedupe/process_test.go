@@ -39,7 +39,7 @@ func endless(t *testing.T) string {
 		// A byte, because some file systems read a file that is all hole in no time.
 		f.WriteString("x")
 		if err := f.Truncate(size); err != nil {
-			t.Skipf("this file system holds no file of %d bytes: %v", size, err)
+			t.Skipf("this file system holds no file of %d bytes: set TMPDIR to one that does: %v", size, err)
 		}
 	}
 	return dir

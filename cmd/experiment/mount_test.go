@@ -29,11 +29,11 @@ func needFUSE(t *testing.T) {
 		f.Close()
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount without fusermount3")
+		t.Skip("only root can mount without fusermount3: run it as root")
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("this root can't mount: %s", strings.Join(strings.Fields(string(out)), " "))
+		t.Skipf("this root can't mount file systems: run it in a virtual machine or a privileged container: %s", strings.Join(strings.Fields(string(out)), " "))
 	}
 	if err := exec.Command("umount", dir).Run(); err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func TestBootstrapResumes(t *testing.T) {
 	root := tree(t)
 	for _, name := range []string{"x", "y"} { // files that take minutes to read
 		if err := errors.Join(os.WriteFile(filepath.Join(root, name), nil, 0o666), os.Truncate(filepath.Join(root, name), 100<<30)); err != nil {
-			t.Skip("this file system holds no file of 100 GiB: ", err)
+			t.Skip("this file system holds no file of 100 GiB: set TMPDIR to one that does: ", err)
 		}
 	}
 	settle(t, root)

@@ -18,37 +18,11 @@ import (
 	"efsdedupe/fixtures/testkit"
 )
 
-// efsMount mounts a directory as if it were on EFS.
-func efsMount(t *testing.T, src string) (dst string, mounted *efs.FileSystem) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount without fusermount3")
-	}
-	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
-		t.Skip("the EFS mount needs /dev/fuse: ", err)
-	} else {
-		f.Close()
-	}
-	dst = filepath.Join(t.TempDir(), "mnt")
-	if err := os.Mkdir(dst, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	mounted, err := efs.Mount(src, dst, efs.Options{})
-	if errors.Is(err, unix.EPERM) {
-		t.Skip("this root can't mount: ", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { mounted.Close() })
-	return dst, mounted
-}
-
 // TestEFSMount counts, where EFS does, what scans with an index do: they neither open nor
 // read an unchanged tree, and read only the changed file of another.
 func TestEFSMount(t *testing.T) {
 	src := tree(t)
-	dst, mounted := efsMount(t, src)
+	mounted, dst := efs.MountForTest(t, src, efs.Options{})
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	x.Now = func() time.Time { return later().Add(time.Hour) }
 	want, _ := scan(t, x, options(dst))

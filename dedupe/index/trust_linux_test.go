@@ -30,7 +30,7 @@ type workplace struct {
 
 func newWorkplace(t *testing.T) workplace {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
+		t.Skip("only root can mount file systems: run it as root")
 	}
 	w := workplace{t, mounttest.TrustedDir(t, 32<<20)}
 	w.fill("src", "AAC")
@@ -38,7 +38,7 @@ func newWorkplace(t *testing.T) workplace {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("none", w.path("m"), "tmpfs", 0, ""); err != nil {
-		t.Skip("this root can't mount: ", err)
+		t.Skip("this root can't mount file systems: run it in a virtual machine or a privileged container: ", err)
 	}
 	w.unmount()
 	return w
@@ -59,7 +59,7 @@ func (w workplace) fill(dir, letters string) {
 func (w workplace) run(name string, args ...string) {
 	w.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		w.Skipf("%s is not installed", name)
+		w.Skipf("%s is missing: install it", name)
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Dir = w.dir
@@ -92,7 +92,7 @@ func (w workplace) sshfs(options ...string) {
 	w.Helper()
 	const server = "/usr/lib/openssh/sftp-server"
 	if _, err := os.Stat(server); err != nil {
-		w.Skip("openssh-sftp-server is not installed")
+		w.Skip("sftp-server is missing: apt install openssh-sftp-server")
 	}
 	if err := os.WriteFile(w.path("ssh"), []byte("#!/bin/sh\nexec "+server+"\n"), 0o777); err != nil {
 		w.Fatal(err)

@@ -28,7 +28,7 @@ func TestCountable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("/dev/shm", "countable") // a file system with files of any size
 			if err != nil {
-				t.Skip("no memory file system at /dev/shm")
+				t.Skip("there is no file system in memory at /dev/shm: mount one")
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			t.Chdir(dir)

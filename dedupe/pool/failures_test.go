@@ -84,7 +84,7 @@ func TestWorkerOutlivesItsInput(t *testing.T) {
 func TestWorkerHangsInsideAFrame(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("takes frameTimeout")
+		t.Skip("it waits for a timeout: leave out -short")
 	}
 	p := newPool(t, 2, self)
 	first := pids(t, p, 1)

@@ -236,7 +236,7 @@ func TestDescriptors(t *testing.T) {
 func TestPeakMemory(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux reports the memory of other processes")
+		t.Skip("only Linux reports the memory of other processes: run it there")
 	}
 	p := New(1, self)
 	call(t, p, "allocate", "")

@@ -44,7 +44,7 @@ var fdupesTree = map[string]string{
 func TestFdupes(t *testing.T) {
 	fdupes, err := exec.LookPath("fdupes")
 	if err != nil {
-		t.Skip("fdupes is not installed: ", err)
+		t.Skip("fdupes is missing: apt install fdupes: ", err)
 	}
 	dir := t.TempDir()
 	for path, content := range fdupesTree {

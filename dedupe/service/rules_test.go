@@ -428,7 +428,7 @@ func TestRulesInBase64(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"a", "caf\xe9"} {
 		if err := os.Mkdir(filepath.Join(root, name), 0o777); err != nil {
-			t.Skip("this file system holds no names that are not UTF-8: ", err)
+			t.Skip("this file system holds only names in UTF-8: set TMPDIR to one that holds others, such as ext4: ", err)
 		}
 		makeFile(t, root, name+"/x", "same", 0)
 	}

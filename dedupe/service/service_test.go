@@ -306,7 +306,7 @@ func TestDeadline(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"a", "b"} {
 		if err := errors.Join(os.WriteFile(filepath.Join(root, name), []byte("x"), 0o666), os.Truncate(filepath.Join(root, name), 100<<30)); err != nil {
-			t.Skip("this file system holds no file of 100 GiB: ", err)
+			t.Skip("this file system holds no file of 100 GiB: set TMPDIR to one that does: ", err)
 		}
 	}
 	h := newService(t, Config{Root: root, MaxDuration: time.Second})

@@ -385,7 +385,7 @@ func predictFiles(t *testing.T) predict.Files {
 	}
 	files, err := predict.Prepare(t.Context(), filepath.Join(dir, "dedupe", "predict"), "", os.Stderr)
 	if offline := new(url.Error); errors.As(err, &offline) {
-		t.Skip("no registries: ", offline)
+		t.Skip("PyPI and crates.io do not answer: go online: ", offline)
 	}
 	if err != nil {
 		t.Fatal(err)
