@@ -135,7 +135,7 @@ func (f Filter) Plain() (Filter, error) {
 		var plain []string
 		for _, g := range *globs {
 			if g == "" || !doublestar.ValidatePattern(g) {
-				return f, fmt.Errorf("bad glob %q: close every [ and {, and escape with \\ what stands for itself", g)
+				return f, fmt.Errorf("bad glob %q: close every [ and {, and put \\ before characters that stand for themselves", g)
 			}
 			all, ok := expand(g, room)
 			if !ok {

@@ -73,11 +73,11 @@ func checkRules(format report.Format, o *report.Options) error {
 	case o.By != "" && format != report.Script:
 		return errors.New("--by says what a script does: use it with --format sh")
 	case format == report.Script && (r.Unique || r.Folders):
-		return errors.New("a script is about copies of files: leave out --unique and --folders")
+		return errors.New("a script handles copies of files: leave out --unique and --folders")
 	case r.Folders && format != report.Text && format != report.JSON && format != report.HTML:
 		return fmt.Errorf("--format %s has no folders: use text or json or html with --folders", format)
 	case r.CopiesOf != "" && (r.Folders || r.Unique):
-		return errors.New("--copies-of is about one file: leave out --unique and --folders")
+		return errors.New("--copies-of is for the copies of one file: leave out --unique and --folders")
 	}
 	return nil
 }

@@ -345,9 +345,9 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 func (c *scan) tell(r dedupe.Report, out *cli.Output) {
 	switch {
 	case out.Partial != "":
-		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", report.Printable(out.Path), report.Printable(out.Partial))
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is unchanged; the partial report is %s\n", report.Printable(out.Path), report.Printable(out.Partial))
 	case out.Dropped:
-		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, and nothing can be put beside it: there is no partial report\n", report.Printable(out.Path))
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is unchanged; there is no partial report, because nothing can be created beside it\n", report.Printable(out.Path))
 	}
 	if r.Complete || c.format == report.Text && out.Path == "" {
 		return

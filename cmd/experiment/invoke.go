@@ -123,7 +123,7 @@ func (c *invocation) readEvent(path string) ([]byte, error) {
 	}
 	event, err := io.ReadAll(io.LimitReader(in, runtimeapi.MaxPayload+1))
 	if err == nil && len(event) > runtimeapi.MaxPayload {
-		err = fmt.Errorf("it is above Lambda's limit of %d bytes", runtimeapi.MaxPayload)
+		err = fmt.Errorf("it exceeds Lambda's limit of %d bytes", runtimeapi.MaxPayload)
 	}
 	return event, err
 }

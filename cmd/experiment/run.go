@@ -241,7 +241,7 @@ func (c *trial) measure(ctx context.Context) (e results.Experiment, err error) {
 func cacheDir(name string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("%s: what is made once is kept below the cache directory: %w; set XDG_CACHE_HOME", name, err)
+		return "", fmt.Errorf("%s: can't use the cache directory: %w; set XDG_CACHE_HOME", name, err)
 	}
 	return filepath.Join(cache, "dedupe", name), nil
 }

@@ -142,7 +142,7 @@ func Open(dir string, spec Spec) (*Job, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(j.dir, 0o777); err != nil {
-		return nil, fmt.Errorf("can't make the store: %w; choose another --store", err)
+		return nil, fmt.Errorf("can't create the store: %w; choose another --store", err)
 	}
 	if err := j.acquire(); err != nil {
 		return nil, err

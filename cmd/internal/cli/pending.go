@@ -149,7 +149,7 @@ func (p *pending) claim(path string, create func(name string) (*os.File, error))
 		}
 	}
 	if p.name == "" {
-		return nil, fmt.Errorf("others are writing it, too, or left %s", filepath.Join(filepath.Dir(path), "."+base+".dedupe-*"))
+		return nil, fmt.Errorf("others are also writing it, or left %s", filepath.Join(filepath.Dir(path), "."+base+".dedupe-*"))
 	}
 	return p.File, nil
 }
