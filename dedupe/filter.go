@@ -16,7 +16,7 @@ import (
 // Filter says which files count. Its zero value takes every file, even empty ones, and
 // enters every directory.
 //
-// Globs are those of doublestar: * ? [a-z] {a,b}, and ** for any number of directories. A
+// Globs have the syntax of doublestar: * ? [a-z] {a,b}, and ** for any number of directories. A
 // glob without a slash matches the name, at any depth. A glob with a slash matches the
 // path below the root; if it is absolute and leads below the root, it matches the
 // absolute path. A glob that ends in a slash matches directories only.

@@ -175,7 +175,7 @@ func comparable(ts *testscript.TestScript, file string) string {
 	return fmt.Sprint(occupies.ReplaceAllString(string(rest), `"$1":0`), stats)
 }
 
-// samefound A B compares two JSON reports, but for how much was read and what is measured.
+// samefound A B compares two JSON reports, except for what is measured and how much was read.
 func sameFound(ts *testscript.TestScript, neg bool, args []string) {
 	var found [2]string
 	for i, file := range args {

@@ -90,7 +90,7 @@ func (b *measuring) boxed() (pids []int) {
 	return slices.Compact(pids)
 }
 
-// children are those of the experiment's own process.
+// children returns the children of the experiment's own process.
 func (b *measuring) children() []int { return testkit.Children(b.Process.Pid) }
 
 // pidOf is the process of a path /proc/PID/FILE.

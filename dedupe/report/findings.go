@@ -163,7 +163,7 @@ func (f *findings) verdict() markup {
 	return sentence + "."
 }
 
-// noSaving says why there is no amount.
+// noSaving explains a missing amount.
 func (f *findings) noSaving() string {
 	switch {
 	case f.bill == nil:

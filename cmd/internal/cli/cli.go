@@ -8,7 +8,7 @@
 //	values.go  flags that are sizes, counts, amounts or choices
 //	prices.go  flags that choose a price book
 //	output.go  where a report goes
-//	pending.go a file that nobody sees until it is whole
+//	pending.go a file that appears only once it is complete
 //	start*     which standard descriptors were closed, asked before the Go runtime starts
 //
 // Files named *_linux.go hold what only Linux can do.

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNobodyReads holds that an output which nobody reads ends when its context does.
+// TestNobodyReads checks that an output without a reader ends when its context does.
 func TestNobodyReads(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o666); err != nil {
@@ -97,7 +97,7 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-// TestUnnamed holds that there is no second file until the report is whole, and that its
+// TestUnnamed checks that there is no second file until the report is complete, and that its
 // name may be as long as names can be.
 func TestUnnamed(t *testing.T) {
 	for _, name := range []string{"report", strings.Repeat("n", unix.NAME_MAX)} {

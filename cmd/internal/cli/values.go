@@ -26,7 +26,7 @@ func (b *ByteSize) Set(s string) error {
 }
 
 // ungrouped removes the commas between groups of three digits, as in 1,000. It returns
-// nothing for other commas: 1,5 may mean 1.5, and is no number here.
+// nothing for other commas: 1,5 may mean 1.5, so it is not a number here.
 func ungrouped(s string) string {
 	if !strings.Contains(s, ",") {
 		return s

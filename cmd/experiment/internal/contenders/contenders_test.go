@@ -287,7 +287,7 @@ func (m *meeting) leave() {
 	m.inside--
 }
 
-// content is that of a task, 500 kB or more; one has none.
+// content returns the content for a task, 500 kB or more; one task has none.
 func content(task string) []byte {
 	if task == "3" {
 		return nil

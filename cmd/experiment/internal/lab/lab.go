@@ -215,7 +215,7 @@ func ownMode(workload string) string {
 	return ""
 }
 
-// modes are those of a workload. Its own is always one.
+// modes returns the modes of a workload, its own among them.
 func (x *running) modes(workload string) []string {
 	if mode := ownMode(workload); mode != "" && !slices.Contains(x.Modes, mode) {
 		return append(slices.Clone(x.Modes), mode)

@@ -65,7 +65,7 @@ func newBench(ctx context.Context, o Options, log io.Writer) (*bench, error) {
 	return b, nil
 }
 
-// command returns one whose output nobody reads.
+// command returns a command whose output is discarded.
 func (b *bench) command(name string, argv ...string) command {
 	return command{name: name, argv: argv, stdin: os.DevNull, stdout: os.DevNull, stderr: b.out("stderr")}
 }

@@ -14,7 +14,7 @@ import (
 	"efsdedupe/dedupe/report"
 )
 
-// style is that of reports, and whether it has colour.
+// style is the style of reports, and whether it has colour.
 type style struct {
 	report.Style
 	colour bool
