@@ -25,7 +25,7 @@ build/dedupe build/experiment:
 fixtures: build/dedupe ## create the standard set; DIR=build/efs
 	build/dedupe fixtures $(DIR)
 
-demo: fixtures ## create the standard set, scan it in both modes, compare the bills
+demo: fixtures ## create the standard set, scan it in both modes, compare bills
 	@echo; echo '== goroutines'
 	build/dedupe scan --workers 100 --bill $(DIR)
 	@echo; echo '== processes'
@@ -108,7 +108,7 @@ build/axe: $(wildcard cmd/dedupe/testdata/axe/package*.json)
 	cp $^ $@
 	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
 
-test-page: build/axe ## test the page of a report in Chromium; needs npm and chromium-headless-shell
+test-page: build/axe ## test the HTML report; needs npm and chromium-headless-shell
 	$(GO) test -count 1 -v -run '^TestPage' ./cmd/dedupe
 
 # AWS on the loopback address: S3, Step Functions and Lambda.
@@ -117,10 +117,10 @@ build/ministack: fixtures/aws/requirements.txt
 	rm -rf $@
 	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< || { rm -rf $@; exit 1; }
 
-test-aws: build/ministack ## test what needs an emulator of AWS; needs python3
+test-aws: build/ministack ## test with an emulator of AWS; needs python3
 	$(GO) test -count 1 -timeout 40m -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./dedupe/job/s3 ./deploy ./cmd/experiment
 
-test-api: build/api ## test the API with generated clients and Schemathesis; needs npm and python3
+test-api: build/api ## test the API with other clients; needs npm and python3
 	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe
 
 # The programs of a release. -trimpath and no build id make each the same bytes wherever
@@ -159,14 +159,14 @@ build/debian.tar:
 
 DEBIAN ?= bookworm
 
-test-dist: dist build/debian.tar ## install and run the packages, build them again elsewhere; needs root, debootstrap
+test-dist: dist build/debian.tar ## test the packages of a release; needs root, debootstrap
 	cd $(DIST) && CGO_ENABLED=0 $(GO) test -count 1 -v .
 
 FORCE:
 
 .SECONDARY: # keep the bootstraps
 
-test: ## run all tests, with the race detector if there is a C compiler; ARGS
+test: ## run all tests, with -race if there is a C compiler; ARGS
 	@mkdir -p build
 	@echo 'go test $(RACE) $(ARGS) ./... >build/test.log'
 	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -aE '^(ok|FAIL|panic:) ' || true
@@ -176,18 +176,19 @@ test: ## run all tests, with the race detector if there is a C compiler; ARGS
 		/^ *--- SKIP: / {n[why[$$3]]++; one[why[$$3]] = $$3} \
 		END {for (w in n) printf "  %s: %s%s\n", w, one[w], (n[w] > 1 ? " and " n[w] - 1 " more" : "")}' build/test.log >build/skipped; \
 		if [ -s build/skipped ]; then echo; echo 'Skipped, and why:'; cat build/skipped; fi
+	@echo; echo 'Slower tests: make test-box test-dist test-large test-nfs'
 
-test-box: ## test the function in boxes of the size of small Lambdas; needs root, takes minutes
+test-box: ## test the function in Lambda-sized boxes; needs root, minutes
 	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
 
-test-large: ## test jobs with ten million records and entries; needs root, takes minutes and 4 GB
+test-large: ## test jobs with ten million entries; needs root, minutes, 4 GB
 	$(GO) test -tags large -count 1 -timeout 20m -v -run '^TestLarge' ./dedupe/job
 
-test-nfs: ## count messages of a real NFS client, and make its server fail, in VMs; needs qemu
+test-nfs: ## test with real NFS clients and servers, in VMs; needs qemu
 	@mkdir -p build
 	$(GO) test -tags nfs -count 1 -timeout 40m -v ./fixtures/nfs
 
-lint: ## check format, vet, staticcheck, go.mod, links
+lint: ## check format, vet, staticcheck, go.mod, links, comments
 	@test -z "$$(gofmt -l $(CODE))" || { gofmt -l $(CODE); echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet -tags box ./...
 	$(GO) vet -tags nfs ./fixtures/nfs
@@ -222,10 +223,10 @@ experiment: build build/ministack ## compare modes and languages as on Lambda; n
 	$(call into,cmd/experiment/README.md,helpers)
 	$(call into,cmd/experiment/README.md,instances)
 
-golden: ## predict images with another runtime, to check predictions against; needs cargo, takes minutes
+golden: ## predict images with another runtime; needs cargo, minutes
 	$(GO) test -count 1 -timeout 30m -v -run TestGolden ./cmd/experiment/internal/predict -update
 
-crowd: build/experiment ## run a job in 1 to 16 boxes on one mount like EFS; needs root
+crowd: build/experiment ## run a job in 1 to 16 boxes on an EFS-like mount; needs root
 	build/experiment crowd --markdown build/crowd.md $(ARGS)
 	$(call into,dedupe/job/README.md,crowd)
 
@@ -239,7 +240,7 @@ bench-peers: build/dedupe build/experiment ## compare dedupe with other finders;
 JOB_DIR   ?= /dev/shm
 JOB_FILES ?= 1000000
 
-bench-job: ## measure a job of a million small files against a scan; JOB_FILES, JOB_DIR
+bench-job: ## compare a job of a million files with a scan; JOB_FILES, JOB_DIR
 	@mkdir -p build
 	TMPDIR=$(JOB_DIR) JOB_FILES=$(JOB_FILES) JOB_TABLE=$(CURDIR)/build/job.md $(GO) test -tags bench -count 1 -timeout 2h -v -run '^TestJobBench$$' ./cmd/dedupe
 	$(call into,dedupe/job/README.md,job)

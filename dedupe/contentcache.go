@@ -178,7 +178,7 @@ func (r *contentCache) forget(i int) {
 	}
 }
 
-// release frees a content that nobody compares with any more.
+// release frees a content once nothing is compared with it any more.
 func (r *contentCache) release(c *content) {
 	r.free = append(r.free, c.blocks...)
 	c.blocks = c.blocks[:0]

@@ -32,16 +32,9 @@ func TestHashEnds(t *testing.T) {
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		size := []int{smallMax + 1, lastFrom, 3*bufferSize + 7, mediumMax, mediumMax + 1}[seed%5]
-		first := func(content []byte) []byte { return content[:endSize] }
-		last := func(content []byte) []byte {
-			if size < lastFrom {
-				return nil
-			}
-			return content[size-endSize:]
-		}
 		batch := Batch{Want: StageEnds, More: seed%3 > 0}
 		if known := variant(size, 0); seed%3 == 2 {
-			batch.Peers = []Ends{1<<32 | 1, endsOf(first(known), last(known))}
+			batch.Peers = []Ends{1<<32 | 1, endsOf(firstEnd(known), lastEnd(known))}
 		}
 		dir := t.TempDir()
 		var files []File
@@ -52,23 +45,10 @@ func TestHashEnds(t *testing.T) {
 			write(t, contents[i], path)
 			files = append(files, asFound(t, path))
 		}
-		ends := make([]Ends, len(files))
-		alike := make([]bool, len(files))
+		ends, alike := endsByBytes(contents, batch.Peers)
 		alone := 0
-		for i, content := range contents {
-			ends[i] = endsOf(first(content), nil)
-			known := slices.ContainsFunc(batch.Peers, ends[i].Like)
-			for j, other := range contents {
-				known = known || j != i && bytes.Equal(first(content), first(other))
-			}
-			if known || size > mediumMax {
-				ends[i] = endsOf(first(content), last(content))
-			}
-			alike[i] = slices.ContainsFunc(batch.Peers, ends[i].Like)
-			for j, other := range contents {
-				alike[i] = alike[i] || j != i && bytes.Equal(first(content), first(other)) && bytes.Equal(last(content), last(other))
-			}
-			if !alike[i] {
+		for _, some := range alike {
+			if !some {
 				alone++
 			}
 		}
@@ -90,6 +70,37 @@ func TestHashEnds(t *testing.T) {
 			}
 		}
 	}
+}
+
+func firstEnd(content []byte) []byte { return content[:endSize] }
+
+// lastEnd returns the end that is read besides the first, nil if none is.
+func lastEnd(content []byte) []byte {
+	if len(content) < lastFrom {
+		return nil
+	}
+	return content[len(content)-endSize:]
+}
+
+// endsByBytes returns the ends of files that are hashed together, from their bytes, and
+// which files are alike: as one of the others or a peer.
+func endsByBytes(contents [][]byte, peers []Ends) (ends []Ends, alike []bool) {
+	for i, content := range contents {
+		e := endsOf(firstEnd(content), nil)
+		known := slices.ContainsFunc(peers, e.Like)
+		for j, other := range contents {
+			known = known || j != i && bytes.Equal(firstEnd(content), firstEnd(other))
+		}
+		if known || len(content) > mediumMax {
+			e = endsOf(firstEnd(content), lastEnd(content))
+		}
+		some := slices.ContainsFunc(peers, e.Like)
+		for j, other := range contents {
+			some = some || j != i && bytes.Equal(firstEnd(content), firstEnd(other)) && bytes.Equal(lastEnd(content), lastEnd(other))
+		}
+		ends, alike = append(ends, e), append(alike, some)
+	}
+	return ends, alike
 }
 
 // TestMediumAgainstBytes scans size classes around every threshold, with more files than

@@ -3,8 +3,6 @@ package dedupe
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,27 +17,8 @@ import (
 // faulty mounts src with faults until the test ends.
 func faulty(t *testing.T, src string, fault func(context.Context, *efs.Call) syscall.Errno) string {
 	t.Helper()
-	dst, _ := mounted(t, src, efs.Options{Fault: fault})
+	_, dst := efs.MountForTest(t, src, efs.Options{Fault: fault})
 	return dst
-}
-
-// mounted mounts src as on EFS until the test ends.
-func mounted(t *testing.T, src string, o efs.Options) (dst string, mount *efs.FileSystem) {
-	t.Helper()
-	dst = filepath.Join(t.TempDir(), "mnt")
-	mount, err := efs.Mount(src, dst, o)
-	if err != nil {
-		if os.Geteuid() != 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			t.Skip("no FUSE here: ", err)
-		}
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := mount.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return dst, mount
 }
 
 // TestEndsMetered lets EFS count what reading the ends of files takes: no byte more, and
@@ -62,7 +41,7 @@ func TestEndsMetered(t *testing.T) {
 				content[test.differ] = byte(i)
 				write(t, content, filepath.Join(src, "in", string(rune('a'+i))))
 			}
-			dst, fs := mounted(t, src, efs.Options{})
+			fs, dst := efs.MountForTest(t, src, efs.Options{})
 			r := scan(t, options{Roots: []string{filepath.Join(dst, "in")}})
 			want := efs.Counters{Opens: files, Reads: test.reads * files, BytesRead: test.bytes * files, MeteredReadBytes: test.bytes * files}
 			got := fs.Counters()

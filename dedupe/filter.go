@@ -16,7 +16,7 @@ import (
 // Filter says which files count. Its zero value takes every file, even empty ones, and
 // enters every directory.
 //
-// Globs are those of doublestar: * ? [a-z] {a,b}, and ** for any number of directories. A
+// Globs have the syntax of doublestar: * ? [a-z] {a,b}, and ** for any number of directories. A
 // glob without a slash matches the name, at any depth. A glob with a slash matches the
 // path below the root; if it is absolute and leads below the root, it matches the
 // absolute path. A glob that ends in a slash matches directories only.
@@ -135,7 +135,7 @@ func (f Filter) Plain() (Filter, error) {
 		var plain []string
 		for _, g := range *globs {
 			if g == "" || !doublestar.ValidatePattern(g) {
-				return f, fmt.Errorf("bad glob %q: close every [ and {, and escape with \\ what stands for itself", g)
+				return f, fmt.Errorf("bad glob %q: close every [ and {, and put \\ before characters that stand for themselves", g)
 			}
 			all, ok := expand(g, room)
 			if !ok {

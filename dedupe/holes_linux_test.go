@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"efsdedupe/fixtures/testkit"
+
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 )
@@ -61,7 +63,7 @@ func TestHoles(t *testing.T) {
 			}
 		}
 		if files[1].Allocated >= int64(size)/2 {
-			t.Skip("this file system keeps no holes")
+			t.Skip("this file system keeps no holes: set TMPDIR to one that does, such as ext4")
 		}
 		hash := func(h *LocalHasher, files []File) (read int64) {
 			for i, s := range h.Hash(t.Context(), Batch{Files: files, Want: StageWhole}) {
@@ -90,13 +92,13 @@ func TestHoles(t *testing.T) {
 // become problems at once, and so must files too large to add up.
 func TestHugeHoles(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in")
+	testkit.MountTmpfs(t, "in", "size=1m")
 	for path, size := range map[string]int64{
 		"in/4EiB-a": 4 << 60, "in/4EiB-b": 4 << 60, "in/1TiB-a": 1 << 40, "in/1TiB-b": 1 << 40, "in/4MiB-a": 4 << 20, "in/4MiB-b": 4 << 20,
 	} {
 		write(t, nil, path)
 		if err := os.Truncate(path, size); err != nil {
-			t.Skip("this file system holds no file of that size: ", err)
+			t.Skip("this file system holds no file of that size: set TMPDIR to one that does, such as xfs: ", err)
 		}
 	}
 	for _, mode := range []Mode{Goroutines, Processes} {
@@ -132,7 +134,7 @@ func TestEmptyWithContent(t *testing.T) {
 // cannot hold.
 func TestOldAndFarTimes(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in")
+	testkit.MountTmpfs(t, "in", "size=1m")
 	for path, seconds := range map[string]int64{"in/a": -11_000_000_000, "in/b": 11_000_000_000} {
 		write(t, random(200<<10), path)
 		times := []unix.Timespec{{Sec: seconds, Nsec: 5}, {Sec: seconds, Nsec: 5}}
@@ -140,7 +142,7 @@ func TestOldAndFarTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := asFound(t, path).ModTime; got != (Timestamp{seconds, 5}) {
-			t.Skip("this file system keeps no such times: ", got)
+			t.Skip("this file system keeps no such times: set TMPDIR to one that does, such as xfs: ", got)
 		}
 	}
 	for _, mode := range []Mode{Goroutines, Processes} {

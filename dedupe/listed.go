@@ -64,7 +64,7 @@ func lookListed(path string) root {
 	case st.isLink():
 		err = errors.New("is a symbolic link: list what it leads to")
 	case !st.isFile():
-		err = errors.New("is not a regular file: nothing else is ever opened")
+		err = errors.New("is not a regular file: only regular files are opened")
 	}
 	r.stat = st
 	if err != nil {

@@ -85,7 +85,7 @@ func (l *listing) fill() error {
 }
 
 // use looks at a few of the entries just read. An NFS client asks for attributes with the
-// next entries only if somebody used those of the last: nine since Linux 6.1.
+// next entries only if a program used those of the last: nine since Linux 6.1.
 func (l *listing) use() {
 	const enough = 9 + 2 // . and .. do not count
 	rest := l.unread

@@ -97,7 +97,7 @@ func TestLockstepProblems(t *testing.T) {
 	}
 }
 
-// TestDeathOfSome checks that files are no problem just because a worker died on another
+// TestDeathOfSome checks that files are not listed as problems just because a worker died on another
 // file of the same batch.
 func TestDeathOfSome(t *testing.T) {
 	dir := t.TempDir()

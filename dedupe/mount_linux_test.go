@@ -6,34 +6,17 @@ import (
 	"slices"
 	"testing"
 
+	"efsdedupe/fixtures/testkit"
+
 	"golang.org/x/sys/unix"
 )
-
-// mountTmpfs mounts a new file system at dir. All of them use the same inode numbers.
-func mountTmpfs(t *testing.T, dir string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount file systems")
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("dedupe-test", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("this root can't mount file systems: ", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 // TestMounts scans mounts with the same inode numbers. Equal files on them are copies,
 // not links.
 func TestMounts(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"in/a", "in/b"} {
-		mountTmpfs(t, dir)
+		testkit.MountTmpfs(t, dir, "size=1m")
 		write(t, random(100), filepath.Join(dir, "file"))
 	}
 	a, b := asFound(t, "in/a/file"), asFound(t, "in/b/file")

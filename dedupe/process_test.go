@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe/pool"
+	"efsdedupe/fixtures/testkit"
 )
 
 // The test binary is its own worker process.
@@ -82,85 +83,77 @@ func asFound(t testing.TB, path string) File {
 	return st.file(path)
 }
 
+// spoiledFiles are files, what happens to them after the walk, and what reading finds.
+var spoiledFiles = []struct {
+	name    string
+	size    int
+	spoil   func(path string) error
+	wantOp  string // of the problem; empty if there is none
+	changed bool
+}{
+	{name: "good", size: 100},
+	{name: "empty", size: 0},
+	{name: "of several reads", size: 3*bufferSize + 1},
+	{name: "name of any\n\xff bytes", size: 1},
+	{
+		name: "missing", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error { return os.Remove(path) },
+	},
+	{
+		name: "below a file", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error {
+			return errors.Join(os.RemoveAll(filepath.Dir(path)), os.WriteFile(filepath.Dir(path), nil, 0o600))
+		},
+	},
+	{
+		name: "grown", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error { return os.WriteFile(path, make([]byte, 11), 0o600) },
+	},
+	{
+		name: "shrunk", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error { return os.Truncate(path, 9) },
+	},
+	{
+		name: "touched", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error { return os.Chtimes(path, time.Time{}, time.Unix(1, 0)) },
+	},
+	{
+		name: "a FIFO now", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error {
+			return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600))
+		},
+	},
+	{
+		name: "a directory now", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error {
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
+		},
+	},
+	{
+		name: "a symbolic link now", size: 10, wantOp: "open", changed: true,
+		spoil: func(path string) error {
+			return errors.Join(os.Rename(path, path+".moved"), os.Symlink(path+".moved", path))
+		},
+	},
+}
+
 // Both modes must return the same for every file, good or bad.
 func TestPoolHasherIsLocalHasher(t *testing.T) {
-	do := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	tests := []struct {
-		name    string
-		size    int
-		spoil   func(path string)
-		wantOp  string // of the problem; empty if there is none
-		changed bool
-	}{
-		{name: "good", size: 100},
-		{name: "empty", size: 0},
-		{name: "of several reads", size: 3*bufferSize + 1},
-		{name: "name of any\n\xff bytes", size: 1},
-		{
-			name: "missing", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) { do(os.Remove(path)) },
-		},
-		{
-			name: "below a file", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) {
-				do(os.RemoveAll(filepath.Dir(path)))
-				do(os.WriteFile(filepath.Dir(path), nil, 0o600))
-			},
-		},
-		{
-			name: "grown", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) { do(os.WriteFile(path, make([]byte, 11), 0o600)) },
-		},
-		{
-			name: "shrunk", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) { do(os.Truncate(path, 9)) },
-		},
-		{
-			name: "touched", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) { do(os.Chtimes(path, time.Time{}, time.Unix(1, 0))) },
-		},
-		{
-			name: "a FIFO now", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) {
-				do(os.Remove(path))
-				do(syscall.Mkfifo(path, 0o600))
-			},
-		},
-		{
-			name: "a directory now", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) {
-				do(os.Remove(path))
-				do(os.Mkdir(path, 0o700))
-			},
-		},
-		{
-			name: "a symbolic link now", size: 10, wantOp: "open", changed: true,
-			spoil: func(path string) {
-				do(os.Rename(path, path+".moved"))
-				do(os.Symlink(path+".moved", path))
-			},
-		},
-	}
 	local, pooled := new(LocalHasher), testPool(t, "hasher")
-	for _, test := range tests {
+	for _, test := range spoiledFiles {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "directory", test.name)
-			do(os.Mkdir(filepath.Dir(path), 0o700))
+			testkit.Must(t, os.Mkdir(filepath.Dir(path), 0o700))
 			content := make([]byte, test.size)
 			rand.Read(content)
 			if err := os.WriteFile(path, content, 0o600); errors.Is(err, unix.EILSEQ) {
-				t.Skip("the file system allows no such name") // such as the file system of darwin
+				t.Skip("this file system holds only names in UTF-8: set TMPDIR to one that holds others, such as ext4") // such as the file system of darwin
 			} else if err != nil {
 				t.Fatal(err)
 			}
 			f := asFound(t, path)
 			if test.spoil != nil {
-				test.spoil(path)
+				testkit.Must(t, test.spoil(path))
 			}
 			digest, work, err := single(t.Context(), local, f)
 			var p *Problem

@@ -302,7 +302,7 @@ func (r root) check(given string, err error) (root, error) {
 	case err != nil:
 		r.real, r.err = r.path, &Problem{Op: "stat", Path: r.path, Err: cause(err)}
 	case !r.stat.isDirectory() && !r.stat.isFile():
-		return root{}, &RootError{given, "is neither a directory nor a regular file; nothing else is ever opened"}
+		return root{}, &RootError{given, "is neither a directory nor a regular file; only regular files are opened"}
 	}
 	return r, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // hang returns a fault that does not answer an operation on a path until the test ends,
@@ -110,7 +111,7 @@ func TestRootsAreLookedAtOnce(t *testing.T) {
 		names = append(names, fmt.Sprint("f", i))
 		write(t, []byte(strings.Repeat("x", i+1)), filepath.Join(src, names[i]))
 	}
-	dst, mount := mounted(t, src, efs.Options{})
+	mount, dst := efs.MountForTest(t, src, efs.Options{})
 	for i := range names {
 		names[i] = filepath.Join(dst, names[i])
 	}
@@ -128,7 +129,7 @@ func TestRootsAreLookedAtOnce(t *testing.T) {
 // inside one, and real file systems.
 func TestPseudo(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in/dev/shm")
+	testkit.MountTmpfs(t, "in/dev/shm", "size=1m")
 	write(t, random(100), "in/dev/shm/real", "in/real")
 	var want []Skipped
 	for _, kind := range []string{"bpf", "cgroup2", "debugfs", "devpts", "fusectl", "mqueue", "proc", "pstore", "securityfs", "sysfs", "tracefs", "binfmt_misc"} {
@@ -178,7 +179,7 @@ func TestPseudo(t *testing.T) {
 // TestBytesOnce checks that an inode counts once, however many names it is found under.
 func TestBytesOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mountTmpfs(t, "in/x")
+	testkit.MountTmpfs(t, "in/x", "size=1m")
 	write(t, random(100), "in/x/a", "in/x/b")
 	write(t, random(70), "in/x/alone")
 	write(t, nil, "in/file", "in/y/below")

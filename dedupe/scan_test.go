@@ -13,14 +13,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/fixtures"
+	"efsdedupe/fixtures/testkit"
 )
 
 // worker returns the command of a worker process: the test binary, see TestMain.
@@ -245,14 +243,7 @@ func manifest(dir string, m *fixtures.Manifest) []group {
 // different time: a kernel's clock for files may tick only every few milliseconds.
 func write(t *testing.T, content []byte, paths ...string) {
 	t.Helper()
-	for _, path := range paths {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
+	testkit.Write(t, content, paths...)
 	last := asFound(t, paths[len(paths)-1]).ChangeTime
 	probe := filepath.Join(t.TempDir(), "probe")
 	for {
@@ -269,101 +260,6 @@ func random(size int) []byte {
 	b := make([]byte, size)
 	rand.NewChaCha8([32]byte{byte(size)}).Read(b)
 	return b
-}
-
-// TestChangedAfterTheWalk changes files between the walk and the read, in every way that
-// files change. None of them may be in a group.
-func TestChangedAfterTheWalk(t *testing.T) {
-	for _, mode := range []Mode{Goroutines, Processes} {
-		t.Run(string(mode), func(t *testing.T) {
-			t.Chdir(t.TempDir())
-			content := random(5000)
-			changes := []struct {
-				name, op, want string
-				change         func(path string) error
-			}{
-				{"grown", "open", "changed during the scan: size was 5000 bytes, is 5001", func(path string) error {
-					return os.WriteFile(path, append(slices.Clone(content), 'x'), 0o666)
-				}},
-				{"shrunk", "open", "changed during the scan: size was 5000 bytes, is 4999", func(path string) error {
-					return os.Truncate(path, 4999)
-				}},
-				{"rewritten", "open", "changed during the scan: written to, or its inode touched", func(path string) error {
-					return os.WriteFile(path, random(5000), 0o666)
-				}},
-				{"rewritten-in-secret", "open", "changed during the scan: written to, or its inode touched", func(path string) error {
-					before := asFound(t, path)
-					err := os.WriteFile(path, random(5000), 0o666)
-					mtime := before.ModTime.Time()
-					return errors.Join(err, os.Chtimes(path, mtime, mtime))
-				}},
-				{"replaced", "open", "changed during the scan: replaced by another file", func(path string) error {
-					write(t, content, "aside")
-					return os.Rename("aside", path)
-				}},
-				{"vanished", "open", "changed during the scan: vanished (no such file or directory)", os.Remove},
-				{"now-a-link", "open", "changed during the scan: replaced by another kind of file (too many levels of symbolic links)", func(path string) error {
-					return errors.Join(os.Remove(path), os.Symlink("in/same-1", path))
-				}},
-				{"now-a-fifo", "open", "changed during the scan: replaced by another file", func(path string) error {
-					return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o666))
-				}},
-				{"now-a-directory", "open", "changed during the scan: replaced by another file", func(path string) error {
-					return errors.Join(os.Remove(path), os.Mkdir(path, 0o777))
-				}},
-			}
-			names := []string{"in/same-1", "in/same-2"}
-			for _, c := range changes {
-				names = append(names, filepath.Join("in", c.name))
-			}
-			write(t, content, names...)
-
-			changed := false
-			r := scan(t, options{Roots: []string{"in"}, Mode: mode, Observe: func(e Event) {
-				if e.Stage == StageWalk || changed {
-					return
-				}
-				changed = true
-				for _, c := range changes {
-					if err := c.change(filepath.Join("in", c.name)); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}})
-			if diff := cmp.Diff([]group{{"in/same-1\x00in/same-2", 5000}}, groups(r)); diff != "" {
-				t.Errorf("groups:\n%s", diff)
-			}
-			if r.Complete || len(r.Problems) != len(changes) {
-				t.Errorf("complete: %v, problems: %v", r.Complete, r.Problems)
-			}
-			for _, c := range changes {
-				path := filepath.Join("in", c.name)
-				i := slices.IndexFunc(r.Problems, func(p *Problem) bool { return p.Path == path })
-				if i < 0 {
-					t.Errorf("%s is no problem", path)
-				} else if p := r.Problems[i]; p.Op != c.op || p.Err.Error() != c.want || !errors.Is(p, ErrChanged) {
-					t.Errorf("%s: %v, want %s %s", path, p, c.op, c.want)
-				}
-			}
-		})
-	}
-}
-
-// TestVanishedDirectory checks that files that vanish with their directory are problems
-// under the names that the walk saw.
-func TestVanishedDirectory(t *testing.T) {
-	t.Chdir(t.TempDir())
-	write(t, random(100), "in/a", "in/gone/b", "in/c")
-	done := false
-	r := scan(t, options{Roots: []string{"in"}, Observe: func(e Event) {
-		if e.Stage != StageWalk && !done {
-			done = true
-			os.Rename("in/gone", "elsewhere")
-		}
-	}})
-	if diff := cmp.Diff([]group{{"in/a\x00in/c", 100}}, groups(r)); diff != "" || len(r.Problems) != 1 || r.Problems[0].Path != "in/gone/b" {
-		t.Errorf("%s\nproblems: %v", diff, r.Problems)
-	}
 }
 
 // TestWork checks how much is read, and that the counters agree.
@@ -428,150 +324,6 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestHangingHasher checks that a stage ends soon after it is cancelled, even if a file
-// never answers, as on a hung mount.
-func TestHangingHasher(t *testing.T) {
-	t.Chdir(t.TempDir())
-	write(t, random(10), "a", "b", "c")
-	found, err := walk(t.Context(), options{Roots: []string{"."}, Workers: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	release := make(chan struct{})
-	defer close(release)
-	h := hasherFunc(func(ctx context.Context, f File) (Digest, Work, error) {
-		if f.Path == "./c" {
-			cancel()
-			<-release // ignores ctx
-		}
-		return single(context.WithoutCancel(ctx), new(LocalHasher), f)
-	})
-	var did tally
-	for range did.count(Read(ctx, did.expect(found.Copies()), StageWhole, Engine{Workers: 1, Hasher: h})) {
-	}
-	if !did.interrupted() {
-		t.Error("a cancelled report can't be complete")
-	}
-	if len(did.problems) != 0 {
-		t.Errorf("to be cancelled is no problem of a file: %v", did.problems)
-	}
-}
-
-type hasherFunc func(ctx context.Context, f File) (Digest, Work, error)
-
-func (h hasherFunc) Hash(ctx context.Context, b Batch) []Signed {
-	signed := make([]Signed, len(b.Files))
-	for i, f := range b.Files {
-		digest, work, err := h(ctx, f)
-		signed[i] = Signed{File: f, Digest: digest, Work: work}
-		signed[i].fail(err)
-	}
-	return signed
-}
-
-// TestRampUp checks that all workers start when files are slow, even with few processors.
-func TestRampUp(t *testing.T) {
-	const workers = 32
-	copies := ofSizes(8*workers, 0)
-	var inFlight atomic.Int64
-	all := make(chan struct{})
-	together := sync.OnceFunc(func() { close(all) })
-	waiting := hasherFunc(func(context.Context, File) (Digest, Work, error) {
-		n := inFlight.Add(1)
-		defer inFlight.Add(-1)
-		switch {
-		case n == workers:
-			together()
-		case n > workers:
-			t.Errorf("%d files are in flight", n)
-		}
-		<-all // without all workers, it hangs here
-		return Digest{1}, Work{}, nil
-	})
-	signed := Read(t.Context(), slices.Values(copies), StageWhole, Engine{Workers: workers, Mode: Goroutines, Hasher: waiting})
-	sorted, _ := sortSigned(signed, StageWhole, len(copies))
-	joined := slices.Collect(flatten(Join(StageWhole, slices.Values(sorted))))
-	if len(joined) != len(copies) {
-		t.Errorf("%d of %d are in a class", len(joined), len(copies))
-	}
-}
-
-// TestDeadHasher checks that a hasher that returns nothing never looks like a tree
-// without duplicates.
-func TestDeadHasher(t *testing.T) {
-	t.Chdir(t.TempDir())
-	write(t, random(10), "a", "b")
-	found, err := walk(t.Context(), options{Roots: []string{"."}, Workers: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := hasherFunc(func(context.Context, File) (Digest, Work, error) {
-		return Digest{}, Work{}, errors.New("dead")
-	})
-	var did tally
-	for range did.count(Read(t.Context(), did.expect(found.Copies()), StageWhole, Engine{Workers: 4, Hasher: dead})) {
-	}
-	if did.interrupted() || len(did.problems) != 2 {
-		t.Errorf("interrupted: %v, problems: %v", did.interrupted(), did.problems)
-	}
-	r := scan(t, options{Roots: []string{"."}, Hasher: dead})
-	if r.Complete || r.Interrupted || len(r.Problems) != 2 || r.Reason != ReasonProblems {
-		t.Errorf("complete: %v, problems: %v", r.Complete, r.Problems)
-	}
-}
-
-// TestCancelledWhenDone cancels a scan after the last byte was read. The report must be
-// complete.
-func TestCancelledWhenDone(t *testing.T) {
-	t.Chdir(t.TempDir())
-	write(t, random(10), "a", "b", "c")
-	write(t, random(smallMax+1), "d", "e", "f")
-	for _, mode := range []Mode{Goroutines, Processes} {
-		want := scan(t, options{Roots: []string{"."}, Mode: mode})
-		ctx, cancel := context.WithCancel(t.Context())
-		left := want.Stats.BytesRead
-		r, err := scanContext(ctx, options{Roots: []string{"."}, Mode: mode, Workers: 4, Worker: worker, Observe: func(e Event) {
-			if left -= e.Work.BytesRead; left == 0 && e.Stage == StageWhole {
-				cancel()
-			}
-		}})
-		if err != nil || ctx.Err() == nil {
-			t.Fatalf("%s: %v, cancelled: %v", mode, err, ctx.Err())
-		}
-		if !r.Complete || r.Interrupted || answer(r) != answer(want) {
-			t.Errorf("%s: cancelled when done: complete %v, interrupted %v\n%s\nwant\n%s", mode, r.Complete, r.Interrupted, answer(r), answer(want))
-		}
-	}
-}
-
-// TestAlone checks that CPU time is known only for a scan that has the process to itself.
-func TestAlone(t *testing.T) {
-	t.Chdir(t.TempDir())
-	write(t, random(mediumMax), "a", "b")
-	for _, mode := range []Mode{Goroutines, Processes} {
-		for _, alone := range []bool{true, false} {
-			s := scan(t, options{Roots: []string{"."}, Mode: mode, Alone: func() bool { return alone }}).Stats
-			if s.CPUUnknown == alone || (s.CPU > 0) != alone {
-				t.Errorf("%s, alone %v: CPU %v, not known %v", mode, alone, s.CPU, s.CPUUnknown)
-			}
-		}
-	}
-}
-
-// TestCancelled checks that a scan cancelled before it began reports nothing and is
-// incomplete.
-func TestCancelled(t *testing.T) {
-	t.Chdir(t.TempDir())
-	write(t, random(10), "a", "b")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	r, err := scanContext(ctx, options{Roots: []string{"."}, Mode: Goroutines, Workers: 4})
-	if err != nil || r.Complete || !r.Interrupted || len(r.Groups) != 0 {
-		t.Errorf("%v, %v", r, err)
-	}
-}
-
 // TestReclaimableAllocated checks that the most possible is freed while one copy stays.
 func TestReclaimableAllocated(t *testing.T) {
 	copyOf := func(allocated int64, links uint32, names int) *Copy {
@@ -611,46 +363,6 @@ func TestNamesElsewhere(t *testing.T) {
 		if len(r.Groups) != 1 || len(r.Groups[0].Copies) != 3 || r.Stats.ReclaimableBytes != test.want || r.Stats.DuplicateFiles != 2 {
 			t.Errorf("%d linked elsewhere: %+v, want %d bytes", i, r.Stats, test.want)
 		}
-	}
-}
-
-// TestDeadlineInWalk checks that a scan whose time ends while it walks tells what it found,
-// and does not begin to read: also where the copies would take more memory than there is.
-func TestDeadlineInWalk(t *testing.T) {
-	t.Chdir(t.TempDir())
-	const files = 10_000
-	var paths []string
-	for i := range files {
-		paths = append(paths, fmt.Sprintf("%d/%0200d", i%10, i))
-	}
-	write(t, []byte("same"), paths...)
-	if err := os.Link(paths[0], "link"); err != nil {
-		t.Fatal(err)
-	}
-	scan := func(ctx context.Context, observe func(Event)) (Report, error) {
-		o := options{Roots: []string{"."}, Mode: Goroutines, Workers: 4, Observe: observe}
-		eng := o.engine()
-		eng.Memory = programMemory + 21<<18
-		return Scan(ctx, o.selection(), eng)
-	}
-	if _, err := scan(t.Context(), nil); !errors.Is(err, ErrTooManyFiles) {
-		t.Errorf("with enough time: %v", err)
-	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	found := int64(0)
-	r, err := scan(ctx, func(e Event) {
-		if e.Stage != StageWalk && e != (Event{Stage: e.Stage}) {
-			t.Errorf("has something to read: %+v", e)
-		}
-		if found += e.Files; found == files+1 {
-			cancel(context.DeadlineExceeded)
-		}
-	})
-	if err != nil || r.Complete || r.Reason != ReasonDeadline || len(r.Groups) != 0 || r.Stats.Opens != 0 {
-		t.Fatalf("%v, complete %v, %q, %d groups, %+v", err, r.Complete, r.Reason, len(r.Groups), r.Stats)
-	}
-	if r.Stats.Files != files+1 || r.Stats.Bytes != files*4 {
-		t.Errorf("%d files of %d bytes", r.Stats.Files, r.Stats.Bytes)
 	}
 }
 

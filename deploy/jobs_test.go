@@ -21,6 +21,7 @@ import (
 	"efsdedupe/dedupe/job/s3"
 	"efsdedupe/fixtures"
 	"efsdedupe/fixtures/aws"
+	"efsdedupe/fixtures/testkit"
 )
 
 // cloud is an emulator of AWS with a bucket for jobs.
@@ -43,28 +44,17 @@ func newCloud(t *testing.T) *cloud {
 	dir := t.TempDir()
 	c := &cloud{t: t, programs: []string{filepath.Join(dir, "bootstrap"), filepath.Join(dir, "immortal")}}
 	for i, source := range []string{"./testdata/mortal", "../cmd/lambda"} {
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-o", c.programs[i], source)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		testkit.Must(t, testkit.BuildFunction(c.programs[i], source))
 	}
 	e, err := aws.StartEmulator(t.Context(), t.TempDir(), "s3", "stepfunctions", "lambda", "dynamodb", "iam", "sts", "logs", "cloudwatch")
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(e.Stop)
 	c.Emulator = e
-	must(t, e.CreateBucket(t.Context(), bucket))
-	for name, value := range map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": e.URL, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"} {
+	testkit.Must(t, e.CreateBucket(t.Context(), bucket))
+	for name, value := range aws.EnvironmentOf(e.URL) {
 		t.Setenv(name, value)
 	}
 	return c
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // deploy deploys the state machine with a helper function, whose process dies of a share of
@@ -79,12 +69,12 @@ func (c *cloud) deploy(dieOf string, percent, concurrency int) (machine string) 
 	}
 	helper := c.function(name, concurrency, environment)
 	definition, err := os.ReadFile("jobs.asl.json")
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	machine, err = c.CreateStateMachine(c.t.Context(), name, strings.NewReplacer(
 		"${HelperArn}", helper, "${Bucket}", bucket, "${Partition}", "aws",
 		`"MaxConcurrencyPath": "$.concurrency"`, `"MaxConcurrency": 4`, // the emulator ignores the path
 	).Replace(string(definition)))
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	return machine
 }
 
@@ -95,23 +85,23 @@ func (c *cloud) function(name string, concurrency int, environment map[string]st
 	arn, err := c.CreateFunction(c.t.Context(), aws.Function{
 		Name: name, Programs: c.programs, Timeout: 300 * time.Second, Concurrency: concurrency, Environment: environment,
 	})
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	return arn
 }
 
 // start starts a job.
 func (c *cloud) start(machine, name string, spec job.Spec) aws.Execution {
 	c.t.Helper()
-	must(c.t, job.Begin(c.store(name), spec))
+	testkit.Must(c.t, job.Begin(c.store(name), spec))
 	x, err := c.StartExecution(c.t.Context(), machine, name, map[string]any{"job": name, "concurrency": 4})
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	return x
 }
 
 func (c *cloud) store(name string) *s3.Folder {
 	c.t.Helper()
 	root, err := s3.Open("s3://" + bucket)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	return root.In("jobs").In(name)
 }
 
@@ -129,13 +119,13 @@ func (c *cloud) succeeded(x aws.Execution, name string) (r result, report string
 	if x.Status != "SUCCEEDED" {
 		c.t.Fatalf("%s: %+v", name, x)
 	}
-	must(c.t, json.Unmarshal([]byte(x.Output), &r))
+	testkit.Must(c.t, json.Unmarshal([]byte(x.Output), &r))
 	key, ok := strings.CutPrefix(r.Report, "s3://"+bucket+"/")
 	if !ok {
 		c.t.Fatalf("%s: the report is %q", name, r.Report)
 	}
 	b, err := c.Object(c.t.Context(), bucket, key)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	return r, string(b)
 }
 
@@ -144,7 +134,7 @@ func (c *cloud) ended(x aws.Execution, name string) aws.Execution {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 15*time.Minute)
 	defer cancel()
 	x, err := c.Await(ctx, x)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	listing, err := c.Object(c.t.Context(), bucket, "?list-type=2&prefix=jobs/"+name+"/")
 	if err != nil || strings.Contains(string(listing), "<Key>") {
 		c.t.Errorf("%s: %v is left: %s", name, err, listing)
@@ -160,10 +150,10 @@ var measured = regexp.MustCompile(`"(started|finished|elapsed_ms|cpu_ms|peak_mem
 func same(t *testing.T, report string) string {
 	t.Helper()
 	var doc map[string]json.RawMessage
-	must(t, json.Unmarshal([]byte(report), &doc))
+	testkit.Must(t, json.Unmarshal([]byte(report), &doc))
 	delete(doc, "projection")
 	b, err := json.Marshal(doc)
-	must(t, err)
+	testkit.Must(t, err)
 	return strings.ReplaceAll(measured.ReplaceAllString(string(b), ""), `{"path"`, "\n"+`{"path"`)
 }
 
@@ -181,11 +171,7 @@ func scanned(t *testing.T, root string) string {
 func binary(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "dedupe")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../cmd/dedupe")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	testkit.Must(t, testkit.Build(binary, "../cmd/dedupe"))
 	return binary
 }
 
@@ -203,7 +189,7 @@ func TestEmulatorJobs(t *testing.T) {
 	c := newCloud(t)
 	root := filepath.Join(t.TempDir(), "tree")
 	_, err := fixtures.Make(t.Context(), root, fixtures.Spec{Files: 20_000, Size: 16 << 10, Layout: fixtures.Tree, Seed: 1})
-	must(t, err)
+	testkit.Must(t, err)
 	want := same(t, scanned(t, root))
 	check := func(t *testing.T, x aws.Execution, name string) {
 		t.Helper()
@@ -241,26 +227,28 @@ func TestEmulatorJobs(t *testing.T) {
 		spec.Limits.Entries, spec.Limits.Copies = 24, 24
 		check(t, c.start(healthy, "many", spec), "many")
 	})
-	t.Run("cancelled", func(t *testing.T) {
-		x := c.start(healthy, "cancelled", specOf(root))
-		for listing := ""; !strings.Contains(listing, "-result"); { // until a unit has ended
-			b, err := c.Object(t.Context(), bucket, "?list-type=2&prefix=jobs/cancelled/")
-			must(t, err)
-			listing = string(b)
-		}
-		must(t, job.Cancel(c.store("cancelled")))
-		if x = c.ended(x, "cancelled"); x.Status != "SUCCEEDED" || !strings.Contains(x.Output, `"cancelled": true`) {
-			t.Errorf("%+v", x)
-		}
-		if b, err := c.Object(t.Context(), bucket, "reports/cancelled.json"); err == nil {
-			t.Errorf("a report: %.100s", b)
-		}
-	})
+	t.Run("cancelled", func(t *testing.T) { c.cancels(t, c.start(healthy, "cancelled", specOf(root)), "cancelled") })
 	t.Run("no root", func(t *testing.T) {
 		if x := c.ended(c.start(healthy, "none", specOf(root+"/none")), "none"); x.Status != "FAILED" || !strings.Contains(x.Cause, root+"/none") {
 			t.Errorf("%+v", x)
 		}
 	})
+}
+
+// cancels cancels a job once one of its units has ended. It has no report.
+func (c *cloud) cancels(t *testing.T, x aws.Execution, name string) {
+	for listing := ""; !strings.Contains(listing, "-result"); {
+		b, err := c.Object(t.Context(), bucket, "?list-type=2&prefix=jobs/"+name+"/")
+		testkit.Must(t, err)
+		listing = string(b)
+	}
+	testkit.Must(t, job.Cancel(c.store(name)))
+	if x = c.ended(x, name); x.Status != "SUCCEEDED" || !strings.Contains(x.Output, `"cancelled": true`) {
+		t.Errorf("%+v", x)
+	}
+	if b, err := c.Object(t.Context(), bucket, "reports/"+name+".json"); err == nil {
+		t.Errorf("a report: %.100s", b)
+	}
 }
 
 // TestEmulatorJobsDying has the helper die whenever it gets certain units. The job ends all
@@ -269,7 +257,7 @@ func TestEmulatorJobsDying(t *testing.T) {
 	c := newCloud(t)
 	root := filepath.Join(t.TempDir(), "tree")
 	_, err := fixtures.Make(t.Context(), root, fixtures.Spec{Files: 500, Size: 16 << 10, Layout: fixtures.Tree, Seed: 1})
-	must(t, err)
+	testkit.Must(t, err)
 	for name, test := range map[string]struct{ of, problem string }{
 		"reading":    {`"unit": "[^"]*-read-`, "read"},
 		"everything": {`"do": "unit"`, "walk"}, // as the emulator writes it
@@ -280,7 +268,7 @@ func TestEmulatorJobsDying(t *testing.T) {
 			Stats    struct{ Files int }
 		}
 		r, report := c.succeeded(c.start(c.deploy(test.of, 100, 0), name, specOf(root)), name)
-		must(t, json.Unmarshal([]byte(report), &doc))
+		testkit.Must(t, json.Unmarshal([]byte(report), &doc))
 		if r.Complete || doc.Complete || doc.Reason != "problems" || !strings.Contains(report, `"op":"`+test.problem+`","error":"the process that worked on it died: every attempt failed"`) ||
 			(doc.Stats.Files > 0) != (name == "reading") {
 			t.Errorf("%s: %+v, %.1000s", name, r, report)

@@ -19,6 +19,7 @@ import (
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/jobs/stepfunctions"
 	"efsdedupe/fixtures"
+	"efsdedupe/fixtures/testkit"
 )
 
 // api is the function of the jobs API, for one tenant.
@@ -55,16 +56,16 @@ func (a api) ask(method, path, body string, want int, out any) {
 			"authorizer": map[string]any{"jwt": map[string]any{"claims": map[string]string{"tenant": a.tenant}}},
 		},
 	})
-	must(a.t, err)
+	testkit.Must(a.t, err)
 	var answer struct {
 		StatusCode int
 		Body       string
 	}
-	must(a.t, json.Unmarshal(b, &answer))
+	testkit.Must(a.t, json.Unmarshal(b, &answer))
 	if answer.StatusCode != want {
 		a.t.Fatalf("%s %s: %s", method, path, b)
 	}
-	must(a.t, json.Unmarshal([]byte(answer.Body), out))
+	testkit.Must(a.t, json.Unmarshal([]byte(answer.Body), out))
 }
 
 // ended polls a job until it ended.
@@ -73,7 +74,7 @@ func (a api) ended(id string) (o operation) {
 	ctx, cancel := context.WithTimeout(a.t.Context(), 10*time.Minute)
 	defer cancel()
 	for !o.Done {
-		must(a.t, ctx.Err())
+		testkit.Must(a.t, ctx.Err())
 		o = operation{}
 		a.ask("GET", "/v1/jobs/"+id, "", 200, &o)
 	}
@@ -115,7 +116,7 @@ func (f findings) sorted() (groups []string) {
 func findingsOf(t *testing.T, report []byte) (f findings) {
 	t.Helper()
 	s := strings.ReplaceAll(string(report), `"path":"./`, `"path":"`)
-	must(t, json.Unmarshal([]byte(regexp.MustCompile(`"path_base64":"[^"]*",?`).ReplaceAllString(s, "")), &f))
+	testkit.Must(t, json.Unmarshal([]byte(regexp.MustCompile(`"path_base64":"[^"]*",?`).ReplaceAllString(s, "")), &f))
 	return f
 }
 
@@ -140,7 +141,7 @@ func (c *cloud) serve() (machine, root string) {
 	c.t.Helper()
 	root = c.t.TempDir()
 	_, err := fixtures.Make(c.t.Context(), filepath.Join(root, "acme"), fixtures.Spec{Files: 3000, Size: 64 << 10, Layout: fixtures.Tree, Seed: 1})
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	machine = c.deploy("", 0, 0)
 	c.function("jobs-api", 0, map[string]string{
 		"DEDUPE_JOBS_API": machine, "DEDUPE_JOBS_HELPER": "jobs-1", "DEDUPE_ROOT": root, "DEDUPE_TENANT_CLAIM": "tenant",
@@ -223,7 +224,7 @@ func TestEmulatorJobsAPI(t *testing.T) {
 			"stateMachineArn": machine, "name": jobs.Ref{Tenant: jobs.TenantHash("acme"), ID: job.ID}.Name(), "status": "TIMED_OUT",
 		},
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	if o := acme.ended(job.ID); o.Metadata.State != "failed" || o.Error.Code != "failed" {
 		t.Errorf("an execution that took too long: %+v", o)
 	}
@@ -265,19 +266,19 @@ func (a api) progresses(machine, root string) {
 	a.t.Helper()
 	ctx := a.t.Context()
 	top, err := s3.Open("s3://" + bucket)
-	must(a.t, err)
+	testkit.Must(a.t, err)
 	registry := &jobs.Registry{Store: top.In("api").Versions()}
 	runner := &stepfunctions.Runner{Registry: registry, Folder: top.In("jobs"), Machine: machine, Concurrency: 4}
-	must(a.t, runner.Connect(os.Getenv))
+	testkit.Must(a.t, runner.Connect(os.Getenv))
 	j, err := registry.Create(ctx, a.tenant, "", jobs.Job{Spec: specOf(root)})
-	must(a.t, err)
-	must(a.t, runner.Start(ctx, j.Ref))
+	testkit.Must(a.t, err)
+	testkit.Must(a.t, runner.Start(ctx, j.Ref))
 	most := 0
 	for state := (jobs.State{Phase: jobs.Queued}); !state.Done(); {
 		_, state, err = registry.Get(ctx, j.Ref)
-		must(a.t, err)
+		testkit.Must(a.t, err)
 		n, err := runner.Ended(ctx, j.Ref, state)
-		must(a.t, err)
+		testkit.Must(a.t, err)
 		most = max(most, n)
 	}
 	a.t.Logf("at most %d units ended before they were counted", most)
@@ -290,7 +291,7 @@ func (a api) progresses(machine, root string) {
 func TestEmulatorJobsLimits(t *testing.T) {
 	c := newCloud(t)
 	c.table = "digests"
-	must(t, c.CreateTable(c.table))
+	testkit.Must(t, c.CreateTable(c.table))
 	machine, root := c.serve()
 	acme := api{c, "acme", "first"}
 	first := acme.reports(acme.stopsAndGoesOn(), root)

@@ -27,7 +27,7 @@ func adviseCommand(s cli.Std) *cobra.Command {
 	c := adviser{bill: bill{Std: s, format: report.Text, projection: projection{usage: cost.DefaultUsage()}}, trees: 1}
 	cmd := &cobra.Command{
 		Use:   "advise [flags] [REPORT...]",
-		Short: "List the cheapest ways to do the job",
+		Short: "List the cheapest ways to answer the calls",
 		Long: `List the cheapest ways to answer a month of calls: throughput modes, an index,
 the page cache, answers that are kept, One Zone, S3, the architecture and the
 memory of the function. Each has what it needs, the flags and parameters of the

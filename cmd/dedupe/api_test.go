@@ -18,7 +18,7 @@ func apiTool(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("no generators of clients and no Schemathesis: make build/api installs them, with npm and python3")
+		t.Skip("generators of clients and Schemathesis are missing: make build/api installs them, with npm and python3")
 	}
 	return path
 }

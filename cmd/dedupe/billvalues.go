@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"efsdedupe/dedupe/cost"
-	"efsdedupe/dedupe/report"
 )
 
 // coldShare is the share of cold calls; the value is what it leaves, in millionths.
@@ -21,7 +20,7 @@ func (c *coldShare) Set(s string) error {
 	return err
 }
 
-func (c *coldShare) String() string { return report.Percent(1e6 - int64(*c)) }
+func (c *coldShare) String() string { return cost.Percent(1e6 - int64(*c)) }
 
 func (*coldShare) Type() string { return "percent" }
 

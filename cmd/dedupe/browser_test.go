@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"efsdedupe/fixtures/testkit"
 )
 
 // get requests a URL, with headers, and returns the status and the body.
@@ -39,36 +42,47 @@ func do(t *testing.T, r *http.Request) (int, []byte) {
 	return response.StatusCode, body
 }
 
-// TestServePages sends what browsers send for pages of other sites, and what clients on
-// this machine and behind proxies send.
-func TestServePages(t *testing.T) {
+// TestServeHosts sends what clients on this machine and behind proxies send as Host.
+func TestServeHosts(t *testing.T) {
 	_, url, _ := startServer(t, "127.0.0.1:0", "--allow-host", "scans.example.com", "--allow-host", "Proxy.example.com.:8443")
+	port := url[strings.LastIndex(url, ":"):]
+	for _, test := range []struct {
+		host string // empty: the address
+		want int
+	}{
+		{"", 200},
+		{"localhost", 200},
+		{"LOCALHOST.", 200},
+		{"localhost:1", 200}, // forwarded from another port
+		{"[::1]" + port, 200},
+		{"127.8.9.1", 200},
+		{"[::ffff:127.0.0.1]", 200},
+		{"scans.example.com", 200},
+		{"SCANS.EXAMPLE.COM.:9", 200},
+		{"proxy.example.com:8443", 200},
+		{"proxy.example.com", 403},
+		{"evil.example", 403},
+		{"localhost.evil.example" + port, 403},
+		{"127.0.0.1.evil.example", 403},
+		{"evil.example:80@localhost", 403},
+		{"8.8.8.8", 403},
+		{"0.0.0.0" + port, 403}, // it does not listen there
+		{"2130706433", 403},
+		{"localhost/x", 403},
+	} {
+		project(t, url, test.host, nil, test.want)
+	}
+}
+
+// TestServePages sends what browsers send for pages, of this server and of other sites.
+func TestServePages(t *testing.T) {
+	_, url, _ := startServer(t, "127.0.0.1:0", "--allow-host", "scans.example.com")
 	port := url[strings.LastIndex(url, ":"):]
 	for _, test := range []struct {
 		host   string // empty: the address
 		header http.Header
 		want   int
 	}{
-		{"", nil, 200},
-		{"localhost", nil, 200},
-		{"LOCALHOST.", nil, 200},
-		{"localhost:1", nil, 200}, // forwarded from another port
-		{"[::1]" + port, nil, 200},
-		{"127.8.9.1", nil, 200},
-		{"[::ffff:127.0.0.1]", nil, 200},
-		{"scans.example.com", nil, 200},
-		{"SCANS.EXAMPLE.COM.:9", nil, 200},
-		{"proxy.example.com:8443", nil, 200},
-		{"proxy.example.com", nil, 403},
-		{"evil.example", nil, 403},
-		{"localhost.evil.example" + port, nil, 403},
-		{"127.0.0.1.evil.example", nil, 403},
-		{"evil.example:80@localhost", nil, 403},
-		{"8.8.8.8", nil, 403},
-		{"0.0.0.0" + port, nil, 403}, // it does not listen there
-		{"2130706433", nil, 403},
-		{"localhost/x", nil, 403},
-
 		{"", http.Header{"Origin": {url}, "Content-Type": {"application/json; charset=utf-8"}}, 200},
 		{"", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/json"}}, 200},
 		{"", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, 200}, // curl -d
@@ -93,21 +107,23 @@ func TestServePages(t *testing.T) {
 		{"", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/x-www-form-urlencoded"}}, 415},
 		{"", http.Header{"Sec-Fetch-Site": {"none"}, "Content-Type": {"multipart/form-data; boundary=x"}}, 415},
 	} {
-		r, err := http.NewRequest(http.MethodPost, url+"/v1/projections", strings.NewReader(`{"opens": 1}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Host = test.host
-		for name, values := range test.header {
-			r.Header[name] = values
-		}
-		status, body := do(t, r)
-		if status != test.want || status != 200 && !json.Valid(body) {
-			t.Errorf("host %q, %v: %d, want %d: %s", test.host, test.header, status, test.want, body)
-		}
+		project(t, url, test.host, test.header, test.want)
 	}
 	if status, _ := get(t, url+"/v1/healthz", map[string]string{"Origin": "https://evil.example"}); status != 403 {
 		t.Errorf("GET for a page of another site: %d", status)
+	}
+}
+
+// project asks for a projection, and checks the status of the answer.
+func project(t *testing.T, url, host string, header http.Header, want int) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, url+"/v1/projections", strings.NewReader(`{"opens": 1}`))
+	testkit.Must(t, err)
+	r.Host = host
+	maps.Copy(r.Header, header)
+	status, body := do(t, r)
+	if status != want || status != 200 && !json.Valid(body) {
+		t.Errorf("host %q, %v: %d, want %d: %s", host, header, status, want, body)
 	}
 }
 

@@ -24,13 +24,13 @@ import (
 
 // ruleFlags are the flags that choose what to report of the groups.
 func ruleFlags(f *pflag.FlagSet, r *choose.Rules) {
-	f.Var(cli.OneOf(&r.Keep, choose.Oldest, choose.Newest, choose.Shortest, choose.First), "keep", "keep the oldest or newest file, the one with the shortest path, or the first by path")
-	f.StringArrayVar(&r.Priority, "priority", nil, "keep a file below this `folder` rather than another (may repeat, first wins)")
+	f.Var(cli.OneOf(&r.Keep, choose.Oldest, choose.Newest, choose.Shortest, choose.First), "keep", "keep the oldest or newest file of each group, the one with the shortest path, or the first by path")
+	f.StringArrayVar(&r.Priority, "priority", nil, "keep a file below this `folder` rather than another (may repeat; the first one wins)")
 	f.StringArrayVar(&r.Protect, "protect", nil, "never remove what is below this `folder` or matches this glob (may repeat)")
 	f.BoolVar(&r.Isolate, "isolate", false, "report only groups with files below two or more ROOTs")
 	f.IntVar(&r.MinCopies, "min-copies", 0, "report only groups with this `number` of copies or more")
 	f.StringVar(&r.CopiesOf, "copies-of", "", "report only the copies of this `file`; a scan reads only files of its size")
-	f.BoolVar(&r.Unique, "unique", false, "also report files without a duplicate; CSV, fdupes and print0 then have only these")
+	f.BoolVar(&r.Unique, "unique", false, "also report files without a duplicate; as CSV, fdupes and print0, report only these")
 	f.BoolVar(&r.Folders, "folders", false, "also report folders with identical content, in text, HTML and JSON")
 }
 
@@ -73,11 +73,11 @@ func checkRules(format report.Format, o *report.Options) error {
 	case o.By != "" && format != report.Script:
 		return errors.New("--by says what a script does: use it with --format sh")
 	case format == report.Script && (r.Unique || r.Folders):
-		return errors.New("a script is about copies of files: leave out --unique and --folders")
+		return errors.New("a script handles copies of files: leave out --unique and --folders")
 	case r.Folders && format != report.Text && format != report.JSON && format != report.HTML:
 		return fmt.Errorf("--format %s has no folders: use text or json or html with --folders", format)
 	case r.CopiesOf != "" && (r.Folders || r.Unique):
-		return errors.New("--copies-of is about one file: leave out --unique and --folders")
+		return errors.New("--copies-of is for the copies of one file: leave out --unique and --folders")
 	}
 	return nil
 }
@@ -103,8 +103,8 @@ type lists struct {
 }
 
 func (l *lists) flags(f *pflag.FlagSet) {
-	f.StringVar(&l.lines, "files-from", "", "also take the files that this `file` names, one on each line; - is standard input")
-	f.StringVar(&l.zeros, "files0-from", "", "also take the files that this `file` names, a zero byte after each, as from find -print0")
+	f.StringVar(&l.lines, "files-from", "", "also scan the files listed in this `file`, one on each line; - is standard input")
+	f.StringVar(&l.zeros, "files0-from", "", "also scan the files listed in this `file`, with a zero byte after each, as from find -print0")
 }
 
 // read returns the files that the lists name.

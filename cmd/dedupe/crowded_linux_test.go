@@ -14,11 +14,11 @@ import (
 // and without the dump of a crash.
 func TestCrowded(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can become another user, whose processes nobody else counts among")
+		t.Skip("only root can become another user: run it as root")
 	}
 	bash, err := exec.LookPath("bash")
 	if err != nil {
-		t.Skip("no bash, whose ulimit -u it takes: ", err)
+		t.Skip("bash is missing: install it: ", err)
 	}
 	defer syscall.Umask(syscall.Umask(0o022))        // another user reads the files
 	dir, err := os.MkdirTemp("/tmp", "dedupe-test-") // that of the test is for root alone

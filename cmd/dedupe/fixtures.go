@@ -16,14 +16,14 @@ func fixturesCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fixtures [flags] DIR",
 		Short: "Create a set of files with known answers",
-		Long: `Create a set of files in DIR, and DIR.manifest.json with the true groups.
+		Long: `Create a set of files in DIR, and list the true groups in DIR.manifest.json.
 The same flags create the same files everywhere.
 
   two-sets     two sets of half the files each, all files of a set identical
   half-unique  half of the files identical, the other half all different
   tree         many sizes and names in nested directories, and traps
 
-A directory that is not empty is refused, unless this command filled it.`,
+This refuses a directory that is not empty, unless it filled it before.`,
 		Example: `  dedupe fixtures build/efs
   dedupe fixtures --layout tree --files 100000 --seed 7 build/tree`,
 		Args: cli.Args("DIR"),
@@ -46,10 +46,11 @@ A directory that is not empty is refused, unless this command filled it.`,
 		},
 	}
 	f := cmd.Flags()
-	f.Var(&files, "files", "the number of files; a tree has its traps in addition")
-	f.Var(&size, "size", "the size of each file; in a tree, of the largest (64KiB by default)")
+	f.Var(&files, "files", "how many files; a tree also has its traps")
+	f.Var(&size, "size", "the size of each file (default 1MiB); in a tree, of the largest (default 64KiB)")
+	f.Lookup("size").DefValue = "" // which depends on the layout
 	f.Var(cli.OneOf(&spec.Layout, fixtures.TwoSets, fixtures.HalfUnique, fixtures.Tree), "layout", "which files are identical")
-	f.Uint64Var(&spec.Seed, "seed", 1, "another seed creates other contents")
+	f.Uint64Var(&spec.Seed, "seed", 1, "another `number` creates other contents")
 	cmd.AddCommand(moved("dedupe fixtures mount", "mount")(s))
 	return cmd
 }

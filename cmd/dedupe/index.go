@@ -17,6 +17,7 @@ import (
 
 	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/index/dynamodb"
 	"efsdedupe/dedupe/job"
@@ -32,12 +33,12 @@ type indexFlags struct {
 }
 
 func (i *indexFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&i.name, "index", "", "do not read files again that have not changed: keep their digests in this `index`, which is auto (a file of yours), FILE or dynamodb://TABLE")
+	f.StringVar(&i.name, "index", "", "keep digests in this `index`, to read only what changes until the next scan: auto (a file of your own), FILE or dynamodb://TABLE")
 	i.identity(f)
 }
 
 func (i *indexFlags) identity(f *pflag.FlagSet) {
-	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the file system, such as fs-0123abcd, if its mount does not tell it")
+	f.StringVar(&i.fileSystem, "index-id", "", "the `identity` of the file system, such as fs-0123abcd, if the mount does not reveal it")
 }
 
 // open opens the index, or makes it.
@@ -99,10 +100,10 @@ func indexCommand(s cli.Std) *cobra.Command {
 		Use:                   "index COMMAND",
 		DisableFlagsInUseLine: true,
 		Short:                 "Show, clean and check an index of digests",
-		Long: `Show, clean and check an index: the digests that 'dedupe scan --index' keeps, so
-that the next scan does not read files again that have not changed.
+		Long: `Show, clean and check an index. It holds the digests that 'dedupe scan --index'
+keeps, so that the next scan need not read unchanged files again.
 
-INDEX is what --index takes: auto (a file of yours), FILE or dynamodb://TABLE.`,
+INDEX is what --index takes: auto (your own file), FILE or dynamodb://TABLE.`,
 		Example: `  dedupe index stats auto
   dedupe index verify --sample 1% auto /mnt/efs`,
 		Args: cli.OnlyCommands,
@@ -134,7 +135,7 @@ func indexStatsCommand(s cli.Std) *cobra.Command {
 					fmt.Fprintln(s.Out, " ", id)
 				}
 				if t.Damaged > 0 {
-					fmt.Fprintf(s.Out, "%s damaged or of another version: nothing is taken from there\n", report.Count(t.Damaged, "block", "blocks"))
+					fmt.Fprintf(s.Out, "%s damaged or of another version, and ignored\n", report.Count(t.Damaged, "block", "blocks"))
 				}
 				return nil
 			})
@@ -146,7 +147,7 @@ func indexStatsCommand(s cli.Std) *cobra.Command {
 func withIndex(ctx context.Context, i indexFlags, do func(*index.Index) error) error {
 	if i.name != "auto" && !i.shared() { // a table says itself when it is not there
 		if _, err := cli.Await(ctx, func() (os.FileInfo, error) { return os.Stat(i.name) }); err != nil {
-			return fmt.Errorf("there is no index to look at: %w", err)
+			return fmt.Errorf("there is no index: %w", err)
 		}
 	}
 	x, err := i.open(ctx)
@@ -163,10 +164,10 @@ func indexPruneCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune [flags] INDEX [ROOT...]",
 		Short: "Remove entries that are no longer needed",
-		Long: `Remove entries that no scan has used for 90 days. Below the ROOTs, which are
-listed for it, also remove entries of files that are gone or have changed.
+		Long: `Remove entries that no scan has used for 90 days. If you name ROOTs, also list
+them and remove the entries of files there that are gone or have changed.
 
-Scans with an index remove unused entries, too, whenever they write to it.`,
+A scan that writes to an index removes unused entries, too.`,
 		Example: `  dedupe index prune auto
   dedupe index prune --unused 30 auto /mnt/efs`,
 		Args: cli.Args("INDEX", "[ROOT...]"),
@@ -197,15 +198,15 @@ func indexVerifyCommand(s cli.Std) *cobra.Command {
 	eng := dedupe.Engine{Mode: dedupe.Goroutines}
 	cmd := &cobra.Command{
 		Use:   "verify [flags] INDEX ROOT...",
-		Short: "Read a sample again, and name wrong entries",
-		Long: `Read a sample of the known files below the ROOTs again, at least one, and name
+		Short: "Read a sample of files again, and list wrong entries",
+		Long: `Read a sample of the known files below each ROOT again, at least one, and name
 every file whose content is not what the index says. The last line says how many
 of the known files may be wrong at most, with 95% confidence: a sample of 300
 without a fault leaves 1%.
 
 Exit codes: 0 everything that was read is right; 1 an entry is wrong: remove the
-index, or no known file can be read; 2 bad use, or an index that can't be read;
-130 interrupted.`,
+index; or no known file can be read; 2 wrong usage, or an index that cannot be
+read; 130 interrupted.`,
 		Example: "  dedupe index verify --sample 1% auto /mnt/efs",
 		Args:    cli.Args("INDEX", "ROOT..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -217,8 +218,8 @@ index, or no known file can be read; 2 bad use, or an index that can't be read;
 		},
 	}
 	f := cmd.Flags()
-	f.Var(&sample, "sample", "the share of the known files to read")
-	f.IntVar(&eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight, 1 to %d", dedupe.MaxWorkers))
+	f.Var(&sample, "sample", "how many of the known files to read")
+	f.IntVar(&eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("read at most this many files at once, 1 to %d", dedupe.MaxWorkers))
 	i.identity(f)
 	return cmd
 }
@@ -278,6 +279,6 @@ func (p *share) Set(s string) error {
 	return nil
 }
 
-func (p *share) String() string { return report.Percent(int64(*p)) }
+func (p *share) String() string { return cost.Percent(int64(*p)) }
 
 func (*share) Type() string { return "percent" }

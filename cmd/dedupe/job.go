@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 
@@ -24,9 +23,9 @@ func jobCommand(s cli.Std) *cobra.Command {
 		Use:                   "job COMMAND",
 		DisableFlagsInUseLine: true,
 		Short:                 "Scan a tree of any size in small units that survive crashes",
-		Long: `Scan a tree of any size as a job: units of work that processes share, each in at
-most 256 MiB. What they find is in a folder, the store, until the report is
-written. A job that was killed goes on where it stopped.`,
+		Long: `Scan a tree of any size as a job: in units of work that several processes share,
+each in at most 256 MiB. A folder, the store, keeps what they find until the
+report is written. A job that was killed continues where it stopped.`,
 		Example: `  dedupe job run --store build/jobs --format json -o r.json /mnt/efs
   dedupe job plan /mnt/efs`,
 		Args: cli.OnlyCommands,
@@ -49,27 +48,27 @@ type jobRun struct {
 	bill    projection
 }
 
-const jobRunHelp = `Find the groups of identical files below the ROOTs, as 'dedupe scan' does, in
-units of work that processes of this machine share. The report is that of the
-scan. Only what it says of time, memory and reading differs.
+const jobRunHelp = `Find groups of identical files below each ROOT, as 'dedupe scan' does, in units
+of work that processes on this machine share. The report is the same as that of
+a scan, except for time, memory and what was read.
 
-If the job is interrupted or killed, the same command goes on where it stopped:
-only what was in progress is read again. When the report is written, the job's
-part of the store is removed.
+If the job is interrupted or killed, run the same command again: it continues
+where the job stopped, and reads again only what was in progress. Once the
+report is written, the job's part of the store is removed.
 
---max-cost is about what the same job costs on AWS: EFS with Elastic throughput,
-Lambda, S3 and Step Functions.
+--max-cost limits what the same job would cost on AWS: EFS with Elastic
+throughput, Lambda, S3 and Step Functions.
 
 Exit codes: 0 everything was read; 1 there were problems; 2 no answer;
-3 duplicates were found and --fail-on-duplicates was given; 4 --max-cost would
-be exceeded: a higher one goes on; or a month costs more than --fail-above, and
-the report is written; 130 interrupted.`
+3 there are duplicates, and you gave --fail-on-duplicates; 4 the job would cost
+more than --max-cost, and continues with a higher one; or a month costs more
+than --fail-above, and the report is written; 130 interrupted.`
 
 func jobRunCommand(s cli.Std) *cobra.Command {
 	c := jobRun{Std: s, selection: newSelection(), answerFlags: answerFlags{format: report.Text}, bill: projection{usage: cost.DefaultUsage()}, spec: job.Spec{Limits: job.DefaultLimits()}}
 	cmd := &cobra.Command{
 		Use:   "run [flags] ROOT...",
-		Short: "Run a job on this machine, or go on with it",
+		Short: "Run a job on this machine, or continue it",
 		Long:  jobRunHelp,
 		Example: `  dedupe job run --store build/jobs --format json -o r.json /mnt/efs
   dedupe job run --store build/jobs --max-cost 20 /mnt/efs`,
@@ -86,11 +85,11 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) { c.selection.flags(f) })
 	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) { ruleFlags(f, &c.write.Rules) })
 	cli.Flags(cmd, "Run", func(f *pflag.FlagSet) {
-		f.StringVar(&c.store, "store", "", "keep what is found meanwhile in this `folder`, outside the ROOTs")
-		f.IntVar(&c.options.Concurrency, "max-concurrency", runtime.NumCPU(), "run at most this `number` of units at once, each in its process")
-		f.Var(&c.maxCost, "max-cost", "stop before the job would cost more `USD` on AWS than this; the same command with a higher limit goes on")
-		f.IntVar(&c.spec.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most in each unit, 1 to %d", dedupe.MaxWorkers))
-		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
+		f.StringVar(&c.store, "store", "", "keep intermediate results in this `folder`, which must be outside every ROOT")
+		f.IntVar(&c.options.Concurrency, "max-concurrency", runtime.NumCPU(), "run at most this `number` of units at once, each in its own process")
+		f.Var(&c.maxCost, "max-cost", "stop before the job would cost more than this many `USD` on AWS; run the command again with a higher limit to continue")
+		f.IntVar(&c.spec.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("read at most this many files at once in each unit, 1 to %d", dedupe.MaxWorkers))
+		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash all of every file that shares its size, instead of comparing files, and their ends first")
 	})
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
@@ -109,15 +108,15 @@ func (c *jobRun) check() error {
 	}
 	switch {
 	case c.spec.HashAll && c.index.name != "":
-		return errors.New("--hash-all reads every file, and --index spares that: choose one")
+		return errors.New("--hash-all reads every file, and --index avoids that: choose one")
 	case c.write.Rules.Unique, c.write.Rules.Folders, c.write.Rules.CopiesOf != "":
-		return errors.New("a job does not know --unique, --folders and --copies-of: use 'dedupe scan'")
+		return errors.New("a job does not support --unique, --folders and --copies-of: use 'dedupe scan'")
 	case c.newer.age || c.older.age:
-		return errors.New("an age is another time whenever the command runs, and a job only goes on with the same one: give --newer and --older a date or a time")
+		return errors.New("an age means another time on each run, and a job continues only with the same flags: give --newer and --older a date or a time")
 	case c.failOnDuplicates && (c.write.Rules.Isolate || c.write.Rules.MinCopies > 0):
-		return errors.New("--fail-on-duplicates of a job is about all groups: leave out --isolate and --min-copies")
+		return errors.New("with a job, --fail-on-duplicates counts all groups: leave out --isolate and --min-copies")
 	case c.bill.weigh:
-		return errors.New("a job has no bill for a --churn: leave it out, or see 'dedupe scan --index'")
+		return errors.New("a job does not support --churn: leave it out, or see 'dedupe scan --index'")
 	case c.options.Concurrency < 1:
 		return fmt.Errorf("--max-concurrency %d: choose 1 or more", c.options.Concurrency)
 	}
@@ -162,9 +161,15 @@ func (c *jobRun) run(ctx context.Context) error {
 	if err := c.runUnits(ctx, j, append(out.Own, cli.RegularFiles(c.Out, c.Err)...)); err != nil {
 		return err
 	}
-	r, parts, failed := j.Answer()
 	c.write.Colour, c.write.Tool, c.write.Dir = c.format == report.Text && out.UseColour(), report.ThisTool(program), dir
-	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
+	c.write.Spill = spill
+	return c.report(j, book, out)
+}
+
+// report writes the report of a finished job, and removes the job.
+func (c *jobRun) report(j *job.Job, book *cost.Book, out *cli.Output) error {
+	r, parts, failed := j.Answer()
+	var err error
 	if parts.Projection, err = j.Bill(book, c.bill.usage, r, parts, c.write); err != nil {
 		return err
 	}
@@ -222,7 +227,7 @@ func (c *jobRun) limit(book *cost.Book) {
 	c.options.Spend = func(used, next cost.Fanout) error {
 		err := limit.Admit(used, next)
 		if over := (*job.CostError)(nil); errors.As(err, &over) {
-			fmt.Fprintf(c.Err, "dedupe: the job stopped before it may cost more than --max-cost %s: on AWS it would have cost %s %s so far; the same command with a higher limit goes on\n",
+			fmt.Fprintf(c.Err, "dedupe: the job stopped before it would cost more than --max-cost %s: on AWS it would have cost %s %s so far; run the same command with a higher limit to continue\n",
 				&c.maxCost, cost.Cents(over.Spent), over.Currency)
 			return cli.ExitLimit
 		}
@@ -246,10 +251,10 @@ func (c *jobRun) runUnits(ctx context.Context, j *job.Job, own []os.FileInfo) er
 	}
 	err := job.Local{Own: own}.Run(ctx, j, c.options)
 	if j.Resumed && !c.quiet {
-		fmt.Fprintf(c.Err, "dedupe: the job went on where it had stopped: %s before, %d now\n", report.Count(int64(before), "unit", "units"), now)
+		fmt.Fprintf(c.Err, "dedupe: the job continued where it had stopped: %s before, %d now\n", report.Count(int64(before), "unit", "units"), now)
 	}
 	if ctx.Err() != nil && !c.quiet {
-		fmt.Fprintln(c.Err, "dedupe: interrupted: the same command goes on where the job stopped")
+		fmt.Fprintln(c.Err, "dedupe: interrupted: run the same command again to continue")
 	}
 	return err
 }

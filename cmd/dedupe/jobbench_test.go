@@ -123,7 +123,7 @@ func killed(t *testing.T, seconds float64) (kills int) {
 	}
 }
 
-// sameAnswer compares job.json with scan.json, but for how much was read and what is measured.
+// sameAnswer compares job.json with scan.json, except for what is measured and how much was read.
 func sameAnswer(t *testing.T) {
 	t.Helper()
 	var found [2]string

@@ -1,5 +1,5 @@
-// Command dedupe finds identical files, exactly, and says what finding them
-// costs at 50 million calls a month, and what keeping them does.
+// Command dedupe finds identical files on Amazon EFS. It shows what the copies cost, and
+// what finding them costs at 50 million calls a month.
 //
 //	main.go        the commands and their help
 //	scan.go        dedupe scan
@@ -15,9 +15,9 @@
 //	index.go       dedupe index, and the flags of an index
 //	fixtures.go    dedupe fixtures
 //	serve.go       dedupe serve
+//	servejobs.go   its jobs
 //	doctor.go      dedupe doctor
 //	diagnosis.go   what dedupe doctor advises
-//	servejobs.go   its jobs
 //	moved.go       commands that other programs have now
 //	progress.go    what a terminal shows meanwhile
 package main
@@ -64,9 +64,9 @@ func root() *cobra.Command {
 	return &cobra.Command{
 		Use:                   program + " COMMAND",
 		DisableFlagsInUseLine: true,
-		Short:                 "Find identical files on Amazon EFS, and what finding and keeping them costs",
-		Long: `dedupe finds identical files, exactly, and says what the copies are worth and
-what asking costs at 50 million calls a month.`,
+		Short:                 "Find identical files on Amazon EFS, and show what they cost",
+		Long: `dedupe finds identical files on Amazon EFS. It shows what the copies cost, and
+what finding them costs at 50 million calls a month.`,
 		Example: `  dedupe scan /mnt/efs
   dedupe scan --index auto --format json --output report.json /mnt/efs
   dedupe report report.json

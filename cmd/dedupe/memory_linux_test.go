@@ -11,10 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/containerd/cgroups/v3"
-
-	"efsdedupe/cmd/internal/clitest"
 )
 
 // TestMemoryLimit scans more and more files in a cgroup. Every scan finds all groups, or
@@ -64,18 +60,7 @@ func TestMemoryLimit(t *testing.T) {
 // limited runs a command in a cgroup with a limit of memory, in bytes.
 func limited(t *testing.T, bytes int64, cmd *exec.Cmd) error {
 	t.Helper()
-	root, file := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
-	if cgroups.Mode() == cgroups.Unified {
-		root, file = "/sys/fs/cgroup", "memory.max"
-	}
-	group, err := os.MkdirTemp(root, "dedupe-test-")
-	if err != nil {
-		t.Skipf("can't make a cgroup: %v; run it as root on a machine with cgroups", err)
-	}
-	defer clitest.Eventually(t, "the cgroup is removed", func() bool { return os.Remove(group) == nil }) // the kernel may still be busy with it
-	if err := os.WriteFile(filepath.Join(group, file), []byte(strconv.FormatInt(bytes, 10)), 0); err != nil {
-		t.Skipf("can't limit the memory of a cgroup: %v; enable the memory controller", err)
-	}
+	group := newCgroup(t, "memory", "memory.limit_in_bytes", "memory.max", bytes)
 	// A shell joins the group and becomes the command.
 	cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"

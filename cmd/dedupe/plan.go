@@ -37,12 +37,12 @@ func jobPlanCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [flags] ROOT...",
 		Short: "Estimate what a job takes and costs on AWS",
-		Long: `Estimate what a job takes and costs on AWS, from a list of the files below the
-ROOTs, or from a sample if they are many. No file is opened. It is the most that
-a job takes: files that may have to be read count as read.
+		Long: `Estimate what a job takes and costs on AWS. List the files below each ROOT, or a
+sample of them if they are many, and open none. The estimate is an upper bound:
+every file that may have to be read counts as read.
 
-More functions are faster only until they take all that the file system gives.
-Beyond that, you pay for idle cores.`,
+More functions are faster only until they use all the throughput of the file
+system. Beyond that, you pay for idle cores.`,
 		Example: `  dedupe job plan /mnt/efs
   dedupe job plan --throughput provisioned --provisioned-mibps 100 /mnt/efs
   dedupe job plan --files 1G`,
@@ -53,7 +53,7 @@ Beyond that, you pay for idle cores.`,
 	}
 	cli.Flags(cmd, "Select", func(f *pflag.FlagSet) {
 		c.selection.flags(f)
-		f.Var(&c.files, "files", "instead of ROOTs, plan for a tree with this `number` of files of 100 kB on average")
+		f.Var(&c.files, "files", "instead of a ROOT, plan for a tree with this `number` of files, 100 kB on average")
 		f.Var(&c.sample, "sample", "list about this `number` of directory entries")
 	})
 	cli.Flags(cmd, "AWS", func(f *pflag.FlagSet) {
@@ -82,7 +82,7 @@ func (c *jobPlan) estimate(ctx context.Context) (e job.Estimate, how string, err
 	case c.provisioned < 1:
 		return e, "", fmt.Errorf("--provisioned-mibps %d: choose 1 or more", c.provisioned)
 	case c.files > 0 && len(c.sel.Roots) > 0:
-		return e, "", errors.New("--files is instead of ROOTs: leave out one of them")
+		return e, "", errors.New("give either --files or a ROOT, not both")
 	case c.files > 0:
 		return job.Reference(int64(c.files)), "a tree of files of 100 kB on average", nil
 	}

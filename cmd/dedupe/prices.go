@@ -50,7 +50,7 @@ OFFER.json may be - for standard input.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.region, "region", "", "take the prices of this `region`, if the files have several")
-	f.StringVarP(&c.output, "output", "o", "", "write the price book to this `file`, and replace it only by a whole one")
+	f.StringVarP(&c.output, "output", "o", "", "write to this `file`, and replace it only once the price book is complete")
 	return cmd
 }
 

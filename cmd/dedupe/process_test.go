@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"efsdedupe/cmd/internal/cli"
-	"efsdedupe/cmd/internal/clitest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // endless makes four files of which no one will see the end, in the directory "in" of the
@@ -39,7 +39,7 @@ func endless(t *testing.T) string {
 		// A byte, because some file systems read a file that is all hole in no time.
 		f.WriteString("x")
 		if err := f.Truncate(size); err != nil {
-			t.Skipf("this file system holds no file of %d bytes: %v", size, err)
+			t.Skipf("this file system holds no file of %d bytes: set TMPDIR to one that does: %v", size, err)
 		}
 	}
 	return dir
@@ -65,7 +65,7 @@ func startScan(t *testing.T, workers int, args ...string) *started {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Process.Kill() })
-	clitest.Eventually(t, "the scan to be on its way", func() bool {
+	testkit.Eventually(t, "the scan to be on its way", func() bool {
 		s.workers = busyChildren(s.Process.Pid)
 		return hasOpen(s.Process.Pid, dir) && len(s.workers) == workers
 	})
@@ -84,12 +84,10 @@ func hasOpen(pid int, dir string) bool {
 // busyChildren lists the child processes that have used so much CPU time, 50 ms,
 // that they are past the head of a file. It finds none elsewhere than on Linux.
 func busyChildren(parent int) (pids []int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, stat := range stats {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+	for _, pid := range testkit.Children(parent) {
 		// After the name: state, parent, ... , user and system time in ticks of 10 ms.
-		fields := clitest.ProcStat(pid)
-		if len(fields) < 13 || fields[0] == "Z" || fields[1] != strconv.Itoa(parent) {
+		fields := testkit.ProcStat(pid)
+		if len(fields) < 13 || fields[0] == "Z" {
 			continue
 		}
 		user, _ := strconv.Atoi(fields[11])
@@ -99,12 +97,6 @@ func busyChildren(parent int) (pids []int) {
 		}
 	}
 	return pids
-}
-
-func needProc(t *testing.T) {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("only /proc tells which processes are workers")
-	}
 }
 
 func (s *started) exitCode(t *testing.T) int {
@@ -120,7 +112,7 @@ func (s *started) exitCode(t *testing.T) int {
 // TestInterrupted checks what ^C leaves: exit code 130, a report that says it is
 // partial, and no process.
 func TestInterrupted(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	// Where this test ignores SIGHUP, as under nohup, the scan would, too.
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)
@@ -155,7 +147,7 @@ func TestInterrupted(t *testing.T) {
 					t.Errorf("the text of a partial report must say so, too: %v\n%s", err, text)
 				}
 				for _, pid := range s.workers {
-					if clitest.Alive(pid) {
+					if testkit.Alive(pid) {
 						t.Errorf("worker %d is left behind", pid)
 					}
 				}
@@ -185,7 +177,7 @@ func TestInterruptedInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer cmd.Process.Kill()
-			clitest.Eventually(t, "the command to open the FIFO", func() bool {
+			testkit.Eventually(t, "the command to open the FIFO", func() bool {
 				f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 				if err == nil {
 					t.Cleanup(func() { f.Close() })
@@ -209,7 +201,7 @@ func TestInterruptedInput(t *testing.T) {
 
 // TestNoHangUp checks that a scan under nohup ignores SIGHUP, and other signals not.
 func TestNoHangUp(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	signal.Ignore(syscall.SIGHUP) // which children inherit
 	s := startScan(t, 0)
 	signal.Reset(syscall.SIGHUP)
@@ -231,7 +223,7 @@ func TestNoHangUp(t *testing.T) {
 // TestInterruptedKeepsWholeReport checks that a partial report replaces no whole
 // one.
 func TestInterruptedKeepsWholeReport(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	s := startScan(t, 0)
 	if err := os.WriteFile(s.output, []byte("whole"), 0o666); err != nil {
 		t.Fatal(err)
@@ -252,13 +244,13 @@ func TestInterruptedKeepsWholeReport(t *testing.T) {
 // TestKilledParent checks that SIGKILL, which no program can act on, leaves no
 // worker either, though they are busy.
 func TestKilledParent(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	s := startScan(t, 4, "--mode", "processes")
 	s.Process.Kill()
 	s.Wait()
-	clitest.Eventually(t, "the workers to end", func() bool {
+	testkit.Eventually(t, "the workers to end", func() bool {
 		for _, pid := range s.workers {
-			if clitest.Alive(pid) {
+			if testkit.Alive(pid) {
 				return false
 			}
 		}
@@ -269,15 +261,15 @@ func TestKilledParent(t *testing.T) {
 // TestKilledWorkers checks that a scan whose busy workers are killed, all of
 // them, goes on with others; and that a second time names the files.
 func TestKilledWorkers(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	s := startScan(t, 4, "--mode", "processes")
 	first := s.workers
-	clitest.Kill(first)
-	clitest.Eventually(t, "other workers", func() bool {
+	testkit.Kill(first)
+	testkit.Eventually(t, "other workers", func() bool {
 		s.workers = busyChildren(s.Process.Pid)
 		return len(s.workers) == 4 && !slices.ContainsFunc(s.workers, func(pid int) bool { return slices.Contains(first, pid) })
 	})
-	clitest.Kill(s.workers)
+	testkit.Kill(s.workers)
 	if code := s.exitCode(t); code != int(cli.ExitIncomplete) {
 		t.Errorf("exit code %d, want %d\n%s", code, int(cli.ExitIncomplete), &s.stderr)
 	}
@@ -291,10 +283,8 @@ func TestKilledWorkers(t *testing.T) {
 // descriptors, and 1,024 processes and threads.
 func TestLambdaLimits(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "efs")
-	if out, err := exec.Command(binary, "fixtures", dir, "--files", "300", "--size", "256KiB").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	group := pidsCgroup(t, 1024)
+	output(t, "fixtures", dir, "--files", "300", "--size", "256KiB")
+	group := newCgroup(t, "pids", "pids.max", "pids.max", 1024)
 	for _, mode := range []string{"goroutines", "processes"} {
 		t.Run(mode, func(t *testing.T) {
 			script := `echo $$ > "$1" && ulimit -n 1024 && shift && exec "$@"`
@@ -327,34 +317,30 @@ func TestLambdaLimits(t *testing.T) {
 	})
 }
 
-// pidsCgroup makes a cgroup of at most n processes and threads.
-func pidsCgroup(t *testing.T, n int) string {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can make a cgroup")
+// newCgroup makes a cgroup with a limit. Versions 1 and 2 of cgroups call it v1 and v2.
+func newCgroup(t *testing.T, controller, v1, v2 string, limit int64) (dir string) {
+	t.Helper()
+	root, file := "/sys/fs/cgroup", v2
+	if _, err := os.Stat(filepath.Join(root, controller)); err == nil {
+		root, file = filepath.Join(root, controller), v1
 	}
-	root := "/sys/fs/cgroup"
-	if _, err := os.Stat(filepath.Join(root, "pids")); err == nil {
-		root = filepath.Join(root, "pids") // version 1
-	}
-	group, err := os.MkdirTemp(root, "dedupe-test-")
+	dir, err := os.MkdirTemp(root, "dedupe-test-")
 	if err != nil {
-		t.Skipf("no cgroup can be made here: %v", err)
+		t.Skipf("can't make a cgroup: %v; run it as root on a machine with cgroups", err)
 	}
-	t.Cleanup(func() {
-		clitest.Eventually(t, "the cgroup to be empty", func() bool { return os.Remove(group) == nil })
+	t.Cleanup(func() { // the kernel may still be busy with it
+		testkit.Eventually(t, "the cgroup to be empty", func() bool { return os.Remove(dir) == nil })
 	})
-	if err := os.WriteFile(filepath.Join(group, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
-		t.Skipf("no pids controller here: %v", err)
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.FormatInt(limit, 10)), 0); err != nil {
+		t.Skipf("can't limit a cgroup: %v; enable the %s controller", err, controller)
 	}
-	return group
+	return dir
 }
 
 // TestBrokenPipe checks that a reader who has seen enough ends the scan quietly.
 func TestBrokenPipe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "efs")
-	if out, err := exec.Command(binary, "fixtures", dir, "--files", "3000", "--size", "1KiB").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	output(t, "fixtures", dir, "--files", "3000", "--size", "1KiB")
 	out, err := exec.Command("sh", "-c", `"$1" scan --mode processes --format fdupes "$2" | head -1`, "sh", binary, dir).CombinedOutput()
 	if err != nil || bytes.Count(out, []byte("\n")) != 1 {
 		t.Errorf("%v\n%s", err, out)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
 
@@ -29,16 +30,16 @@ func reportCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report [flags] FILE [LATER]",
 		Short: "Show a saved JSON report, or convert it",
-		Long: `Show a JSON report that dedupe scan wrote, or write it in another format. FILE
-may be - for standard input. Reports of older versions are read, too; --format
-json rewrites them as the current version.
+		Long: `Show a JSON report that dedupe scan wrote, or convert it to another format. If
+FILE is -, read standard input. This also reads reports of older versions;
+--format json rewrites them as the current version.
 
 --format html writes one page for a browser, with a map of the folders. Given a
 LATER report of the same tree, the page shows what grew and what was reclaimed.
 
 The rules under Choose apply to the report as it is: nothing is scanned again.
 
-Memory does not grow with the report, except for the problems that --all names.
+Memory does not grow with the report, except for the problems that --all lists.
 
 Exit codes: 0 the report was written; 2 it could not be read or written.`,
 		Example: `  dedupe report report.json
@@ -57,7 +58,7 @@ Exit codes: 0 the report was written; 2 it could not be read or written.`,
 	})
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
 		formatFlags(f, &c.format, &c.write)
-		f.StringVarP(&c.output, "output", "o", "", "write to this `file`, replacing it only by a whole report")
+		f.StringVarP(&c.output, "output", "o", "", "write to this `file`, and replace it only once the report is complete")
 		textFlags(f, &c.write)
 	})
 	return cmd
@@ -74,7 +75,7 @@ type answerFlags struct {
 
 func (a *answerFlags) flags(f *pflag.FlagSet) {
 	formatFlags(f, &a.format, &a.write)
-	f.StringVarP(&a.output, "output", "o", "", "write the report to this `file`, and replace it only by a whole report; - is standard output")
+	f.StringVarP(&a.output, "output", "o", "", "write to this `file`, and replace it only once the report is complete; - is standard output")
 	textFlags(f, &a.write)
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&a.failOnDuplicates, "fail-on-duplicates", false, "exit with 3 if there are duplicates")
@@ -82,15 +83,15 @@ func (a *answerFlags) flags(f *pflag.FlagSet) {
 
 // formatFlags are the flags that choose the format.
 func formatFlags(f *pflag.FlagSet, format *report.Format, o *report.Options) {
-	f.Var(cli.OneOf(format, report.Text, report.JSON, report.CSV, report.Fdupes, report.Print0, report.Script, report.HTML), "format", "the format of the report; html is a page for browsers; sh is a script that links or deletes copies when you edit and run it")
-	f.Var(cli.OneOf(&o.By, report.Hardlink, report.Delete), "by", "how the script deals with copies: by default, it replaces them with hard links")
+	f.Var(cli.OneOf(format, report.Text, report.JSON, report.CSV, report.Fdupes, report.Print0, report.Script, report.HTML), "format", "the format of the report; html is a page for browsers; sh is a script to edit and run, which links or deletes copies")
+	f.Var(cli.OneOf(&o.By, report.Hardlink, report.Delete), "by", "what the script does with copies: replace them with hard links (default), or delete them")
 }
 
 // textFlags are the flags that choose what the text format shows.
 func textFlags(f *pflag.FlagSet, o *report.Options) {
-	f.IntVar(&o.Top, "top", 0, fmt.Sprintf("in text, name this `number` of groups and folders; 0 for %d", report.DefaultTop))
-	f.BoolVar(&o.Summary, "summary", false, "in text, name no groups and no folders")
-	f.BoolVar(&o.All, "all", false, "in text, name all groups, files, folders and problems")
+	f.IntVar(&o.Top, "top", 0, fmt.Sprintf("in text, list this `number` of groups and folders; 0 for %d", report.DefaultTop))
+	f.BoolVar(&o.Summary, "summary", false, "in text, list no groups and no folders")
+	f.BoolVar(&o.All, "all", false, "in text, list all groups, files, folders and problems")
 	f.BoolVar(&o.Bill, "bill", false, "in text, print the whole bill")
 }
 
@@ -100,9 +101,9 @@ func checkText(o report.Options) error {
 	case o.Top < 0:
 		return fmt.Errorf("--top %d: choose 1 or more", o.Top)
 	case o.Summary && o.All:
-		return errors.New("--summary names no groups, --all names all of them: choose one")
+		return errors.New("--summary lists no groups, --all lists all of them: choose one")
 	case o.Top > 0 && (o.Summary || o.All):
-		return errors.New("--top says how many groups to name, and so do --summary and --all: choose one")
+		return errors.New("--top says how many groups to list, and so do --summary and --all: choose one")
 	}
 	return nil
 }
@@ -120,10 +121,10 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 	rules := &c.write.Rules
 	rules.Newer, rules.Older = c.newer.UTC(), c.older.UTC()
 	if rules.Timed() && (rules.Unique || rules.Folders) {
-		return errors.New("a report has unique files and duplicate folders as the scan found them: give --newer and --older to the scan, or leave out --unique and --folders")
+		return errors.New("unique files and duplicate folders stay as the scan found them: give --newer and --older to the scan, or leave out --unique and --folders")
 	}
 	c.write.Spell = make(speller).spell
-	c.write.Spill = func() (io.ReadWriteSeeker, error) { return cli.Temporary() }
+	c.write.Spill = spill
 	pagePrices{}.set(&c.write)
 	path := paths[len(paths)-1]
 	earlier, err := c.readEarlier(ctx, paths)
@@ -226,3 +227,6 @@ func (r interruptible) Seek(offset int64, whence int) (int64, error) {
 func (r interruptible) Read(b []byte) (int, error) {
 	return cli.Await(r.ctx, func() (int, error) { return r.ReadCloser.Read(b) })
 }
+
+// spill creates a file for a group that is too large for memory.
+func spill() (io.ReadWriteSeeker, error) { return limits.TemporaryFile() }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"efsdedupe/fixtures/testkit"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -133,26 +135,26 @@ func TestRulesMemory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, sorted := range []bool{false, true} {
 		in, err := os.Create("r.json")
-		must(t, err)
-		must(t, largeReport(in, files, sorted))
-		must(t, in.Close())
+		testkit.Must(t, err)
+		testkit.Must(t, largeReport(in, files, sorted))
+		testkit.Must(t, in.Close())
 		format := map[bool]string{false: "json", true: "sh"}[sorted]
 		args := []string{"report", "--format", format, "--keep", "newest", "--protect", "*/00000*/*", "r.json"}
 		all, err := exec.Command(binary, args...).Output()
-		must(t, err)
+		testkit.Must(t, err)
 		// The same again: with this much left to write, the program waits.
 		const left, pipe = 8 << 10, 4 << 10
 		cmd := exec.Command(binary, args...)
 		stdout, err := cmd.StdoutPipe()
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = unix.FcntlInt(stdout.(*os.File).Fd(), unix.F_SETPIPE_SZ, pipe)
-		must(t, err)
-		must(t, cmd.Start())
+		testkit.Must(t, err)
+		testkit.Must(t, cmd.Start())
 		_, err = io.CopyN(io.Discard, stdout, int64(len(all)-left))
-		must(t, err)
+		testkit.Must(t, err)
 		peak := peakMemory(t, cmd.Process.Pid)
 		_, err = io.Copy(io.Discard, stdout)
-		must(t, errors.Join(err, cmd.Wait()))
+		testkit.Must(t, errors.Join(err, cmd.Wait()))
 		if t.Logf("%s: %d MiB", format, peak>>20); peak > limit {
 			t.Errorf("%s, sorted %v: it took %d MiB of memory, more than %d", format, sorted, peak>>20, limit>>20)
 		}

@@ -36,34 +36,34 @@ type scan struct {
 	bill  projection
 }
 
-const scanHelp = `Find the groups of identical files below the ROOTs, directories or files.
+const scanHelp = `Find groups of identical files below each ROOT, a directory or a file.
 
-Hard links to one file are one copy. Symbolic links are not followed, except
-ROOTs that are links. FIFOs, sockets and devices are never opened. Files that
-cannot be read or that change during the scan are listed as problems and never
-grouped.
+Hard links to one file count as one copy. The scan follows a symbolic link only
+if it is a ROOT, and never opens FIFOs, sockets and devices. It lists files that
+it cannot read or that change meanwhile as problems, and never groups them.
 
-Globs know * ? [a-z] {a,b} and ** for any number of directories. A glob without
-a slash is matched against the name, one with a slash against the path below the
-ROOT, or if it leads below a ROOT from / against the absolute path. A slash at
-the end matches directories only. An excluded directory is not entered.
+Globs support * ? [a-z] {a,b} and ** for any number of directories. A glob
+without a slash matches the name, one with a slash the path below the ROOT. An
+absolute glob that leads below a ROOT matches absolute paths. A slash at the end
+matches directories only. The scan does not enter an excluded directory.
 
-The report and an index are left out of the scan.
+The scan leaves out its own report and index.
 
-With rules under Choose, the kept file comes first in its group. All names of an
-inode are kept, or none. Protected files are all kept; in a group without any,
-one file is kept: in the first --priority folder that has one, and there the one
-that --keep says, or the first by path. With --isolate, a file whose copies are
-all below one ROOT is unique.
+The rules under Choose put the file to keep first in its group. They keep all
+names of an inode, or none. They keep every protected file. In a group without
+one, they keep one file: from the first --priority folder that has any, the one
+that --keep names, else the first by path. With --isolate, a file is unique if
+all its copies are below one ROOT.
 
 Two folders are duplicates if they hold the same files and folders under the
-same names, with equal content. A folder with anything that was not compared has
-no duplicate: a file that a filter or --min-size left out, a link, a problem.
+same names, with equal content. A folder has no duplicate if it holds anything
+that was not compared: a link, a problem, or a file that a filter or --min-size
+left out.
 
-Exit codes: 0 everything was read; 1 there were problems; 2 no answer: bad use,
-a ROOT that does not exist, or an output that is lost; 3 duplicates
-were found and --fail-on-duplicates was given; 4 a limit you set was exceeded:
-a month costs more than --fail-above; 130 interrupted.`
+Exit codes: 0 everything was read; 1 there were problems; 2 no answer: wrong
+usage, a ROOT that does not exist, or output that is lost; 3 there are
+duplicates, and you gave --fail-on-duplicates; 4 a month costs more than
+--fail-above; 130 interrupted.`
 
 func scanCommand(s cli.Std) *cobra.Command {
 	c := scan{
@@ -104,8 +104,8 @@ func scanCommand(s cli.Std) *cobra.Command {
 	cli.Flags(cmd, "Choose", func(f *pflag.FlagSet) { ruleFlags(f, &c.write.Rules) })
 	cli.Flags(cmd, "Read", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.eng.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
-		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("files in flight at most, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
-		f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash every file that shares its size completely, instead of comparing files and their ends first")
+		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("read at most this many files at once, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
+		f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash all of every file that shares its size, instead of comparing files, and their ends first")
 	})
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)
@@ -123,10 +123,10 @@ func (c *scan) run(ctx context.Context) error {
 		return err
 	}
 	if c.eng.HashAll && c.index.name != "" {
-		return errors.New("--hash-all reads every file, and --index spares that: choose one")
+		return errors.New("--hash-all reads every file, and --index avoids that: choose one")
 	}
 	if c.bill.weigh && c.index.name == "" {
-		return errors.New("--churn is about what an index spares: choose an --index too")
+		return errors.New("--churn prices an index: give --index too")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -373,9 +373,9 @@ func (c *scan) scan(ctx context.Context) (dedupe.Report, *index.Scan, error) {
 func (c *scan) tell(r dedupe.Report, out *cli.Output) {
 	switch {
 	case out.Partial != "":
-		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, the partial report is %s\n", report.Printable(out.Path), report.Printable(out.Partial))
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is unchanged; the partial report is %s\n", report.Printable(out.Path), report.Printable(out.Partial))
 	case out.Dropped:
-		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is as it was, and nothing can be put beside it: there is no partial report\n", report.Printable(out.Path))
+		fmt.Fprintf(c.Err, "dedupe: interrupted: %s is unchanged; there is no partial report, because nothing can be created beside it\n", report.Printable(out.Path))
 	}
 	if r.Complete || c.format == report.Text && out.Path == "" {
 		return

@@ -24,6 +24,7 @@ import (
 	"efsdedupe/cmd/internal/clitest"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures/aws"
+	"efsdedupe/fixtures/testkit"
 )
 
 // binary is the program as users get it, which all tests here run.
@@ -116,10 +117,9 @@ func table(ts *testscript.TestScript, neg bool, args []string) {
 	endpoint, stop, err := aws.StartDynamoDB(args[0])
 	ts.Check(err)
 	ts.Defer(stop)
-	ts.Setenv("AWS_ENDPOINT_URL", endpoint)
-	ts.Setenv("AWS_REGION", "us-east-1")
-	ts.Setenv("AWS_ACCESS_KEY_ID", "id")
-	ts.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	for name, value := range aws.EnvironmentOf(endpoint) {
+		ts.Setenv(name, value)
+	}
 }
 
 // restricted CODE PROGRAM ARG... is exits, without root's right to read what
@@ -175,7 +175,7 @@ func comparable(ts *testscript.TestScript, file string) string {
 	return fmt.Sprint(occupies.ReplaceAllString(string(rest), `"$1":0`), stats)
 }
 
-// samefound A B compares two JSON reports, but for how much was read and what is measured.
+// samefound A B compares two JSON reports, except for what is measured and how much was read.
 func sameFound(ts *testscript.TestScript, neg bool, args []string) {
 	var found [2]string
 	for i, file := range args {
@@ -232,7 +232,7 @@ func knows(ts *testscript.TestScript, neg bool, args []string) {
 			Known int `json:"files_known"`
 		}
 	}
-	clitest.Eventually(ts, args[0]+" known files", func() bool {
+	testkit.Eventually(ts, args[0]+" known files", func() bool {
 		ts.Check(ts.Exec("dedupe", append([]string{"scan", "--format", "json"}, args[1:]...)...))
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc))
 		return strconv.Itoa(doc.Stats.Known) == args[0]

@@ -40,7 +40,7 @@ func (c *selection) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.sel.Filter.Include, "include", nil, "take only files that match this `glob` (may repeat)")
 	f.StringArrayVar(&c.sel.Filter.Exclude, "exclude", nil, "leave out files and directories that match this `glob` (may repeat)")
 	c.times.flags(f)
-	f.BoolVar(&c.sel.OneFileSystem, "one-file-system", false, "stay on the file system of each ROOT")
+	f.BoolVar(&c.sel.OneFileSystem, "one-file-system", false, "do not enter other file systems below a ROOT")
 }
 
 // settle completes the selection, and returns why it is bad.

@@ -35,14 +35,14 @@ func serveCommand(s cli.Std) *cobra.Command {
 		Long: `Answer scans of one directory over HTTP, with the API of the Lambda function.
 GET /v1/openapi.json describes it. A request can read nothing outside the root.
 
-There is no authorization, which is the gateway's task. So the server listens on
-the loopback address unless you choose another, and refuses what browsers send
-for pages of other sites: a request must name localhost, the address, or a name
-that --allow-host gives. On SIGINT or SIGTERM it finishes the requests under way
-and ends.
+The server does not authorize anyone: that is the gateway's task. So it listens
+on the loopback address unless you choose another, and refuses what browsers
+send for pages of other sites: a request must name localhost, the address, or a
+name that you give with --allow-host. On SIGINT or SIGTERM the server finishes
+the requests it has and ends.
 
-With --jobs it also runs jobs, which scan trees of any size. They go on when
-another server starts with the same folder.`,
+With --jobs it also runs jobs, which scan trees of any size. Unfinished jobs
+continue when a server starts with the same folder.`,
 		Example: `  dedupe serve --root build/efs --listen 127.0.0.1:8080
   curl -s localhost:8080/v1/scans -d '{"path": ".", "workers": 100}'
   dedupe serve --root /mnt/efs --jobs build/jobs
@@ -53,10 +53,10 @@ another server starts with the same folder.`,
 	f := cmd.Flags()
 	f.StringVar(&c.config.Root, "root", "", "the `directory` to serve")
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on")
-	f.StringSliceVar(&c.config.AllowHosts, "allow-host", nil, "the `name` by which a proxy is reached; repeat it for more")
-	f.IntVar(&c.config.MaxScans, "max-scans", 2, "the `number` of scans that run at once; others wait")
+	f.StringSliceVar(&c.config.AllowHosts, "allow-host", nil, "also accept this `name`, by which clients reach a proxy (may repeat)")
+	f.IntVar(&c.config.MaxScans, "max-scans", 2, "run this `number` of scans at once; others wait")
 	f.BoolVar(&c.config.LogPaths, "log-paths", false, "log the paths of requests")
-	f.StringVar(&c.prices, "prices", "", "take the prices of this `file`, a price book, for its region, which is then the default: see 'dedupe cost import-prices --help'")
+	f.StringVar(&c.prices, "prices", "", "take prices from this price book, a `file`; its region becomes the default: see 'dedupe cost import-prices --help'")
 	c.index.flags(f)
 	c.jobs.flags(f)
 	cmd.MarkFlagRequired("root")

@@ -26,11 +26,11 @@ type jobsFlags struct {
 }
 
 func (j *jobsFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&j.dir, "jobs", "", "run jobs too, and keep them and their reports in this `folder`, outside the root")
-	f.IntVar(&j.atOnce, "max-jobs", 1, "the `number` of jobs that run at once, each on all processors; others are queued")
-	f.DurationVar(&j.keep, "keep-jobs", 7*24*time.Hour, "remove a job and its report this `time` after the job ended")
-	f.IntVar(&j.tenants.Jobs, "tenant-jobs", 10, "the most jobs that a tenant may have queued and running")
-	f.Var(&j.maxBytes, "tenant-bytes", "the most bytes that a tenant's jobs may read in a month, as EFS meters them; 0 for no limit")
+	f.StringVar(&j.dir, "jobs", "", "also run jobs, and keep them and their reports in this `folder`, which must be outside the root")
+	f.IntVar(&j.atOnce, "max-jobs", 1, "run this `number` of jobs at once, each on all processors; others are queued")
+	f.DurationVar(&j.keep, "keep-jobs", 7*24*time.Hour, "remove a job and its report this `time` after the job ends")
+	f.IntVar(&j.tenants.Jobs, "tenant-jobs", 10, "let a tenant have at most this `number` of jobs queued and running")
+	f.Var(&j.maxBytes, "tenant-bytes", "let a tenant's jobs read at most this much in a month, as EFS meters it; 0 for no limit")
 }
 
 func (j *jobsFlags) check(root string) error {
@@ -47,7 +47,7 @@ func (j *jobsFlags) check(root string) error {
 		return err
 	}
 	if inside {
-		return fmt.Errorf("the folder of jobs %q is inside the root, where scans would find it: choose another --jobs", j.dir)
+		return fmt.Errorf("the folder of jobs %q is inside the root, and scans would find it: choose another --jobs", j.dir)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 	}()
 	if err := local.Resume(ctx); err != nil {
 		cancel()
-		return nil, fmt.Errorf("can't go on with the jobs in %q: %w", c.jobs.dir, err)
+		return nil, fmt.Errorf("can't continue the jobs in %q: %w", c.jobs.dir, err)
 	}
 	context.AfterFunc(ctx, local.Stop)
 	return func() {

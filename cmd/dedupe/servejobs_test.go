@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"efsdedupe/cmd/internal/clitest"
 	"efsdedupe/fixtures"
+	"efsdedupe/fixtures/testkit"
 )
 
 // serveJobs starts a server with jobs, and returns its URL.
@@ -59,7 +59,7 @@ func TestServeJobsSurvive(t *testing.T) {
 		ids = append(ids, filepath.Base(response.Header.Get("Location")))
 		response.Body.Close()
 		stage := []string{`"queued"`, `"walk"`, `"read"`, `"done":true`}[n]
-		clitest.Eventually(t, "the job to get to "+stage, func() bool {
+		testkit.Eventually(t, "the job to get to "+stage, func() bool {
 			_, body := get(t, url+"/v1/jobs/"+ids[n], nil)
 			return strings.Contains(string(body), stage) || n == 0 || strings.Contains(string(body), `"done":true`)
 		})
@@ -74,7 +74,7 @@ func TestServeJobsSurvive(t *testing.T) {
 	want := paths(t, out, root+"/")
 	for _, id := range ids {
 		var body []byte
-		clitest.Eventually(t, "job "+id+" to end", func() bool {
+		testkit.Eventually(t, "job "+id+" to end", func() bool {
 			_, body = get(t, url+"/v1/jobs/"+id, nil)
 			return strings.Contains(string(body), `"done":true`)
 		})

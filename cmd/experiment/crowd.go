@@ -42,30 +42,30 @@ func crowdCommand(s cli.Std) *cobra.Command {
 	l := &c.options.Latency
 	cmd := &cobra.Command{
 		Use:   "crowd [flags]",
-		Short: "Run a job in more and more boxes on one mount like EFS, until they are no faster",
-		Long: `Run the same job in 1, 2, 4, … boxes, each with one core as a Lambda function of
-1,769 MB has, on a mount that limits all their reads together, as EFS does. More
-boxes are faster until they take all that the mount gives. What they cost beyond
-that pays for idle cores.
+		Short: "Run a job in more and more boxes, until they are no faster",
+		Long: `Run the same job in 1, 2, 4, … boxes, on a mount that limits all their reads
+together, as EFS does. Each box has one core, as a Lambda function of 1,769 MB
+does. More boxes are faster until they use all that the mount gives. Beyond
+that, you pay for idle cores.
 
 The bound is the time that follows from one box alone and from the limit of the
 mount. Latencies are long, so that this machine is not the limit: the table says
-how much of it was idle. It needs Linux, /dev/fuse and root.`,
+how much of it was idle. This needs Linux, /dev/fuse and root.`,
 		Example: `  experiment crowd
   experiment crowd --boxes 1,4 --files 400 --throughput 3MiB/s`,
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
-	f.IntSliceVar(&c.boxes, "boxes", []int{1, 2, 4, 8, 16}, "how many boxes there are at once, in turn; the first is what the bounds follow from")
-	f.IntVar(&c.spec.Files, "files", 1200, "files in the tree")
-	f.Int64Var(&c.spec.Size, "size", 64<<10, "bytes of each file")
-	f.IntVar(&c.workers, "workers", 3, "files in flight in each box")
-	f.DurationVar(&l.Read, "read-latency", 60*time.Millisecond, "time that a READ takes")
-	f.DurationVar(&l.Open, "open-latency", 60*time.Millisecond, "time that an open takes, and again the close")
+	f.IntSliceVar(&c.boxes, "boxes", []int{1, 2, 4, 8, 16}, "run the job in this many boxes at once, in turn; the bounds follow from the first")
+	f.IntVar(&c.spec.Files, "files", 1200, "how many files are in the tree")
+	f.Int64Var(&c.spec.Size, "size", 64<<10, "how many bytes each file has")
+	f.IntVar(&c.workers, "workers", 3, "read at most this many files at once in each box")
+	f.DurationVar(&l.Read, "read-latency", 60*time.Millisecond, "how long a READ takes")
+	f.DurationVar(&l.Open, "open-latency", 60*time.Millisecond, "how long an open takes, and a close")
 	c.options.Throughput = 6 << 20
-	f.Var((*byteRate)(&c.options.Throughput), "throughput", "limit on the reads of all boxes together")
-	f.StringVar(&c.markdown, "markdown", "", "write the table for the page about jobs to this `file`")
+	f.Var((*byteRate)(&c.options.Throughput), "throughput", "limit the reads of all boxes together to this rate")
+	f.StringVar(&c.markdown, "markdown", "", "write the table for dedupe/job/README.md to this `file`")
 	return cmd
 }
 

@@ -40,26 +40,26 @@ func invokeCommand(s cli.Std) *cobra.Command {
 		Use:   "invoke [flags] EVENT.json",
 		Short: "Call the Lambda function with an event, on this machine",
 		Long: `Call the Lambda function with an event from a file, or - for standard input, as
-Lambda does: start its bootstrap as a process of its own, with this environment and
-the variables that Lambda sets, and pass it the event over the Lambda Runtime API.
+Lambda does: start its bootstrap as a process, with this environment and the
+variables that Lambda sets, and send it the event over the Runtime API.
 
-The body of the answer goes to standard output. What the function logs, the HTTP
-status, and how long INIT and the call took, go to standard error. Nothing limits
-memory and CPU here, so INIT and duration are those of this machine.
+Standard output gets the body of the answer. Standard error gets what the
+function logs, the HTTP status, and how long INIT and the call took. Nothing
+limits memory and CPU here, so INIT and duration are those of this machine.
 
-Exit codes: 0 there is an answer, whatever its HTTP status; 1 Lambda would report
-an error: the function answered with one, exited, or took too long; 2 no call: the
-event cannot be read, or the bootstrap does not start.`,
-		Example: `  experiment invoke --bootstrap build/bootstrap --root build/efs deploy/events/http-api-scan.json
-  experiment invoke --bootstrap build/bootstrap --root build/efs --warm 10 --quiet deploy/events/direct-scan.json
-  echo '{"path": "."}' | experiment invoke --bootstrap build/bootstrap --root build/efs -`,
+Exit codes: 0 there is an answer, whatever its HTTP status; 1 Lambda would
+report an error: the function answered with one, exited, or took too long; 2 no
+call: the event cannot be read, or the bootstrap does not start.`,
+		Example: `  experiment invoke --root build/efs deploy/events/http-api-scan.json
+  experiment invoke --root build/efs --warm 10 deploy/events/direct-scan.json
+  echo '{"path": "."}' | experiment invoke --root build/efs -`,
 		Args: cli.Args("EVENT.json"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.bootstrap, "bootstrap", "build/bootstrap", "the `program` of the function, as in the zip")
 	f.StringVar(&c.root, "root", "", "the `directory` to serve; sets DEDUPE_ROOT")
-	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "the function's time-out")
+	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "the timeout of the function")
 	f.IntVar(&c.warm, "warm", 0, "repeat the call `n` times in the same process, and print the last answer")
 	f.BoolVar(&c.raw, "raw", false, "print the whole answer that Lambda gets, not only its body")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "hide what the function logs")
@@ -123,7 +123,7 @@ func (c *invocation) readEvent(path string) ([]byte, error) {
 	}
 	event, err := io.ReadAll(io.LimitReader(in, runtimeapi.MaxPayload+1))
 	if err == nil && len(event) > runtimeapi.MaxPayload {
-		err = fmt.Errorf("it is above Lambda's limit of %d bytes", runtimeapi.MaxPayload)
+		err = fmt.Errorf("it exceeds Lambda's limit of %d bytes", runtimeapi.MaxPayload)
 	}
 	return event, err
 }

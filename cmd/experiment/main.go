@@ -55,11 +55,12 @@ func run(args []string, s cli.Std) int {
 
 func root() *cobra.Command {
 	return &cobra.Command{
-		Use:   program,
-		Short: "Compare goroutines with processes, and dedupe with other programs",
+		Use:                   program + " COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "Compare goroutines with processes, and dedupe with other programs",
 		Long: `experiment compares goroutines with processes, as on Lambda and in dollars, and
-dedupe with other duplicate finders. It calls Lambda functions on this machine,
-and shows directories as Amazon EFS would.`,
+dedupe with other duplicate finders. It also calls Lambda functions on this
+machine, and shows directories as Amazon EFS would.`,
 		Example: `  experiment run --memory 512,1769
   experiment peers --trees 1,7a
   experiment invoke --root build/efs deploy/events/http-api-scan.json

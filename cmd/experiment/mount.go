@@ -30,25 +30,26 @@ func mountCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mount [flags] SRC DST",
 		Short: "Show a directory as if it were on Amazon EFS: as slow, as cached, as metered",
-		Long: `Show the directory SRC at DST, read-only, with the latency, throughput and caching
-of one client of Amazon EFS, and count what EFS would count. It needs Linux and
-/dev/fuse, and root or fusermount3.
+		Long: `Show the directory SRC at DST, read-only, with the latency, throughput and
+caching that one client of Amazon EFS sees, and count what EFS would count. This
+needs Linux and /dev/fuse, and root or fusermount3.
 
-SIGINT or SIGTERM unmounts DST and ends it. If it is killed, its mount stays until
-the next mount at DST removes it.`,
+SIGINT or SIGTERM unmounts DST and ends the program. If the program is killed,
+the mount stays until the next mount at DST removes it.`,
 		Example: `  experiment mount build/efs build/mnt
-  experiment mount build/efs build/mnt --read-latency 1ms --throughput 500MiB/s --cold --counters build/counters.json`,
+  experiment mount build/efs build/mnt --read-latency 2ms --cold
+  experiment mount build/efs build/mnt --counters build/counters.json`,
 		Args: cli.Args("SRC", "DST"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
 	}
 	f := cmd.Flags()
 	l := &c.options.Latency
-	f.DurationVar(&l.Read, "read-latency", l.Read, "time that a READ of up to 1 MiB takes")
-	f.DurationVar(&l.Open, "open-latency", l.Open, "time that an open takes, and again the close")
-	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "time that a lookup or stat takes, unless a listing, an open or a close told")
-	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "time that each 100 entries of a directory listing take")
-	f.Var((*byteRate)(&c.options.Throughput), "throughput", "limit on all reads together; 0 for none")
-	f.BoolVar(&c.options.Cold, "cold", false, "keep no data from one open of a file to the next")
+	f.DurationVar(&l.Read, "read-latency", l.Read, "how long a READ of up to 1 MiB takes")
+	f.DurationVar(&l.Open, "open-latency", l.Open, "how long an open takes, and a close")
+	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "how long a lookup or stat takes, unless a listing, an open or a close has brought the answer")
+	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "how long each 100 entries of a directory listing take")
+	f.Var((*byteRate)(&c.options.Throughput), "throughput", "limit all reads together to this rate; 0 for no limit")
+	f.BoolVar(&c.options.Cold, "cold", false, "forget the data of a file when it is closed")
 	f.StringVar(&c.counters, "counters", "", "write the counters to this `file` as JSON: at the start, on SIGUSR1 and at the end")
 	return cmd
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/cmd/internal/cli"
-	"efsdedupe/cmd/internal/clitest"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // needFUSE skips a test where the program can't mount anything.
@@ -29,11 +29,11 @@ func needFUSE(t *testing.T) {
 		f.Close()
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount without fusermount3")
+		t.Skip("only root can mount without fusermount3: run it as root")
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("this root can't mount: %s", strings.Join(strings.Fields(string(out)), " "))
+		t.Skipf("this root can't mount file systems: run it in a virtual machine or a privileged container: %s", strings.Join(strings.Fields(string(out)), " "))
 	}
 	if err := exec.Command("umount", dir).Run(); err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestMountEnds(t *testing.T) {
 		t.Errorf("nobody has asked for the counters yet: %+v", c)
 	}
 	m.Process.Signal(syscall.SIGUSR1)
-	clitest.Eventually(t, "the counters", func() bool { return m.read(t).Opens == 1 })
+	testkit.Eventually(t, "the counters", func() bool { return m.read(t).Opens == 1 })
 
 	if err := syscall.Unmount(dst, 0); err != nil { // by another
 		t.Fatal(err)

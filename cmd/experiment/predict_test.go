@@ -7,17 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"efsdedupe/fixtures/testkit"
 )
 
 // predictor builds the program of predictions, which is in a module of its own.
 func predictor(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "experiment-predictor")
-	build := exec.Command("go", "build", "-C", "predictor", "-buildvcs=false", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	testkit.Must(t, testkit.Build(program, ".", "-C", "predictor"))
 	return program
 }
 
@@ -31,7 +29,7 @@ func runPredict(t *testing.T, args ...string) (stdout []byte, stderr string) {
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if strings.Contains(said.String(), "can't download") {
-		t.Skip("no registries: ", said.String())
+		t.Skip("PyPI and npm do not answer: go online: ", said.String())
 	}
 	if err != nil && len(out) > 0 {
 		t.Fatalf("%v\n%s", err, said.String())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
@@ -41,34 +42,37 @@ func runCommand(s cli.Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags]",
 		Short: "Compare goroutines and processes as on Lambda, in time, memory and money",
-		Long: `Run a Lambda function on this machine, in boxes with the CPU time, the memory and
-the other limits that Lambda gives a function, on a mount as slow and as metered as
-EFS. Compare its modes at several memory sizes: how long a call takes, and what 50
-million calls a month cost.
+		Long: `Run a Lambda function on this machine and compare its modes at several memory
+sizes: how long a call takes, and what 50 million calls a month cost. The
+function runs in boxes, with the CPU time, memory and other limits that Lambda
+gives it, on a mount that is as slow and as metered as EFS.
 
-  scan    each task reads and hashes a file of the standard set; the mode product
-          is dedupe's own scan, which reads and hashes less
-  fib     each task computes
-  fetch   each task waits for an HTTP server
-  predict each task tells what an image shows, with ONNX Runtime; model, images and
-          runtime come from PyPI and npm, once
+  scan     each task reads and hashes a file of the standard set; the mode
+           product is dedupe's own scan, which reads and hashes less
+  fib      each task computes
+  fetch    each task waits for an HTTP server
+  predict  each task says what an image shows, with ONNX Runtime; model, images
+           and runtime are downloaded once from PyPI and npm
 
-In the mode helpers the function invokes others of 1,769 MB, one vCPU each, which share
-the tasks, and waits for them. The bill has both sides. In helpers-stepfunctions a state
-machine invokes them, on an emulator of AWS, and nothing waits.
+In the mode helpers the function calls other functions of 1,769 MB, one vCPU
+each, which share the tasks, and waits for them. The bill covers both sides. In
+helpers-stepfunctions a state machine calls them, on an emulator of AWS, and
+nothing waits.
 
-Tasks return checksums, which are compared with ones computed another way. A wrong
-one ends the experiment: so every mode has done the same work.
+Each task returns a checksum, which is compared with one computed in another
+way. A wrong one ends the experiment, so every mode has done the same work.
 
-The boxes need Linux, root and cgroups. --unboxed does without, and then the memory
-size makes no difference. Exit codes: 0 there are results, even if calls were killed
-or timed out; 2 there are none; 130 interrupted.`,
+The boxes need Linux, root and cgroups. --unboxed does without; then the memory
+size makes no difference.
+
+Exit codes: 0 there are results, even if calls were killed or timed out; 2 there
+are none; 130 interrupted.`,
 		Example: `  experiment run
-  experiment run --workload fib --modes goroutines,processes,processes-per-task --memory 128,512,1769
+  experiment run --workload fib --modes goroutines,processes --memory 512,1769
   experiment run --contenders --workload scan,fib,fetch --memory 1769
-  experiment run --contenders --workload predict --memory 1769,3008
+  experiment run --contenders --workload predict --memory 1769
   experiment run --workload predict --from s3
-  experiment run --workload fib,scan --modes goroutines,helpers --helpers 10 --memory 1769
+  experiment run --modes goroutines,helpers --helpers 10 --memory 1769
   experiment run --instances 100 --tasks 100
   experiment run --format html -o report.html
   experiment run --report old.json --report new.json`,
@@ -82,32 +86,36 @@ or timed out; 2 there are none; 130 interrupted.`,
 		c.ofManyInstances(f.Changed)
 		return c.run(cmd.Context())
 	}
+	c.flags(f)
+	return cmd
+}
+
+func (c *trial) flags(f *pflag.FlagSet) {
 	o := &c.options
 	f.StringSliceVar(&o.Workloads, "workload", o.Workloads, "what tasks do: "+strings.Join(task.Workloads(), ", "))
 	f.StringSliceVar(&o.Modes, "modes", o.Modes, "how the function runs them: "+strings.Join(lab.Modes(), ", "))
-	f.Int64SliceVar(&o.MemoryMB, "memory", o.MemoryMB, "sizes of the function, in MB")
-	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks in a call; of a scan, files of 1 MiB")
-	f.IntVar(&o.Workers, "workers", o.Workers, "tasks in flight")
-	f.IntVar(&o.Runs, "runs", o.Runs, "how often to measure each mode and size")
-	f.IntVar(&o.Instances, "instances", o.Instances, "environments of each mode and size in a run, as many at once as fit the cores of this machine; with more than 1, the defaults are --memory 1769 --runs 1 --contenders")
-	f.IntVar(&o.Helpers, "helpers", o.Helpers, "in the mode helpers, other functions that share the tasks; 1, 2, 5, 10 and so on up to this are tried")
+	f.Int64SliceVar(&o.MemoryMB, "memory", o.MemoryMB, "memory sizes of the function, in `MB`")
+	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks in a call; for a scan, files of 1 MiB")
+	f.IntVar(&o.Workers, "workers", o.Workers, "run at most this many tasks at once")
+	f.IntVar(&o.Runs, "runs", o.Runs, "measure each mode and size this often")
+	f.IntVar(&o.Instances, "instances", o.Instances, "environments for each mode and size, as many at once as fit the cores of this machine; with more than 1, the defaults are --memory 1769 --runs 1 --contenders")
+	f.IntVar(&o.Helpers, "helpers", o.Helpers, "in the mode helpers, other functions that share the tasks: tries 1, 2, 5, 10 and so on, up to this")
 	f.Var(cli.OneOf(&o.From, lab.EFS, lab.S3), "from", "where tasks read files: a mount like EFS, or a server like S3 on 127.0.0.1")
-	f.DurationVar(&o.S3Latency, "s3-latency", o.S3Latency, "time that a GET takes, from S3")
-	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the function's time-out")
-	f.BoolVar(&c.contenders, "contenders", false, "add Python processes and threads and Rust threads, if python3 and cargo are installed")
-	f.BoolVar(&o.Unboxed, "unboxed", false, "run without boxes: CPU time and memory are neither limited nor known")
+	f.DurationVar(&o.S3Latency, "s3-latency", o.S3Latency, "how long a GET from S3 takes")
+	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "the timeout of the function")
+	f.BoolVar(&c.contenders, "contenders", false, "also compare Python processes, Python threads and Rust threads; needs python3 and cargo")
+	f.BoolVar(&o.Unboxed, "unboxed", false, "run without boxes: nothing limits or measures CPU time and memory")
 	f.StringVar(&o.Bootstrap, "bootstrap", "", "the `program` that runs tasks (default experiment-bootstrap, beside this program)")
-	f.StringVar(&o.Product, "product", "", "the `program` of the mode product (default bootstrap, beside this program)")
-	f.StringVar(&o.Predictor, "predictor", "", "the `program` that runs the tasks of predict (default experiment-predictor, beside this program)")
+	f.StringVar(&o.Product, "product", "", "the `program` for the mode product (default bootstrap, beside this program)")
+	f.StringVar(&o.Predictor, "predictor", "", "the `program` that runs predict tasks (default experiment-predictor, beside this program)")
 	f.StringVar(&c.model, "model", "", "predict with this ONNX `file`, which takes 1x3x224x224 float32 (default EfficientNet-Lite0)")
-	f.StringArrayVar(&c.reports, "report", nil, "run nothing: show the results in this JSON `file` in another format; with two, show how the second differs from the first")
+	f.StringArrayVar(&c.reports, "report", nil, "run nothing, but show the results in this JSON `file`; with two, show how the second differs from the first")
 	f.Var(cli.OneOf(&c.format, results.Formats()...), "format", "how to write the results; bench is for benchstat")
-	f.StringVarP(&c.output, "output", "o", "", "write the results to this `file`, replacing it only when they are complete")
+	f.StringVarP(&c.output, "output", "o", "", "write to this `file`, and replace it only once the results are complete")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 	f.Var((*cli.Quantity)(&o.Calls), "calls", "calls a month to price")
 	c.prices.Flags(f)
 	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
-	return cmd
 }
 
 // ofManyInstances chooses what is compared with many instances, where it was not given:
@@ -233,7 +241,7 @@ func (c *trial) measure(ctx context.Context) (e results.Experiment, err error) {
 func cacheDir(name string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("%s: what is made once is kept below the cache directory: %w; set XDG_CACHE_HOME", name, err)
+		return "", fmt.Errorf("%s: can't use the cache directory: %w; set XDG_CACHE_HOME", name, err)
 	}
 	return filepath.Join(cache, "dedupe", name), nil
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"efsdedupe/cmd/internal/cli"
-	"efsdedupe/cmd/internal/clitest"
 	"efsdedupe/fixtures/lambda/box"
+	"efsdedupe/fixtures/testkit"
 )
 
 // needBoxes skips a test where there can be no boxes and mounts.
@@ -49,7 +49,7 @@ func startRun(t *testing.T, mode string) *measuring {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Process.Kill() })
-	clitest.Eventually(t, "tasks in a box", func() bool { return len(b.boxed()) > 2 })
+	testkit.Eventually(t, "tasks in a box", func() bool { return len(b.boxed()) > 2 })
 	return b
 }
 
@@ -90,17 +90,8 @@ func (b *measuring) boxed() (pids []int) {
 	return slices.Compact(pids)
 }
 
-// children are those of the experiment's own process.
-func (b *measuring) children() (pids []int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, stat := range stats {
-		pid := pidOf(stat)
-		if fields := clitest.ProcStat(pid); len(fields) > 1 && fields[1] == strconv.Itoa(b.Process.Pid) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
+// children returns the children of the experiment's own process.
+func (b *measuring) children() []int { return testkit.Children(b.Process.Pid) }
 
 // pidOf is the process of a path /proc/PID/FILE.
 func pidOf(path string) int {
@@ -112,16 +103,16 @@ func pidOf(path string) int {
 // mount in any process's namespace, and no file.
 func (b *measuring) clean(t *testing.T, group string, pids []int) {
 	t.Helper()
-	clitest.Eventually(t, "the processes to end", func() bool { return !slices.ContainsFunc(pids, clitest.Alive) })
-	clitest.Eventually(t, "the cgroups to go", func() bool { return len(cgroups(group)) == 0 })
-	clitest.Eventually(t, "the mounts to go", func() bool {
+	testkit.Eventually(t, "the processes to end", func() bool { return !slices.ContainsFunc(pids, testkit.Alive) })
+	testkit.Eventually(t, "the cgroups to go", func() bool { return len(cgroups(group)) == 0 })
+	testkit.Eventually(t, "the mounts to go", func() bool {
 		tables, _ := filepath.Glob("/proc/[0-9]*/mountinfo")
 		return !slices.ContainsFunc(tables, func(table string) bool {
 			mounts, _ := os.ReadFile(table)
 			return bytes.Contains(mounts, []byte(group))
 		})
 	})
-	clitest.Eventually(t, "the files to go", func() bool {
+	testkit.Eventually(t, "the files to go", func() bool {
 		left, err := os.ReadDir(b.tmp)
 		return err == nil && len(left) == 0
 	})
@@ -132,7 +123,7 @@ func TestRunKilled(t *testing.T) {
 	needBoxes(t)
 	victims := map[string]func(b *measuring){
 		"the program":               func(b *measuring) { b.Process.Kill() },
-		"the experiment's process":  func(b *measuring) { clitest.Kill(b.children()) },
+		"the experiment's process":  func(b *measuring) { testkit.Kill(b.children()) },
 		"with SIGTERM":              func(b *measuring) { b.Process.Signal(syscall.SIGTERM) },
 		"with SIGINT":               func(b *measuring) { b.Process.Signal(os.Interrupt) },
 		"the group of the terminal": func(b *measuring) { syscall.Kill(-b.Process.Pid, syscall.SIGKILL) },
@@ -161,7 +152,7 @@ func TestRunKilledAtOnce(t *testing.T) {
 	b := startRun(t, "helpers")
 	group, pids := b.group(), append(b.children(), b.boxed()...)
 	b.Process.Signal(syscall.SIGSTOP)
-	clitest.Kill(append(pids, b.Process.Pid))
+	testkit.Kill(append(pids, b.Process.Pid))
 	b.Wait()
 	next := exec.Command(experiment, "run", "--tasks", "2", "--runs", "1", "--memory", "512", "--workload", "fib")
 	next.Env = b.Env
@@ -189,8 +180,8 @@ func TestRunSurvives(t *testing.T) {
 			b := startRun(t, mode)
 			group, killed := b.group(), b.boxed()
 			victim := victims(killed)
-			clitest.Kill(victim)
-			clitest.Eventually(t, "tasks in other boxes", func() bool {
+			testkit.Kill(victim)
+			testkit.Eventually(t, "tasks in other boxes", func() bool {
 				now := b.boxed()
 				return len(now) > 2 && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(killed, pid) })
 			})

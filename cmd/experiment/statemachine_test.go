@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"efsdedupe/cmd/experiment/internal/results"
-	"efsdedupe/cmd/internal/clitest"
 	"efsdedupe/fixtures/aws"
+	"efsdedupe/fixtures/testkit"
 )
 
 func needStateMachines(t *testing.T) {
@@ -84,9 +84,9 @@ func TestStateMachineKilled(t *testing.T) {
 	needStateMachines(t)
 	for name, strike := range map[string]func(b *measuring){
 		"the program":              func(b *measuring) { b.Process.Kill() },
-		"the experiment's process": func(b *measuring) { clitest.Kill(b.children()) },
+		"the experiment's process": func(b *measuring) { testkit.Kill(b.children()) },
 		"with SIGTERM":             func(b *measuring) { b.Process.Signal(syscall.SIGTERM) },
-		"the emulator":             func(b *measuring) { clitest.Kill(b.emulators()) },
+		"the emulator":             func(b *measuring) { testkit.Kill(b.emulators()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,8 +116,8 @@ func TestStateMachineSurvives(t *testing.T) {
 			t.Parallel()
 			b := startRun(t, "helpers-stepfunctions")
 			group, killed := b.group(), b.boxed()
-			clitest.Kill(victims(killed))
-			clitest.Eventually(t, "tasks in other boxes", func() bool {
+			testkit.Kill(victims(killed))
+			testkit.Eventually(t, "tasks in other boxes", func() bool {
 				now := b.boxed()
 				return len(now) > 2 && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(killed, pid) })
 			})

@@ -5,50 +5,26 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"efsdedupe/dedupe/service"
+	"efsdedupe/fixtures/testkit"
 )
 
 // TestEncodings checks which events are answered in gzip, and that HEAD has no body.
 func TestEncodings(t *testing.T) {
 	root := t.TempDir()
 	for i := range 100 { // names that JSON escapes
-		path := filepath.Join(root, fmt.Sprintf("%0200d", 0), fmt.Sprintf(`%s%03d`, bytes.Repeat([]byte(`"`), 200), i))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte("x"), 0o666)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, []byte("x"), filepath.Join(root, fmt.Sprintf("%0200d", 0), fmt.Sprintf(`%s%03d`, bytes.Repeat([]byte(`"`), 200), i)))
 	}
 	h, err := service.New(service.Config{Root: root})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for name, zipped := range map[string]bool{"http-api-scan.json": true, "function-url-scan.json": true, "rest-api-scan.json": false} {
-		event := readEvent(t, name)
-		var headers map[string]any
-		var e struct {
-			Headers           map[string]any
-			MultiValueHeaders map[string]any
-		}
-		if err := json.Unmarshal(event, &e); err != nil {
-			t.Fatal(err)
-		}
-		if headers = e.Headers; headers == nil {
-			headers = map[string]any{}
-		}
-		headers["accept-encoding"] = "gzip"
-		event = edit(t, event, "headers", headers)
-		if e.MultiValueHeaders != nil {
-			e.MultiValueHeaders["accept-encoding"] = []string{"gzip"}
-			event = edit(t, event, "multiValueHeaders", e.MultiValueHeaders)
-		}
-		event = edit(t, edit(t, event, "body", `{}`), "isBase64Encoded", false)
-		b, err := call(t, h, event)
+		b, err := call(t, h, acceptingGzip(t, name))
 		var got struct {
 			StatusCode      int
 			Body            string
@@ -59,17 +35,7 @@ func TestEncodings(t *testing.T) {
 		}
 		body := []byte(got.Body)
 		if zipped {
-			packed, err := base64.StdEncoding.DecodeString(got.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			z, err := gzip.NewReader(bytes.NewReader(packed))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if body, err = io.ReadAll(z); err != nil {
-				t.Fatal(err)
-			}
+			body = unzipped(t, got.Body)
 		}
 		if !json.Valid(body) {
 			t.Errorf("%s: %.100s", name, body)
@@ -84,4 +50,35 @@ func TestEncodings(t *testing.T) {
 	if err != nil || json.Unmarshal(b, &got) != nil || got.StatusCode != 200 || got.Body != "" {
 		t.Errorf("HEAD: %s, error %v", b, err)
 	}
+}
+
+// acceptingGzip returns a sample event that asks for a scan and accepts gzip.
+func acceptingGzip(t *testing.T, name string) []byte {
+	t.Helper()
+	event := readEvent(t, name)
+	var e struct {
+		Headers           map[string]any
+		MultiValueHeaders map[string]any
+	}
+	testkit.Must(t, json.Unmarshal(event, &e))
+	if e.Headers == nil {
+		e.Headers = map[string]any{}
+	}
+	e.Headers["accept-encoding"] = "gzip"
+	event = edit(t, event, "headers", e.Headers)
+	if e.MultiValueHeaders != nil {
+		e.MultiValueHeaders["accept-encoding"] = []string{"gzip"}
+		event = edit(t, event, "multiValueHeaders", e.MultiValueHeaders)
+	}
+	return edit(t, edit(t, event, "body", `{}`), "isBase64Encoded", false)
+}
+
+// unzipped decodes a body in base64 and gzip.
+func unzipped(t *testing.T, body string) []byte {
+	t.Helper()
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(body)))
+	testkit.Must(t, err)
+	plain, err := io.ReadAll(z)
+	testkit.Must(t, err)
+	return plain
 }

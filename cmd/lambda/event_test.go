@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +18,6 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/go-cmp/cmp"
-
-	"efsdedupe/dedupe/service"
 )
 
 const eventDir = "../../deploy/events/"
@@ -53,158 +50,7 @@ func edit(t testing.TB, event []byte, path string, value any) []byte {
 	return b
 }
 
-// summary is the part of a request that the tests look at.
-type summary struct {
-	Method, Path, Query, Body string
-	Host, RemoteAddr          string
-}
-
-func requestOf(t *testing.T, payload []byte) *http.Request {
-	t.Helper()
-	e, err := parse(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := e.request(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func summarize(t *testing.T, r *http.Request) summary {
-	t.Helper()
-	b, err := io.ReadAll(r.Body)
-	if err != nil || int64(len(b)) != r.ContentLength {
-		t.Errorf("read %d of %d bytes of the body, error %v", len(b), r.ContentLength, err)
-	}
-	return summary{r.Method, r.URL.Path, r.URL.RawQuery, string(b), r.Host, r.RemoteAddr}
-}
-
 const scan = `{"path": ".", "mode": "goroutines", "workers": 100}`
-
-func TestRequests(t *testing.T) {
-	const (
-		api       = "r3pmxmplak.execute-api.us-east-1.amazonaws.com"
-		client    = "203.0.113.24:0"
-		functions = "z2hz7cxmplxmplh4bcw5exampleh0bqkrz.lambda-url.us-east-1.on.aws"
-	)
-	user := map[string]string{
-		"principal": "arn:aws:iam::123456789012:user/example-user",
-		"accountId": "123456789012",
-		"userId":    "AIDAEXAMPLEUSERID",
-		"callerId":  "AIDAEXAMPLEUSERID",
-	}
-	tests := map[string]struct {
-		want     summary
-		id       string
-		claims   map[string]string
-		header   http.Header // some of them
-		patience time.Duration
-	}{
-		"http-api-scan.json": {
-			want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
-			header:   http.Header{"Content-Type": {"application/json"}, "User-Agent": {"curl/8.11.1"}, "Host": nil, "Content-Length": nil},
-			patience: gatewayTime,
-		},
-		"http-api-bad.json": {
-			want: summary{"POST", "/v1/scans", "", `{"path": "../other-tenant", "mode": "goroutines", "workers": 100}`, api, client}, id: "JKJaXmPLvHcESHA=",
-			patience: gatewayTime,
-		},
-		"http-api-health.json": {
-			want: summary{"GET", "/v1/healthz", "", "", api, client}, id: "JKJaXmPLvHcESHA=",
-			patience: gatewayTime,
-		},
-		"http-api-iam-scan.json": { // with a stage
-			want: summary{"POST", "/v1/scans", "", scan, api, client}, id: "JKJaXmPLvHcESHA=",
-			claims: map[string]string{
-				"principal": "arn:aws:sts::123456789012:assumed-role/dedupe-caller/nightly",
-				"accountId": "123456789012",
-				"userId":    "AROAEXAMPLEROLEID:nightly",
-				"callerId":  "AROAEXAMPLEROLEID:nightly",
-			},
-			patience: gatewayTime,
-		},
-		"http-api-jwt-scan.json": { // base64, cookies, a repeated query parameter
-			want: summary{"POST", "/v1/scans", "trace=1&trace=2&note=a%20b", scan, api, client}, id: "JKJaXmPLvHcESHA=",
-			claims: map[string]string{
-				"aud": "dedupe", "exp": "1795400721", "iat": "1795397121", "iss": "https://idp.example.com/", "scope": "scan",
-				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "tenant": "acme", "groups": "[readers admins]",
-			},
-			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "Content-Type": {"application/x-www-form-urlencoded"}},
-			patience: gatewayTime,
-		},
-		"rest-api-scan.json": { // with a base path, repeated headers and query parameters
-			want: summary{"POST", "/v1/scans", "note=a+b&trace=1&trace=2", scan, "api.example.com", client}, id: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
-			claims:   user,
-			header:   http.Header{"Cookie": {"session=7f3b; theme=dark"}, "X-Note": {"one", "two"}, "Host": nil},
-			patience: gatewayTime,
-		},
-		"rest-api-projection.json": { // a greedy path parameter
-			want: summary{"POST", "/v1/projections", "", `{"calls": 50000000, "region": "us-east-1", "bytes_read": 104857600, "opens": 100}`, "gy415nuibc.execute-api.us-east-1.amazonaws.com", client},
-			id:   "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
-			claims: map[string]string{
-				"sub": "7d1f0c2e-5a3b-4c6d-8e9f-0a1b2c3d4e5f", "iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_EXAMPLE",
-				"cognito:username": "example", "aud": "1example23456789", "token_use": "id", "custom:tenant": "acme",
-			},
-			patience: gatewayTime,
-		},
-		"function-url-scan.json": {
-			want: summary{"POST", "/v1/scans", "", scan, functions, client}, id: "d3f1a3ce-0f0e-4f0b-9b3a-2f6f5c1d7e21",
-			claims:   user,
-			patience: functionTime,
-		},
-		"direct-scan.json": {
-			want:     summary{"POST", "/v1/scans", "", string(readEvent(t, "direct-scan.json")), "lambda", "127.0.0.1:0"},
-			header:   http.Header{"Content-Type": {"application/json"}},
-			patience: functionTime,
-		},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			payload := readEvent(t, name)
-			r, caller := requestOf(t, payload), callerOf(t, payload)
-			if diff := cmp.Diff(test.want, summarize(t, r)); diff != "" {
-				t.Error(diff)
-			}
-			if caller.RequestID != test.id {
-				t.Errorf("request ID %q, want %q", caller.RequestID, test.id)
-			}
-			if diff := cmp.Diff(test.claims, caller.Claims); diff != "" {
-				t.Error(diff)
-			}
-			for key, want := range test.header {
-				if !slices.Equal(r.Header[key], want) {
-					t.Errorf("%s: %q, want %q", key, r.Header[key], want)
-				}
-			}
-			if e, _ := parse(payload); e.patience() != test.patience {
-				t.Errorf("patience %v, want %v", e.patience(), test.patience)
-			}
-		})
-	}
-	for _, file := range eventFiles(t) {
-		if _, ok := tests[file]; !ok {
-			t.Errorf("%s has no test", file)
-		}
-	}
-}
-
-// callerOf returns the caller that an event names.
-func callerOf(t *testing.T, payload []byte) service.Caller {
-	t.Helper()
-	e, err := parse(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	switch e := e.(type) {
-	case httpEvent:
-		return service.Caller{RequestID: e.RequestContext.RequestID, Claims: e.claims()}
-	case restEvent:
-		return service.Caller{RequestID: e.RequestContext.RequestID, Claims: e.claims()}
-	}
-	return service.Caller{} // the request ID comes from Lambda
-}
 
 func eventFiles(t testing.TB) []string {
 	t.Helper()
@@ -244,87 +90,6 @@ func TestRoutes(t *testing.T) {
 		parameters := map[string]string{"proxy": test.proxy, "version": test.proxy}
 		if got := route(test.path, test.template, parameters, test.stage); got != test.want {
 			t.Errorf("%+v: %s", test, got)
-		}
-	}
-}
-
-// All known forms of paths from a REST API, and from an HTTP API in its format.
-func TestRESTPaths(t *testing.T) {
-	base := readEvent(t, "rest-api-projection.json")
-	for _, test := range []struct{ resource, path, inContext, stage, want string }{
-		{"/{proxy+}", "/v1/projections", "/prod/v1/projections", "prod", "/v1/projections"},
-		{"/v1/projections", "/v1/projections", "/v1/v1/projections", "v1", "/v1/projections"},
-		{"/v1/projections", "/base/v1/projections", "/base/v1/projections", "prod", "/v1/projections"},
-		{"/v1/projections", "/base/prod/v1/projections", "/base/prod/v1/projections", "prod", "/v1/projections"},
-		{"/v1/projections", "/prod/v1/projections", "/prod/v1/projections", "prod", "/v1/projections"},
-		{"$default", "/prod/v1/projections", "/prod/v1/projections", "prod", "/v1/projections"},
-		{"$default", "/v1/projections", "/v1/v1/projections", "v1", "/v1/projections"},
-	} {
-		event := edit(t, base, "resource", test.resource)
-		event = edit(t, event, "path", test.path)
-		event = edit(t, event, "requestContext.path", test.inContext)
-		event = edit(t, event, "requestContext.stage", test.stage)
-		if got := requestOf(t, event).URL.Path; got != test.want {
-			t.Errorf("%+v: %s", test, got)
-		}
-	}
-}
-
-func TestEscapedPaths(t *testing.T) {
-	base := readEvent(t, "function-url-scan.json")
-	for path, want := range map[string]string{
-		"/v1/a%20b":   "/v1/a b",
-		"/v1/a b":     "/v1/a b",
-		"/v1/100%":    "/v1/100%",
-		"v1/scans":    "/v1/scans",
-		"//host/v1":   "//host/v1",
-		"/v1/a?b=c":   "/v1/a?b=c",
-		"":            "/",
-		"/v1/é%C3%A9": "/v1/éé",
-	} {
-		r := requestOf(t, edit(t, base, "rawPath", path))
-		if r.URL.Path != want || r.URL.RawQuery != "" {
-			t.Errorf("%q: %q", path, r.URL.Path)
-		}
-		if r.RequestURI == "" || strings.Contains(r.RequestURI, " ") {
-			t.Errorf("%q: request URI %q", path, r.RequestURI)
-		}
-	}
-}
-
-// Some gateways send only one value per name.
-func TestRESTWithoutMultiValues(t *testing.T) {
-	event := readEvent(t, "rest-api-scan.json")
-	event = edit(t, event, "multiValueHeaders", nil)
-	event = edit(t, event, "multiValueQueryStringParameters", nil)
-	r := requestOf(t, event)
-	if r.URL.RawQuery != "note=a+b&trace=2" || r.Header.Get("X-Note") != "two" || r.Host != "api.example.com" {
-		t.Errorf("%s %v %s", r.URL.RawQuery, r.Header, r.Host)
-	}
-}
-
-func TestClaims(t *testing.T) {
-	rest := readEvent(t, "rest-api-projection.json")
-	http2 := readEvent(t, "http-api-jwt-scan.json")
-	for name, test := range map[string]struct {
-		event []byte
-		want  map[string]string
-	}{
-		"some not strings":       {edit(t, rest, "requestContext.authorizer.claims", map[string]any{"a": "b", "c": 1, "d": nil, "e": []string{"f"}}), map[string]string{"a": "b"}},
-		"claims not an object":   {edit(t, rest, "requestContext.authorizer.claims", "admin"), nil},
-		"Lambda, REST":           {edit(t, rest, "requestContext.authorizer", map[string]any{"principalId": "admin"}), nil},
-		"no authorizer, REST":    {edit(t, rest, "requestContext.authorizer", nil), nil},
-		"no authorizer, HTTP":    {edit(t, http2, "requestContext.authorizer", nil), nil},
-		"empty authorizer, HTTP": {edit(t, http2, "requestContext.authorizer", map[string]any{}), nil},
-		"Lambda, HTTP":           {edit(t, http2, "requestContext.authorizer", map[string]any{"lambda": map[string]any{"tenant": "acme"}}), nil},
-		"IAM without an ARN": {
-			edit(t, http2, "requestContext.authorizer", map[string]any{"iam": map[string]any{"userId": "AIDA"}}),
-			map[string]string{"principal": "AIDA", "userId": "AIDA", "accountId": "", "callerId": ""},
-		},
-		"IAM without anything": {edit(t, http2, "requestContext.authorizer", map[string]any{"iam": map[string]any{"accountId": "1"}}), nil},
-	} {
-		if diff := cmp.Diff(test.want, callerOf(t, test.event).Claims); diff != "" {
-			t.Errorf("%s: %s", name, diff)
 		}
 	}
 }
@@ -515,66 +280,6 @@ func TestUnusableEvents(t *testing.T) {
 		if !errors.As(err, &e) || !strings.Contains(err.Error(), want) || b != nil || called {
 			t.Errorf("%.80s: %s, error %T %v, want %s", payload, b, err, err, want)
 		}
-	}
-}
-
-func TestConfig(t *testing.T) {
-	read := func(env map[string]string) (service.Config, error) {
-		return configFrom(func(name string) string { return env[name] })
-	}
-	got, err := read(nil)
-	if want := (service.Config{Root: "/mnt/efs", MaxDuration: functionTime}); err != nil || !cmp.Equal(got, want) {
-		t.Errorf("%+v, error %v", got, err)
-	}
-	got, err = read(map[string]string{
-		"DEDUPE_ROOT": "/mnt/x", "DEDUPE_TENANT_CLAIM": "tenant", "DEDUPE_LOG_PATHS": "true",
-		"DEDUPE_MAX_WORKERS": "50", "DEDUPE_MAX_FILES": "7", "DEDUPE_MAX_MIB": "3", "DEDUPE_STACK": "mine", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
-	})
-	want := service.Config{Root: "/mnt/x", TenantClaim: "tenant", LogPaths: true, MaxWorkers: 50, MaxFiles: 7, MaxBytes: 3 << 20, Stack: "mine", MemoryMB: 1769, MaxDuration: functionTime}
-	if err != nil || !cmp.Equal(got, want) {
-		t.Errorf("%+v, error %v", got, err)
-	}
-	for name, value := range map[string]string{"DEDUPE_LOG_PATHS": "perhaps", "DEDUPE_MAX_WORKERS": "0", "DEDUPE_MAX_FILES": "many", "DEDUPE_MAX_MIB": "0"} {
-		if _, err := read(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s=%s: error %v", name, value, err)
-		}
-	}
-}
-
-// An index is a table or a file. Every error about it is one line that
-// names the variable.
-func TestConfigIndex(t *testing.T) {
-	t.Setenv("AWS_REGION", "us-east-1")
-	read := func(index, id string) (service.Config, error) {
-		env := map[string]string{"DEDUPE_INDEX": index, "DEDUPE_INDEX_ID": id}
-		return configFrom(func(name string) string { return env[name] })
-	}
-	dir := t.TempDir()
-	for _, name := range []string{"dynamodb://digests", filepath.Join(dir, "below", "index.db")} {
-		c, err := read(name, "fs-0123abcd")
-		if err != nil || c.Index == nil || c.Index.FileSystem != "fs-0123abcd" {
-			t.Errorf("%s: %+v, error %v", name, c, err)
-		}
-	}
-	if c, err := read("", "fs-0123abcd"); err != nil || c.Index != nil {
-		t.Errorf("none: %+v, error %v", c, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "text"), []byte("this is no index, but a text"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range [][3]string{
-		{"dynamodb://", "", "DEDUPE_INDEX: "}, {"dynamodb://a/b", "", "DEDUPE_INDEX: "}, {"s3://digests", "", "dynamodb://TABLE or a file"},
-		{dir, "", "DEDUPE_INDEX: "}, {filepath.Join(dir, "text"), "", "is not an index"}, {filepath.Join(dir, "text", "index.db"), "", "DEDUPE_INDEX: "},
-		{"dynamodb://digests", "fs-0123abcd\n", "DEDUPE_INDEX_ID is"}, {"dynamodb://digests", "my files", "DEDUPE_INDEX_ID is"},
-	} {
-		if c, err := read(test[0], test[1]); err == nil || c.Index != nil || !strings.Contains(err.Error(), test[2]) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%q: error %v", test, err)
-		}
-	}
-	t.Setenv("AWS_REGION", "")
-	t.Setenv("AWS_DEFAULT_REGION", "")
-	if _, err := read("dynamodb://digests", ""); err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
-		t.Errorf("no region: error %v", err)
 	}
 }
 

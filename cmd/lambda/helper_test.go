@@ -12,7 +12,7 @@ func environment(jobs string) func(string) string {
 	return func(name string) string { return map[string]string{"DEDUPE_JOBS": jobs}[name] }
 }
 
-// TestHelperRefuses sends events that are no steps of jobs. None may reach the bucket.
+// TestHelperRefuses sends events that are not steps of jobs. None may reach the bucket.
 func TestHelperRefuses(t *testing.T) {
 	t.Setenv("AWS_REGION", "us-east-1")
 	t.Setenv("AWS_ACCESS_KEY_ID", "id")

@@ -4,7 +4,7 @@
 //
 //	choose.go  the rules, as a user gives them
 //	group.go   a group of files → the kept ones
-//	place.go   paths, as roots and rules spell them
+//	spell.go   paths, as roots and rules spell them
 //	report.go  a whole report
 //	folders.go duplicate folders
 package choose

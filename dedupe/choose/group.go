@@ -14,11 +14,11 @@ type Chooser struct {
 	Rules
 	roots    map[string]Root // by clean path
 	spell    Spell
-	priority []place
-	protect  []place
+	priority []spellings
+	protect  []spellings
 	globs    matcher // exclude what is protected
 	absolute matcher // the globs that begin at /
-	copiesOf place
+	copiesOf spellings
 }
 
 // New returns a chooser for a scan of roots. What Protect names is a path if there is
@@ -32,15 +32,15 @@ func New(r Rules, roots []Root, spell Spell) (*Chooser, error) {
 		c.roots[filepath.Clean(root.Path)] = root
 	}
 	for _, dir := range r.Priority {
-		p, _ := spell.place(dir)
+		p, _ := spell.spellings(dir)
 		c.priority = append(c.priority, p)
 	}
 	if r.CopiesOf != "" {
-		c.copiesOf, _ = spell.place(r.CopiesOf)
+		c.copiesOf, _ = spell.spellings(r.CopiesOf)
 	}
 	var globs []string
 	for _, path := range r.Protect {
-		p, exists := spell.place(path)
+		p, exists := spell.spellings(path)
 		if exists || !HasMeta(path) {
 			c.protect = append(c.protect, p)
 		}
@@ -134,7 +134,7 @@ func (g *Choice) Add(f *File) {
 	at := g.chooser.locate(f.Path)
 	g.root = cmp.Or(g.root, at.root)
 	g.local = g.local && g.root == at.root
-	g.wanted = g.wanted || g.chooser.copiesOf.is(at.place)
+	g.wanted = g.wanted || g.chooser.copiesOf.is(at.spellings)
 	protected := g.chooser.Kept() && g.keep(f, at)
 	if !g.chooser.Count() {
 		return
@@ -252,7 +252,7 @@ func (r rank) compare(s rank) int {
 // priorityOf returns the first of the folders with priority that is above a path.
 func (c *Chooser) priorityOf(at located) int {
 	for i, dir := range c.priority {
-		if dir.holds(at.place) {
+		if dir.holds(at.spellings) {
 			return i
 		}
 	}
@@ -262,14 +262,14 @@ func (c *Chooser) priorityOf(at located) int {
 // protects reports whether a rule protects what is at a path.
 func (c *Chooser) protects(at located) bool {
 	for _, p := range c.protect {
-		if p.holds(at.place) {
+		if p.holds(at.spellings) {
 			return true
 		}
 	}
 	if c.globs.match(at.rel) || at.listed && c.globs.match(strings.TrimPrefix(at.root, "/")) {
 		return true
 	}
-	for _, path := range at.place {
+	for _, path := range at.spellings {
 		if path[0] == '/' && c.absolute.match(path[1:]) {
 			return true
 		}

@@ -218,7 +218,7 @@ func (j Job) readings() []Option {
 				u.DynamoDB.StoredBytes = addUp(0, u.DynamoDB.StoredBytes, j.Trees)
 				return u, nil
 			},
-			selects: always(append([]string{"--index dynamodb://TABLE", "--churn " + percent(j.Churn)}, j.coldShare()...), []string{"Index=on"}),
+			selects: always(append([]string{"--index dynamodb://TABLE", "--churn " + Percent(j.Churn)}, j.coldShare()...), []string{"Index=on"}),
 		},
 		{
 			Name:     "answers kept " + Brief(j.Staleness),
@@ -246,7 +246,7 @@ func (j Job) coldShare() []string {
 	if j.Warm == 0 {
 		return nil
 	}
-	return []string{"--cold-share " + percent(million-j.Warm)}
+	return []string{"--cold-share " + Percent(million-j.Warm)}
 }
 
 // Brief formats a duration without parts that are zero: "1m", not "1m0s".
@@ -265,9 +265,6 @@ func Brief(d time.Duration) string {
 func always(flags, parameters []string) func(Usage) ([]string, []string) {
 	return func(Usage) ([]string, []string) { return flags, parameters }
 }
-
-// percent formats millionths, such as "0.5%".
-func percent(millionths int64) string { return Decimal(ratio(10_000, millionths), 4) + "%" }
 
 // kept is calls of which only some scan: one for each tree and time that an answer is
 // kept, evenly over the month. The others read the answer from a table, and take as long

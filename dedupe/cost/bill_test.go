@@ -10,76 +10,86 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestExamples compares with bills that others worked out.
-func TestExamples(t *testing.T) {
-	const (
-		lambdaPage = "AWS Lambda pricing page, " // its own examples
-		infracost  = "infracost golden file, "
-	)
-	tests := []struct {
-		source string
-		usage  Usage
-		want   []string // "meter cost", to the cent, without the free tier's zeros
-	}{{
-		lambdaPage + "mobile application",
+// billTest is what somebody uses, and what that costs in us-east-1.
+type billTest struct {
+	name  string
+	usage Usage
+	want  []string // "meter cost", to the cent, without the free tier's zeros
+}
+
+func checkBills(t *testing.T, tests []billTest) {
+	t.Helper()
+	book := prices(t, "us-east-1")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bill := mustBill(t, book, test.usage)
+			checkSums(t, bill)
+			if diff := cmp.Diff(test.want, lines(bill)); diff != "" {
+				t.Errorf("bill (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLambdaExamples compares with the examples on the AWS Lambda pricing page.
+func TestLambdaExamples(t *testing.T) {
+	checkBills(t, []billTest{{
+		"mobile application",
 		Usage{Calls: 3 * million, FreeTier: true, Lambda: Lambda{Arch: X86, MemoryMB: 1536, Duration: 120 * time.Millisecond}},
 		[]string{"lambda.duration.x86_64 2.33", "lambda.requests 0.40", "total 2.73"},
 	}, {
-		lambdaPage + "7.44M calls of 2 s",
+		"7.44M calls of 2 s",
 		Usage{Calls: 7_440_000, Lambda: Lambda{Arch: X86, MemoryMB: 1024, Duration: 2 * time.Second}},
 		[]string{"lambda.duration.x86_64 248.00", "lambda.requests 1.49", "total 249.49"},
 	}, {
-		lambdaPage + "ephemeral storage",
+		"ephemeral storage",
 		Usage{Calls: 6 * million, FreeTier: true, Lambda: Lambda{Arch: X86, MemoryMB: 4096, Duration: 280 * time.Millisecond, EphemeralMB: 2048}},
 		[]string{"lambda.duration.x86_64 105.33", "lambda.requests 1.00", "lambda.ephemeral_storage 0.08", "total 106.41"},
 	}, {
-		lambdaPage + "provisioned concurrency",
+		"provisioned concurrency",
 		Usage{Calls: 3 * million, FreeTier: true, Lambda: Lambda{Arch: X86, MemoryMB: 1536, Duration: 120 * time.Millisecond,
 			Provisioned: ProvisionedConcurrency{Environments: 100, Kept: 8 * time.Hour, Calls: 500_000, Duration: 100 * time.Millisecond}}},
 		[]string{"lambda.duration.x86_64 0.83", "lambda.provisioned_duration.x86_64 0.73",
 			"lambda.provisioned_concurrency.x86_64 18.00", "lambda.requests 0.40", "total 19.96"},
 	}, {
 		// The page adds rounded items and says 39.04; the exact sum is 39.045895.
-		lambdaPage + "response streaming",
+		"response streaming",
 		Usage{Calls: 3 * million, FreeTier: true, Lambda: Lambda{Arch: X86, MemoryMB: 1536, Duration: 500 * time.Millisecond,
 			Streaming: Streaming{Calls: million, ResponseBytes: 7 * mib}}},
 		[]string{"lambda.duration.x86_64 30.83", "lambda.requests 0.40", "lambda.response_streaming 7.81", "total 39.05"},
-	}, {
-		infracost + "Lambda x86 tiers",
+	}})
+}
+
+// TestInfracostExamples compares with the golden files of infracost.
+func TestInfracostExamples(t *testing.T) {
+	checkBills(t, []billTest{{
+		"Lambda x86 tiers",
 		Usage{Calls: 15_000 * million, Lambda: Lambda{Arch: X86, MemoryMB: 2048, Duration: 2048 * time.Millisecond}},
 		[]string{"lambda.duration.x86_64 100000.20", "lambda.duration.x86_64 135000.00", "lambda.duration.x86_64 619203.10",
 			"lambda.requests 3000.00", "total 857203.30"},
 	}, {
-		infracost + "Lambda arm64 tiers",
+		"Lambda arm64 tiers",
 		Usage{Calls: 18_250 * million, Lambda: Lambda{Arch: ARM, MemoryMB: 2048, Duration: 2048 * time.Millisecond}},
 		[]string{"lambda.duration.arm64 100000.50", "lambda.duration.arm64 135001.13", "lambda.duration.arm64 597356.53",
 			"lambda.requests 3650.00", "total 836008.16"},
 	}, {
-		infracost + "HTTP API",
+		"HTTP API",
 		Usage{Calls: 1000 * million, API: HTTP},
 		[]string{"api.http 300.00", "api.http 630.00", "total 930.00"},
 	}, {
-		infracost + "REST API",
+		"REST API",
 		Usage{Calls: 21_000 * million, API: REST},
 		[]string{"api.rest 1165.50", "api.rest 1867.60", "api.rest 45220.00", "api.rest 1510.00", "total 49763.10"},
 	}, {
-		infracost + "EFS Provisioned, 100 MiBps with 230 GB",
+		"EFS Provisioned, 100 MiBps with 230 GB",
 		Usage{EFS: EFS{Throughput: Provisioned, ProvisionedMiBps: 100, StorageClass: Standard, StoredBytes: 230 * gib}},
 		[]string{"efs.provisioned 531.00", "efs.storage.standard 69.00", "total 600.00"},
 	}, {
 		// 3 million write units and 8 million read units, since the prices of 2024-11.
-		infracost + "DynamoDB on demand",
+		"DynamoDB on demand",
 		Usage{Calls: million, DynamoDB: DynamoDB{ReadUnits: 8 * million, WriteUnits: 3 * million, StoredBytes: 230 * gib}},
 		[]string{"dynamodb.read 1.00", "dynamodb.write 1.88", "dynamodb.storage 57.50", "total 60.38"},
-	}}
-	book := prices(t, "us-east-1")
-	for _, test := range tests {
-		t.Run(test.source, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, lines(mustBill(t, book, test.usage))); diff != "" {
-				t.Errorf("bill (-want +got):\n%s", diff)
-			}
-		})
-	}
+	}})
 }
 
 // Somebody compared a real bill with the meters: they give 9.4769, AWS charged 9.4655.

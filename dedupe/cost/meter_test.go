@@ -1,9 +1,10 @@
 package cost
 
 import (
-	"math/big"
 	"testing"
 	"time"
+
+	"efsdedupe/fixtures/testkit"
 )
 
 func TestMetered(t *testing.T) {
@@ -51,17 +52,10 @@ func TestBilledDuration(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	rat := func(s string) *big.Rat {
-		r, ok := new(big.Rat).SetString(s)
-		if !ok {
-			t.Fatalf("%q is not a number", s)
-		}
-		return r
-	}
 	for in, want := range map[string]string{
 		"146484.375": "146484.38", "0.005": "0.01", "-0.005": "-0.01", "-0.004": "0.00", "0": "0.00", "2/3": "0.67",
 	} {
-		if got := Cents(rat(in)); got != want {
+		if got := Cents(testkit.Rat(in)); got != want {
 			t.Errorf("Cents(%s) is %s, want %s", in, got, want)
 		}
 	}
@@ -80,7 +74,7 @@ func TestNumbers(t *testing.T) {
 		{"88.5", -1, "89"},
 	}
 	for _, test := range tests {
-		if got := Decimal(rat(test.in), test.digits); got != test.want {
+		if got := Decimal(testkit.Rat(test.in), test.digits); got != test.want {
 			t.Errorf("Decimal(%s, %d) is %s, want %s", test.in, test.digits, got, test.want)
 		}
 	}

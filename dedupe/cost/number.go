@@ -56,6 +56,9 @@ func Decimal(r *big.Rat, digits int) string {
 	return s
 }
 
+// Percent formats a share in millionths, such as files per million: 5,000 is "0.5%".
+func Percent(millionths int64) string { return Decimal(ratio(10_000, millionths), 4) + "%" }
+
 // fixed formats r with n decimals. If the result is zero, it has no sign.
 func fixed(r *big.Rat, n int) string {
 	s := r.FloatString(n)

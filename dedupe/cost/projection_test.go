@@ -3,11 +3,12 @@ package cost
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"efsdedupe/fixtures/testkit"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -215,29 +216,21 @@ func TestWarn(t *testing.T) {
 func repeat(n int64, times int) []int64 { return slices.Repeat([]int64{n}, times) }
 
 func TestLargest(t *testing.T) {
-	item := func(meter, amount string) Item { return Item{Meter: meter, Cost: rat(amount)} }
+	item := func(meter, amount string) Item { return Item{Meter: meter, Cost: testkit.Rat(amount)} }
 	for _, test := range []struct {
 		name  string
 		bill  Bill
 		meter string
 		share int64
 	}{
-		{"no items", Bill{Total: rat("0")}, "", 0},
-		{"all free", Bill{Total: rat("0"), Items: []Item{item("a", "0")}}, "", 0},
-		{"tiers are added up", Bill{Total: rat("10"), Items: []Item{item("a", "3"), item("b", "4"), item("a", "3")}}, "a", 60},
-		{"not all", Bill{Total: rat("1000"), Items: []Item{item("a", "999"), item("b", "1")}}, "a", 99},
-		{"rounded", Bill{Total: rat("3"), Items: []Item{item("a", "1"), item("b", "2")}}, "b", 67},
+		{"no items", Bill{Total: testkit.Rat("0")}, "", 0},
+		{"all free", Bill{Total: testkit.Rat("0"), Items: []Item{item("a", "0")}}, "", 0},
+		{"tiers are added up", Bill{Total: testkit.Rat("10"), Items: []Item{item("a", "3"), item("b", "4"), item("a", "3")}}, "a", 60},
+		{"not all", Bill{Total: testkit.Rat("1000"), Items: []Item{item("a", "999"), item("b", "1")}}, "a", 99},
+		{"rounded", Bill{Total: testkit.Rat("3"), Items: []Item{item("a", "1"), item("b", "2")}}, "b", 67},
 	} {
 		if meter, share := test.bill.Largest(); meter != test.meter || share != test.share {
 			t.Errorf("%s: %s is %d%%, want %s, %d%%", test.name, meter, share, test.meter, test.share)
 		}
 	}
-}
-
-func rat(s string) *big.Rat {
-	r, ok := new(big.Rat).SetString(s)
-	if !ok {
-		panic("not a number: " + s)
-	}
-	return r
 }

@@ -2,45 +2,27 @@ package index
 
 import (
 	"context"
-	"encoding/binary"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/fixtures/testkit"
 )
 
-// write makes files with the same content.
-func write(t testing.TB, content []byte, paths ...string) {
-	t.Helper()
-	for _, path := range paths {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func random(n int) []byte {
+// unique returns content that no other file has.
+func unique(n int) []byte {
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rand.Uint32())
-	}
+	rand.Read(b)
 	return b
 }
 
@@ -148,9 +130,9 @@ func same(t *testing.T, x *Index, opts job, opens, known int64) {
 func tree(t *testing.T) (root string) {
 	root = filepath.Join(mounttest.TrustedDir(t, 32<<20), "root")
 	for i, size := range []int{10, 5000, 2 << 20, 2<<20 + 1} {
-		write(t, random(size), filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, "below", fmt.Sprint("b", i)))
+		testkit.Write(t, unique(size), filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, "below", fmt.Sprint("b", i)))
 	}
-	write(t, random(2<<20), filepath.Join(root, "other"))
+	testkit.Write(t, unique(2<<20), filepath.Join(root, "other"))
 	return root
 }
 
@@ -178,7 +160,7 @@ func TestScan(t *testing.T) {
 	same(t, x, inside(t, root), 0, 8)
 
 	// If one file changes, only that one is read.
-	write(t, random(5000), "a1")
+	testkit.Write(t, unique(5000), "a1")
 	same(t, x, opts, 1, 7)
 	same(t, x, opts, 0, 8)
 }
@@ -195,13 +177,13 @@ func TestReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, random(5000), a)
+	testkit.Write(t, unique(5000), a)
 	if err := os.Chtimes(a, before.ModTime(), before.ModTime()); err != nil { // touch -r
 		t.Fatal(err)
 	}
 	same(t, x, opts, 1, 7)
 
-	write(t, random(5000), a+".new")
+	testkit.Write(t, unique(5000), a+".new")
 	if err := os.Chtimes(a+".new", before.ModTime(), before.ModTime()); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +275,7 @@ func TestSplit(t *testing.T) {
 	files := 0
 	for _, n := range []int{2, partEntries, partEntries + 1, 1000, 1001} {
 		for ; files < n; files++ {
-			write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", files)))
+			testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", files)))
 		}
 		before := int64(0)
 		if n > 2 {
@@ -324,7 +306,7 @@ func TestSplit(t *testing.T) {
 func TestResume(t *testing.T) {
 	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 100 {
-		write(t, random(1000), filepath.Join(root, fmt.Sprint("f", i)))
+		testkit.Write(t, unique(1000), filepath.Join(root, fmt.Sprint("f", i)))
 	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -385,8 +367,8 @@ func TestStoreFails(t *testing.T) {
 	} {
 		x := open(t, filepath.Join(t.TempDir(), "index"))
 		scan(t, x, options(root))
-		write(t, []byte("changed..."), filepath.Join(root, "a0"))
-		write(t, []byte("changed..."), filepath.Join(root, "below", "b0"))
+		testkit.Write(t, []byte("changed..."), filepath.Join(root, "a0"))
+		testkit.Write(t, []byte("changed..."), filepath.Join(root, "below", "b0"))
 		want, _ := scan(t, nil, options(root))
 		x.Store = flaky{x.Store, test.get, test.update}
 		opts := options(root)
@@ -413,361 +395,6 @@ type counted struct {
 func (c counted) Get(ctx context.Context, keys []Key) (map[Key][]byte, Units, error) {
 	*c.asked += len(keys)
 	return c.Store.Get(ctx, keys)
-}
-
-// TestKeep checks that an index that keeps blocks in memory asks the store only for
-// missing ones, and sees what others wrote.
-func TestKeep(t *testing.T) {
-	root := tree(t)
-	path := filepath.Join(t.TempDir(), "index")
-	scan(t, open(t, path), options(root))
-	asked := 0
-	x := open(t, path)
-	x.Store, x.KeepBytes = counted{x.Store, &asked}, 1<<20
-	for _, want := range []int{2, 0, 0} {
-		asked = 0
-		same(t, x, options(root), 0, 8)
-		if asked != want {
-			t.Errorf("%d blocks asked for, want %d", asked, want)
-		}
-	}
-	write(t, random(5000), filepath.Join(root, "a1"))
-	other := open(t, path)
-	same(t, other, options(root), 1, 7)
-	if err := x.Store.(counted).Store.(*Log).load(); err != nil { // it is not a shared store
-		t.Fatal(err)
-	}
-	asked = 0
-	same(t, x, options(root), 0, 8)
-	if asked != 1 {
-		t.Errorf("%d blocks asked for, want that of the one directory", asked)
-	}
-	x.KeepBytes = 1 // too little for anything, but still correct
-	same(t, x, options(root), 0, 8)
-
-	// Blocks not kept are requested once; kept ones are known even if the store fails.
-	x = open(t, filepath.Join(t.TempDir(), "index"))
-	asked, x.Store, x.KeepBytes = 0, counted{x.Store, &asked}, 1<<20
-	if scan(t, x, options(root)); asked != 2 {
-		t.Errorf("%d blocks asked for, of two directories", asked)
-	}
-	write(t, random(5000), filepath.Join(root, "a1"))
-	gone := errors.New("the table is gone")
-	x.fail(gone)
-	opts := options(root)
-	use := x.Attach(opts.Selection, &opts.Engine)
-	if r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil || r.Stats.FilesKnown != 7 {
-		t.Errorf("%+v, %v", r.Stats, err)
-	}
-	if err := use.Flush(t.Context()); !errors.Is(err, gone) {
-		t.Errorf("it is not told: %v", err)
-	}
-}
-
-func TestPrune(t *testing.T) {
-	root := tree(t)
-	path := filepath.Join(t.TempDir(), "index")
-	x := open(t, path)
-	same(t, x, options(root), 11, 0)
-	elsewhere := tree(t)
-	same(t, x, options(elsewhere), 11, 0)
-	if n, err := x.Prune(t.Context(), []string{root}, 90); n != 0 || err != nil {
-		t.Errorf("%d removed, %v: all is there", n, err)
-	}
-	for _, gone := range []string{filepath.Join(root, "a0"), filepath.Join(root, "below"), elsewhere} {
-		if err := os.RemoveAll(gone); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(t, random(5000), filepath.Join(root, "a1"))
-	if n, err := x.Prune(t.Context(), []string{root}, 90); n != 2+4 || err != nil {
-		t.Errorf("%d removed, %v; want 2 files of the root and 4 below", n, err)
-	}
-	if s, err := x.Stats(t.Context()); s.Entries != 3+9 || s.Blocks != 1+2 || len(s.FileSystems) != 1 {
-		t.Errorf("%+v, %v", s, err)
-	}
-	x.Now = func() time.Time { return later().AddDate(0, 0, 31) }
-	if n, err := x.Prune(t.Context(), nil, 30); n != 12 || err != nil {
-		t.Errorf("%d removed, %v; want all", n, err)
-	}
-	if s, err := open(t, path).Stats(t.Context()); s.Entries+s.Blocks != 0 || err != nil {
-		t.Errorf("%+v, %v", s, err)
-	}
-	var wrong *dedupe.RootError
-	if _, err := x.Prune(t.Context(), []string{filepath.Join(root, "other")}, 1); !errors.As(err, &wrong) {
-		t.Errorf("a file: %v", err)
-	}
-}
-
-// TestVerify simulates files that change without a trace, as through a shared map, by
-// making the index's entries wrong.
-func TestVerify(t *testing.T) {
-	root := tree(t)
-	x := open(t, filepath.Join(t.TempDir(), "index"))
-	same(t, x, options(root), 11, 0)
-	c, err := x.Verify(t.Context(), options(root).Selection, options(root).Engine, 1)
-	if err != nil || c.Known != 9 || c.Read != 9 || len(c.Wrong)+len(c.Unread) != 0 {
-		t.Errorf("%+v, %v", c, err)
-	}
-	if share := c.WrongShare(); share != 0 {
-		t.Errorf("%v may be wrong, though all were read", share)
-	}
-	for share, want := range map[float64]int64{0: 1, 0.01: 1, 0.2: 2, 0.99: 9} {
-		if c, err := x.Verify(t.Context(), options(root).Selection, options(root).Engine, share); err != nil || c.Known != 9 || c.Read != want || len(c.Wrong) > 0 {
-			t.Errorf("a share of %v: %+v, %v", share, c, err)
-		}
-	}
-	wrong := []string{filepath.Join(root, "a1"), filepath.Join(root, "below", "b3"), filepath.Join(root, "other")}
-	spoil(t, x, wrong)
-	c, err = x.Verify(t.Context(), options(root).Selection, options(root).Engine, 1)
-	var named []string
-	for _, f := range c.Wrong {
-		named = append(named, f.Path)
-	}
-	slices.Sort(named)
-	if diff := cmp.Diff(wrong, named); err != nil || c.Read != 9 || diff != "" {
-		t.Errorf("%+v, %v\n%s", c, err, diff)
-	}
-}
-
-// TestVerifyInterrupted checks that files not read in time are neither wrong nor
-// problems, and that an interruption is not an error.
-func TestVerifyInterrupted(t *testing.T) {
-	root := tree(t)
-	x := open(t, filepath.Join(t.TempDir(), "index"))
-	same(t, x, options(root), 11, 0)
-	if c, err := x.Verify(t.Context(), options(root).Selection, options(root).Engine, 1); err != nil || c.Interrupted {
-		t.Errorf("nobody interrupted it: %+v, %v", c, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if c, err := x.Verify(ctx, options(root).Selection, options(root).Engine, 1); err != nil || !c.Interrupted || len(c.Wrong)+len(c.Unread) != 0 {
-		t.Errorf("%+v, %v", c, err)
-	}
-	if _, err := x.Prune(ctx, []string{root}, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("pruned with a listing that was interrupted: %v", err)
-	}
-}
-
-// TestVerifyUnreadable checks that other files are read in place of unreadable ones.
-func TestVerifyUnreadable(t *testing.T) {
-	root := mounttest.TrustedDir(t, 32<<20)
-	for i := range 20 {
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
-	}
-	x := open(t, filepath.Join(t.TempDir(), "index"))
-	scan(t, x, options(root))
-	opts := options(root)
-	found, _, err := dedupe.Walk(t.Context(), opts.Selection, nil, opts.Engine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	use := x.scan(opts.Selection.Roots, nil)
-	use.Recall(t.Context(), &found)
-	files := use.knownOf(found.Copies())
-	for i := range files[:19] {
-		if err := os.Remove(files[i].Path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var c Checked
-	check(t.Context(), &dedupe.LocalHasher{}, files, 4, &c)
-	if c.Read != 1 || len(c.Unread) != 19 {
-		t.Errorf("%d read, %d not", c.Read, len(c.Unread))
-	}
-}
-
-// TestVerifyMemory checks that verifying more files than fit in memory says so.
-func TestVerifyMemory(t *testing.T) {
-	root := tree(t)
-	x := open(t, filepath.Join(t.TempDir(), "index"))
-	scan(t, x, options(root))
-	opts := options(root)
-	opts.Engine.Memory = 1 << 20
-	if _, err := x.Verify(t.Context(), opts.Selection, opts.Engine, 1); !errors.Is(err, dedupe.ErrTooManyFiles) {
-		t.Errorf("verified in 1 MiB: %v", err)
-	}
-}
-
-// TestReused checks that a directory whose files are replaced many times in one day is
-// still known.
-func TestReused(t *testing.T) {
-	today := dayOf(time.Now())
-	var all []entry
-	for i := range 3 * maxEntries {
-		all = append(all, entry{inode: uint64(i), state: state{1, dedupe.Timestamp{}, dedupe.Timestamp{Sec: int64(i)}}, seen: today, knowledge: knowledge{ends: 1}})
-	}
-	merged := block{}.merge(block{entries: all}, today, nil)
-	if n := len(merged.entries); n != maxEntries || merged.entries[n-1].inode != 3*maxEntries-1 || merged.entries[0].inode != 2*maxEntries {
-		t.Errorf("%d entries are kept, from inode %d", n, merged.entries[0].inode)
-	}
-}
-
-// spoil makes the entries of files wrong.
-func spoil(t *testing.T, x *Index, paths []string) {
-	t.Helper()
-	inodes := make(map[uint64]bool)
-	for _, path := range paths {
-		var st unix.Stat_t
-		if err := unix.Stat(path, &st); err != nil {
-			t.Fatal(err)
-		}
-		inodes[st.Ino] = true
-	}
-	blocks := make(map[Key]block)
-	err := x.Store.All(t.Context(), func(key Key, data []byte) bool {
-		b, _ := parseBlock(key, data)
-		for i := range b.entries {
-			if e := &b.entries[i]; inodes[e.inode] {
-				e.digest[0] ^= 1
-				if e.ends != 0 {
-					e.ends ^= 1 << 63
-				}
-			}
-		}
-		blocks[key] = b
-		return true
-	})
-	if err == nil {
-		_, err = x.Store.Update(t.Context(), slices.Collect(maps.Keys(blocks)), func(key Key, _ []byte) []byte { return blocks[key].append(key) })
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestBlock checks that blocks survive encoding, and that damaged ones are rejected.
-func TestBlock(t *testing.T) {
-	p := place{"ext4:1", "/some/where"}
-	b := block{place: p, level: 3, written: 20000, entries: []entry{
-		{inode: 1, state: state{0, dedupe.Timestamp{Sec: -1}, dedupe.Timestamp{Sec: 1 << 62, Nsec: 999_999_999}}, seen: 20000, knowledge: knowledge{digest: dedupe.Digest{1}}},
-		{inode: 1 << 63, state: state{1 << 50, dedupe.Timestamp{Sec: 1 << 62}, dedupe.Timestamp{Sec: -1 << 62}}, seen: 1, knowledge: knowledge{ends: 2}},
-		{inode: 1<<64 - 1, state: state{1, dedupe.Timestamp{Sec: 1, Nsec: 1}, dedupe.Timestamp{Sec: 1, Nsec: 2}}, knowledge: knowledge{1<<64 - 1, dedupe.Digest{4}}},
-	}}
-	key := p.key(3, 5)
-	data := b.append(key)
-	got, ok := parseBlock(key, data)
-	if diff := cmp.Diff(b, got, cmp.AllowUnexported(block{}, place{}, entry{}, state{}, knowledge{})); !ok || diff != "" {
-		t.Error(diff)
-	}
-	if _, ok := parseBlock(p.key(3, 4), data); ok {
-		t.Error("a block is taken under the key of another")
-	}
-	for i := range data {
-		for bit := range 8 {
-			damaged := slices.Clone(data)
-			damaged[i] ^= 1 << bit
-			if _, ok := parseBlock(key, damaged); ok {
-				t.Errorf("byte %d, bit %d: not noticed", i, bit)
-			}
-		}
-		if _, ok := parseBlock(key, data[:i]); ok {
-			t.Errorf("cut to %d bytes: not noticed", i)
-		}
-	}
-}
-
-// TestMaliciousBlock uses a store with malicious blocks, because other machines can write
-// to a shared one: their checksums are right, but they claim impossible numbers. They
-// must be rejected, or take no more memory than the scanned files do.
-func TestMaliciousBlock(t *testing.T) {
-	p := place{"nfs:fs-1.efs:/", "/"}
-	key := p.key(0, 0)
-	sealed := func(written, level, entries uint64, rest ...byte) []byte {
-		b := append(make([]byte, 1+sumSize), key[:]...)
-		b = binary.AppendUvarint(binary.AppendUvarint(b, written), level)
-		for _, s := range []string{p.fileSystem, p.path} {
-			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
-		}
-		return seal(append(binary.AppendUvarint(b, entries), rest...))
-	}
-	entry := func(size, seen, flags uint64) []byte {
-		b := make([]byte, 8+1+4+2)
-		for _, v := range []uint64{size, seen, flags} {
-			b = binary.AppendUvarint(b, v)
-		}
-		return b
-	}
-	if _, ok := parseBlock(key, sealed(1, 0, 1, entry(1, 1, 0)...)); !ok {
-		t.Fatal("this is how a block is made, and it is none")
-	}
-	for name, b := range map[string][]byte{
-		"a negative level":       sealed(1, 1<<63, 0),
-		"a level too high":       sealed(1, maxLevel+1, 0),
-		"a negative day":         sealed(1<<63, 0, 0),
-		"a negative count":       sealed(1, 0, 1<<63),
-		"more entries than room": sealed(1, 0, 1000, make([]byte, 1000)...),
-		"a negative size":        sealed(1, 0, 1, entry(1<<63, 1, 0)...),
-		"a negative day of use":  sealed(1, 0, 1, entry(1, 1<<63, 0)...),
-	} {
-		if got, ok := parseBlock(key, b); ok {
-			t.Errorf("%s: %+v", name, got)
-		}
-	}
-
-	root := mounttest.TrustedDir(t, 32<<20)
-	for i := range 10 {
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint(i)))
-	}
-	x := open(t, filepath.Join(t.TempDir(), "index"))
-	at := newLocator([]string{root}, nil, "").of(root + "/").place
-	_, err := x.Store.Update(t.Context(), []Key{at.key(0, 0)}, func(key Key, _ []byte) []byte {
-		return block{place: at, level: maxLevel, written: dayOf(time.Now())}.append(key)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	same(t, x, options(root), 10, 0)
-	same(t, x, options(root), 0, 10)
-	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 64<<20 {
-		t.Errorf("a level of %d takes %d MiB", maxLevel, (after.TotalAlloc-before.TotalAlloc)>>20)
-	}
-}
-
-// TestWrongShare compares the confidence of samples with published bounds.
-func TestWrongShare(t *testing.T) {
-	for _, test := range []struct {
-		read, wrong int
-		want        float64
-	}{
-		{0, 0, 1},
-		{1, 0, 0.95},
-		{300, 0, 0.009936}, // the rule of three: 3 of 300
-		{59, 0, 0.0495},    // 59 for 95% of 95%: a table of non-parametric tolerance limits
-		{93, 1, 0.0500},    // 93 with one: the same table
-		{10, 1, 0.3942},    // Clopper and Pearson, one-sided
-		{1000, 1000, 1},
-	} {
-		c := Checked{Known: 5000, Read: int64(test.read), Wrong: make([]dedupe.File, test.wrong)}
-		if got := c.WrongShare(); math.Abs(got-test.want) > 1e-4 {
-			t.Errorf("%d wrong of %d: %v, want %v", test.wrong, test.read, got, test.want)
-		}
-	}
-	if got := (Checked{Known: 4, Read: 4, Wrong: make([]dedupe.File, 1)}).WrongShare(); got != 0.25 {
-		t.Errorf("1 wrong of all 4: %v", got)
-	}
-}
-
-// FuzzBlock checks that the parser, behind the checksum, survives any bytes.
-func FuzzBlock(f *testing.F) {
-	p := place{"nfs:fs-1.efs:/", "/"}
-	f.Add(block{place: p, entries: []entry{{inode: 1, knowledge: knowledge{ends: 1}}}}.append(p.key(0, 0))[1+sumSize:])
-	f.Fuzz(func(t *testing.T, content []byte) {
-		if len(content) < 16 {
-			return
-		}
-		key := Key(content)
-		b, ok := parseBlock(key, seal(append(make([]byte, 1+sumSize), content...)))
-		if !ok || len(b.entries) == 0 {
-			return
-		}
-		again, ok := parseBlock(key, b.append(key))
-		if diff := cmp.Diff(b, again, cmp.AllowUnexported(block{}, place{}, entry{}, state{}, knowledge{})); !ok || diff != "" {
-			t.Error(diff)
-		}
-	})
 }
 
 // TestRest checks that scans avoid a failed store for a minute and each report its error,

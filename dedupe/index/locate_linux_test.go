@@ -15,39 +15,14 @@ import (
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
-
-// efsMount mounts a directory as if it were on EFS.
-func efsMount(t *testing.T, src string) (dst string, mounted *efs.FileSystem) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount without fusermount3")
-	}
-	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
-		t.Skip("the EFS mount needs /dev/fuse: ", err)
-	} else {
-		f.Close()
-	}
-	dst = filepath.Join(t.TempDir(), "mnt")
-	if err := os.Mkdir(dst, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	mounted, err := efs.Mount(src, dst, efs.Options{})
-	if errors.Is(err, unix.EPERM) {
-		t.Skip("this root can't mount: ", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { mounted.Close() })
-	return dst, mounted
-}
 
 // TestEFSMount counts, where EFS does, what scans with an index do: they neither open nor
 // read an unchanged tree, and read only the changed file of another.
 func TestEFSMount(t *testing.T) {
 	src := tree(t)
-	dst, mounted := efsMount(t, src)
+	mounted, dst := efs.MountForTest(t, src, efs.Options{})
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	x.Now = func() time.Time { return later().Add(time.Hour) }
 	want, _ := scan(t, x, options(dst))
@@ -69,7 +44,7 @@ func TestEFSMount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, content, filepath.Join(src, "a1")) // by another client
+	testkit.Write(t, content, filepath.Join(src, "a1")) // by another client
 	mounted.DropCaches()
 	same(1, 5000)
 	same(0, 0)
@@ -84,10 +59,10 @@ func TestEFSMount(t *testing.T) {
 // TestHidden finds the mount of a directory if another mount hides the one at its path.
 func TestHidden(t *testing.T) {
 	top := mounttest.TrustedDir(t, 32<<20)
-	mounted(t, filepath.Join(top, "a", "b"))
-	mounted(t, filepath.Join(top, "a")) // over the previous one
+	testkit.MountTmpfs(t, filepath.Join(top, "a", "b"), "")
+	testkit.MountTmpfs(t, filepath.Join(top, "a"), "") // over the previous one
 	root := filepath.Join(top, "a", "b")
-	write(t, []byte("same"), filepath.Join(root, "1"), filepath.Join(root, "2"))
+	testkit.Write(t, []byte("same"), filepath.Join(root, "1"), filepath.Join(root, "2"))
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 2, 0)
 	same(t, x, options(root), 0, 2)
@@ -95,8 +70,8 @@ func TestHidden(t *testing.T) {
 	// Mounts that appear during a scan are found, too.
 	opts := options(top)
 	use := x.Attach(opts.Selection, &opts.Engine)
-	mounted(t, filepath.Join(top, "late"))
-	write(t, []byte("same"), filepath.Join(top, "late", "1"), filepath.Join(top, "late", "2"))
+	testkit.MountTmpfs(t, filepath.Join(top, "late"), "")
+	testkit.Write(t, []byte("same"), filepath.Join(top, "late", "1"), filepath.Join(top, "late", "2"))
 	if r, err := dedupe.Scan(t.Context(), opts.Selection, opts.Engine); err != nil || len(r.Groups) != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -106,28 +81,13 @@ func TestHidden(t *testing.T) {
 	same(t, x, options(filepath.Join(top, "late")), 0, 2)
 }
 
-// mounted mounts a tmpfs.
-func mounted(t *testing.T, dir string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
-		t.Skip("this root can't mount: ", err)
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-}
-
 // TestMountedFile mounts files over others. A file from another file system must be read
 // in every scan, whatever its directory is on.
 func TestMountedFile(t *testing.T) {
 	top, elsewhere := mounttest.TrustedDir(t, 32<<20), filepath.Join(t.TempDir(), "tmpfs")
-	mounted(t, elsewhere)
+	testkit.MountTmpfs(t, elsewhere, "")
 	root, same1, other := filepath.Join(top, "root"), filepath.Join(top, "same"), filepath.Join(elsewhere, "other")
-	write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "b"), filepath.Join(root, "c"), filepath.Join(root, "d"), same1, other)
+	testkit.Write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "b"), filepath.Join(root, "c"), filepath.Join(root, "d"), same1, other)
 	for name, source := range map[string]string{"c": other, "d": same1} {
 		if err := unix.Mount(source, filepath.Join(root, name), "", unix.MS_BIND, ""); err != nil {
 			t.Fatal(err)
@@ -144,8 +104,8 @@ func TestMountedFile(t *testing.T) {
 // same identity.
 func TestTunnel(t *testing.T) {
 	root, second := tree(t), filepath.Join(t.TempDir(), "second")
-	mounted(t, second)
-	write(t, []byte("0123456789"), filepath.Join(second, "a"), filepath.Join(second, "b"))
+	testkit.MountTmpfs(t, second, "")
+	testkit.Write(t, []byte("0123456789"), filepath.Join(second, "a"), filepath.Join(second, "b"))
 	tunnel := func(dir string) string {
 		var st unix.Statx_t
 		if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_MNT_ID, &st); err != nil {
@@ -192,7 +152,7 @@ func TestTunnel(t *testing.T) {
 func TestWithin(t *testing.T) {
 	top := mounttest.TrustedDir(t, 32<<20)
 	root := filepath.Join(top, "root")
-	write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "sub", "b"))
+	testkit.Write(t, []byte("same"), filepath.Join(root, "a"), filepath.Join(root, "sub", "b"))
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	same(t, x, options(root), 2, 0)
 
@@ -205,7 +165,7 @@ func TestWithin(t *testing.T) {
 	same(t, x, within, 0, 2)
 	same(t, x, options(filepath.Join(top, "moved")), 0, 2)
 
-	mounted(t, filepath.Join(top, "moved"))
+	testkit.MountTmpfs(t, filepath.Join(top, "moved"), "")
 	use := x.Attach(within.Selection, &within.Engine)
 	if r, err := dedupe.Scan(t.Context(), within.Selection, within.Engine); err != nil || !r.Complete || r.Stats.FilesKnown != 0 || r.Stats.Opens != 2 {
 		t.Errorf("%+v, %v", r.Stats, err)

@@ -95,13 +95,13 @@ func (x *Index) Prune(ctx context.Context, roots []string, days int) (removed in
 	return removed, err
 }
 
-// listing is the regular files of directories, by inode. A directory that cannot be
+// present is the regular files that directories have now, by inode. A directory that cannot be
 // listed has nil.
-type listing map[place]map[uint64]state
+type present map[place]map[uint64]state
 
 // of returns the files of a directory. If a directory above it was listed but not the
-// directory itself, it has none. known is false if the listing does not say.
-func (l listing) of(p place) (files map[uint64]state, known bool) {
+// directory itself, it has none. known is false if the list does not say.
+func (l present) of(p place) (files map[uint64]state, known bool) {
 	for q := p; ; q.path = filepath.Dir(q.path) {
 		if files, listed := l[q]; listed {
 			if q != p && files != nil {
@@ -116,21 +116,21 @@ func (l listing) of(p place) (files map[uint64]state, known bool) {
 }
 
 // has reports whether a scan may still ask for an entry.
-func (l listing) has(p place, e entry) bool {
+func (l present) has(p place, e entry) bool {
 	files, known := l.of(p)
 	now, there := files[e.inode]
 	return !known || there && now == e.state
 }
 
 // lacks reports whether a directory is gone.
-func (l listing) lacks(p place) bool {
+func (l present) lacks(p place) bool {
 	files, known := l.of(p)
 	return known && files == nil
 }
 
 // list lists all directories below roots, many at once.
-func (x *Index) list(ctx context.Context, roots []string) (listing, error) {
-	l := make(listing)
+func (x *Index) list(ctx context.Context, roots []string) (present, error) {
+	l := make(present)
 	where := newLocator(roots, nil, x.FileSystem)
 	var mu sync.Mutex
 	var group errgroup.Group

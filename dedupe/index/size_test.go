@@ -9,6 +9,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // TestSpared checks that an index saves exactly what a scan without it reads, except for
@@ -26,7 +27,7 @@ func TestSpared(t *testing.T) {
 	}
 	check(all.Opens)
 	check(0)
-	write(t, random(5000), filepath.Join(root, "a1"))
+	testkit.Write(t, unique(5000), filepath.Join(root, "a1"))
 	check(1)
 }
 
@@ -64,7 +65,7 @@ func TestBlocks(t *testing.T) {
 	root := mounttest.TrustedDir(t, 32<<20)
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	for i := range 100 {
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)), filepath.Join(root, "below", fmt.Sprint("f", i)))
+		testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)), filepath.Join(root, "below", fmt.Sprint("f", i)))
 	}
 	for range 2 {
 		got, want, files := blocks(t, x, options(root))
@@ -73,7 +74,7 @@ func TestBlocks(t *testing.T) {
 		}
 	}
 	for i := range 1000 {
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)))
+		testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)))
 	}
 	for range 2 {
 		got, want, files := blocks(t, x, options(root))
@@ -104,7 +105,7 @@ func sum(sizes []int64) (n float64) {
 func TestBlocksToCome(t *testing.T) {
 	root := mounttest.TrustedDir(t, 32<<20)
 	for i := range 300 {
-		write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)))
+		testkit.Write(t, []byte("same"), filepath.Join(root, fmt.Sprint("f", i)))
 	}
 	x := open(t, filepath.Join(t.TempDir(), "index"))
 	x.Now = func() time.Time { return time.Unix(0, 0) } // trusts nothing

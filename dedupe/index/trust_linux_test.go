@@ -18,6 +18,7 @@ import (
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // workplace is a folder for one case of TestTrust. It has a directory src with two equal
@@ -29,7 +30,7 @@ type workplace struct {
 
 func newWorkplace(t *testing.T) workplace {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
+		t.Skip("only root can mount file systems: run it as root")
 	}
 	w := workplace{t, mounttest.TrustedDir(t, 32<<20)}
 	w.fill("src", "AAC")
@@ -37,7 +38,7 @@ func newWorkplace(t *testing.T) workplace {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("none", w.path("m"), "tmpfs", 0, ""); err != nil {
-		t.Skip("this root can't mount: ", err)
+		t.Skip("this root can't mount file systems: run it in a virtual machine or a privileged container: ", err)
 	}
 	w.unmount()
 	return w
@@ -49,7 +50,7 @@ func (w workplace) path(name string) string { return filepath.Join(w.dir, name) 
 func (w workplace) fill(dir, letters string) {
 	w.Helper()
 	for i, name := range []string{"a", "b", "c"} {
-		write(w, bytes.Repeat([]byte{letters[i]}, 5000), filepath.Join(w.path(dir), name))
+		testkit.Write(w, bytes.Repeat([]byte{letters[i]}, 5000), filepath.Join(w.path(dir), name))
 	}
 }
 
@@ -58,7 +59,7 @@ func (w workplace) fill(dir, letters string) {
 func (w workplace) run(name string, args ...string) {
 	w.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		w.Skipf("%s is not installed", name)
+		w.Skipf("%s is missing: install it", name)
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Dir = w.dir
@@ -91,7 +92,7 @@ func (w workplace) sshfs(options ...string) {
 	w.Helper()
 	const server = "/usr/lib/openssh/sftp-server"
 	if _, err := os.Stat(server); err != nil {
-		w.Skip("openssh-sftp-server is not installed")
+		w.Skip("sftp-server is missing: apt install openssh-sftp-server")
 	}
 	if err := os.WriteFile(w.path("ssh"), []byte("#!/bin/sh\nexec "+server+"\n"), 0o777); err != nil {
 		w.Fatal(err)
@@ -107,92 +108,95 @@ func (w workplace) again(file string, letter byte) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	write(w, bytes.Repeat([]byte{letter}, 5000), w.path(file))
+	testkit.Write(w, bytes.Repeat([]byte{letter}, 5000), w.path(file))
 	if err := os.Chtimes(w.path(file), st.ModTime(), st.ModTime()); err != nil {
 		w.Fatal(err)
 	}
+}
+
+// trustTests are mounts, and whether an index trusts their inode numbers and times.
+var trustTests = map[string]struct {
+	mount   func(w workplace)
+	trusted bool
+	set     bool              // the type is trusted, but not the times of these files
+	change  func(w workplace) // nil: a is rewritten
+}{
+	"tmpfs":    {mount: func(w workplace) { w.mount("-t", "tmpfs", "t"); w.fill("m", "AAC") }, trusted: true},
+	"ext2":     {mount: func(w workplace) { w.image("ext2", "20M") }, trusted: true},
+	"ext3":     {mount: func(w workplace) { w.image("ext3", "20M") }, trusted: true},
+	"ext4":     {mount: func(w workplace) { w.image("ext4", "20M") }, trusted: true},
+	"xfs":      {mount: func(w workplace) { w.image("xfs", "320M") }, trusted: true},
+	"btrfs":    {mount: func(w workplace) { w.image("btrfs", "120M") }, trusted: true},
+	"a folder": {mount: func(w workplace) { w.mount("--bind", "src") }, trusted: true},
+	"a subvolume": {mount: func(w workplace) {
+		w.image("btrfs", "120M")
+		w.run("btrfs", "subvolume", "create", "m/s")
+		w.fill("m/s", "DDF")
+		w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
+	}, trusted: true},
+	"subvolumes that change places": {mount: func(w workplace) {
+		w.image("btrfs", "120M")
+		w.run("btrfs", "subvolume", "create", "m/s")
+		w.fill("m/s", "DDF")
+		w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
+	}, trusted: true, change: func(w workplace) {
+		w.again("m/t/a", 'F')
+		w.run("sh", "-c", "mv m/s m/u && mv m/t m/s && mv m/u m/t")
+	}},
+	"EFS-like": {mount: func(w workplace) { w.efs() }, trusted: true, change: func(w workplace) { w.again("src/a", 'D'); w.fresh() }},
+
+	"squashfs": {mount: func(w workplace) { w.squashfs("src") }, change: func(w workplace) {
+		w.unmount()
+		w.fill("v2", "DAC")
+		w.squashfs("v2")
+	}},
+	"erofs": {mount: func(w workplace) { w.erofs("src") }, change: func(w workplace) {
+		w.unmount()
+		w.fill("v2", "DAC")
+		w.erofs("v2")
+	}},
+	"ext4 made of a folder": {mount: func(w workplace) { w.ext4("src") }, set: true, change: func(w workplace) {
+		w.unmount()
+		w.fill("v2", "DAC")
+		w.ext4("v2")
+	}},
+	"overlay": {mount: func(w workplace) {
+		// Two file systems in one directory, with files that have the same inode
+		// numbers.
+		for i, layer := range []string{"l1", "l2", "top"} {
+			w.run("mkdir", layer)
+			w.run("mount", "-t", "tmpfs", "t", layer)
+			w.Cleanup(func() { unix.Unmount(w.path(layer), unix.MNT_DETACH) })
+			testkit.Write(w, bytes.Repeat([]byte("A"), 5000), w.path(fmt.Sprint(layer, "/", i)))
+		}
+		w.run("mkdir", "top/upper", "top/work")
+		w.mount("-t", "overlay", "-o", "lowerdir=l1:l2,upperdir=top/upper,workdir=top/work", "o")
+	}, change: func(w workplace) { w.again("m/0", 'D') }},
+	"sshfs": {mount: func(w workplace) { w.sshfs("-o", "cache=no") }, change: func(w workplace) { w.again("m/a", 'D') }},
+	"sshfs mounted again": {mount: func(w workplace) {
+		w.run("touch", "-d", "2026-01-01", "src/a", "src/b", "src/c")
+		w.sshfs()
+		w.run("stat", "m/a", "m/b", "m/c") // assigns inode numbers in this order
+	}, change: func(w workplace) {
+		w.unmount()
+		w.sshfs()
+		w.run("stat", "m/c", "m/b", "m/a")
+	}},
+	"bindfs":             {mount: func(w workplace) { w.run("bindfs", "src", "m"); w.Cleanup(w.unmount) }},
+	"called as EFS-like": {mount: func(w workplace) { w.bindfs("subtype=dedupe-efs,fsname=" + w.path("src")) }},
+	"called as ext4":     {mount: func(w workplace) { w.bindfs("subtype=ext4,fsname=/dev/loop0") }},
+	"EFS-like, of squashfs": {mount: func(w workplace) {
+		w.squashfs("src")
+		w.run("mkdir", "m2")
+		w.efsOf("m", "m2")
+	}},
 }
 
 // TestTrust scans real mounts twice. On types that the index trusts, the second scan must
 // open nothing. On others it must read everything, store nothing and say why; then each
 // is changed in the way for which it is not trusted.
 func TestTrust(t *testing.T) {
-	for name, test := range map[string]struct {
-		mount   func(w workplace)
-		trusted bool
-		set     bool              // the type is trusted, but not the times of these files
-		change  func(w workplace) // nil: a is rewritten
-	}{
-		"tmpfs":    {mount: func(w workplace) { w.mount("-t", "tmpfs", "t"); w.fill("m", "AAC") }, trusted: true},
-		"ext2":     {mount: func(w workplace) { w.image("ext2", "20M") }, trusted: true},
-		"ext3":     {mount: func(w workplace) { w.image("ext3", "20M") }, trusted: true},
-		"ext4":     {mount: func(w workplace) { w.image("ext4", "20M") }, trusted: true},
-		"xfs":      {mount: func(w workplace) { w.image("xfs", "320M") }, trusted: true},
-		"btrfs":    {mount: func(w workplace) { w.image("btrfs", "120M") }, trusted: true},
-		"a folder": {mount: func(w workplace) { w.mount("--bind", "src") }, trusted: true},
-		"a subvolume": {mount: func(w workplace) {
-			w.image("btrfs", "120M")
-			w.run("btrfs", "subvolume", "create", "m/s")
-			w.fill("m/s", "DDF")
-			w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
-		}, trusted: true},
-		"subvolumes that change places": {mount: func(w workplace) {
-			w.image("btrfs", "120M")
-			w.run("btrfs", "subvolume", "create", "m/s")
-			w.fill("m/s", "DDF")
-			w.run("btrfs", "subvolume", "snapshot", "m/s", "m/t")
-		}, trusted: true, change: func(w workplace) {
-			w.again("m/t/a", 'F')
-			w.run("sh", "-c", "mv m/s m/u && mv m/t m/s && mv m/u m/t")
-		}},
-		"EFS-like": {mount: func(w workplace) { w.efs() }, trusted: true, change: func(w workplace) { w.again("src/a", 'D'); w.fresh() }},
-
-		"squashfs": {mount: func(w workplace) { w.squashfs("src") }, change: func(w workplace) {
-			w.unmount()
-			w.fill("v2", "DAC")
-			w.squashfs("v2")
-		}},
-		"erofs": {mount: func(w workplace) { w.erofs("src") }, change: func(w workplace) {
-			w.unmount()
-			w.fill("v2", "DAC")
-			w.erofs("v2")
-		}},
-		"ext4 made of a folder": {mount: func(w workplace) { w.ext4("src") }, set: true, change: func(w workplace) {
-			w.unmount()
-			w.fill("v2", "DAC")
-			w.ext4("v2")
-		}},
-		"overlay": {mount: func(w workplace) {
-			// Two file systems in one directory, with files that have the same inode
-			// numbers.
-			for i, layer := range []string{"l1", "l2", "top"} {
-				w.run("mkdir", layer)
-				w.run("mount", "-t", "tmpfs", "t", layer)
-				w.Cleanup(func() { unix.Unmount(w.path(layer), unix.MNT_DETACH) })
-				write(w, bytes.Repeat([]byte("A"), 5000), w.path(fmt.Sprint(layer, "/", i)))
-			}
-			w.run("mkdir", "top/upper", "top/work")
-			w.mount("-t", "overlay", "-o", "lowerdir=l1:l2,upperdir=top/upper,workdir=top/work", "o")
-		}, change: func(w workplace) { w.again("m/0", 'D') }},
-		"sshfs": {mount: func(w workplace) { w.sshfs("-o", "cache=no") }, change: func(w workplace) { w.again("m/a", 'D') }},
-		"sshfs mounted again": {mount: func(w workplace) {
-			w.run("touch", "-d", "2026-01-01", "src/a", "src/b", "src/c")
-			w.sshfs()
-			w.run("stat", "m/a", "m/b", "m/c") // assigns inode numbers in this order
-		}, change: func(w workplace) {
-			w.unmount()
-			w.sshfs()
-			w.run("stat", "m/c", "m/b", "m/a")
-		}},
-		"bindfs":             {mount: func(w workplace) { w.run("bindfs", "src", "m"); w.Cleanup(w.unmount) }},
-		"called as EFS-like": {mount: func(w workplace) { w.bindfs("subtype=dedupe-efs,fsname=" + w.path("src")) }},
-		"called as ext4":     {mount: func(w workplace) { w.bindfs("subtype=ext4,fsname=/dev/loop0") }},
-		"EFS-like, of squashfs": {mount: func(w workplace) {
-			w.squashfs("src")
-			w.run("mkdir", "m2")
-			w.efsOf("m", "m2")
-		}},
-	} {
+	for name, test := range trustTests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkplace(t)
 			test.mount(w)
@@ -301,8 +305,8 @@ func TestSamePlace(t *testing.T) {
 // are read in every scan, because on the mount all files have one device.
 func TestCovered(t *testing.T) {
 	w := newWorkplace(t)
-	mounted(t, w.path("other"))
-	write(t, bytes.Repeat([]byte("A"), 5000), w.path("other/f"))
+	testkit.MountTmpfs(t, w.path("other"), "")
+	testkit.Write(t, bytes.Repeat([]byte("A"), 5000), w.path("other/f"))
 	if err := unix.Mount(w.path("other/f"), w.path("src/c"), "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ const mostConfirmed = 20_000
 
 // confirm looks again at the files in directories where files were opened, because a change
 // that another NFS client made may show only now. What changed is a problem, and is marked
-// for whoever makes the groups.
+// for the units that make the groups.
 func (w *worker) confirm(ctx context.Context, u unit) (*result, error) {
 	c := confirmation{w: w, r: new(result), opened: make(map[string]bool)}
 	var failed error

@@ -12,6 +12,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
+	"efsdedupe/fixtures/testkit"
 )
 
 // TestCountable scans trees whose files add up to more than 2^63-1 bytes. The job leaves out
@@ -27,21 +28,21 @@ func TestCountable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("/dev/shm", "countable") // a file system with files of any size
 			if err != nil {
-				t.Skip("no memory file system at /dev/shm")
+				t.Skip("there is no file system in memory at /dev/shm: mount one")
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			t.Chdir(dir)
 			for i, size := range sizes {
 				path := fmt.Sprintf("tree/%d/f", i)
-				must(t, os.MkdirAll(filepath.Dir(path), 0o777))
-				must(t, os.WriteFile(path, nil, 0o666))
-				must(t, os.Truncate(path, size))
+				testkit.Must(t, os.MkdirAll(filepath.Dir(path), 0o777))
+				testkit.Must(t, os.WriteFile(path, nil, 0o666))
+				testkit.Must(t, os.Truncate(path, size))
 			}
-			must(t, os.Link("tree/0/f", "tree/link")) // which counts once
+			testkit.Must(t, os.Link("tree/0/f", "tree/link")) // which counts once
 			sel := dedupe.Selection{Roots: []string{"tree"}}
 			want := scanned(t, sel, nil, false, false)
 			j, w := begin(t, sel)
-			must(t, j.run(t.Context(), Options{Concurrency: 1}, w.run))
+			testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, w.run))
 			got := answered(t, j)
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("(-scan +job):\n%s", diff)
@@ -76,18 +77,18 @@ func TestCharges(t *testing.T) {
 			Mode: dedupe.Goroutines, Workers: 4, Stored: stored.Add, HashAll: true,
 			Observe: func(e dedupe.Event) { reads.Add(e.Work.BytesRead, e.Work.BytesSpared) },
 		})
-		must(t, err)
+		testkit.Must(t, err)
 		want = report.Took(r)
 		want.Stored = stored
 
 		j, err := Open(t.TempDir(), Spec{Selection: sel, Workers: 4, HashAll: true, Limits: Limits{Entries: 20, Copies: 10, Bytes: 1 << 20, Merged: 100}})
-		must(t, err)
+		testkit.Must(t, err)
 		defer j.Close()
-		must(t, j.run(t.Context(), Options{Concurrency: 1}, newWorker(j.store, j.spec, nil).run))
+		testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, newWorker(j.store, j.spec, nil).run))
 		answer, parts, failed := j.Answer()
 		got, gotReads, _, err := j.charges(answer, parts, report.Options{})
-		must(t, err)
-		must(t, *failed)
+		testkit.Must(t, err)
+		testkit.Must(t, *failed)
 		got.Elapsed, got.PeakMemory, want.Elapsed, want.PeakMemory = 0, 0, 0, 0
 		if diff := gocmp.Diff(want, got); diff != "" || gotReads != reads || want.Reclaimable.Files == 0 {
 			t.Errorf("seed %d (-scan +job):\n%s\n%+v\n%+v", seed, diff, reads, gotReads)
@@ -99,7 +100,7 @@ func TestCharges(t *testing.T) {
 func TestGets(t *testing.T) {
 	t.Chdir(t.TempDir())
 	j, w := begin(t, fill(t, 0))
-	must(t, j.run(t.Context(), Options{Concurrency: 1}, w.run))
+	testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, w.run))
 	merging := 0
 	for _, r := range j.rounds {
 		for _, u := range r.units {
@@ -108,7 +109,7 @@ func TestGets(t *testing.T) {
 				continue
 			}
 			_, _, err := j.store.header(u.Inputs, &in)
-			must(t, err)
+			testkit.Must(t, err)
 			if u.most().Gets < int64(len(in.Parts)) || u.Gets < 1 {
 				t.Errorf("%s merges %d parts with %d GETs", u.Stage, len(in.Parts), u.Gets)
 			}

@@ -17,6 +17,7 @@ import (
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/dedupe/report"
+	"efsdedupe/fixtures/testkit"
 )
 
 // openIndex opens an index in a file, with a clock that is an hour late: all files are older.
@@ -54,19 +55,19 @@ func TestIndex(t *testing.T) {
 			}
 
 			x, err := openIndex(Index{Name: path})
-			must(t, err)
+			testkit.Must(t, err)
 			eng := dedupe.Engine{Mode: dedupe.Goroutines, Workers: 4}
 			use := x.Attach(sel, &eng)
 			r, err := dedupe.Scan(t.Context(), sel, eng)
-			must(t, err)
-			must(t, use.Flush(t.Context()))
-			must(t, x.Store.Close())
+			testkit.Must(t, err)
+			testkit.Must(t, use.Flush(t.Context()))
+			testkit.Must(t, x.Store.Close())
 			if r.Stats.Opens != 0 || r.Stats.FilesKnown != again.FilesKnown {
 				t.Errorf("a scan after the job: %+v, a job: %+v", r.Stats.Work, again.Work)
 			}
 
 			changed := r.Groups[0].Copies[0].File().Path
-			must(t, os.Chmod(changed, 0o600)) // another ctime
+			testkit.Must(t, os.Chmod(changed, 0o600)) // another ctime
 			want = scanned(t, sel, nil, false, seed%3 == 0)
 			more, got := run()
 			if diff := gocmp.Diff(want, got); diff != "" || more.Opens == 0 || more.Opens > 4 {
@@ -83,7 +84,7 @@ func runIndexed(t *testing.T, sel dedupe.Selection, path string, rnd *rand.Rand,
 		Entries: 1 + rnd.Int64N(100), Copies: 1 + rnd.Int64N(40), Bytes: 1 + rnd.Int64N(8<<20), Merged: 1 + rnd.Int64N(200),
 	}}
 	j, err := Open(t.TempDir(), spec)
-	must(t, err)
+	testkit.Must(t, err)
 	defer j.Close()
 	j.nfsAlways = nfs
 	w := newWorker(j.store, spec, nil)
@@ -93,7 +94,7 @@ func runIndexed(t *testing.T, sel dedupe.Selection, path string, rnd *rand.Rand,
 		w.late = func(context.Context) bool { return rnd.IntN(3) == 0 }
 	}
 	c := &chaos{t: t, rnd: rnd, w: w}
-	must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
+	testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
 	r, parts, failed := j.Answer()
 	stats := r.Stats
 	if r.Index == nil || !r.Index.Used || r.Index.Why != "" {
@@ -103,6 +104,6 @@ func runIndexed(t *testing.T, sel dedupe.Selection, path string, rnd *rand.Rand,
 	out := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.WriteParts(b, report.JSON, r, parts, o)
 	})
-	must(t, *failed)
+	testkit.Must(t, *failed)
 	return stats, out
 }

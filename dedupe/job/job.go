@@ -1,5 +1,5 @@
 // Package job scans a tree of any size as units of work that any processes can run, on one
-// machine or on many. The report is that of [dedupe.Scan].
+// machine or on many. The report is the same as that of [dedupe.Scan].
 //
 // A unit is a description of work in a store. It is named by its content, and its result is
 // one object named after it, which never changes. So a unit may be lost, repeated or run
@@ -142,7 +142,7 @@ func Open(dir string, spec Spec) (*Job, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(j.dir, 0o777); err != nil {
-		return nil, fmt.Errorf("can't make the store: %w; choose another --store", err)
+		return nil, fmt.Errorf("can't create the store: %w; choose another --store", err)
 	}
 	if err := j.acquire(); err != nil {
 		return nil, err
@@ -247,7 +247,7 @@ func (j *Job) acquire() error {
 	return nil
 }
 
-// Cancel makes the units of the job stop, whoever runs them. Run then returns an error.
+// Cancel stops the units of the job, wherever they run. Run then returns an error.
 func (j *Job) Cancel() error {
 	b, err := object(new(head), new(head), nil)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/report"
 	"efsdedupe/fixtures"
+	"efsdedupe/fixtures/testkit"
 )
 
 // fill fills the working directory with a tree that has traps, and returns what to scan.
@@ -36,17 +37,18 @@ func fill(t *testing.T, seed uint64) dedupe.Selection {
 			content[size/2] = byte(rnd.IntN(3))
 		}
 		dir := []string{"a", "a/b", "z\xff", "tree/x{1}"}[i%4]
-		write(t, filepath.Join(dir, fmt.Sprintf("f%02d\xfe", i)), content)
+		testkit.Write(t, content, filepath.Join(dir, fmt.Sprintf("f%02d\xfe", i)))
 	}
+	testkit.Must(t, os.Mkdir("out", 0o777))
 	for i := range 10 { // names of one inode, below several roots and outside
-		must(t, os.Link(fmt.Sprintf("a/f%02d\xfe", 4*i), []string{"z\xff", "tree", "out"}[i%3]+fmt.Sprintf("/link%d", i)))
+		testkit.Must(t, os.Link(fmt.Sprintf("a/f%02d\xfe", 4*i), []string{"z\xff", "tree", "out"}[i%3]+fmt.Sprintf("/link%d", i)))
 	}
-	write(t, "a/own", []byte("the report"))
+	testkit.Write(t, []byte("the report"), "a/own")
 	top, err := os.Getwd()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Chdir("a")
 	for range 45 { // deeper than a path may lead
-		must(t, os.Mkdir(strings.Repeat("d", 90), 0o777))
+		testkit.Must(t, os.Mkdir(strings.Repeat("d", 90), 0o777))
 		t.Chdir(strings.Repeat("d", 90))
 	}
 	t.Chdir(top)
@@ -59,28 +61,14 @@ func fill(t *testing.T, seed uint64) dedupe.Selection {
 	return all[seed%uint64(len(all))]
 }
 
-func write(t *testing.T, path string, content []byte) {
-	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(path), 0o777))
-	must(t, os.MkdirAll("out", 0o777))
-	must(t, os.WriteFile(path, content, 0o666))
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // disturb changes files between the walk and the first read, the same way each time.
 func disturb(t *testing.T, grow bool) {
 	size := int64(5000)
 	if grow {
 		size++
 	}
-	must(t, os.Truncate("z\xff/f02\xfe", size))
-	must(t, os.Chmod("tree/x{1}/f03\xfe", 0o640))
+	testkit.Must(t, os.Truncate("z\xff/f02\xfe", size))
+	testkit.Must(t, os.Chmod("tree/x{1}/f03\xfe", 0o640))
 }
 
 // scanned returns the report of a scan.
@@ -94,7 +82,7 @@ func scanned(t *testing.T, sel dedupe.Selection, own []os.FileInfo, disturbing, 
 			}
 		},
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	return text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.Write(b, report.JSON, r, nil, o)
 	})
@@ -107,7 +95,7 @@ func text(t *testing.T, r dedupe.Report, write func(*bytes.Buffer, dedupe.Report
 	s.Work, s.Elapsed, s.CPU, s.PeakMemory, s.WorkerProcesses, s.NFS = dedupe.Work{}, 0, 0, 0, 0, nil
 	r.Started, r.Finished = r.Started.Truncate(1<<62), r.Finished.Truncate(1<<62)
 	var b bytes.Buffer
-	must(t, write(&b, r, report.Options{Dir: "/dir", Tool: report.Tool{Name: "test"}}))
+	testkit.Must(t, write(&b, r, report.Options{Dir: "/dir", Tool: report.Tool{Name: "test"}}))
 	return strings.ReplaceAll(b.String(), `{"path"`, "\n"+`{"path"`)
 }
 
@@ -120,7 +108,7 @@ func answered(t *testing.T, j *Job) string {
 	out := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 		return report.WriteParts(b, report.JSON, r, parts, o)
 	})
-	must(t, *failed)
+	testkit.Must(t, *failed)
 	return out
 }
 
@@ -166,7 +154,7 @@ func (c *chaos) do(ctx context.Context, u unit) error {
 // damage truncates an object, or changes a byte in it.
 func (c *chaos) damage() {
 	entries, err := os.ReadDir(c.dir)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	path := filepath.Join(c.dir, entries[c.rnd.IntN(len(entries))].Name())
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) == 0 || strings.HasSuffix(path, lockFile) || strings.HasSuffix(path, beginObject) {
@@ -174,12 +162,12 @@ func (c *chaos) damage() {
 	}
 	at := c.rnd.IntN(len(b))
 	if c.rnd.IntN(2) == 0 {
-		must(c.t, os.Truncate(path, int64(at)))
+		testkit.Must(c.t, os.Truncate(path, int64(at)))
 		return
 	}
 	b[at] ^= 1 << c.rnd.IntN(8)
-	must(c.t, os.Remove(path))
-	must(c.t, os.WriteFile(path, b, 0o666))
+	testkit.Must(c.t, os.Remove(path))
+	testkit.Must(c.t, os.WriteFile(path, b, 0o666))
 }
 
 // TestChaos runs jobs in tiny units, however they are cut, repeated, ended early or
@@ -190,7 +178,7 @@ func TestChaos(t *testing.T) {
 			t.Chdir(t.TempDir())
 			sel := fill(t, seed)
 			own, err := os.Stat("a/own")
-			must(t, err)
+			testkit.Must(t, err)
 			disturbs := seed%2 == 0 // a walk that ran again would find what is there now
 			want := scanned(t, sel, []os.FileInfo{own}, disturbs, seed%3 == 0)
 			if disturbs {
@@ -202,7 +190,7 @@ func TestChaos(t *testing.T) {
 				Entries: 1 + rnd.Int64N(100), Copies: 1 + rnd.Int64N(40), Bytes: 1 + rnd.Int64N(8<<20), Merged: 1 + rnd.Int64N(200),
 			}}
 			j, err := Open(t.TempDir(), spec)
-			must(t, err)
+			testkit.Must(t, err)
 			defer j.Close()
 			j.nfsAlways = seed%3 == 0
 			id, _ := identityOf(own)
@@ -213,7 +201,7 @@ func TestChaos(t *testing.T) {
 			if seed%4 > 0 {
 				c.w.late = func(context.Context) bool { return rnd.IntN(3) == 0 }
 			}
-			must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
+			testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, c.do))
 			if diff := gocmp.Diff(want, answered(t, j)); diff != "" {
 				t.Errorf("%+v (-scan +job):\n%s", spec.Limits, diff)
 			}
@@ -226,7 +214,7 @@ func begin(t *testing.T, sel dedupe.Selection) (*Job, *worker) {
 	t.Helper()
 	spec := Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 20, Copies: 10, Bytes: 1 << 20, Merged: 100}}
 	j, err := Open(t.TempDir(), spec)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { j.Close() })
 	return j, newWorker(j.store, spec, nil)
 }
@@ -237,7 +225,7 @@ func TestConcurrent(t *testing.T) {
 	sel := fill(t, 2)
 	want := scanned(t, sel, nil, false, false)
 	j, w := begin(t, sel)
-	must(t, j.run(t.Context(), Options{Concurrency: 4}, func(ctx context.Context, u unit) error {
+	testkit.Must(t, j.run(t.Context(), Options{Concurrency: 4}, func(ctx context.Context, u unit) error {
 		other := make(chan error)
 		go func() { other <- newWorker(j.store, j.spec, nil).run(ctx, u) }()
 		return cmp.Or(w.run(ctx, u), <-other)
@@ -252,12 +240,12 @@ func TestConcurrent(t *testing.T) {
 func TestLost(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for i := range 100 {
-		write(t, fmt.Sprintf("a/d%d/f", i), []byte("all alike"))
+		testkit.Write(t, []byte("all alike"), fmt.Sprintf("a/d%d/f", i))
 	}
 	for _, lost := range []stage{walking, reading} {
 		j, w := begin(t, dedupe.Selection{Roots: []string{"a"}})
 		losses := 0
-		must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+		testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
 			if u.Stage == lost && len(j.rounds) > 0 && losses < 2 {
 				losses++
 				return lostError{errors.New("it was killed")}
@@ -274,7 +262,7 @@ func TestLost(t *testing.T) {
 		for g := range parts.Groups {
 			files += int(g.Copies)
 		}
-		must(t, *failed)
+		testkit.Must(t, *failed)
 		if r.Complete || r.Reason != dedupe.ReasonProblems || losses == 0 || problems == 0 || files+problems > 100 || lost == reading && files+problems < 100 {
 			t.Errorf("%s: complete %v, %d units lost, %d problems, %d files in groups", lost, r.Complete, losses, problems, files)
 		}
@@ -297,7 +285,7 @@ func TestCancel(t *testing.T) {
 	j, w := begin(t, fill(t, 0))
 	err := j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
 		if u.Stage == sizing {
-			must(t, j.Cancel())
+			testkit.Must(t, j.Cancel())
 		}
 		return w.run(ctx, u)
 	})
@@ -310,8 +298,8 @@ func TestCancel(t *testing.T) {
 // below a root.
 func TestOpen(t *testing.T) {
 	t.Chdir(t.TempDir())
-	must(t, os.MkdirAll("root/in", 0o777))
-	must(t, os.Symlink("root/in", "link"))
+	testkit.Must(t, os.MkdirAll("root/in", 0o777))
+	testkit.Must(t, os.Symlink("root/in", "link"))
 	spec := Spec{Selection: dedupe.Selection{Roots: []string{"root"}}, Limits: DefaultLimits()}
 	for _, dir := range []string{"root", "root/in/deep/er", "link", "link/x", "./root/../root/in"} {
 		if _, err := Open(dir, spec); err == nil || !strings.Contains(err.Error(), "inside the root") {
@@ -319,21 +307,21 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	first, err := Open("rootless", spec)
-	must(t, err)
+	testkit.Must(t, err)
 	if _, err := Open("rootless", spec); err == nil || !strings.Contains(err.Error(), "another process works on this job") {
 		t.Errorf("a second time: %v", err)
 	}
-	must(t, first.Close())
+	testkit.Must(t, first.Close())
 	second, err := Open("rootless", spec)
-	must(t, err)
+	testkit.Must(t, err)
 	if first.Resumed || !second.Resumed || !first.begun.Equal(second.begun) {
 		t.Error("the second is not the first")
 	}
 	spec.HashAll = true
 	other, err := Open("rootless", spec)
-	must(t, err)
-	must(t, second.Remove())
-	must(t, other.Close())
+	testkit.Must(t, err)
+	testkit.Must(t, second.Remove())
+	testkit.Must(t, other.Close())
 	if other.Resumed {
 		t.Error("another job is resumed")
 	}
@@ -348,20 +336,20 @@ func TestConfirm(t *testing.T) {
 	least := uint64(math.MaxUint64)
 	for i := range files {
 		path := fmt.Sprintf("a/d%d/f%d", i%7, i)
-		write(t, path, bytes.Repeat([]byte{byte(i % 2)}, size))
+		testkit.Write(t, bytes.Repeat([]byte{byte(i % 2)}, size), path)
 		info, err := os.Stat(path)
-		must(t, err)
+		testkit.Must(t, err)
 		if id, _ := identityOf(info); id.Inode < least {
 			first, least = path, id.Inode
 		}
 	}
-	must(t, os.Link(first, "a/d3/name"))
-	must(t, os.Link(first, "a/d0/name"))
+	testkit.Must(t, os.Link(first, "a/d3/name"))
+	testkit.Must(t, os.Link(first, "a/d0/name"))
 	sel := dedupe.Selection{Roots: []string{"a"}}
 	for _, changing := range []bool{false, true} {
 		change := func() {
 			if changing {
-				must(t, os.Chmod(first, 0o600))
+				testkit.Must(t, os.Chmod(first, 0o600))
 			}
 		}
 		var read atomic.Int64
@@ -370,7 +358,7 @@ func TestConfirm(t *testing.T) {
 				change()
 			}
 		}})
-		must(t, err)
+		testkit.Must(t, err)
 		r.Workers = 4 // as in the job
 		want := text(t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
 			return report.Write(b, report.JSON, r, nil, o)
@@ -378,7 +366,7 @@ func TestConfirm(t *testing.T) {
 		j, w := begin(t, sel)
 		j.nfsAlways = true
 		confirmed := 0
-		must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
+		testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, func(ctx context.Context, u unit) error {
 			if u.Stage == confirming {
 				if confirmed++; confirmed == 1 {
 					change()
@@ -397,11 +385,11 @@ func TestConfirm(t *testing.T) {
 func TestPartsAlone(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for i := range 500 {
-		write(t, fmt.Sprintf("a/large/f%d", i), []byte("all alike"))
-		write(t, fmt.Sprintf("a/d%d/f", i%100), []byte("all alike"))
+		testkit.Write(t, []byte("all alike"), fmt.Sprintf("a/large/f%d", i))
+		testkit.Write(t, []byte("all alike"), fmt.Sprintf("a/d%d/f", i%100))
 	}
 	j, w := begin(t, dedupe.Selection{Roots: []string{"a"}})
-	must(t, j.run(t.Context(), Options{Concurrency: 1}, w.run))
+	testkit.Must(t, j.run(t.Context(), Options{Concurrency: 1}, w.run))
 	parts := 0
 	for _, r := range j.rounds {
 		for _, u := range r.units {
@@ -409,7 +397,7 @@ func TestPartsAlone(t *testing.T) {
 				continue
 			}
 			all, err := unpack(j.store, u.Pack, (*taker).takeFrontier)
-			must(t, err)
+			testkit.Must(t, err)
 			if slices.ContainsFunc(all, isPart) {
 				parts++
 				if len(all) != 1 {

@@ -11,9 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"efsdedupe/dedupe"
+	"efsdedupe/fixtures/testkit"
 )
 
 // TestLargeClass merges ten million files of one size, and of one digest.
@@ -25,23 +24,23 @@ func TestLargeClass(t *testing.T) { testMemory(t, 400) }
 func TestLargeDirectory(t *testing.T) {
 	const inodes, each, parts = 1000, 10_000, 3
 	t.Chdir(memoryDir(t))
-	must(t, os.Mkdir("tree", 0o777))
+	testkit.Must(t, os.Mkdir("tree", 0o777))
 	for i := range inodes {
 		first := fmt.Sprintf("tree/%d", i)
-		must(t, os.WriteFile(first, make([]byte, i/2+1), 0o666)) // two of each size, and equal
+		testkit.Must(t, os.WriteFile(first, make([]byte, i/2+1), 0o666)) // two of each size, and equal
 		for n := range each - 1 {
-			must(t, os.Link(first, fmt.Sprintf("%s-%d", first, n)))
+			testkit.Must(t, os.Link(first, fmt.Sprintf("%s-%d", first, n)))
 		}
 	}
 	spec := Spec{Selection: dedupe.Selection{Roots: []string{"tree"}}, Workers: 8, Limits: DefaultLimits()}
 	j, err := Open(filepath.Join(t.TempDir(), "store"), spec)
-	must(t, err)
+	testkit.Must(t, err)
 	defer j.Close()
 	do, stop, err := Local{}.start(j, 2)
-	must(t, err)
+	testkit.Must(t, err)
 	defer stop()
 	var walks atomic.Int64
-	must(t, j.run(t.Context(), Options{Concurrency: 2}, func(ctx context.Context, u unit) error {
+	testkit.Must(t, j.run(t.Context(), Options{Concurrency: 2}, func(ctx context.Context, u unit) error {
 		if u.Stage == walking && u.Pack != "" && walks.Add(1) > parts {
 			return lostError{errors.New("it takes too long")}
 		}
@@ -68,9 +67,6 @@ func TestLargeDirectory(t *testing.T) {
 func memoryDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("large", dir, "tmpfs", 0, "size=1g,nr_inodes=11m"); err != nil {
-		t.Skipf("can't mount a file system in memory: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	testkit.MountTmpfs(t, dir, "size=1g,nr_inodes=11m")
 	return dir
 }

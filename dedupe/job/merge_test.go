@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/fixtures/testkit"
 )
 
 // mergeMany has units merge results of 25,000 records: first of one size, then of one
@@ -176,9 +177,9 @@ func TestDamage(t *testing.T) {
 	}
 	var h head
 	whole, err := object(&h, &h, s)
-	must(t, err)
+	testkit.Must(t, err)
 	check := func(name string, b []byte) error {
-		must(t, f.Put(name, b))
+		testkit.Must(t, f.Put(name, b))
 		in, err := f.open(name, 8)
 		for err == nil {
 			_, err = in.next()

@@ -27,7 +27,7 @@ const (
 )
 
 // damage is the error of an object that is missing, torn, damaged or of another version.
-// All are the same: whoever made it has to make it again.
+// All mean the same: the unit that made it has to make it again.
 type damage struct {
 	object  string
 	missing bool // there is nothing to remove

@@ -98,7 +98,7 @@ func (e Estimate) Fanout() cost.Fanout {
 func units(n, each int64) int64 { return (n + each - 1) / max(each, 1) }
 
 // Sample estimates a tree from a sample of about as many entries of directories. It lists
-// and reads nothing else. Its error is that of dedupe.Walk.
+// and reads nothing else. Its errors are those of dedupe.Walk.
 //
 // Files that share their size with no other are not read. In a sample most of the others are
 // missing, so there every file counts as read: the estimate is what a job uses at most.

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/index"
+	"efsdedupe/fixtures/testkit"
 )
 
 // TestBillion checks what a job of a billion files costs with numbers computed by hand from
@@ -19,10 +19,10 @@ import (
 func TestBillion(t *testing.T) {
 	const files, gib = 1e9, 1 << 30
 	book, err := cost.Prices("us-east-1")
-	must(t, err)
+	testkit.Must(t, err)
 	f := Reference(files).Fanout()
 	bill, err := book.Fanout(f)
-	must(t, err)
+	testkit.Must(t, err)
 
 	const (
 		opens      = 1.134 * files                                       // each with an OPEN, a READ and a CLOSE
@@ -56,7 +56,7 @@ func TestBillion(t *testing.T) {
 	}
 	for _, c := range []struct{ functions, usd, busy float64 }{{90, 9, 100}, {1000, 104, 9}, {10_000, 1037, 1}} {
 		crowd, err := book.Crowd(f, rates, int64(c.functions))
-		must(t, err)
+		testkit.Must(t, err)
 		got, _ := crowd.Cost.Float64()
 		idle, _ := crowd.Idle.Float64()
 		want := c.functions * hours * perHour
@@ -76,21 +76,19 @@ func usd(b *cost.Bill, meter string) float64 {
 func TestSample(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for i := range 4000 {
-		write(t, fmt.Sprintf("d%d/e%d/f%d", i/400, i/20, i), make([]byte, 100+i%2*(i/2)))
+		testkit.Write(t, make([]byte, 100+i%2*(i/2)), fmt.Sprintf("d%d/e%d/f%d", i/400, i/20, i))
 	}
 	sel := dedupe.Selection{Roots: []string{"."}}
 	e, err := Sample(t.Context(), sel, 1e6, rand.New(rand.NewPCG(1, 1)))
-	must(t, err)
-	if !e.Exact || e.Files != 4000 || e.Directories != 1+1+10+200 || e.Copies != 2001 || e.Large != 0 {
+	testkit.Must(t, err)
+	if !e.Exact || e.Files != 4000 || e.Directories != 1+10+200 || e.Copies != 2001 || e.Large != 0 {
 		t.Errorf("all of it: %+v", e)
 	}
 	e, err = Sample(t.Context(), sel, 400, rand.New(rand.NewPCG(1, 1)))
-	must(t, err)
+	testkit.Must(t, err)
 	if e.Exact || e.Files < 3000 || e.Files > 5000 || e.Copies != e.Files { // which directories are in it depends on timing
 		t.Errorf("a sample: %+v", e)
 	}
-	_, err = os.Stat("out") // write makes it
-	must(t, err)
 }
 
 // TestUsed prices what units used: what they read at least as EFS meters it.
@@ -106,11 +104,11 @@ func TestUsed(t *testing.T) {
 // TestUsedIndex prices what units use of an index, which costs money only in a table.
 func TestUsedIndex(t *testing.T) {
 	book, err := cost.Prices("us-east-1")
-	must(t, err)
+	testkit.Must(t, err)
 	r := &result{Index: &indexed{Units: index.Units{Read: 1e6 + 0.5, Write: 2e6}}}
 	used := r.used()
 	bill, err := book.Fanout(used)
-	must(t, err)
+	testkit.Must(t, err)
 	if reads, writes := usd(bill, "dynamodb.read"), usd(bill, "dynamodb.write"); math.Abs(reads-0.125) > 1e-6 || writes != 1.25 || used.ReadUnits != 1e12+5e5 {
 		t.Errorf("%v USD for reads, %v for writes: %+v", reads, writes, used)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/fixtures/testkit"
 )
 
 // driverRole makes the test binary a process that runs a job. Its value is a driven.
@@ -72,10 +73,10 @@ func (m mortal) Read(b []byte) (int, error) {
 func TestMortal(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for i := range 20 {
-		write(t, fmt.Sprintf("a/f%d", i), []byte("all alike"))
+		testkit.Write(t, []byte("all alike"), fmt.Sprintf("a/f%d", i))
 	}
 	for _, name := range []string{"a/large1", "a/large2"} { // only these are read a second time
-		write(t, name, make([]byte, 3<<20))
+		testkit.Write(t, make([]byte, 3<<20), name)
 	}
 	for deadly, wantGroups := range map[string]int64{`"stage":"whole"`: 1, `"stage":"read"`: -1, "": 2} {
 		j, _ := begin(t, dedupe.Selection{Roots: []string{"a"}})
@@ -91,13 +92,13 @@ func TestMortal(t *testing.T) {
 			}
 			continue
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		r, parts, failed := j.Answer()
 		var why []string
 		for p := range parts.Problems {
 			why = append(why, p.Error())
 		}
-		must(t, *failed)
+		testkit.Must(t, *failed)
 		if r.Stats.DuplicateGroups != wantGroups || r.Complete != (deadly == "") || r.Complete != (len(why) == 0) ||
 			wantGroups == 1 && (len(why) != 2 || !strings.HasPrefix(why[0], "read a/large1: the process that worked on it died: two worker processes failed")) {
 			t.Errorf("workers that die of %s: %d groups, complete %v, problems %q", deadly, r.Stats.DuplicateGroups, r.Complete, why)
@@ -173,9 +174,9 @@ func TestKilled(t *testing.T) {
 		t.Errorf("%d kills, and %d units started twice by one process", kills, again)
 	}
 	j, err := Open(string(d.Store), d.Spec)
-	must(t, err)
+	testkit.Must(t, err)
 	defer j.Close()
-	must(t, j.run(t.Context(), Options{}, func(context.Context, unit) error { return errors.New("all units were done") }))
+	testkit.Must(t, j.run(t.Context(), Options{}, func(context.Context, unit) error { return errors.New("all units were done") }))
 	if diff := cmp.Diff(want, answered(t, j)); diff != "" {
 		t.Errorf("after %d kills (-scan +job):\n%s", kills, diff)
 	}
@@ -186,24 +187,24 @@ func TestKilled(t *testing.T) {
 func (d *driven) run(t *testing.T, lines int, see func(line string)) (ended bool) {
 	t.Helper()
 	how, err := json.Marshal(d)
-	must(t, err)
+	testkit.Must(t, err)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), driverRole+"="+string(how), "GORACE=atexit_sleep_ms=0")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	testkit.Must(t, err)
+	testkit.Must(t, cmd.Start())
 	in := bufio.NewReader(out)
 	for n := 0; ; n++ {
 		if n == lines {
-			must(t, cmd.Process.Kill())
+			testkit.Must(t, cmd.Process.Kill())
 		}
 		line, err := in.ReadString('\n')
 		if err == io.EOF {
 			break
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		see(strings.TrimSuffix(line, "\n"))
 	}
 	err = cmd.Wait()

@@ -45,7 +45,7 @@ func (w *writer) appendPath(b []byte, path string) []byte {
 // leastRecord is the fewest bytes that a copy takes of which something is known.
 const leastRecord = 16
 
-// appendCopy appends a copy. Its device is that of every machine; see devices.
+// appendCopy appends a copy. Its device number is the same on every machine; see devices.
 func (w *writer) appendCopy(b []byte, c *entry, flags byte) []byte {
 	var known known
 	if c.Known != nil {

@@ -94,7 +94,7 @@ func (j *Job) runRound(ctx context.Context, r *round, o Options, do perform) err
 	r.results = make([]outcome, len(r.units))
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	c := crew{o: o, stop: stop, free: make(chan struct{}, max(o.Concurrency, 1)), progress: Progress{Stage: string(r.stage), Units: len(r.units), Round: len(j.rounds)}}
+	c := roundRunner{o: o, stop: stop, free: make(chan struct{}, max(o.Concurrency, 1)), progress: Progress{Stage: string(r.stage), Units: len(r.units), Round: len(j.rounds)}}
 	c.before(j)
 	var missing []int
 	for i := range r.units {
@@ -162,8 +162,8 @@ func (j *Job) read(r *round, i int) error {
 	return nil
 }
 
-// crew runs units, at most a number of them at once.
-type crew struct {
+// roundRunner runs the units of a round, at most a number of them at once.
+type roundRunner struct {
 	o     Options
 	stop  context.CancelCauseFunc
 	free  chan struct{}
@@ -175,14 +175,14 @@ type crew struct {
 }
 
 // before counts what the rounds before used.
-func (c *crew) before(j *Job) {
+func (c *roundRunner) before(j *Job) {
 	for o := range j.outcomes() {
 		c.used.Add(o.used(), 1)
 	}
 }
 
 // run waits until a unit may run, and runs it.
-func (c *crew) run(ctx context.Context, u *unit, do func() (*result, error)) {
+func (c *roundRunner) run(ctx context.Context, u *unit, do func() (*result, error)) {
 	select {
 	case c.free <- struct{}{}:
 	case <-ctx.Done():
@@ -206,12 +206,12 @@ func (c *crew) run(ctx context.Context, u *unit, do func() (*result, error)) {
 }
 
 // stopAfter stops the job once the units that run have ended.
-func (c *crew) stopAfter(err error) {
+func (c *roundRunner) stopAfter(err error) {
 	c.group.Wait()
 	c.stop(err)
 }
 
-func (c *crew) spend(u *unit) error {
+func (c *roundRunner) spend(u *unit) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next.Add(u.most(), 1)
@@ -221,7 +221,7 @@ func (c *crew) spend(u *unit) error {
 	return c.o.Spend(c.used, c.next)
 }
 
-func (c *crew) done(u *unit, r *result) {
+func (c *roundRunner) done(u *unit, r *result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if u != nil {

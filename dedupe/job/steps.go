@@ -58,7 +58,7 @@ type Round struct {
 	// steps sets it.
 	OverQuota bool `json:"over_quota,omitempty"`
 
-	// How far the job is, for whoever asks.
+	// The progress of the job, for those who ask.
 	Stages []StageCount `json:"stages,omitempty"`
 	Used   cost.Fanout  `json:"used,omitzero"` // by the units that ended
 	May    cost.Fanout  `json:"may,omitzero"`  // be used by the units of the round, at most
@@ -133,10 +133,10 @@ func Begin(s Store, spec Spec) error {
 	return s.Put(beginObject, o)
 }
 
-// Cancel makes the steps of a job that was begun end, whoever runs them.
+// Cancel ends the steps of a job that was begun, wherever they run.
 func Cancel(s Store) error { return (&Job{store: objects{s}}).Cancel() }
 
-// IsCancelled reports whether somebody cancelled a job that did not end yet.
+// IsCancelled reports whether an unfinished job was cancelled.
 func IsCancelled(s Store) bool { return objects{s}.has(cancelObject) }
 
 // open opens the job.

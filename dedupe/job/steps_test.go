@@ -16,6 +16,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report"
+	"efsdedupe/fixtures/testkit"
 )
 
 // machine drives the steps of a job as a state machine does. Each step may be repeated, and
@@ -51,7 +52,7 @@ func begun(t *testing.T, seed uint64, sel dedupe.Selection) *machine {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	m := &machine{t: t, rnd: rnd, ran: map[string]int{}, store: nested{folder{t.TempDir()}}, fail: func(unit) bool { return false }, rare: func(unit) bool { return false }, after: func(Round) {}}
-	must(t, Begin(m.store, Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 20, Copies: 10, Bytes: 1 << 20, Merged: 100}}))
+	testkit.Must(t, Begin(m.store, Spec{Selection: sel, Workers: 4, Limits: Limits{Entries: 20, Copies: 10, Bytes: 1 << 20, Merged: 100}}))
 	return m
 }
 
@@ -77,7 +78,7 @@ func (m *machine) run() (r Round, err error) {
 // units runs the units of a round, in any order. The state machine tries each three times.
 func (m *machine) units(h *Helper, r Round) {
 	all, err := os.ReadDir(filepath.Join(m.store.dir, r.Name))
-	must(m.t, err)
+	testkit.Must(m.t, err)
 	m.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for _, entry := range all {
 		var o unitObject
@@ -88,12 +89,12 @@ func (m *machine) units(h *Helper, r Round) {
 				continue // no function is free
 			case err == nil && m.fail(o.Unit):
 				if o.Counted {
-					must(m.t, (&Job{store: objects{m.store}}).try(o.Unit)) // it starts, and dies
+					testkit.Must(m.t, (&Job{store: objects{m.store}}).try(o.Unit)) // it starts, and dies
 				}
 				continue
 			}
 			m.ran[entry.Name()]++
-			must(m.t, h.Unit(m.t.Context(), r.Name+entry.Name()))
+			testkit.Must(m.t, h.Unit(m.t.Context(), r.Name+entry.Name()))
 			break
 		}
 	}
@@ -103,7 +104,7 @@ func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, f
 	if parts.Bill != nil {
 		var err error
 		m.bill, err = parts.Bill(report.Options{})
-		must(m.t, err)
+		testkit.Must(m.t, err)
 		parts.Bill = nil
 	}
 	m.report = text(m.t, r, func(b *bytes.Buffer, r dedupe.Report, o report.Options) error {
@@ -115,7 +116,7 @@ func (m *machine) write(r dedupe.Report, parts report.Parts, _ report.Options, f
 // TestSteps runs a job in steps of which many die. Its report must be that of a scan.
 func TestSteps(t *testing.T) {
 	book, err := cost.Prices("us-east-1")
-	must(t, err)
+	testkit.Must(t, err)
 	for seed := range uint64(4) {
 		t.Chdir(t.TempDir())
 		sel := fill(t, seed)
@@ -130,7 +131,7 @@ func TestSteps(t *testing.T) {
 				damages--
 				path := all[m.rnd.IntN(len(all))]
 				if st, err := os.Stat(path); err == nil && !st.IsDir() {
-					must(t, os.Truncate(path, m.rnd.Int64N(st.Size()+1)))
+					testkit.Must(t, os.Truncate(path, m.rnd.Int64N(st.Size()+1)))
 				}
 			}
 		}
@@ -152,7 +153,7 @@ func TestSteps(t *testing.T) {
 // twice.
 func TestStepsMaxCost(t *testing.T) {
 	book, err := cost.Prices("us-east-1")
-	must(t, err)
+	testkit.Must(t, err)
 	t.Chdir(t.TempDir())
 	sel := fill(t, 1)
 	want := scanned(t, sel, nil, false, false)
@@ -160,7 +161,7 @@ func TestStepsMaxCost(t *testing.T) {
 	m.max = &MaxCost{Prices: book}
 	m.after = func(r Round) {
 		spent, err := book.Fanout(r.Used)
-		must(t, err)
+		testkit.Must(t, err)
 		if spent.Total.Cmp(m.max.Most) > 0 {
 			t.Fatalf("it may cost %v and costs %v", m.max.Most, spent.Total)
 		}
@@ -170,7 +171,7 @@ func TestStepsMaxCost(t *testing.T) {
 	for ; r.Next != End; m.again++ {
 		m.max.Most = big.NewRat(int64(3+2*m.again), 1000)
 		r, err = m.run()
-		must(t, err)
+		testkit.Must(t, err)
 		switch {
 		case r.Next == Stopped && (!strings.Contains(r.Why, "stopped before it may cost more than 0.") || m.report != ""):
 			t.Fatalf("%+v", r)
@@ -225,7 +226,7 @@ func TestStepsCancelled(t *testing.T) {
 	m := begun(t, 0, fill(t, 0))
 	m.after = func(r Round) {
 		if strings.Contains(r.Name, string(reading)) {
-			must(t, Cancel(m.store))
+			testkit.Must(t, Cancel(m.store))
 		}
 	}
 	r, err := m.run()

@@ -146,7 +146,7 @@ func nearDeadline(ctx context.Context) bool {
 	return limited && time.Until(deadline) < margin
 }
 
-// errCancelled is the error of a unit, and of a job, that somebody cancelled.
+// errCancelled is the error of a unit, and of a job, that was cancelled.
 var errCancelled = errors.New("the job was cancelled")
 
 // cancelObject cancels a job.

@@ -14,8 +14,8 @@
 // The objects, where TENANT is a hash and names of jobs sort from the newest to the oldest:
 //
 //	jobs/TENANT/ID           what was asked for; only its MaxCost changes
-//	states/TENANT/ID         how far it is, written by whoever runs the job
-//	cancels/TENANT/ID        somebody cancelled the job
+//	states/TENANT/ID         its progress, written by what runs the job
+//	cancels/TENANT/ID        the job was cancelled
 //	keys/TENANT/KEY          which job an Idempotency-Key stands for
 //	quotas/TENANT            what the tenant's jobs use
 //	reports/TENANT/ID/PART   the lines of a report, and in "head" what pages need of it
@@ -70,7 +70,7 @@ func ParseName(name string) (Ref, bool) {
 	return Ref{tenant, id}, err == nil && len(b) == hashLength && hex.EncodeToString(b) == tenant && IsID(id)
 }
 
-// Job is a job as somebody asked for it.
+// Job is a job as it was requested.
 type Job struct {
 	Ref
 	Request        json.RawMessage `json:"request"` // as the API has it
@@ -396,7 +396,7 @@ func (r *Registry) Continue(ctx context.Context, ref Ref, maxCost float64) (Job,
 	return j, r.again(ctx, ref, s, stateVersion)
 }
 
-// again queues a job that stopped, unless somebody else did so.
+// again queues a job that stopped, unless another request did.
 func (r *Registry) again(ctx context.Context, ref Ref, s State, version string) error {
 	s.Phase, s.Finished, s.Failure = Queued, time.Time{}, nil
 	s.Run++
@@ -407,7 +407,7 @@ func (r *Registry) again(ctx context.Context, ref Ref, s State, version string) 
 	return err
 }
 
-// Cancelled reports whether somebody cancelled the job.
+// Cancelled reports whether the job was cancelled.
 func (r *Registry) Cancelled(ctx context.Context, ref Ref) (bool, error) {
 	_, _, err := r.Store.Get(ctx, ref.object("cancels"))
 	if errors.Is(err, fs.ErrNotExist) {

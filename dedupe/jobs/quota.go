@@ -158,7 +158,7 @@ func (r *Registry) overQuota() error {
 
 const month = "2006-01"
 
-// changeQuota changes the quota of a tenant as if nobody else did at the same time.
+// changeQuota changes the quota of a tenant, even if others change it at the same time.
 func (r *Registry) changeQuota(ctx context.Context, ref Ref, change func(*quota) error) error {
 	name := "quotas/" + ref.Tenant
 	for range mostConflicts {

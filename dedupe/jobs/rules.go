@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"os"
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
 
@@ -52,8 +52,9 @@ func (j Job) check(ctx context.Context) error {
 
 // withOptions runs use with how to write the report of the job.
 func (j Job) withOptions(ctx context.Context, tool report.Tool, use func(report.Options) error) error {
+	spill := func() (io.ReadWriteSeeker, error) { return limits.TemporaryFile() }
 	return j.withSpell(ctx, func(r choose.Rules, spell choose.Spell) error {
-		return use(report.Options{Tool: tool, Rules: r, Spell: spell, Spill: temporary})
+		return use(report.Options{Tool: tool, Rules: r, Spell: spell, Spill: spill})
 	})
 }
 
@@ -73,13 +74,4 @@ func (j Job) withSpell(ctx context.Context, use func(choose.Rules, choose.Spell)
 	spell, failed := choose.Within(func(path string) (bool, error) { return eng.HasWithin(ctx, path) })
 	err = use(r, spell)
 	return cmp.Or(*failed, err)
-}
-
-// temporary returns an empty file that is gone when the process ends.
-func temporary() (io.ReadWriteSeeker, error) {
-	f, err := os.CreateTemp("", "dedupe-report-")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }

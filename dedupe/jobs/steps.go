@@ -106,7 +106,7 @@ func failureIn(next job.Round, ref Ref, missing error) *Failure {
 }
 
 // Broke records that the state machine of a job broke off before its end, in a run. It
-// reports whether nobody had recorded an end yet. The error is ErrNotFound if there is no
+// reports whether no end was recorded before. The error is ErrNotFound if there is no
 // such job.
 func (r *Registry) Broke(ctx context.Context, ref Ref, run int) (bool, error) {
 	_, s, err := r.Get(ctx, ref)

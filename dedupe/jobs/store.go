@@ -36,7 +36,7 @@ type Store interface {
 	Remove(ctx context.Context, name string) error
 }
 
-// ErrChanged is the error of Put if somebody else was faster.
+// ErrChanged is the error of Put if another process was faster.
 var ErrChanged = errors.New("the object has another version")
 
 // Folder is a Store in a directory of one process.

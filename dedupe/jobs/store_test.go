@@ -103,7 +103,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// contested is a store in which somebody else changes each object first, a number of times.
+// contested is a store in which another process changes each object first, a number of times.
 type contested struct {
 	Store
 	times int

@@ -1,9 +1,10 @@
 package limits
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
+
+	"efsdedupe/fixtures/testkit"
 )
 
 func TestCgroupLimit(t *testing.T) {
@@ -53,7 +54,9 @@ func TestCgroupLimit(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
-			writeFiles(t, root, test.files)
+			for name, content := range test.files {
+				testkit.Write(t, []byte(content), filepath.Join(root, name))
+			}
 			if got, file := cgroupMemory(root); got != test.want || (file != "") != (got > 0) {
 				t.Errorf("limit of %d bytes in %q, want %d", got, file, test.want)
 			}
@@ -99,7 +102,9 @@ func TestCgroupProcessors(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
-			writeFiles(t, root, test.files)
+			for name, content := range test.files {
+				testkit.Write(t, []byte(content), filepath.Join(root, name))
+			}
 			if got, file := cgroupProcessors(root); got != test.want || (file != "") != (got > 0) {
 				t.Errorf("limit of %g processors in %q, want %g", got, file, test.want)
 			}
@@ -107,18 +112,5 @@ func TestCgroupProcessors(t *testing.T) {
 				t.Errorf("cgroups %q, want %q", got, test.versions)
 			}
 		})
-	}
-}
-
-func writeFiles(t *testing.T, root string, files map[string]string) {
-	t.Helper()
-	for name, content := range files {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

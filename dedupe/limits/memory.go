@@ -8,6 +8,7 @@
 //	readfile_*.go    reads what the kernel shows as files
 //	peak_*.go        the peak memory of a process
 //	cpu.go           the processor time of this one
+//	temporary.go     files for what is too large for memory
 //	unwritten*.go    files that are written wait for the disk before they fill the limit
 package limits
 

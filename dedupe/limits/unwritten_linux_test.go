@@ -20,7 +20,7 @@ func TestUnwritten(t *testing.T) {
 	dirty := func() (bytes int64) {
 		var stat unix.Cachestat_t
 		if err := unix.Cachestat(uint(f.Fd()), &unix.CachestatRange{}, &stat, 0); errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
-			t.Skip("only Linux 6.5 and later counts the pages of a file that are not on disk")
+			t.Skip("only Linux 6.5 and later counts the pages of a file that are not on disk: run it there")
 		} else if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func TestCloseAtOnce(t *testing.T) {
 	defer unix.Close(kept)
 	fds = append(fds[:2], fds[3:]...)
 	if !closeAtOnce(fds) {
-		t.Skip("close_range needs Linux 5.9")
+		t.Skip("close_range needs Linux 5.9: run it there")
 	}
 	for _, fd := range fds {
 		if isOpen(fd) {

@@ -118,7 +118,7 @@ var ErrHidden = errors.New("the directory is gone, or another is mounted over it
 
 // ErrNameless is the error of a file system without an identity of its own, such as a
 // tmpfs before Linux 6.6: the next one mounted there could be mistaken for it.
-var ErrNameless = errors.New("its file system has no identity of its own on this system")
+var ErrNameless = errors.New("its file system has no identity of its own here")
 
 // TunnelError is the error of an NFS mount from the machine's own address. It goes
 // through a tunnel, which may lead to any file system.

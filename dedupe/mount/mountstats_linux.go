@@ -106,7 +106,7 @@ func parseMountstats(data string) (map[string]types, error) {
 				return nil, err
 			}
 			if _, twice := current[name]; twice {
-				return nil, fmt.Errorf("mountstats: %s is there twice", name)
+				return nil, fmt.Errorf("mountstats: %s appears twice", name)
 			}
 			current[name] = c
 		}
@@ -124,7 +124,7 @@ func parseMountstats(data string) (map[string]types, error) {
 func parseMounted(line string) (point string, nfs bool, err error) {
 	f := strings.Split(line, " ")
 	if len(f) < 8 || f[2] != "mounted" || f[3] != "on" || f[5] != "with" || f[6] != "fstype" {
-		return "", false, fmt.Errorf("mountstats: %q is no mount", line)
+		return "", false, fmt.Errorf("mountstats: %q is not a mount", line)
 	}
 	nfs = (&Mount{Kind: f[7]}).IsNFS()
 	if version := strings.Join(f[8:], " "); nfs && version != "statvers=1.0" && version != "statvers=1.1" {
@@ -140,7 +140,7 @@ func parseCounters(text string) (name string, c counters, err error) {
 	var n [8]int64
 	f := strings.Split(numbers, " ")
 	if !ok || name == "" || len(f) < len(n) {
-		return "", c, fmt.Errorf("mountstats: %q is no line of counters", text)
+		return "", c, fmt.Errorf("mountstats: %q is not a line of counters", text)
 	}
 	for i := range n {
 		v, err := strconv.ParseUint(f[i], 10, 63)

@@ -122,14 +122,14 @@ func loses(way cost.Way) string {
 	if way.Meter == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s more for %s", commas(cost.Amount(way.More)), way.Meter)
+	return fmt.Sprintf("%s more for %s", Commas(cost.Amount(way.More)), way.Meter)
 }
 
 // jobOf says what the advice assumes.
 func jobOf(j cost.Job) string {
 	parts := []string{
-		fmt.Sprintf("%s of the files change between two calls", Percent(j.Churn)),
-		fmt.Sprintf("%s of the calls are cold", Percent(1e6-j.Warm)),
+		fmt.Sprintf("%s of the files change between two calls", cost.Percent(j.Churn)),
+		fmt.Sprintf("%s of the calls are cold", cost.Percent(1e6-j.Warm)),
 	}
 	if j.Staleness > 0 {
 		parts = append(parts, "answers may be "+cost.Brief(j.Staleness)+" old")

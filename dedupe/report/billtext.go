@@ -42,7 +42,7 @@ func callCount(n int64) string {
 func price(b *cost.Bill) string {
 	amount := money(b.Total)
 	if b.Total.Cmp(big.NewRat(100, 1)) >= 0 {
-		amount = commas(cost.Decimal(b.Total, 0))
+		amount = Commas(cost.Decimal(b.Total, 0))
 	}
 	if b.Currency == "USD" {
 		return "$" + amount
@@ -105,11 +105,15 @@ func writeBill(w io.Writer, p *cost.Projection, s Style) error {
 func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	b := p.Bill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	width := 0 // no more than needed, to fit a terminal
 	for _, item := range b.Items {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter), commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
-			"× "+cost.Decimal(item.UnitPrice, 16), commas(b.Amount(item.Cost)))
+		width = max(width, len(item.Meter))
 	}
-	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency), money(b.Total))
+	for _, item := range b.Items {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", pad(item.Meter, width), Commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit,
+			"× "+cost.Decimal(item.UnitPrice, 16), Commas(b.Amount(item.Cost)))
+	}
+	fmt.Fprintf(table, "%s\t\t\t%s\t\n", pad("total, "+b.Currency, width), money(b.Total))
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -117,7 +121,7 @@ func writeItems(w io.Writer, p *cost.Projection, _ Style) error {
 	if most, share := b.Largest(); share > 0 {
 		fmt.Fprintf(w, "%s is %d%% of it.", most, share)
 		if p.Usage.EFS.ReclaimableBytes > 0 {
-			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", commas(b.Amount(b.Reclaimable)), b.Currency)
+			fmt.Fprintf(w, " Keeping the duplicates costs %s %s a month.", Commas(b.Amount(b.Reclaimable)), b.Currency)
 		}
 		fmt.Fprintln(w)
 	}
@@ -137,7 +141,7 @@ func writeColdShares(w io.Writer, p *cost.Projection) {
 		if i < len(with) {
 			total += " (with the index " + money(with[i].Total) + ")"
 		}
-		totals = append(totals, fmt.Sprintf("%s at %s", total, Percent(c.Share)))
+		totals = append(totals, fmt.Sprintf("%s at %s", total, cost.Percent(c.Share)))
 	}
 	if len(totals) > 0 {
 		fmt.Fprintf(w, "Every call is taken to be cold, an upper bound. With fewer cold calls the total is %s.\n", strings.Join(totals, ", "))
@@ -152,7 +156,7 @@ func basis(u cost.Usage) string {
 	}
 	parts = append(parts, string(u.EFS.Throughput)+" throughput")
 	if u.Warm > 0 {
-		parts = append(parts, Percent(1e6-u.Warm)+" cold")
+		parts = append(parts, cost.Percent(1e6-u.Warm)+" cold")
 	}
 	if u.Hours > 0 {
 		parts = append(parts, fmt.Sprintf("a month of %d hours", u.Hours))
@@ -163,13 +167,16 @@ func basis(u cost.Usage) string {
 	return strings.Join(parts, ", ")
 }
 
+// meterWidth is wide enough for most names of meters.
+const meterWidth = 32
+
 // pad aligns a cell left in a table that aligns cells right.
-func pad(cell string) string { return fmt.Sprintf("  %-32s", cell) }
+func pad(cell string, width int) string { return fmt.Sprintf("  %-*s", width, cell) }
 
-func money(amount *big.Rat) string { return commas(cost.Amount(amount)) }
+func money(amount *big.Rat) string { return Commas(cost.Amount(amount)) }
 
-// commas separates the thousands of a decimal number.
-func commas(decimal string) string {
+// Commas separates the thousands of a decimal number.
+func Commas(decimal string) string {
 	whole, fraction, hasFraction := strings.Cut(decimal, ".")
 	if n, ok := new(big.Int).SetString(whole, 10); ok {
 		whole = humanize.BigComma(n)

@@ -230,7 +230,7 @@ func (c *chosen) files(choice *choose.Choice) error {
 }
 
 // keptFirst yields the files of a group, which come by path: the kept ones first, and marked.
-// firsts counts those that are no hard links, by inode, if it has several names.
+// firsts counts the files that are not hard links, by inode, if it has several names.
 func keptFirst(choice *choose.Choice, all iter.Seq[file], firsts map[fileID]int) iter.Seq[file] {
 	return func(yield func(file) bool) {
 		told := make(map[fileID]bool)

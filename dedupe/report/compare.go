@@ -25,7 +25,7 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 	s := NewStyle(colour)
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, cell func(c Comparison) string) {
-		fmt.Fprint(table, pad(name), "\t")
+		fmt.Fprint(table, pad(name, meterWidth), "\t")
 		for _, c := range scans {
 			fmt.Fprint(table, cell(c), "\t")
 		}
@@ -51,7 +51,7 @@ func WriteComparison(w io.Writer, scans []Comparison, colour bool) error {
 		bills[i] = c.Bill
 	}
 	for _, meter := range cost.Meters(bills...) {
-		row(meter, func(c Comparison) string { return commas(c.Bill.Amount(c.Bill.Meter(meter))) })
+		row(meter, func(c Comparison) string { return Commas(c.Bill.Amount(c.Bill.Meter(meter))) })
 	}
 	row(fmt.Sprintf("total, %s", scans[0].Bill.Currency), func(c Comparison) string { return money(c.Bill.Total) })
 	if err := table.Flush(); err != nil {
@@ -80,11 +80,11 @@ func compare(w io.Writer, first, c Comparison, s Style) {
 	}
 	cpu := ""
 	if !first.Stats.CPUUnknown && !c.Stats.CPUUnknown {
-		cpu = fmt.Sprintf("%.2f times the CPU time and ", ratio(c.Stats.CPU, first.Stats.CPU))
+		cpu = fmt.Sprintf("%.2f times the CPU time and ", Ratio(c.Stats.CPU, first.Stats.CPU))
 	}
 	fmt.Fprintf(w, "%s took %.2f times as long as %s, %s%.2f times the memory, and cost %s %s %s a month (%s%%).\n",
-		label(c), ratio(c.Stats.Elapsed, first.Stats.Elapsed), label(first), cpu,
-		ratio(c.Stats.PeakMemory, first.Stats.PeakMemory), commas(first.Bill.Amount(more.Abs(more))), c.Bill.Currency, word,
+		label(c), Ratio(c.Stats.Elapsed, first.Stats.Elapsed), label(first), cpu,
+		Ratio(c.Stats.PeakMemory, first.Stats.PeakMemory), Commas(first.Bill.Amount(more.Abs(more))), c.Bill.Currency, word,
 		cost.Decimal(share, 2))
 }
 
@@ -98,4 +98,10 @@ func label(c Comparison) string {
 	return fmt.Sprintf("%d %s", c.Workers, c.Mode)
 }
 
-func ratio[N ~int64](a, b N) float64 { return float64(a) / float64(max(b, 1)) }
+// Ratio returns a/b, or 0 if b is 0.
+func Ratio[N ~int64](a, b N) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}

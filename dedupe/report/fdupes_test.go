@@ -16,34 +16,38 @@ import (
 	"efsdedupe/dedupe"
 )
 
+var largeHead = strings.Repeat("head", mib/2)
+
+// fdupesTree is the files of a tree, and their content.
+var fdupesTree = map[string]string{
+	"one":                   "1",
+	"a/b/c/one":             "1",
+	"a/-one":                "1",
+	"alone":                 "2", // the same size, but no duplicate
+	"empty":                 "",
+	"a/void":                "",
+	"a/ spaces ":            "names",
+	"a/\xff\xfe":            "names",
+	"a/\x1b[31m":            "names",
+	"a/back\\slash\ttab\"":  "names",
+	"a/日本語":                 "names",
+	"large":                 largeHead + "x",
+	"a/large":               largeHead + "x",
+	"a/b/same head":         largeHead + "y",
+	"linked":                "linked",
+	"a/copy of linked":      "linked",
+	"a/linked to itself":    "links only", // one inode, so no duplicate
+	"a/b/c/d/e/f/g/nothing": "nothing like it",
+}
+
 // TestFdupes compares with what fdupes itself finds and prints.
 func TestFdupes(t *testing.T) {
 	fdupes, err := exec.LookPath("fdupes")
 	if err != nil {
-		t.Skip("fdupes is not installed: ", err)
+		t.Skip("fdupes is missing: apt install fdupes: ", err)
 	}
 	dir := t.TempDir()
-	large := strings.Repeat("head", mib/2)
-	for path, content := range map[string]string{
-		"one":                   "1",
-		"a/b/c/one":             "1",
-		"a/-one":                "1",
-		"alone":                 "2", // the same size, but no duplicate
-		"empty":                 "",
-		"a/void":                "",
-		"a/ spaces ":            "names",
-		"a/\xff\xfe":            "names",
-		"a/\x1b[31m":            "names",
-		"a/back\\slash\ttab\"":  "names",
-		"a/日本語":                 "names",
-		"large":                 large + "x",
-		"a/large":               large + "x",
-		"a/b/same head":         large + "y",
-		"linked":                "linked",
-		"a/copy of linked":      "linked",
-		"a/linked to itself":    "links only", // one inode, so no duplicate
-		"a/b/c/d/e/f/g/nothing": "nothing like it",
-	} {
+	for path, content := range fdupesTree {
 		path = filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			t.Fatal(err)

@@ -90,7 +90,7 @@ func (f *findings) saves(bytes int64) string {
 
 // inCurrency formats an amount in cents, and small ones as under a cent.
 func inCurrency(amount *big.Rat, currency string) string {
-	text, sign := commas(cost.Cents(new(big.Rat).Abs(amount))), ""
+	text, sign := Commas(cost.Cents(new(big.Rat).Abs(amount))), ""
 	switch {
 	case amount.Sign() != 0 && strings.Trim(text, "0.") == "":
 		text, sign = "0.01", "under "
@@ -163,7 +163,7 @@ func (f *findings) verdict() markup {
 	return sentence + "."
 }
 
-// noSaving says why there is no amount.
+// noSaving explains a missing amount.
 func (f *findings) noSaving() string {
 	switch {
 	case f.bill == nil:

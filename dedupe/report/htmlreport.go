@@ -418,19 +418,19 @@ func (p htmlPage) bill(f *findings) {
 		price(b), clip(b.Region), clip(b.Date), basis(projection.Usage))
 	var rows []markup
 	for _, item := range b.Items[:min(len(b.Items), 60)] {
-		rows = append(rows, row(clip(item.Meter), clip(meterName(item.Meter)), clip(commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit),
-			clip(cost.Decimal(item.UnitPrice, 16)), gaugedMoney(item.Cost, b.Total, clip(commas(b.Amount(item.Cost))))))
+		rows = append(rows, row(clip(item.Meter), clip(meterName(item.Meter)), clip(Commas(cost.Decimal(item.Quantity, 3))+" "+item.Unit),
+			clip(cost.Decimal(item.UnitPrice, 16)), gaugedMoney(item.Cost, b.Total, clip(Commas(b.Amount(item.Cost))))))
 	}
 	rows = append(rows, row("total", "", "", "", money(b.Total)))
 	if projection.Usage.EFS.ReclaimableBytes > 0 {
 		rows = append(rows, row("of it, storing the extra copies", "", "", "", b.Amount(b.Reclaimable)))
 	}
 	if w := projection.Weighed; w != nil {
-		rows = append(rows, row("total with the index, "+Percent(w.Churn)+" churn", "", "", "", money(w.IndexBill.Total)),
+		rows = append(rows, row("total with the index, "+cost.Percent(w.Churn)+" churn", "", "", "", money(w.IndexBill.Total)),
 			row("total if every call reads all", "", "", "", money(w.AllBill.Total)))
 	}
 	for _, c := range projection.AtColdShare {
-		rows = append(rows, row("total if only "+Percent(c.Share)+" of the calls are cold", "", "", "", money(c.Total)))
+		rows = append(rows, row("total if only "+cost.Percent(c.Share)+" of the calls are cold", "", "", "", money(c.Total)))
 	}
 	p.table(table{name: "The bill", heads: []string{"Meter", "For", "Quantity", "Price", clip(b.Currency) + " a month"}, rows: rows})
 	for _, warning := range projection.Warnings()[:min(20, len(projection.Warnings()))] {

@@ -5,8 +5,6 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"github.com/dustin/go-humanize"
-
 	"efsdedupe/dedupe/cost"
 )
 
@@ -14,10 +12,10 @@ import (
 func writeWeighed(w io.Writer, p *cost.Projection, s Style) error {
 	all, index := p.Weighed.AllBill, p.Weighed.IndexBill
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(name, all, index string) { fmt.Fprintf(table, "%s\t%s\t%s\t\n", pad(name), all, index) }
-	row("", "every call reads all", "with the index, "+Percent(p.Weighed.Churn)+" churn")
+	row := func(name, all, index string) { fmt.Fprintf(table, "%s\t%s\t%s\t\n", pad(name, meterWidth), all, index) }
+	row("", "every call reads all", "with the index, "+cost.Percent(p.Weighed.Churn)+" churn")
 	for _, meter := range cost.Meters(all, index) {
-		row(meter, commas(all.Amount(all.Meter(meter))), commas(index.Amount(index.Meter(meter))))
+		row(meter, Commas(all.Amount(all.Meter(meter))), Commas(index.Amount(index.Meter(meter))))
 	}
 	row("total, "+all.Currency, money(all.Total), money(index.Total))
 	if err := table.Flush(); err != nil {
@@ -37,7 +35,7 @@ func breakEven(churn int64) string {
 	case 1e6:
 		return "The index pays unless all files change between two calls"
 	}
-	return fmt.Sprintf("The index pays while less than %s of the files change between two calls", Percent(churn))
+	return fmt.Sprintf("The index pays while less than %s of the files change between two calls", cost.Percent(churn))
 }
 
 // repaid says when the first filling pays for itself at the churn.
@@ -48,10 +46,7 @@ func repaid(w *cost.Weighed) string {
 	case w.Items == (cost.Items{}):
 		return ", and being in a file it costs nothing"
 	case w.Repaid == 0:
-		return "; at " + Percent(w.Churn) + " it does not"
+		return "; at " + cost.Percent(w.Churn) + " it does not"
 	}
-	return "; at " + Percent(w.Churn) + " its first filling is paid for after " + Count(w.Repaid, "call", "calls")
+	return "; at " + cost.Percent(w.Churn) + " its first filling is paid for after " + Count(w.Repaid, "call", "calls")
 }
-
-// Percent formats a share in millionths, such as files per million, as a percentage.
-func Percent(millionths int64) string { return humanize.Ftoa(float64(millionths)/1e4) + "%" }

@@ -80,7 +80,7 @@ func TestLinePages(t *testing.T) {
 	}
 }
 
-// TestLinePageBytes checks that a page is no larger than it may be, unless one line is.
+// TestLinePageBytes checks that a page is no larger than allowed, unless one line is.
 func TestLinePageBytes(t *testing.T) {
 	var whole bytes.Buffer
 	if err := Write(&whole, NDJSON, large(), nil, Options{}); err != nil {

@@ -19,6 +19,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/choose"
 	"efsdedupe/dedupe/report/reporttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // many is a report of 20 groups with 2 to 21 files, in report order.
@@ -286,73 +287,83 @@ func TestPagesKeepFirst(t *testing.T) {
 // TestPagesOfUniqueFiles reads unique files in pages: inodes with many names, and paths that
 // are longer than a cursor may be. No page may be too large, and none may lose a file.
 func TestPagesOfUniqueFiles(t *testing.T) {
-	deep := strings.Repeat("deep/", 1000)
-	for name, dir := range map[string]string{"short": "", "not UTF-8": "\xff", "equal starts": deep} {
-		var files []dedupe.File
-		for i := range 300 {
-			files = append(files, dedupe.File{Path: fmt.Sprintf("%s%06d", dir, i), Inode: uint64(i / 40), Size: 5})
-		}
-		r := many()
-		large := dedupe.Group{Size: 1, Digest: dedupe.Digest{255}} // the last one
-		for i := range 700 {                                       // goes on on a page that also has unique files
-			large.Copies = append(large.Copies, dedupe.CopyOf(dedupe.File{Path: fmt.Sprintf("%s%06d-large", dir, i), Inode: uint64(1000 + i)}))
-		}
-		r.Groups = append(r.Groups, large)
-		r.Unique = copiesOf(files...)
-		c, err := choose.New(choose.Rules{Unique: true, Folders: true}, nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		page := Page{Limit: 50, MaxBytes: 64 << 10, Chooser: c, Folders: []choose.Folders{
-			{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: strings.Repeat("large", 10_000)}, {Path: "x"}}},
-			{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: "a"}, {Path: "b", Kept: true}}},
-		}}
-		var got []string
-		for pages := 0; pages == 0 || page.After.set; pages++ {
-			var doc bytes.Buffer
-			if err := WritePage(&doc, r, priced(), page); err != nil {
-				t.Fatal(err)
-			}
-			var part struct {
-				Groups  []aGroup
-				Folders []struct{ Paths []twinJSON } `json:"duplicate_folders"`
-				LeftOut int                          `json:"duplicate_folders_left_out"`
-				Unique  []struct {
-					Path     string
-					Size     int64
-					HardLink bool `json:"hard_link"`
+	for name, dir := range map[string]string{"short": "", "not UTF-8": "\xff", "equal starts": strings.Repeat("deep/", 1000)} {
+		t.Run(name, func(t *testing.T) {
+			r := manyUnique(dir)
+			c, err := choose.New(choose.Rules{Unique: true, Folders: true}, nil, nil)
+			testkit.Must(t, err)
+			page := Page{Limit: 50, MaxBytes: 64 << 10, Chooser: c, Folders: []choose.Folders{
+				{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: strings.Repeat("large", 10_000)}, {Path: "x"}}},
+				{Files: 1, Bytes: 5, Reclaimable: 5, Paths: []choose.Folder{{Path: "a"}, {Path: "b", Kept: true}}},
+			}}
+			var got []string
+			for pages := 0; pages == 0 || page.After.set; pages++ {
+				part := uniquePageOf(t, r, page)
+				if first := pages == 0; part.LeftOut == 1 != first || (len(part.Folders) == 1 && part.Folders[0].Paths[1].Kept) != first {
+					t.Errorf("page %d has the folders %+v, and %d are left out", pages, part.Folders, part.LeftOut)
 				}
-				Next string
-			}
-			if err := json.Unmarshal(doc.Bytes(), &part); err != nil {
-				t.Fatal(err)
-			}
-			if err := reporttest.Compile(t, schemaFile).Validate(reporttest.Parse(t, doc.Bytes())); err != nil {
-				t.Errorf("%s: page %d: %v", name, pages, err)
-			}
-			if QuotedSize(doc.Bytes()) > page.MaxBytes || len(part.Groups)+len(part.Unique) > page.Limit {
-				t.Errorf("%s: page %d of %d bytes has %d groups and %d files", name, pages, doc.Len(), len(part.Groups), len(part.Unique))
-			}
-			if first := pages == 0; part.LeftOut == 1 != first || (len(part.Folders) == 1 && part.Folders[0].Paths[1].Kept) != first {
-				t.Errorf("%s: page %d has the folders %+v, and %d are left out", name, pages, part.Folders, part.LeftOut)
-			}
-			for _, f := range part.Unique {
-				if link := len(got)%40 > 0; f.HardLink != link || f.Size != 5 {
-					t.Errorf("%s: file %d is %+v", name, len(got), f)
+				for _, f := range part.Unique {
+					if link := len(got)%40 > 0; f.HardLink != link || f.Size != 5 {
+						t.Errorf("file %d is %+v", len(got), f)
+					}
+					got = append(got, f.Path)
 				}
-				got = append(got, f.Path)
+				page.After, err = ParseCursor(part.Next)
+				testkit.Must(t, err)
+				if pages > 400 {
+					t.Fatal("no end of pages")
+				}
 			}
-			if page.After, err = ParseCursor(part.Next); err != nil {
-				t.Fatal(err)
+			if len(got) != 300 || !strings.HasSuffix(got[299], "000299") || !slices.IsSorted(got) {
+				t.Errorf("%d unique files", len(got))
 			}
-			if pages > 400 {
-				t.Fatalf("%s: no end of pages", name)
-			}
-		}
-		if len(got) != 300 || !strings.HasSuffix(got[299], "000299") || !slices.IsSorted(got) {
-			t.Errorf("%s: %d unique files", name, len(got))
-		}
+		})
 	}
+}
+
+// manyUnique returns a report with 300 unique files in dir. Its last group goes on on a page
+// that also has unique files.
+func manyUnique(dir string) dedupe.Report {
+	r := many()
+	large := dedupe.Group{Size: 1, Digest: dedupe.Digest{255}}
+	for i := range 700 {
+		large.Copies = append(large.Copies, dedupe.CopyOf(dedupe.File{Path: fmt.Sprintf("%s%06d-large", dir, i), Inode: uint64(1000 + i)}))
+	}
+	r.Groups = append(r.Groups, large)
+	var files []dedupe.File
+	for i := range 300 {
+		files = append(files, dedupe.File{Path: fmt.Sprintf("%s%06d", dir, i), Inode: uint64(i / 40), Size: 5})
+	}
+	r.Unique = copiesOf(files...)
+	return r
+}
+
+// uniquePage is what a page says of groups, duplicate folders and unique files.
+type uniquePage struct {
+	Groups  []aGroup
+	Folders []struct{ Paths []twinJSON } `json:"duplicate_folders"`
+	LeftOut int                          `json:"duplicate_folders_left_out"`
+	Unique  []struct {
+		Path     string
+		Size     int64
+		HardLink bool `json:"hard_link"`
+	}
+	Next string
+}
+
+// uniquePageOf writes a page, and checks that it is valid and no larger than it may be.
+func uniquePageOf(t *testing.T, r dedupe.Report, page Page) (part uniquePage) {
+	t.Helper()
+	var doc bytes.Buffer
+	testkit.Must(t, WritePage(&doc, r, priced(), page))
+	testkit.Must(t, json.Unmarshal(doc.Bytes(), &part))
+	if err := reporttest.Compile(t, schemaFile).Validate(reporttest.Parse(t, doc.Bytes())); err != nil {
+		t.Error(err)
+	}
+	if QuotedSize(doc.Bytes()) > page.MaxBytes || len(part.Groups)+len(part.Unique) > page.Limit {
+		t.Errorf("a page of %d bytes has %d groups and %d files", doc.Len(), len(part.Groups), len(part.Unique))
+	}
+	return part
 }
 
 // TestPagesLoseNoFile removes the file at which a page ended. The next page must continue

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -20,6 +19,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/report/reporttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // FuzzPath checks that any path, of any bytes, can be recovered from every format.
@@ -144,11 +144,11 @@ func checkPrintable(t *testing.T, path string) {
 func TestNumbersAreExact(t *testing.T) {
 	g := newGroup(math.MaxInt64, math.MaxInt64)
 	a, b := newFile("a", math.MaxInt64, math.MaxUint64), newFile("b", math.MaxInt64, 1<<53+1)
-	a.ModTime, b.ModTime = timestampOf(time.Unix(0, math.MinInt64)), timestampOf(time.Unix(0, math.MaxInt64))
+	a.ModTime, b.ModTime = dedupe.Timestamp{Sec: -9223372037, Nsec: 145224192}, dedupe.Timestamp{Sec: 9223372036, Nsec: 854775807}
 	g.Copies = copiesOf(a, b)
 	p := priced()
-	p.Bill.Total, p.Bill.Reclaimable = rat("90071992547409930.005"), rat("0.004999")
-	p.Bill.Items = []cost.Item{{Meter: "m", Quantity: new(big.Rat).SetInt64(math.MaxInt64), UnitPrice: rat("0.0000166667"), Cost: rat("1/3")}}
+	p.Bill.Total, p.Bill.Reclaimable = testkit.Rat("90071992547409930.005"), testkit.Rat("0.004999")
+	p.Bill.Items = []cost.Item{{Meter: "m", Quantity: new(big.Rat).SetInt64(math.MaxInt64), UnitPrice: testkit.Rat("0.0000166667"), Cost: testkit.Rat("1/3")}}
 	s := sample{projection: p, report: dedupe.Report{
 		Groups: []dedupe.Group{g},
 		Stats: dedupe.Stats{Files: math.MaxInt64, Bytes: 1<<53 + 1, Elapsed: math.MaxInt64,

@@ -8,6 +8,7 @@
 //	report.go      the formats
 //	stream.go      the stream, and the stream of a dedupe.Report
 //	read.go        the stream of a JSON report
+//	decoder.go     its files and values
 //	aside.go       files that come before the size of their group
 //	saved.go       what dedupe cost needs from a JSON report
 //	chosen.go      what rules change about the stream
@@ -18,7 +19,7 @@
 //	index.go       bills with and without an index, for people
 //	advice.go      cheaper ways, in JSON and for people
 //	request.go     bills of figures given in JSON
-//	strict.go      JSON that somebody wrote: no typing error selects a default
+//	strict.go      JSON written by hand: no typing error selects a default
 //	page.go        a part of a report in JSON, and where the next one begins
 //	textchosen.go  duplicate folders and unique files, for people
 //	lines.go       a report in lines, to be stored, and pages of it

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,14 +15,12 @@ import (
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/report/reporttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 const mib = 1 << 20
-
-// modTime is 2026-11-23T12:34:56.789Z.
-const modTime = 1795437296789000000
 
 func TestMain(m *testing.M) {
 	time.Local = time.FixedZone("elsewhere", -7*60*60) // output must not depend on the time zone
@@ -275,13 +272,13 @@ func priced() *cost.Projection {
 		Bill: &cost.Bill{
 			Region: "mars-north-1", Currency: "USD", Date: "2026-11",
 			Items: []cost.Item{
-				{Meter: "lambda.requests", Quantity: rat("1000000"), Unit: "request", UnitPrice: rat("0"), Cost: rat("0"), Source: "Lambda pricing", Checked: "2026-10"},
-				{Meter: "lambda.requests", Quantity: rat("49000000"), Unit: "request", UnitPrice: rat("0.0000002"), Cost: rat("9.8"), Source: "Lambda pricing", Checked: "2026-10"},
-				{Meter: "efs.read", Quantity: rat("4882812.5"), Unit: "GB", UnitPrice: rat("0.03"), Cost: rat("146484.375"), Source: "EFS pricing", Checked: "2026-11"},
-				{Meter: "efs.storage.ia", Quantity: rat("1/3"), Unit: "GB-month", UnitPrice: rat("0.01"), Cost: rat("1/300"), Source: "EFS pricing", Checked: "2026-11"},
+				{Meter: "lambda.requests", Quantity: testkit.Rat("1000000"), Unit: "request", UnitPrice: testkit.Rat("0"), Cost: testkit.Rat("0"), Source: "Lambda pricing", Checked: "2026-10"},
+				{Meter: "lambda.requests", Quantity: testkit.Rat("49000000"), Unit: "request", UnitPrice: testkit.Rat("0.0000002"), Cost: testkit.Rat("9.8"), Source: "Lambda pricing", Checked: "2026-10"},
+				{Meter: "efs.read", Quantity: testkit.Rat("4882812.5"), Unit: "GB", UnitPrice: testkit.Rat("0.03"), Cost: testkit.Rat("146484.375"), Source: "EFS pricing", Checked: "2026-11"},
+				{Meter: "efs.storage.ia", Quantity: testkit.Rat("1/3"), Unit: "GB-month", UnitPrice: testkit.Rat("0.01"), Cost: testkit.Rat("1/300"), Source: "EFS pricing", Checked: "2026-11"},
 			},
-			Total:       rat("146494.178333"),
-			Reclaimable: rat("0.005"),
+			Total:       testkit.Rat("146494.178333"),
+			Reclaimable: testkit.Rat("0.005"),
 			Warnings:    []string{"one without a full stop", "one with one."},
 		},
 	}
@@ -319,11 +316,11 @@ func weighed() *cost.Projection {
 		Relisting: cost.Relisting{Messages: cost.Messages{Count: 2, Bytes: 8192}, Files: 2},
 		Items:     cost.Items{LookUp: 500_000, Reread: 1_000_000, Rewrite: 1_000_000, Files: 2, Bytes: 301}}
 	item := func(meter, usd string) cost.Item {
-		return cost.Item{Meter: meter, Quantity: rat(usd), Unit: "GB", UnitPrice: rat("1"), Cost: rat(usd), Source: "a page", Checked: "2026-11"}
+		return cost.Item{Meter: meter, Quantity: testkit.Rat(usd), Unit: "GB", UnitPrice: testkit.Rat("1"), Cost: testkit.Rat(usd), Source: "a page", Checked: "2026-11"}
 	}
 	all, index := *p.Bill, *p.Bill
-	all.Items, all.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "5000")}, rat("5010")
-	index.Items, index.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "2500"), item("dynamodb.read", "0.125")}, rat("2510.125")
+	all.Items, all.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "5000")}, testkit.Rat("5010")
+	index.Items, index.Total = []cost.Item{item("lambda.requests", "10"), item("efs.read", "2500"), item("dynamodb.read", "0.125")}, testkit.Rat("2510.125")
 	all.Warnings, index.Warnings = []string{"of both", "of one"}, []string{"of both", "of the other."}
 	p.Weighed = &cost.Weighed{
 		Choice: cost.Choice{All: p.Usage, OpenOperations: 4, Items: p.Index.Items}, Churn: 500_000,
@@ -341,20 +338,10 @@ func newGroup(size, reclaimable int64) dedupe.Group {
 	return g
 }
 
-func timestampOf(t time.Time) dedupe.Timestamp {
-	return dedupe.Timestamp{Sec: t.Unix(), Nsec: int32(t.Nanosecond())}
-}
-
 func newFile(path string, size int64, inode uint64) dedupe.File {
-	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode, ModTime: timestampOf(time.Unix(0, modTime)), ChangeTime: timestampOf(time.Unix(0, modTime+1))}
-}
-
-func rat(s string) *big.Rat {
-	r, ok := new(big.Rat).SetString(s)
-	if !ok {
-		panic("not a number: " + s)
-	}
-	return r
+	return dedupe.File{Path: path, Size: size, Device: 1, Inode: inode,
+		ModTime:    dedupe.Timestamp{Sec: 1795437296, Nsec: 789e6}, // 2026-11-23T12:34:56.789Z
+		ChangeTime: dedupe.Timestamp{Sec: 1795437296, Nsec: 789e6 + 1}}
 }
 
 func write(t testing.TB, f Format, s sample, colour bool) []byte {

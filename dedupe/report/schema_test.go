@@ -154,6 +154,58 @@ func TestSchemaRefuses(t *testing.T) {
 // the schema does not name.
 func inMessages(path string) bool { return strings.HasSuffix(path, ".messages") }
 
+// badValues are parts of good reports, and what makes a report invalid in their place.
+var badValues = []struct{ good, bad string }{
+	{`"schema":"dedupe.report/v2"`, `"schema":"dedupe.report/v1"`},
+	{`"schema":"dedupe.report/v2"`, `"schema":"dedupe.projection/v1"`},
+	{`"mode":"processes"`, `"mode":"threads"`},
+	{`"workers":100`, `"workers":0`},
+	{`"workers":100`, `"workers":1001`},
+	{`"files":12345`, `"files":-1`},
+	{`"files":12345`, `"files":1.5`},
+	{`"elapsed_ms":1234.567`, `"elapsed_ms":-1`},
+	{`"cpu_ms":90000`, `"cpu_ms":-1`},
+	{`"digest":"0102`, `"digest":"`},
+	{`"digest":"0102`, `"digest":"0102ff`},
+	{`"digest":"0102`, `"digest":"01G2`},
+	{`,{"path":"/efs/void","inode":301,"mtime":"2026-11-23T12:34:56.789Z","ctime":"2026-11-23T12:34:56.789000001Z"}`, ``}, // a group of one
+	{`"hard_link":true`, `"hard_link":false`},
+	{`"path_base64":"//4="`, `"path_base64":"\\xff"`},
+	{`"inode":300,"mtime":"2026-11-23T12:34:56.789Z"`, `"inode":300,"mtime":"yesterday"`},
+	{`"inode":300,`, `"inode":"300",`},
+	{`"op":"open"`, `"op":"remove"`},
+	{`"links":2`, `"links":0`},
+	{`"allocated":4096`, `"allocated":-1`},
+	{`"started":"2026-`, `"started":"26-`},
+	{`"reason":"problems"`, `"reason":"bad luck"`},
+	{`"rule":"own_output"`, `"rule":""`},
+	{`"modified":true`, `"modified":false`},
+	{`"count":2,`, `"count":0,`},
+	{`"nfs":null`, `"nfs":0`},
+	{`"READDIR":1`, `"READDIR":0`},
+	{`"READDIR":1`, `"READDIR":1.5`},
+	{`"messages_besides_read":1`, `"messages_besides_read":-1`},
+	{`"metered_metadata_bytes":4096`, `"metered_metadata_bytes":-4096`},
+	{`"round_trip_ms":1`, `"round_trip_ms":-1`},
+	{`"path":"/mnt/efs","messages"`, `"path":"","messages"`},
+	{`"total_decimal":"146494.18"`, `"total_decimal":"146,494.18"`},
+	{`"cost_decimal":"146484.38"`, `"cost_decimal":"-1"`},
+	{`"error":"permission denied"`, `"error":""`},
+	{`"currency":"USD"`, `"currency":"dollars"`},
+	{`"prices":"2026-11"`, `"prices":"today"`},
+	{`"meter":"efs.read"`, `"meter":""`},
+	{`"total":146494.18`, `"total":"146494.18"`},
+	{`"total":146494.18`, `"total":-0.01`},
+	{`"quantity":0.333333`, `"quantity":-1`},
+	{`"arch":"arm64"`, `"arch":"ppc"`},
+	{`"memory_mb":1769`, `"memory_mb":127`},
+	{`"ephemeral_storage_mb":512`, `"ephemeral_storage_mb":0`},
+	{`"api":"http"`, `"api":""`},
+	{`"throughput":"provisioned"`, `"throughput":""`},
+	{`"storage_class":"ia"`, `"storage_class":"glacier"`},
+	{`"stored_bytes":5368709120`, `"stored_bytes":-1`},
+}
+
 // A value of the right type can still be invalid.
 func TestSchemaRefusesValues(t *testing.T) {
 	schema := reporttest.Compile(t, schemaFile)
@@ -161,56 +213,7 @@ func TestSchemaRefusesValues(t *testing.T) {
 	for _, s := range samples() {
 		all = append(all, string(write(t, JSON, s, false)))
 	}
-	for _, test := range []struct{ good, bad string }{
-		{`"schema":"dedupe.report/v2"`, `"schema":"dedupe.report/v1"`},
-		{`"schema":"dedupe.report/v2"`, `"schema":"dedupe.projection/v1"`},
-		{`"mode":"processes"`, `"mode":"threads"`},
-		{`"workers":100`, `"workers":0`},
-		{`"workers":100`, `"workers":1001`},
-		{`"files":12345`, `"files":-1`},
-		{`"files":12345`, `"files":1.5`},
-		{`"elapsed_ms":1234.567`, `"elapsed_ms":-1`},
-		{`"cpu_ms":90000`, `"cpu_ms":-1`},
-		{`"digest":"0102`, `"digest":"`},
-		{`"digest":"0102`, `"digest":"0102ff`},
-		{`"digest":"0102`, `"digest":"01G2`},
-		{`,{"path":"/efs/void","inode":301,"mtime":"2026-11-23T12:34:56.789Z","ctime":"2026-11-23T12:34:56.789000001Z"}`, ``}, // a group of one
-		{`"hard_link":true`, `"hard_link":false`},
-		{`"path_base64":"//4="`, `"path_base64":"\\xff"`},
-		{`"inode":300,"mtime":"2026-11-23T12:34:56.789Z"`, `"inode":300,"mtime":"yesterday"`},
-		{`"inode":300,`, `"inode":"300",`},
-		{`"op":"open"`, `"op":"remove"`},
-		{`"links":2`, `"links":0`},
-		{`"allocated":4096`, `"allocated":-1`},
-		{`"started":"2026-`, `"started":"26-`},
-		{`"reason":"problems"`, `"reason":"bad luck"`},
-		{`"rule":"own_output"`, `"rule":""`},
-		{`"modified":true`, `"modified":false`},
-		{`"count":2,`, `"count":0,`},
-		{`"nfs":null`, `"nfs":0`},
-		{`"READDIR":1`, `"READDIR":0`},
-		{`"READDIR":1`, `"READDIR":1.5`},
-		{`"messages_besides_read":1`, `"messages_besides_read":-1`},
-		{`"metered_metadata_bytes":4096`, `"metered_metadata_bytes":-4096`},
-		{`"round_trip_ms":1`, `"round_trip_ms":-1`},
-		{`"path":"/mnt/efs","messages"`, `"path":"","messages"`},
-		{`"total_decimal":"146494.18"`, `"total_decimal":"146,494.18"`},
-		{`"cost_decimal":"146484.38"`, `"cost_decimal":"-1"`},
-		{`"error":"permission denied"`, `"error":""`},
-		{`"currency":"USD"`, `"currency":"dollars"`},
-		{`"prices":"2026-11"`, `"prices":"today"`},
-		{`"meter":"efs.read"`, `"meter":""`},
-		{`"total":146494.18`, `"total":"146494.18"`},
-		{`"total":146494.18`, `"total":-0.01`},
-		{`"quantity":0.333333`, `"quantity":-1`},
-		{`"arch":"arm64"`, `"arch":"ppc"`},
-		{`"memory_mb":1769`, `"memory_mb":127`},
-		{`"ephemeral_storage_mb":512`, `"ephemeral_storage_mb":0`},
-		{`"api":"http"`, `"api":""`},
-		{`"throughput":"provisioned"`, `"throughput":""`},
-		{`"storage_class":"ia"`, `"storage_class":"glacier"`},
-		{`"stored_bytes":5368709120`, `"stored_bytes":-1`},
-	} {
+	for _, test := range badValues {
 		i := slices.IndexFunc(all, func(whole string) bool { return strings.Contains(whole, test.good) })
 		if i < 0 {
 			t.Errorf("nothing to replace: no report has %s", test.good)

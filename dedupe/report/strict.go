@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Decode reads a JSON object that somebody wrote. Keys must be spelled exactly and occur
+// Decode reads a JSON object that was written by hand. Keys must be spelled exactly and occur
 // once, and no value may be null: a typing error must not select a default. Its error says
 // in plain words what is wrong.
 func Decode(data []byte, into any) error {

@@ -12,6 +12,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/fixtures/testkit"
 )
 
 func TestPrintable(t *testing.T) {
@@ -48,8 +49,8 @@ func TestCommas(t *testing.T) {
 		"0.5": "0.5", "1234.5678": "1,234.5678", "146484.38": "146,484.38", "-1234.50": "-1,234.50",
 		"9223372036854775808000.000001": "9,223,372,036,854,775,808,000.000001",
 	} {
-		if got := commas(in); got != want {
-			t.Errorf("commas(%s) is %s, want %s", in, got, want)
+		if got := Commas(in); got != want {
+			t.Errorf("Commas(%s) is %s, want %s", in, got, want)
 		}
 	}
 }
@@ -172,7 +173,7 @@ func TestIncomplete(t *testing.T) {
 func TestBillLine(t *testing.T) {
 	bill := func(calls int64, currency, total, meter string) *cost.Projection {
 		return &cost.Projection{Usage: cost.Usage{Calls: calls},
-			Bill: &cost.Bill{Currency: currency, Total: rat(total), Items: []cost.Item{{Meter: meter, Cost: rat(total)}}}}
+			Bill: &cost.Bill{Currency: currency, Total: testkit.Rat(total), Items: []cost.Item{{Meter: meter, Cost: testkit.Rat(total)}}}}
 	}
 	for want, p := range map[string]*cost.Projection{
 		"50M calls a month: $148,291, 100% of it EFS reads (--bill for details)":       bill(50_000_000, "USD", "148290.93", "efs.read"),

@@ -21,6 +21,7 @@ import (
 	"efsdedupe/dedupe/index"
 	"efsdedupe/dedupe/mount"
 	"efsdedupe/dedupe/mount/mounttest"
+	"efsdedupe/fixtures/testkit"
 )
 
 // newIndex opens an index in a file. Its clock runs an hour ahead, so that files written
@@ -66,9 +67,8 @@ func write(t testing.TB, files map[string]string) {
 	t.Helper()
 	then := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	for path, content := range files {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666), os.Chtimes(path, then, then)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, []byte(content), path)
+		testkit.Must(t, os.Chtimes(path, then, then))
 	}
 }
 

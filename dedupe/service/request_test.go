@@ -83,7 +83,7 @@ func TestPathInBase64(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		path := filepath.Join(root, "caf\xe9", name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte("same"), 0o666)); err != nil {
-			t.Skip("this file system holds no names that are not UTF-8: ", err)
+			t.Skip("this file system holds only names in UTF-8: set TMPDIR to one that holds others, such as ext4: ", err)
 		}
 	}
 	h := newService(t, Config{Root: root})

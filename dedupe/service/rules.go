@@ -98,7 +98,7 @@ func (q *findRequest) add(o *order) error {
 	case utf8.RuneCountInString(path) > maxPath || !isRelative(path):
 		return fmt.Errorf("copies_of is %.40q: name a file relative to your root, without . and .. as elements, in at most %d characters", path, maxPath)
 	case q.Unique || q.Folders:
-		return errors.New("copies_of is about one file: leave out unique and folders")
+		return errors.New("copies_of is for the copies of one file: leave out unique and folders")
 	}
 	o.rules.CopiesOf, o.sel.CopiesOf = path, path
 	return nil

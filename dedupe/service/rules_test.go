@@ -21,6 +21,7 @@ import (
 	"efsdedupe/dedupe/jobs"
 	"efsdedupe/dedupe/mount/mounttest"
 	"efsdedupe/dedupe/report"
+	"efsdedupe/fixtures/testkit"
 )
 
 // album creates a root with a folder of copies: of one content 30, in three folders, and of
@@ -40,9 +41,8 @@ func makeFile(t testing.TB, root, path, content string, age int) {
 	t.Helper()
 	path = filepath.Join(root, path)
 	edited := time.Unix(1.7e9-int64(age), 0)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666), os.Chtimes(path, edited, edited)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, []byte(content), path)
+	testkit.Must(t, os.Chtimes(path, edited, edited))
 }
 
 // keptFiles is what a report says about kept files.
@@ -95,31 +95,34 @@ func jobReportOf(t testing.TB, h http.Handler, body string) result {
 	return page
 }
 
+// keepTests are rules about which files to keep, and what they do with an album.
+var keepTests = []struct {
+	rules, selection string
+	first            []string // of each group
+	kept             int      // files
+	reclaimable      int64
+}{
+	{`{}`, `{}`, []string{"p/a/00", "p/[b]/x"}, 0, 29*4 + 3},
+	{`{"keep": "first"}`, `{"keep": "first"}`, []string{"p/a/00", "p/[b]/x"}, 2, 29*4 + 3},
+	{`{"keep": "oldest"}`, `{"keep": "oldest"}`, []string{"p/m/29", "p/[b]/x"}, 2, 29*4 + 3},
+	{`{"keep": "newest"}`, `{"keep": "newest"}`, []string{"p/a/00", "p/a/x"}, 2, 29*4 + 3},
+	{`{"keep": "shortest"}`, `{"keep": "shortest"}`, []string{"p/a/00", "p/a/x"}, 2, 29*4 + 3},
+	{`{"priority": ["p/m", "p/a"]}`, `{"priority": ["p/m", "p/a"]}`, []string{"p/m/02", "p/a/x"}, 2, 29*4 + 3},
+	{`{"priority": ["p/b/"], "keep": "oldest"}`, `{"priority": ["p/b/"], "keep": "oldest"}`, []string{"p/b/28", "p/[b]/x"}, 2, 29*4 + 3},
+	{`{"priority": ["p/m/05"]}`, `{"priority": ["p/m/05"]}`, []string{"p/m/05", "p/[b]/x"}, 2, 29*4 + 3},
+	{`{"protect": ["p/m"]}`, `{"protect": ["p/m"]}`, []string{"p/m/02", "p/[b]/x"}, 11, 20*4 + 3},
+	{`{"protect": ["p/[b]"]}`, `{"protect": ["p/[b]"]}`, []string{"p/a/00", "p/[b]/x"}, 2, 29*4 + 3},
+	{`{"protect": ["[b]/*"]}`, `{"protect": ["[b]/*"]}`, []string{"p/b/01", "p/[b]/x"}, 11, 20*4 + 3},
+	{`{"protect": ["m", "x"], "keep": "newest"}`, `{"protect": ["m", "x"], "keep": "newest"}`, []string{"p/m/02", "p/a/x"}, 12, 20 * 4},
+	{`{"protect_base64": ["cC9t"], "protect": ["p/m"]}`, `{"protect": ["p/m"]}`, []string{"p/m/02", "p/[b]/x"}, 11, 20*4 + 3},
+	{`{"priority_base64": ["cC9t"], "min_copies": 3}`, `{"priority": ["p/m"], "min_copies": 3}`, []string{"p/m/02"}, 1, 29 * 4},
+	{`{"keep": "oldest", "newer": "2023-11-14T22:13:10Z"}`, `{"keep": "oldest", "newer": "2023-11-14T22:13:10Z"}`, []string{"p/a/09", "p/[b]/x"}, 2, 9*4 + 3},
+}
+
 // TestKeep has scans and jobs keep files. The kept ones come first and are marked.
 func TestKeep(t *testing.T) {
 	h := newService(t, withJobs(t, Config{Root: album(t)}))
-	for _, test := range []struct {
-		rules, selection string
-		first            []string // of each group
-		kept             int      // files
-		reclaimable      int64
-	}{
-		{`{}`, `{}`, []string{"p/a/00", "p/[b]/x"}, 0, 29*4 + 3},
-		{`{"keep": "first"}`, `{"keep": "first"}`, []string{"p/a/00", "p/[b]/x"}, 2, 29*4 + 3},
-		{`{"keep": "oldest"}`, `{"keep": "oldest"}`, []string{"p/m/29", "p/[b]/x"}, 2, 29*4 + 3},
-		{`{"keep": "newest"}`, `{"keep": "newest"}`, []string{"p/a/00", "p/a/x"}, 2, 29*4 + 3},
-		{`{"keep": "shortest"}`, `{"keep": "shortest"}`, []string{"p/a/00", "p/a/x"}, 2, 29*4 + 3},
-		{`{"priority": ["p/m", "p/a"]}`, `{"priority": ["p/m", "p/a"]}`, []string{"p/m/02", "p/a/x"}, 2, 29*4 + 3},
-		{`{"priority": ["p/b/"], "keep": "oldest"}`, `{"priority": ["p/b/"], "keep": "oldest"}`, []string{"p/b/28", "p/[b]/x"}, 2, 29*4 + 3},
-		{`{"priority": ["p/m/05"]}`, `{"priority": ["p/m/05"]}`, []string{"p/m/05", "p/[b]/x"}, 2, 29*4 + 3},
-		{`{"protect": ["p/m"]}`, `{"protect": ["p/m"]}`, []string{"p/m/02", "p/[b]/x"}, 11, 20*4 + 3},
-		{`{"protect": ["p/[b]"]}`, `{"protect": ["p/[b]"]}`, []string{"p/a/00", "p/[b]/x"}, 2, 29*4 + 3},
-		{`{"protect": ["[b]/*"]}`, `{"protect": ["[b]/*"]}`, []string{"p/b/01", "p/[b]/x"}, 11, 20*4 + 3},
-		{`{"protect": ["m", "x"], "keep": "newest"}`, `{"protect": ["m", "x"], "keep": "newest"}`, []string{"p/m/02", "p/a/x"}, 12, 20 * 4},
-		{`{"protect_base64": ["cC9t"], "protect": ["p/m"]}`, `{"protect": ["p/m"]}`, []string{"p/m/02", "p/[b]/x"}, 11, 20*4 + 3},
-		{`{"priority_base64": ["cC9t"], "min_copies": 3}`, `{"priority": ["p/m"], "min_copies": 3}`, []string{"p/m/02"}, 1, 29 * 4},
-		{`{"keep": "oldest", "newer": "2023-11-14T22:13:10Z"}`, `{"keep": "oldest", "newer": "2023-11-14T22:13:10Z"}`, []string{"p/a/09", "p/[b]/x"}, 2, 9*4 + 3},
-	} {
+	for _, test := range keepTests {
 		body := `{"path": "p", ` + test.rules[1:]
 		body = strings.Replace(body, ", }", "}", 1)
 		check := func(what string, got result) {
@@ -209,64 +212,67 @@ func TestKeepOnPages(t *testing.T) {
 	}
 }
 
+// tooMany is a list of one path more than rules may have.
+func tooMany() string {
+	var all []string
+	for i := range maxRules + 1 {
+		all = append(all, fmt.Sprintf(`"f%d"`, i))
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
+// badRules are rules that no scan or job accepts, and a part of the answer to each.
+var badRules = []struct{ rules, detail string }{
+	{`{"keep": "best"}`, `keep is "best": choose oldest, newest, shortest or first`},
+	{`{"keep": ""}`, `keep is empty: choose oldest`},
+	{`{"keep": "Oldest"}`, `keep is "Oldest"`},
+	{`{"keep": null}`, `/keep is null`},
+	{`{"keep": 1}`, `/keep`},
+	{`{"keep": ["oldest"]}`, `/keep`},
+	{`{"keep": "oldest", "keep": "newest"}`, `duplicate`},
+	{`{"KEEP": "oldest"}`, `unknown field /KEEP`},
+	{`{"priority": "p"}`, `/priority`},
+	{`{"priority": null}`, `/priority is null`},
+	{`{"priority": [null]}`, `/priority/0 is null`},
+	{`{"priority": [["p"]]}`, `/priority/0`},
+	{`{"priority": [""]}`, `/priority/0 is "": name a folder relative to your root`},
+	{`{"priority": ["p", "/etc"]}`, `/priority/1 is "/etc": name a folder relative to your root`},
+	{`{"priority": ["/"]}`, `/priority/0 is "/"`},
+	{`{"priority": [".."]}`, `/priority/0 is ".."`},
+	{`{"priority": ["p/../p"]}`, `/priority/0`},
+	{`{"priority": ["./p"]}`, `/priority/0`},
+	{`{"priority": ["p//a"]}`, `/priority/0`},
+	{`{"priority": ["p\u0000"]}`, `/priority/0 is "p\x00"`},
+	{`{"priority": ["p", "p"]}`, `/priority/1 is "p", which is there already`},
+	{`{"priority": ["` + strings.Repeat("p", maxPath+1) + `"]}`, `at most 4096 characters`},
+	{`{"priority": ` + tooMany() + `}`, `/priority has 101 entries: name at most 100`},
+	{`{"priority_base64": ["*"]}`, `base64`},
+	{`{"priority_base64": ["L2V0Yw=="]}`, `/priority/0 is "/etc"`},
+	{`{"priority_base64": ["cA==", "cA=="]}`, `/priority_base64/1 is "p", which is there already`},
+	{`{"priority": ["p"], "priority_base64": ["cC9t"]}`, `name different paths`},
+	{`{"protect": ["p"], "protect_base64": ["cA==", "cC9t"]}`, `name different paths`},
+	{`{"protect": ["/etc"]}`, `/protect/0 is "/etc"`},
+	{`{"protect": [""]}`, `/protect/0 is ""`},
+	{`{"protect": ["p/.."]}`, `/protect/0 is "p/.."`},
+	{`{"protect": ["a\u0000"]}`, `/protect/0`},
+	{`{"protect": ["*\u0000"]}`, `/protect: bad glob`},
+	{`{"protect": ["[z-a]"]}`, `/protect: bad glob "[z-a]": the range z-a`},
+	{`{"protect": ["../*"]}`, `/protect: the glob "../*" matches nothing`},
+	{`{"protect": ["{a"]}`, `/protect: bad glob`},
+	{`{"protect": ["` + strings.Repeat("{a,b}", 20) + `"]}`, `too many alternatives`},
+	{`{"protect": ["` + strings.Repeat("p", maxGlob+1) + `"]}`, `/protect/0 is longer than 1024 characters`},
+	{`{"protect": ` + tooMany() + `}`, `/protect has 101 entries: name at most 100`},
+	{`{"protect": ["a", "b", "a"]}`, `/protect/2 is "a", which is there already`},
+	{`{"min_copies": 1}`, `at least 2`},
+	{`{"min_copies": -1}`, `at least 2`},
+	{`{"min_copies": 1000000001}`, `choose 0, or 2 to 1000000000`},
+	{`{"isolate": true}`, `unknown field /isolate`},
+}
+
 // TestBadRules sends rules that are refused, whatever the root has.
 func TestBadRules(t *testing.T) {
 	h := newService(t, withJobs(t, Config{Root: album(t)}))
-	many := func(entry func(i int) string) string {
-		var all []string
-		for i := range maxRules + 1 {
-			all = append(all, entry(i))
-		}
-		b, _ := json.Marshal(all)
-		return string(b)
-	}
-	plain := func(i int) string { return fmt.Sprint("f", i) }
-	for _, test := range []struct{ rules, detail string }{
-		{`{"keep": "best"}`, `keep is "best": choose oldest, newest, shortest or first`},
-		{`{"keep": ""}`, `keep is empty: choose oldest`},
-		{`{"keep": "Oldest"}`, `keep is "Oldest"`},
-		{`{"keep": null}`, `/keep is null`},
-		{`{"keep": 1}`, `/keep`},
-		{`{"keep": ["oldest"]}`, `/keep`},
-		{`{"keep": "oldest", "keep": "newest"}`, `duplicate`},
-		{`{"KEEP": "oldest"}`, `unknown field /KEEP`},
-		{`{"priority": "p"}`, `/priority`},
-		{`{"priority": null}`, `/priority is null`},
-		{`{"priority": [null]}`, `/priority/0 is null`},
-		{`{"priority": [["p"]]}`, `/priority/0`},
-		{`{"priority": [""]}`, `/priority/0 is "": name a folder relative to your root`},
-		{`{"priority": ["p", "/etc"]}`, `/priority/1 is "/etc": name a folder relative to your root`},
-		{`{"priority": ["/"]}`, `/priority/0 is "/"`},
-		{`{"priority": [".."]}`, `/priority/0 is ".."`},
-		{`{"priority": ["p/../p"]}`, `/priority/0`},
-		{`{"priority": ["./p"]}`, `/priority/0`},
-		{`{"priority": ["p//a"]}`, `/priority/0`},
-		{`{"priority": ["p\u0000"]}`, `/priority/0 is "p\x00"`},
-		{`{"priority": ["p", "p"]}`, `/priority/1 is "p", which is there already`},
-		{`{"priority": ["` + strings.Repeat("p", maxPath+1) + `"]}`, `at most 4096 characters`},
-		{`{"priority": ` + many(plain) + `}`, `/priority has 101 entries: name at most 100`},
-		{`{"priority_base64": ["*"]}`, `base64`},
-		{`{"priority_base64": ["L2V0Yw=="]}`, `/priority/0 is "/etc"`},
-		{`{"priority_base64": ["cA==", "cA=="]}`, `/priority_base64/1 is "p", which is there already`},
-		{`{"priority": ["p"], "priority_base64": ["cC9t"]}`, `name different paths`},
-		{`{"protect": ["p"], "protect_base64": ["cA==", "cC9t"]}`, `name different paths`},
-		{`{"protect": ["/etc"]}`, `/protect/0 is "/etc"`},
-		{`{"protect": [""]}`, `/protect/0 is ""`},
-		{`{"protect": ["p/.."]}`, `/protect/0 is "p/.."`},
-		{`{"protect": ["a\u0000"]}`, `/protect/0`},
-		{`{"protect": ["*\u0000"]}`, `/protect: bad glob`},
-		{`{"protect": ["[z-a]"]}`, `/protect: bad glob "[z-a]": the range z-a`},
-		{`{"protect": ["../*"]}`, `/protect: the glob "../*" matches nothing`},
-		{`{"protect": ["{a"]}`, `/protect: bad glob`},
-		{`{"protect": ["` + strings.Repeat("{a,b}", 20) + `"]}`, `too many alternatives`},
-		{`{"protect": ["` + strings.Repeat("p", maxGlob+1) + `"]}`, `/protect/0 is longer than 1024 characters`},
-		{`{"protect": ` + many(plain) + `}`, `/protect has 101 entries: name at most 100`},
-		{`{"protect": ["a", "b", "a"]}`, `/protect/2 is "a", which is there already`},
-		{`{"min_copies": 1}`, `at least 2`},
-		{`{"min_copies": -1}`, `at least 2`},
-		{`{"min_copies": 1000000001}`, `choose 0, or 2 to 1000000000`},
-		{`{"isolate": true}`, `unknown field /isolate`},
-	} {
+	for _, test := range badRules {
 		for _, path := range []string{"/v1/scans", "/v1/jobs"} {
 			got := ask(t, h, Caller{}, "POST", path, test.rules)
 			if doc := got.decode(t); got.status != 400 || !strings.Contains(doc.Detail, test.detail) {
@@ -422,7 +428,7 @@ func TestRulesInBase64(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"a", "caf\xe9"} {
 		if err := os.Mkdir(filepath.Join(root, name), 0o777); err != nil {
-			t.Skip("this file system holds no names that are not UTF-8: ", err)
+			t.Skip("this file system holds only names in UTF-8: set TMPDIR to one that holds others, such as ext4: ", err)
 		}
 		makeFile(t, root, name+"/x", "same", 0)
 	}

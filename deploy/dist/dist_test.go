@@ -330,7 +330,7 @@ func freshDebian(t *testing.T) string {
 func asRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("changing the root needs root")
+		t.Skip("only root can change the root: run make test-dist as root")
 	}
 }
 

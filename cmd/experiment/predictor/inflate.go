@@ -74,7 +74,7 @@ func (f *inflater) take(n uint) int {
 	return int(v)
 }
 
-// place is that of the first byte in f.in of which no bit is taken.
+// place is the position of the first byte in f.in with no bit taken.
 func (f *inflater) place() int { return f.next - int(f.n/8) }
 
 // copyStored copies a block that is not compressed to out[at:], and returns its end.

@@ -10,7 +10,7 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// apiVersion is that of the C interface, ORT_API_VERSION of ONNX Runtime 1.24.
+// apiVersion is the version of the C interface: ORT_API_VERSION in ONNX Runtime 1.24.
 const apiVersion = 24
 
 // pointer is one to what ONNX Runtime owns: the garbage collector leaves it alone.

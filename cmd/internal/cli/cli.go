@@ -8,7 +8,7 @@
 //	values.go  flags that are sizes, counts, amounts or choices
 //	prices.go  flags that choose a price book
 //	output.go  where a report goes
-//	pending.go a file that nobody sees until it is whole
+//	pending.go a file that appears only once it is complete
 //	start*     which standard descriptors were closed, asked before the Go runtime starts
 //
 // Files named *_linux.go hold what only Linux can do.
@@ -90,6 +90,7 @@ func (s Std) Run(root *cobra.Command, commands []Command, args []string) int {
 	for _, c := range commands {
 		root.AddCommand(c.Build(s))
 	}
+	nameCompletion(root, args)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		completeValues(root)
 	}

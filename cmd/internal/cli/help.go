@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,6 +70,18 @@ func hasCommand(cmd *cobra.Command, name string) bool {
 	return false
 }
 
+// nameCompletion adds the command that prints scripts for shells, unless it is disabled, with
+// help in the words of the other commands.
+func nameCompletion(root *cobra.Command, args []string) {
+	root.InitDefaultCompletionCmd(args...)
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Print a script that completes commands and flags in a shell"
+			c.Long = c.Short + ".\n\n'" + c.CommandPath() + " SHELL --help' says how to install it."
+		}
+	}
+}
+
 // completeValues has shells complete the values of flags that are one of a few.
 func completeValues(cmd *cobra.Command) {
 	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
@@ -98,7 +111,8 @@ func writeUsage(cmd *cobra.Command) error {
 		print(w, "\nCommands:\n")
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() {
-				print(w, "  %-*s %s\n", cmd.NamePadding(), c.Name(), c.Short)
+				indent := 3 + c.NamePadding()
+				print(w, "  %-*s %s\n", c.NamePadding(), c.Name(), Wrap(c.Short, helpWidth-indent, strings.Repeat(" ", indent)))
 			}
 		}
 	}
@@ -116,21 +130,28 @@ func writeUsage(cmd *cobra.Command) error {
 	return errors.Join(errs...)
 }
 
-// visitShown calls visit for the flags that help is about.
+// visitShown calls visit for the flags that help is about, in the order in which the command
+// has defined them.
 func visitShown(cmd *cobra.Command, visit func(*pflag.Flag)) {
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
-		if !flag.Hidden {
-			visit(flag)
-		}
-	})
+	cmd.Flags().SortFlags = false
+	for _, other := range []bool{false, true} {
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+			if !flag.Hidden && (titleOf(flag) == otherTitle) == other {
+				visit(flag)
+			}
+		})
+	}
 }
+
+// otherTitle is the title of the last group, the flags that every command has.
+const otherTitle = "Other"
 
 func titleOf(flag *pflag.Flag) string {
 	switch titles := flag.Annotations[titleKey]; {
 	case len(titles) > 0:
 		return titles[0]
 	case flag.Name == "help" || flag.Name == "version":
-		return "Other"
+		return otherTitle
 	}
 	return "Flags"
 }
@@ -144,41 +165,56 @@ func describe(flag *pflag.Flag) string {
 	if value != "" {
 		line += " " + value
 	}
-	return "  " + line + "\n" + wrap(usage, 10)
+	const indent = "\n          "
+	return "  " + line + indent + strings.ReplaceAll(Wrap(usage, helpWidth+1-len(indent), ""), "\n", indent) + "\n"
 }
 
 // parts returns the names of a flag, its value, and what it does.
 func parts(flag *pflag.Flag) (names, value, usage string) {
-	value, usage = pflag.UnquoteUsage(flag)
+	switch value, usage = pflag.UnquoteUsage(flag); value {
+	case "int", "uint", "float":
+		value = "number"
+	case "ints", "int64Slice", "strings":
+		value = "list"
+	}
 	names = "--" + flag.Name
 	if flag.Shorthand != "" {
 		names = "-" + flag.Shorthand + ", " + names
 	}
 	if zero := flag.DefValue; zero != "" && zero != "0" && zero != "false" && zero != "[]" {
-		usage += fmt.Sprintf(" (default %s)", zero)
+		usage += fmt.Sprintf(" (default %s)", strings.Trim(wholeTime(zero), "[]"))
 	}
 	return names, value, usage
 }
 
-// wrap breaks a text into lines that are indented.
-func wrap(text string, indent int) string {
+// wholeTime leaves out the zeros of a duration such as 168h0m0s.
+func wholeTime(value string) string {
+	for _, unit := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(value, unit) {
+			value = strings.TrimSuffix(value, unit[1:])
+		}
+	}
+	return value
+}
+
+// Wrap breaks text between words into lines of at most width characters, all but
+// the first behind indent.
+func Wrap(text string, width int, indent string) string {
 	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
+	room := width
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
 		switch {
-		case column == 0:
-			b.WriteString(strings.Repeat(" ", indent))
-			column = indent
-		case column+1+len(word) > helpWidth:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			column = indent
+		case i == 0:
+		case n+1 > room:
+			b.WriteString("\n" + indent)
+			room = width - len(indent)
 		default:
 			b.WriteByte(' ')
-			column++
+			room--
 		}
 		b.WriteString(word)
-		column += len(word)
+		room -= n
 	}
-	b.WriteByte('\n')
 	return b.String()
 }

@@ -175,7 +175,7 @@ func (o *Output) Failed(err error) error {
 	case o.pending == nil || o.pending.torn:
 		return fmt.Errorf("can't write the report to %q: %w; make room or choose another --output", o.Path, err)
 	}
-	return fmt.Errorf("can't write the report to %q: %w; make room or choose another --output (what was there is as it was)", o.Path, err)
+	return fmt.Errorf("can't write the report to %q: %w; make room or choose another --output (the old file is unchanged)", o.Path, err)
 }
 
 // Commit makes the report the content of the file. An incomplete report never

@@ -10,11 +10,13 @@ import (
 	"syscall"
 	"testing"
 
+	"efsdedupe/dedupe/limits"
+
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
-// TestNobodyReads holds that an output which nobody reads ends when its context does.
+// TestNobodyReads checks that an output without a reader ends when its context does.
 func TestNobodyReads(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o666); err != nil {
@@ -95,7 +97,7 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-// TestUnnamed holds that there is no second file until the report is whole, and that its
+// TestUnnamed checks that there is no second file until the report is complete, and that its
 // name may be as long as names can be.
 func TestUnnamed(t *testing.T) {
 	for _, name := range []string{"report", strings.Repeat("n", unix.NAME_MAX)} {
@@ -106,7 +108,7 @@ func TestUnnamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			if p.name != "" {
-				t.Skip("no file is without a name here")
+				t.Skip("this file system has no O_TMPFILE: set TMPDIR to one that has, such as ext4")
 			}
 			io.WriteString(p, content)
 			if b, _ := os.ReadFile(path); len(names(t, filepath.Dir(path))) > 1 || string(b) == content {
@@ -134,7 +136,7 @@ func TestCopied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		spare, err := Temporary()
+		spare, err := limits.TemporaryFile()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,7 @@ func newPending(path string) (p *pending, err error) {
 	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
 		p.copied = true
-		p.File, err = Temporary()
+		p.File, err = limits.TemporaryFile()
 	} else if st, failed := p.existing.Stat(); err == nil && failed == nil {
 		err = p.Chmod(st.Mode().Perm())
 	}
@@ -63,15 +63,6 @@ func newPending(path string) (p *pending, err error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// Temporary returns an empty file that is gone when the program ends.
-func Temporary() (*os.File, error) {
-	f, err := os.CreateTemp("", "dedupe-report-")
-	if err != nil {
-		return nil, fmt.Errorf("%w; have TMPDIR name a directory with room", err)
-	}
-	return f, os.Remove(f.Name())
 }
 
 // commit makes the file the one at a path.
@@ -158,7 +149,7 @@ func (p *pending) claim(path string, create func(name string) (*os.File, error))
 		}
 	}
 	if p.name == "" {
-		return nil, fmt.Errorf("others are writing it, too, or left %s", filepath.Join(filepath.Dir(path), "."+base+".dedupe-*"))
+		return nil, fmt.Errorf("others are also writing it, or left %s", filepath.Join(filepath.Dir(path), "."+base+".dedupe-*"))
 	}
 	return p.File, nil
 }

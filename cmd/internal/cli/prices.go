@@ -37,7 +37,7 @@ func (p *Prices) Book(ctx context.Context) (*cost.Book, error) {
 		return nil, err
 	}
 	if p.given.Changed && p.Region != book.Region {
-		return nil, fmt.Errorf("--prices %q is of %s, and --region is %s: leave out one of them", p.File, book.Region, p.Region)
+		return nil, fmt.Errorf("--prices %q is for %s, and --region is %s: leave out one of them", p.File, book.Region, p.Region)
 	}
 	p.Region = book.Region
 	return book, nil

@@ -26,7 +26,7 @@ func (b *ByteSize) Set(s string) error {
 }
 
 // ungrouped removes the commas between groups of three digits, as in 1,000. It returns
-// nothing for other commas: 1,5 may mean 1.5, and is no number here.
+// nothing for other commas: 1,5 may mean 1.5, so it is not a number here.
 func ungrouped(s string) string {
 	if !strings.Contains(s, ",") {
 		return s
@@ -41,6 +41,14 @@ func ungrouped(s string) string {
 func (b *ByteSize) String() string {
 	if *b == 0 {
 		return "0"
+	}
+	for _, unit := range []struct {
+		name  string
+		bytes ByteSize
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"kB", 1000}} {
+		if *b%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", *b/unit.bytes, unit.name)
+		}
 	}
 	return fmt.Sprintf("%dB", *b)
 }
@@ -62,7 +70,12 @@ func (q *Quantity) Set(s string) error {
 }
 
 // String implements pflag.Value.
-func (q *Quantity) String() string { return fmt.Sprint(int64(*q)) }
+func (q *Quantity) String() string {
+	if *q > 0 && *q%1e6 == 0 {
+		return fmt.Sprintf("%dM", *q/1e6)
+	}
+	return fmt.Sprint(int64(*q))
+}
 
 // Type implements pflag.Value.
 func (*Quantity) Type() string { return "count" }

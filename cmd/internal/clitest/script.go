@@ -1,8 +1,5 @@
-// Package clitest holds what the tests of commands share: they run the real
-// programs, in scripts and as processes.
-//
-//	script.go   building programs, running scripts, commands for scripts
-//	process.go  waiting for, looking at and killing processes
+// Package clitest runs the scripts that test commands, with the real programs, and checks
+// their help.
 package clitest
 
 import (
@@ -24,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"efsdedupe/cmd/internal/cli"
+	"efsdedupe/fixtures/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the scripts' expected output")
@@ -38,10 +36,8 @@ func Run(m *testing.M, programs map[string]string, ready func(dir string)) int {
 	}
 	defer os.RemoveAll(dir)
 	for name, of := range programs {
-		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", linkFlags(name), "-o", filepath.Join(dir, name), of)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		if err := testkit.Build(filepath.Join(dir, name), of, "-ldflags", linkFlags(name)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}

@@ -1,5 +1,5 @@
 // Package docs checks the documentation: links, the size of the README, and that every
-// folder has a README or a package comment. make lint runs it.
+// folder with code says what it is for. make lint runs it.
 package docs
 
 import (
@@ -98,23 +98,31 @@ func hasHeading(page, anchor string) bool {
 	return false
 }
 
-// TestFolders holds that every folder with Go code has a package comment or a page.
+// TestFolders checks that every folder with code has a README.md or a package comment; in
+// other languages than Go, a file that begins with a comment.
 func TestFolders(t *testing.T) {
 	told := make(map[string]bool)
+	comment := regexp.MustCompile(`^(#!.*\n)?("use strict";\n)?("""|//|#)`)
 	walk(t, func(path string) {
 		dir := filepath.Dir(path)
-		if filepath.Base(path) == "README.md" {
-			told[dir] = true
-		}
-		if filepath.Ext(path) != ".go" || told[dir] {
+		if told[dir] {
 			return
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(top, path), nil, parser.PackageClauseOnly|parser.ParseComments)
-		if err != nil {
-			t.Error(err)
-			return
+		switch filepath.Ext(path) {
+		case ".md":
+			if filepath.Base(path) == "README.md" {
+				told[dir] = true
+			}
+		case ".go":
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(top, path), nil, parser.PackageClauseOnly|parser.ParseComments)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			told[dir] = file.Doc != nil
+		case ".js", ".py", ".rs":
+			told[dir] = comment.MatchString(read(t, path))
 		}
-		told[dir] = file.Doc != nil
 	})
 	for dir, told := range told {
 		if !told {

@@ -45,7 +45,7 @@ type Table struct {
 // nothing.
 func Open(name string) (*Table, error) {
 	if !isName(name) {
-		return nil, fmt.Errorf("%q is no name of a table: that has 3 to 255 letters, digits, dots, dashes and underscores", name)
+		return nil, fmt.Errorf("%q is not a table name: use 3 to 255 letters, digits, dots, dashes and underscores", name)
 	}
 	client, err := newClient(os.Getenv)
 	if err != nil {
@@ -72,7 +72,7 @@ func OpenNamed(name string) (index.Store, error) {
 		return Open(table)
 	}
 	if strings.Contains(name, "://") {
-		return nil, fmt.Errorf("%q is no index: it must be %sTABLE or a file", name, Scheme)
+		return nil, fmt.Errorf("%q is not an index: it must be %sTABLE or a file", name, Scheme)
 	}
 	return index.OpenLog(name)
 }
@@ -307,4 +307,4 @@ func (t *Table) Close() error {
 }
 
 // errBusy is the error of a table that leaves work undone however often it is asked.
-var errBusy = errors.New("it is asked for more than it can do: choose on-demand capacity, or more of it")
+var errBusy = errors.New("it gets more requests than it can serve: choose on-demand capacity, or provision more")

@@ -31,15 +31,9 @@ import (
 
 const tableName = "digests"
 
-// environment returns an environment that points to a server.
-func environment(endpoint string) func(string) string {
-	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
-	return func(name string) string { return env[name] }
-}
-
 func open(t *testing.T, endpoint string) *Table {
 	t.Helper()
-	c, err := newClient(environment(endpoint))
+	c, err := newClient(aws.EnvironmentOf(endpoint).Get)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func open(name string, getenv func(string) string) (*Folder, error) {
 	rest, ok := strings.CutPrefix(name, Scheme)
 	bucket, prefix, _ := strings.Cut(rest, "/")
 	if !ok || !isBucket(bucket) {
-		return nil, fmt.Errorf("%q is no folder of S3: it must be %sBUCKET/PREFIX", name, Scheme)
+		return nil, fmt.Errorf("%q is not a folder in S3: it must be %sBUCKET/PREFIX", name, Scheme)
 	}
 	client, err := awshttp.New("s3", getenv, awshttp.Options{AttemptTime: attemptTime, Attempts: attempts, Connections: connections})
 	if err != nil {

@@ -16,12 +16,8 @@ import (
 	"testing"
 
 	"efsdedupe/fixtures/aws"
+	"efsdedupe/fixtures/testkit"
 )
-
-func environment(endpoint string) func(string) string {
-	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
-	return func(name string) string { return env[name] }
-}
 
 // folder returns a folder in a new bucket of an emulator, behind a proxy that answers the
 // requests for which it returns true.
@@ -31,10 +27,10 @@ func folder(t *testing.T, answers func(http.ResponseWriter, *http.Request) bool)
 		t.Skip(err)
 	}
 	e, err := aws.StartEmulator(t.Context(), t.TempDir(), "s3")
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(e.Stop)
 	to, err := url.Parse(e.URL)
-	must(t, err)
+	testkit.Must(t, err)
 	forward := httputil.NewSingleHostReverseProxy(to)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if answers == nil || !answers(w, r) {
@@ -42,18 +38,11 @@ func folder(t *testing.T, answers func(http.ResponseWriter, *http.Request) bool)
 		}
 	}))
 	t.Cleanup(proxy.Close)
-	f, err := open("s3://bucket/jobs/", environment(proxy.URL))
-	must(t, err)
+	f, err := open("s3://bucket/jobs/", aws.EnvironmentOf(proxy.URL).Get)
+	testkit.Must(t, err)
 	_, err = f.doKey(http.MethodPut, "", nil, nil, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	return f
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestEmulatorFolder does all that a job does with objects.
@@ -63,8 +52,8 @@ func TestEmulatorFolder(t *testing.T) {
 	if _, _, err := f.Get("a", 0, 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no object: %v", err)
 	}
-	must(t, f.Put("a", []byte("first")))
-	must(t, f.Put("a", []byte("second, which loses")))
+	testkit.Must(t, f.Put("a", []byte("first")))
+	testkit.Must(t, f.Put("a", []byte("second, which loses")))
 	for _, test := range []struct {
 		offset, n int64
 		want      string
@@ -74,14 +63,14 @@ func TestEmulatorFolder(t *testing.T) {
 			t.Errorf("%d bytes from %d: %q of %d bytes, %v", test.n, test.offset, data, size, err)
 		}
 	}
-	must(t, f.Remove("a"))
-	must(t, f.Remove("a"))
+	testkit.Must(t, f.Remove("a"))
+	testkit.Must(t, f.Remove("a"))
 	for i := range maxRemovals + 2 {
-		must(t, f.Put(fmt.Sprintf("round/%d & <ü>", i), []byte{1}))
+		testkit.Must(t, f.Put(fmt.Sprintf("round/%d & <ü>", i), []byte{1}))
 	}
 	other := root.In("two")
-	must(t, other.Put("kept", nil))
-	must(t, f.RemoveAll())
+	testkit.Must(t, other.Put("kept", nil))
+	testkit.Must(t, f.RemoveAll())
 	if keys, err := f.list(10); err != nil || len(keys) > 0 {
 		t.Errorf("after RemoveAll: %q, %v", keys, err)
 	}
@@ -98,9 +87,9 @@ func TestEmulatorUpload(t *testing.T) {
 		u := f.Create("report", "text/plain")
 		for rest := range slices.Chunk(content, 5<<20) {
 			_, err := u.Write(rest)
-			must(t, err)
+			testkit.Must(t, err)
 		}
-		must(t, u.Commit())
+		testkit.Must(t, u.Commit())
 		got, total, err := f.Get("report", 0, int64(size)+1)
 		if err != nil || !bytes.Equal(got, content) || total != int64(size) {
 			t.Errorf("%d bytes: got %d of %d, %v", size, len(got), total, err)
@@ -108,7 +97,7 @@ func TestEmulatorUpload(t *testing.T) {
 	}
 	u := f.Create("discarded", "text/plain")
 	_, err := u.Write(make([]byte, partSize+1))
-	must(t, err)
+	testkit.Must(t, err)
 	u.Discard()
 	if _, _, err := f.Get("discarded", 0, 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what was discarded: %v", err)
@@ -131,7 +120,7 @@ func TestEmulatorRetries(t *testing.T) {
 		}
 		return true
 	})
-	must(t, f.Put("a", []byte("first")))
+	testkit.Must(t, f.Put("a", []byte("first")))
 	if data, _, err := f.Get("a", 0, 5); err != nil || string(data) != "first" {
 		t.Errorf("%q, %v", data, err)
 	}
@@ -147,8 +136,8 @@ func TestErrors(t *testing.T) {
 			w.WriteHeader(map[string]int{"NoSuchBucket": 404, "AccessDenied": 403, "InvalidArgument": 400}[code])
 			fmt.Fprintf(w, "<Error><Code>%s</Code><Message>because</Message></Error>", code)
 		}))
-		f, err := open("s3://bucket/jobs", environment(server.URL))
-		must(t, err)
+		f, err := open("s3://bucket/jobs", aws.EnvironmentOf(server.URL).Get)
+		testkit.Must(t, err)
 		if _, _, err := f.Get("a", 0, 1); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", code, err, want)
 		}

@@ -8,7 +8,7 @@ import (
 	"efsdedupe/dedupe/jobs"
 )
 
-// Versions is the objects of a folder that are replaced, but only by whoever knows the last
+// Versions is the objects of a folder that may be replaced, but only by a writer who knows the last
 // version, which is an ETag. It is a jobs.Store. If the answer to a Put got lost, it may
 // return ErrChanged although it was the one who changed the object.
 type Versions struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"efsdedupe/dedupe/jobs"
+	"efsdedupe/fixtures/testkit"
 )
 
 var _ jobs.Store = Versions{}
@@ -37,7 +38,7 @@ func TestEmulatorVersions(t *testing.T) {
 	if err := v.Put(ctx, "a/b", nil, `"another"`); !errors.Is(err, jobs.ErrChanged) {
 		t.Errorf("no object to replace: %v", err)
 	}
-	must(t, v.Put(ctx, "a/b", nil, ""))
+	testkit.Must(t, v.Put(ctx, "a/b", nil, ""))
 	if err := v.Put(ctx, "a/b", []byte("other"), ""); !errors.Is(err, jobs.ErrChanged) {
 		t.Errorf("created twice: %v", err)
 	}
@@ -62,14 +63,14 @@ func TestEmulatorVersions(t *testing.T) {
 	if data, _, err := v.Get(ctx, "a/b"); err != nil || len(data) != 20 || refused != 3 {
 		t.Errorf("%s, %v; %d refused", data, err, refused)
 	}
-	must(t, v.Put(ctx, "a/c", nil, ""))
-	must(t, v.Put(ctx, "a/d", nil, ""))
-	must(t, v.Put(ctx, "b/a", nil, ""))
+	testkit.Must(t, v.Put(ctx, "a/c", nil, ""))
+	testkit.Must(t, v.Put(ctx, "a/d", nil, ""))
+	testkit.Must(t, v.Put(ctx, "b/a", nil, ""))
 	for after, want := range map[string][]string{"": {"a/b", "a/c"}, "a/b": {"a/c", "a/d"}, "a/c": {"a/d"}, "a/d": nil} {
 		if got, err := v.List(ctx, "a/", after, 2); err != nil || !slices.Equal(got, want) {
 			t.Errorf("after %q: %v, %v", after, got, err)
 		}
 	}
-	must(t, v.Remove(ctx, "a/b"))
-	must(t, v.Remove(ctx, "a/b"))
+	testkit.Must(t, v.Remove(ctx, "a/b"))
+	testkit.Must(t, v.Remove(ctx, "a/b"))
 }

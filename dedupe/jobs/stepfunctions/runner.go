@@ -118,7 +118,7 @@ func executionName(ref jobs.Ref, run int) string {
 	return fmt.Sprintf("%s-%d", ref.Name(), run)
 }
 
-// parseExecutionName returns what an execution's name stands for, if it is that of a job.
+// parseExecutionName returns what the name of a job's execution stands for.
 func parseExecutionName(name string) (ref jobs.Ref, run int, ok bool) {
 	if i := strings.LastIndexByte(name, '-'); i > strings.IndexByte(name, '-') {
 		run, _ = strconv.Atoi(name[i+1:])

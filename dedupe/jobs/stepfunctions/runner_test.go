@@ -16,6 +16,8 @@ import (
 	"efsdedupe/dedupe/job"
 	"efsdedupe/dedupe/job/s3"
 	"efsdedupe/dedupe/jobs"
+	"efsdedupe/fixtures/aws"
+	"efsdedupe/fixtures/testkit"
 )
 
 const machine = "arn:aws:states:us-east-1:123456789012:stateMachine:dedupe-jobs"
@@ -60,18 +62,17 @@ func newRunner(t *testing.T) (*cloud, *Runner) {
 	c := &cloud{objects: map[string]bool{}}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
-	for name, value := range map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"} {
+	env := aws.EnvironmentOf(server.URL)
+	for name, value := range env {
 		t.Setenv(name, value)
 	}
 	store, err := jobs.OpenFolder(t.TempDir())
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { store.Close() })
 	bucket, err := s3.Open("s3://bucket")
-	must(t, err)
+	testkit.Must(t, err)
 	r := &Runner{Registry: &jobs.Registry{Store: store}, Folder: bucket.In("jobs"), Machine: machine, Concurrency: 7}
-	must(t, r.Connect(func(name string) string {
-		return map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}[name]
-	}))
+	testkit.Must(t, r.Connect(env.Get))
 	return c, r
 }
 
@@ -81,17 +82,17 @@ func TestRunner(t *testing.T) {
 	spec := job.Spec{Limits: job.DefaultLimits()}
 	spec.Selection.Roots = []string{"."}
 	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{Spec: spec})
-	must(t, err)
+	testkit.Must(t, err)
 	name := j.Name()
 
 	start := fmt.Sprintf(`AWSStepFunctions.StartExecution {"input":"{\"job\":\"%s\",\"concurrency\":7}","name":"%[1]s","stateMachineArn":"%s"}`, name, machine)
 	stop := fmt.Sprintf(`AWSStepFunctions.StopExecution {"error":"Cancelled","executionArn":"arn:aws:states:us-east-1:123456789012:execution:dedupe-jobs:%s"}`, name)
-	must(t, r.Start(t.Context(), j.Ref))
+	testkit.Must(t, r.Start(t.Context(), j.Ref))
 	c.answer = "ExecutionAlreadyExists"
-	must(t, r.Start(t.Context(), j.Ref))
-	must(t, r.Cancel(t.Context(), j.Ref)) // the execution may never have started
+	testkit.Must(t, r.Start(t.Context(), j.Ref))
+	testkit.Must(t, r.Cancel(t.Context(), j.Ref)) // the execution may never have started
 	c.answer = ""
-	must(t, r.Cancel(t.Context(), j.Ref))
+	testkit.Must(t, r.Cancel(t.Context(), j.Ref))
 	if want := []string{start, start, start, stop}; !slices.Equal(c.operations, want) {
 		t.Errorf("%s", strings.Join(c.operations, "\n"))
 	}
@@ -107,17 +108,17 @@ func TestRunner(t *testing.T) {
 // TestHandle gets events of executions that are not the job's, and then the one that is.
 func TestHandle(t *testing.T) {
 	store, err := jobs.OpenFolder(t.TempDir())
-	must(t, err)
+	testkit.Must(t, err)
 	defer store.Close()
 	r := &Runner{Registry: &jobs.Registry{Store: store}, Machine: machine}
 	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{})
-	must(t, err)
+	testkit.Must(t, err)
 	var log strings.Builder
 	handle := func(machine, name, status string) jobs.Phase {
 		t.Helper()
-		must(t, r.Handle(t.Context(), event(t, machine, name, status), slog.New(slog.NewJSONHandler(&log, nil))))
+		testkit.Must(t, r.Handle(t.Context(), event(t, machine, name, status), slog.New(slog.NewJSONHandler(&log, nil))))
 		_, s, err := r.Registry.Get(t.Context(), j.Ref)
-		must(t, err)
+		testkit.Must(t, err)
 		return s.Phase
 	}
 	other := jobs.Ref{Tenant: j.Tenant, ID: strings.Repeat("0", jobs.IDLength)}
@@ -154,13 +155,13 @@ func TestContinue(t *testing.T) {
 	spec := job.Spec{Limits: job.DefaultLimits()}
 	spec.Selection.Roots = []string{"."}
 	j, err := r.Registry.Create(t.Context(), "acme", "", jobs.Job{Spec: spec, MaxCost: 1, MaxConcurrency: 3})
-	must(t, err)
-	must(t, r.Start(t.Context(), j.Ref))
+	testkit.Must(t, err)
+	testkit.Must(t, r.Start(t.Context(), j.Ref))
 	_, err = r.Registry.Record(t.Context(), j.Ref, job.Round{Next: job.Stopped, Why: "it may cost too much"}, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = r.Registry.Continue(t.Context(), j.Ref, 2)
-	must(t, err)
-	must(t, r.Start(t.Context(), j.Ref))
+	testkit.Must(t, err)
+	testkit.Must(t, r.Start(t.Context(), j.Ref))
 	name := func(i int, want string) {
 		t.Helper()
 		if o := c.operations[i]; !strings.Contains(o, want) || !strings.Contains(o, `\"concurrency\":3`) || !strings.Contains(o, `{\"job\":\"`+j.Name()+`\"`) {
@@ -173,7 +174,7 @@ func TestContinue(t *testing.T) {
 		name  string
 		phase jobs.Phase
 	}{{j.Name(), jobs.Queued}, {j.Name() + "-2", jobs.Queued}, {j.Name() + "-01", jobs.Queued}, {j.Name() + "-1", jobs.Failed}} {
-		must(t, r.Handle(t.Context(), event(t, machine, run.name, "TIMED_OUT"), slog.New(slog.DiscardHandler)))
+		testkit.Must(t, r.Handle(t.Context(), event(t, machine, run.name, "TIMED_OUT"), slog.New(slog.DiscardHandler)))
 		if _, s, err := r.Registry.Get(t.Context(), j.Ref); err != nil || s.Phase != run.phase {
 			t.Errorf("%s: %+v, %v", run.name, s, err)
 		}
@@ -199,12 +200,5 @@ func TestEnded(t *testing.T) {
 		if err != nil || n != want || !strings.Contains(all, `:execution:dedupe-jobs:`+ref.Name()+`-2"`) || (want > 0) != strings.Contains(all, `{"mapRunArn":"the last"}`) {
 			t.Errorf("%s: %d, %v, %s", runs, n, err, all)
 		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -2,7 +2,6 @@ package contenders
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,44 +16,8 @@ import (
 
 	"efsdedupe/fixtures/efs"
 	"efsdedupe/fixtures/lambda/runtimeapi"
+	"efsdedupe/fixtures/testkit"
 )
-
-// children returns the processes that a process has started.
-func children(t *testing.T, pid int) []int {
-	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pids []int
-	for _, name := range stats {
-		stat, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has ended
-		}
-		// pid (comm) state ppid; comm may have anything in it.
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		if fields[1] == strconv.Itoa(pid) {
-			child, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			pids = append(pids, child)
-		}
-	}
-	return pids
-}
-
-// eventually polls; what it waits for happens, or the test has failed anyway.
-func eventually(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ready(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
 
 // busy starts the contender in Python, and calls it with as many tasks as it has
 // worker processes, none of which ends before release does. It returns when all
@@ -84,7 +46,7 @@ func busy(t *testing.T, release context.Context) (f *runtimeapi.Function, bootst
 	for range workers {
 		<-begun
 	}
-	if pids := children(t, bootstrap.Process.Pid); len(pids) != workers {
+	if pids := testkit.Children(bootstrap.Process.Pid); len(pids) != workers {
 		t.Fatalf("%d workers, want %d", len(pids), workers)
 	}
 	return f, bootstrap, func() (runtimeapi.Result, error) {
@@ -100,14 +62,14 @@ func TestWorkerKilled(t *testing.T) {
 	for name, choose := range map[string]func([]int) int{"first": slices.Min[[]int], "last": slices.Max[[]int]} {
 		t.Run(name, func(t *testing.T) {
 			f, bootstrap, result := busy(t, context.Background())
-			if err := syscall.Kill(choose(children(t, bootstrap.Process.Pid)), syscall.SIGKILL); err != nil {
+			if err := syscall.Kill(choose(testkit.Children(bootstrap.Process.Pid)), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
 			got, err := result()
 			if err != nil || got.ErrorType != "WorkerDied" || !strings.Contains(got.ErrorMessage, "exit code -9") {
 				t.Errorf("%+v, error %v", got, err)
 			}
-			if left := children(t, bootstrap.Process.Pid); len(left) > 0 {
+			if left := testkit.Children(bootstrap.Process.Pid); len(left) > 0 {
 				t.Errorf("%d workers are left", len(left))
 			}
 			good := event{Workload: "fib", Mode: "processes", Steps: 1, Tasks: 3, Workers: 2}
@@ -123,7 +85,7 @@ func TestWorkerKilled(t *testing.T) {
 func TestBootstrapKilled(t *testing.T) {
 	release, cancel := context.WithCancel(t.Context())
 	_, bootstrap, result := busy(t, release)
-	workers := children(t, bootstrap.Process.Pid)
+	workers := testkit.Children(bootstrap.Process.Pid)
 	if err := bootstrap.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -132,21 +94,15 @@ func TestBootstrapKilled(t *testing.T) {
 	}
 	cancel()
 	for _, pid := range workers {
-		eventually(t, "a worker to end", func() bool { return ended(pid) })
+		testkit.Eventually(t, "a worker to end", func() bool { return !testkit.Alive(pid) })
 	}
-}
-
-// ended reports whether a process is there no more, but for the table.
-func ended(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
 // TestWithoutSharedMemory has a /dev/shm that can't be written, as Lambda: there
 // multiprocessing has no semaphores.
 func TestWithoutSharedMemory(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount another /dev/shm")
+		t.Skip("only root can mount another /dev/shm: run it as root")
 	}
 	wrapper := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o ro none /dev/shm && exec "$0" "$@"`}
 	c := prepared(t, "python", "python3")
@@ -164,7 +120,7 @@ func TestWithoutSharedMemory(t *testing.T) {
 func TestFaults(t *testing.T) {
 	src := t.TempDir()
 	for _, name := range []string{"a", "b", "c"} {
-		write(t, filepath.Join(src, name), []byte(name))
+		testkit.Write(t, []byte(name), filepath.Join(src, name))
 	}
 	each(t, func(t *testing.T, c Contender, mode string) {
 		for name, fault := range map[string]func(*efs.Call) bool{
@@ -172,25 +128,15 @@ func TestFaults(t *testing.T) {
 			"/b": func(call *efs.Call) bool { return call.Op == efs.Open && call.Path == "b" },
 			"/c": func(call *efs.Call) bool { return call.Op == efs.Read && call.Path == "c" },
 		} {
-			root := filepath.Join(t.TempDir(), "mnt")
-			m, err := efs.Mount(src, root, efs.Options{Fault: func(_ context.Context, call *efs.Call) syscall.Errno {
+			_, root := efs.MountForTest(t, src, efs.Options{Fault: func(_ context.Context, call *efs.Call) syscall.Errno {
 				if fault(call) {
 					return syscall.EIO
 				}
 				return 0
 			}})
-			if err != nil {
-				if os.Geteuid() != 0 || errors.Is(err, os.ErrNotExist) {
-					t.Skip("no FUSE here: ", err)
-				}
-				t.Fatal(err)
-			}
 			f, _ := start(t, c)
 			checkError(t, f, event{Workload: "scan", Mode: mode, Root: root, Tasks: 3, Workers: 3}, root+name, "Input/output error")
 			f.Close()
-			if err := m.Close(); err != nil {
-				t.Error(err)
-			}
 		}
 	})
 }

@@ -29,6 +29,7 @@ import (
 
 	"efsdedupe/cmd/experiment/internal/predict"
 	"efsdedupe/fixtures/lambda/runtimeapi"
+	"efsdedupe/fixtures/testkit"
 )
 
 // prepare keeps what it makes where the command does: a build takes a minute.
@@ -158,13 +159,6 @@ func checksum(t testing.TB, digest string, content []byte) string {
 	return ""
 }
 
-func write(t testing.TB, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o666); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestScan has names that other orders sort in another way, the sizes about
 // which digests and buffers go wrong, and what is not a regular file.
 func TestScan(t *testing.T) {
@@ -178,7 +172,7 @@ func TestScan(t *testing.T) {
 			content[k] = byte(k*k>>3 + i)
 		}
 		contents[name] = content
-		write(t, filepath.Join(root, name), content)
+		testkit.Write(t, content, filepath.Join(root, name))
 	}
 	if err := os.Mkdir(filepath.Join(root, "0"), 0o777); err != nil {
 		t.Fatal(err)
@@ -293,7 +287,7 @@ func (m *meeting) leave() {
 	m.inside--
 }
 
-// content is that of a task, 500 kB or more; one has none.
+// content returns the content for a task, 500 kB or more; one task has none.
 func content(task string) []byte {
 	if task == "3" {
 		return nil
@@ -391,7 +385,7 @@ func predictFiles(t *testing.T) predict.Files {
 	}
 	files, err := predict.Prepare(t.Context(), filepath.Join(dir, "dedupe", "predict"), "", os.Stderr)
 	if offline := new(url.Error); errors.As(err, &offline) {
-		t.Skip("no registries: ", offline)
+		t.Skip("PyPI and crates.io do not answer: go online: ", offline)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -21,10 +21,10 @@ import (
 	"efsdedupe/fixtures/lambda/runtimeapi"
 )
 
-// mountName is that of the mount, in the directory of its environment.
+// mountName is the name of the mount, in the directory of its environment.
 const mountName = "efs"
 
-// bucketName is that of the bucket that holds the files, from S3.
+// bucketName is the name of the bucket that holds the files.
 const bucketName = "files"
 
 // environment is one environment of a function: a box, unless there are none, a
@@ -137,7 +137,7 @@ func (e *environment) close() error {
 	return errors.Join(append(errs, os.RemoveAll(e.dir))...)
 }
 
-// command is that of the function's process.
+// command returns the command of the function's process.
 func (e *environment) command() *exec.Cmd {
 	name, args := e.series.function.command[0], e.series.function.command[1:]
 	cmd := exec.Command(name, args...)

@@ -12,7 +12,7 @@ import (
 	"efsdedupe/cmd/experiment/internal/task"
 )
 
-// Product is the mode that is no mode of tasks but the product's own scan, in
+// Product is the mode that runs no tasks but the product's own scan, in
 // goroutines: with all that it does to read and hash less.
 const Product = "product"
 

@@ -215,7 +215,7 @@ func ownMode(workload string) string {
 	return ""
 }
 
-// modes are those of a workload. Its own is always one.
+// modes returns the modes of a workload, its own among them.
 func (x *running) modes(workload string) []string {
 	if mode := ownMode(workload); mode != "" && !slices.Contains(x.Modes, mode) {
 		return append(slices.Clone(x.Modes), mode)
@@ -383,7 +383,7 @@ func (o *Options) validateCounts() error {
 	check("runs", o.Runs, 1, 1000)
 	check("instances", o.Instances, 1, 1000)
 	if o.Timeout < time.Second || o.Timeout > maxTimeout {
-		all = append(all, fmt.Errorf("a time-out of %v: choose 1s to Lambda's 15m", o.Timeout))
+		all = append(all, fmt.Errorf("a timeout of %v: choose 1s to Lambda's 15m", o.Timeout))
 	}
 	if o.S3Latency < 0 || o.S3Latency > time.Minute {
 		all = append(all, fmt.Errorf("an S3 latency of %v: choose 0s to 1m", o.S3Latency))
@@ -432,7 +432,7 @@ func each(what string, names, known []string) error {
 			return fmt.Errorf("unknown %s %q: choose %s", what, name, strings.Join(known, ", "))
 		}
 		if slices.Contains(names[:i], name) {
-			return fmt.Errorf("the %s %s is there twice: once will do", what, name)
+			return fmt.Errorf("the %s %s appears twice: leave one out", what, name)
 		}
 	}
 	return nil
@@ -440,7 +440,7 @@ func each(what string, names, known []string) error {
 
 func (o *Options) validateSizes() error {
 	if len(o.MemoryMB) == 0 {
-		return errors.New("no memory size: choose 128 to 10240")
+		return errors.New("there is no memory size: choose 128 to 10240")
 	}
 	for i, mb := range o.MemoryMB {
 		if slices.Contains(o.MemoryMB[:i], mb) {

@@ -114,7 +114,7 @@ func TestTruthCheck(t *testing.T) {
 	}
 }
 
-// options are those of a small experiment with the function of this program.
+// options returns options for a small experiment with the function of this program.
 func options(t *testing.T, behaviour string) Options {
 	t.Helper()
 	if err := box.Available(); err != nil {

@@ -103,7 +103,7 @@ func (m *stateMachine) work(ctx context.Context, activity string, workers *sync.
 	}
 }
 
-// callStateMachine makes a call through the state machine: the call is that of the main
+// callStateMachine makes a call through the state machine. The call is the one to the main
 // function, which joins, and begins when the last helper has ended.
 func (e *environment) callStateMachine(ctx context.Context, event []byte) (c results.Call, answer []byte, err error) {
 	c.Cold = e.f == nil

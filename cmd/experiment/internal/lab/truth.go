@@ -30,7 +30,7 @@ type truth map[string][]string
 func (t truth) check(digest string, checksums []string) error {
 	want, known := t[digest]
 	if !known {
-		return fmt.Errorf("checksums of the algorithm %q, which is not known here", digest)
+		return fmt.Errorf("checksums of the unknown algorithm %q", digest)
 	}
 	if len(checksums) != len(want) {
 		return fmt.Errorf("%d checksums for %d tasks", len(checksums), len(want))

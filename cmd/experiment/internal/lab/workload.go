@@ -48,7 +48,7 @@ func (x *running) newWorkload(ctx context.Context, name string) (*workload, erro
 	}
 }
 
-// serve starts the server that tasks wait for. It is no part of what is measured.
+// serve starts the server that tasks wait for. It is not measured.
 func (w *workload) serve() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

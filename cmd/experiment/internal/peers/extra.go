@@ -8,7 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// The experiments that are no trees, and what one of them runs besides dedupe.
+// The experiments that need no tree, and what one of them runs besides dedupe.
 const (
 	startID  = "start"
 	growthID = "growth"

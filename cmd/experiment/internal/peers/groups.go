@@ -97,7 +97,7 @@ func differences(found, truth grouping) string {
 			continue
 		}
 		extra++
-		// Those that are no copies of the first.
+		// The files that differ from the first.
 		for _, inode := range inodes[1:] {
 			if of := truth.of[inode]; of == "" || of != truth.of[inodes[0]] {
 				wrong++

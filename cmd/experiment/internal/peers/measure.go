@@ -65,7 +65,7 @@ func newBench(ctx context.Context, o Options, log io.Writer) (*bench, error) {
 	return b, nil
 }
 
-// command returns one whose output nobody reads.
+// command returns a command whose output is discarded.
 func (b *bench) command(name string, argv ...string) command {
 	return command{name: name, argv: argv, stdin: os.DevNull, stdout: os.DevNull, stderr: b.out("stderr")}
 }
@@ -123,7 +123,7 @@ func (m *measured) prepare(s set) error {
 	files := s.mustRead(m.root)
 	m.result.Files, m.result.MustRead, m.result.Groups = len(s.files), len(files), len(m.truth.groups)
 	if n := len(m.truth.unknown); n > 0 {
-		return fmt.Errorf("%d files of %s are gone, such as %q: remove it, and it is made again", n, s.dir, m.truth.unknown[0])
+		return fmt.Errorf("%d files of %s are gone, such as %q: remove it, and the next run makes it again", n, s.dir, m.truth.unknown[0])
 	}
 	j := job{root: m.root, list: m.out("list"), files: files, workers: 2}
 	if m.efs {

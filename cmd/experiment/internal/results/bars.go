@@ -129,7 +129,7 @@ func (b *bill) addTo(costs, rest *barFigure, k key, size string) {
 	}
 }
 
-// parts are those of a bill, in the order of the bars.
+// parts returns the parts of a bill, in the order of the bars.
 func (w *workload) parts() []key {
 	return []key{{"files", w.source()}, {"lambda", "Lambda's duration"}, {"requests", "Requests"}, {"gateway", "API Gateway"}}
 }

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 
+	"efsdedupe/fixtures/testkit"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -23,22 +25,10 @@ import (
 //go:embed testdata/browser.html
 var browserHTML string
 
-// browser returns the path of Chromium, or skips the test.
-func browser(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium-headless-shell", "chromium", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Skip("there is no Chromium to show the page in: apt install chromium-headless-shell")
-	return ""
-}
-
 // TestBrowser shows pages in Chromium: they fit a phone, ask for nothing, have a title for
 // every picture, and enough contrast in light and in dark.
 func TestBrowser(t *testing.T) {
-	chromium := browser(t)
+	chromium := testkit.Chromium(t)
 	pages := make(map[string][]byte)
 	want := []string{"/"}
 	for _, s := range append(samples(), sample{"hostile", hostile()}) {

@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"efsdedupe/dedupe/report"
+
 	"golang.org/x/perf/benchmath"
 )
 
@@ -112,9 +114,9 @@ func pair(x, y *row, s style) (cells []string, change string) {
 	}
 	a, b := x.basis(), y.basis()
 	cells[0], cells[1] = ms(a.p50), ms(b.p50)
-	cells[2] = unless0(ratio(b.p50, a.p50), times2)
-	cells[3] = unless0(ratio(b.cpu, a.cpu), times2)
-	cells[4] = unless0(ratio(b.peakMemory, a.peakMemory), times2)
+	cells[2] = unless0(report.Ratio(b.p50, a.p50), times2)
+	cells[3] = unless0(report.Ratio(b.cpu, a.cpu), times2)
+	cells[4] = unless0(report.Ratio(b.peakMemory, a.peakMemory), times2)
 	if x.bill != nil && y.bill != nil {
 		cells[5] = unless0(quotient(y.bill.total, x.bill.total), times2)
 	}

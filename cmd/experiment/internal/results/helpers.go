@@ -95,7 +95,7 @@ func (s *stats) idle(helperMB int64) (share float64, ok bool) {
 }
 
 // waiting is the share of the main function's billed time in which it waits.
-func (s *stats) waiting() float64 { return min(1, ratio(s.wait, s.p50)) }
+func (s *stats) waiting() float64 { return min(1, report.Ratio(s.wait, s.p50)) }
 
 const helpersAbout = "Both sides of the bill, in USD a month. The main function invokes helpers and waits for them. INIT is the extra cost if every call is cold"
 
@@ -131,9 +131,9 @@ func (r *row) helperCells(helperMB int64, cents bool) []string {
 		cells[8+i] = money(part, cents)
 	}
 	if b, s := r.coldBill, r.cold; b != nil {
-		init := portion(b.helpers, ratio(s.helpersInit, s.helpersBilled))
+		init := portion(b.helpers, report.Ratio(s.helpersInit, s.helpersBilled))
 		main := new(big.Rat).Sub(b.lambda, b.helpers)
-		cells[12] = money(init.Add(init, portion(main, ratio(s.init, s.p50))), cents)
+		cells[12] = money(init.Add(init, portion(main, report.Ratio(s.init, s.p50))), cents)
 	}
 	return cells
 }
@@ -194,7 +194,7 @@ func gainOf(w *workload, s Setup) *gain {
 		c := gained{row: r}
 		c.idle, c.idleKnown = r.basis().idle(s.HelperMB)
 		if alone != nil {
-			c.time = ratio(r.basis().p50, alone.basis().p50)
+			c.time = report.Ratio(r.basis().p50, alone.basis().p50)
 			if r.bill != nil && alone.bill != nil {
 				c.cost = quotient(r.bill.total, alone.bill.total)
 			}

@@ -16,7 +16,7 @@ type fleet struct {
 	median, slowest time.Duration
 }
 
-// fleets are those of 1, 2, 5, 10 and so on instances, and of all: each figure is the
+// fleets returns fleets of 1, 2, 5, 10 and so on instances, and of all: each figure is the
 // median of the runs.
 func (r *row) fleets(instances int, p *pricer) []fleet {
 	if len(r.runs) == 0 {

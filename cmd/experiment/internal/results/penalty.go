@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"efsdedupe/dedupe/report"
+
 	"github.com/dustin/go-humanize"
 )
 
@@ -70,7 +72,7 @@ func bestBuy(rows []*row) *row {
 func (v *penalty) compare(g, p *row, s Setup) []string {
 	a, b := g.basis(), p.basis()
 	v.memoryMB = g.MemoryMB
-	v.time, v.cpu, v.memory = ratio(b.p50, a.p50), ratio(b.cpu, a.cpu), ratio(b.peakMemory, a.peakMemory)
+	v.time, v.cpu, v.memory = report.Ratio(b.p50, a.p50), report.Ratio(b.cpu, a.cpu), report.Ratio(b.peakMemory, a.peakMemory)
 	takes := []string{times(v.time) + " the time"}
 	if v.cpu > 0 {
 		takes = append(takes, times(v.cpu)+" the CPU time")

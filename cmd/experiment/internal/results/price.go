@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report"
 )
 
 // bill is what calls cost that are all alike, by what is paid for.
@@ -238,19 +239,7 @@ func quotient(a, b *big.Rat) float64 {
 // money prints an amount with thousands apart, to the cent or in whole dollars.
 func money(amount *big.Rat, cents bool) string {
 	if cents {
-		return commas(cost.Cents(amount))
+		return report.Commas(cost.Cents(amount))
 	}
-	return commas(cost.Decimal(amount, 0))
-}
-
-// commas sets thousands apart in a decimal number that is not negative.
-func commas(decimal string) string {
-	whole, fraction, hasFraction := strings.Cut(decimal, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if hasFraction {
-		return whole + "." + fraction
-	}
-	return whole
+	return report.Commas(cost.Decimal(amount, 0))
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"efsdedupe/dedupe/report"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -171,8 +173,8 @@ func TestCommas(t *testing.T) {
 		"0.5": "0.5", "1234.5678": "1,234.5678", "146484.38": "146,484.38",
 		"9223372036854775808000.000001": "9,223,372,036,854,775,808,000.000001",
 	} {
-		if got := commas(in); got != want {
-			t.Errorf("commas(%s) is %s, want %s", in, got, want)
+		if got := report.Commas(in); got != want {
+			t.Errorf("report.Commas(%s) is %s, want %s", in, got, want)
 		}
 	}
 }

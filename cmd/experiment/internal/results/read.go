@@ -111,7 +111,7 @@ func (e *Experiment) validate() error {
 	for _, n := range []int64{int64(m.Cores), m.MemoryMB, int64(s.Tasks), int64(s.Workers), int64(s.Runs), int64(s.Instances), s.HelperMB,
 		s.FileBytes, s.FibSteps, s.Throughput, s.Calls} {
 		if n < 0 {
-			return fmt.Errorf("its machine or setup has %d: less than none", n)
+			return fmt.Errorf("its machine or setup has a negative figure, %d", n)
 		}
 	}
 	for _, s := range e.Series {
@@ -123,7 +123,7 @@ func (e *Experiment) validate() error {
 		}
 		for _, n := range []int{s.Helpers, s.Transitions, s.AtOnce} {
 			if n < 0 {
-				return fmt.Errorf("%s %s has %d of something: less than none", s.Workload, s.Mode, n)
+				return fmt.Errorf("%s %s has a negative count, %d", s.Workload, s.Mode, n)
 			}
 		}
 		for _, c := range s.Calls {
@@ -153,7 +153,7 @@ func validate(what string, o Outcome, r Reads, counts ...int64) error {
 	}
 	for _, n := range append(counts, r.Opens, r.BytesRead, r.MeteredReadBytes, r.MetadataOperations, r.Gets) {
 		if n < 0 {
-			return fmt.Errorf("%s has %d of something: less than none", what, n)
+			return fmt.Errorf("%s has a negative count, %d", what, n)
 		}
 	}
 	return nil

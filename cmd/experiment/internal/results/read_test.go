@@ -103,13 +103,13 @@ func TestReadRefuses(t *testing.T) {
 		{replace(`"duration_ms":60000`, `"duration_ms":-1`), "a duration is -1 ms, allowed: 0 to 86400000"},
 		{replace(`"duration_ms":60000`, `"duration_ms":1e300`), "a duration is 1e+300 ms"},
 		{replace(`"duration_ms":60000`, `"duration_ms":"1s"`), "cannot unmarshal string"},
-		{replace(`"oom_kills":1`, `"oom_kills":-1`), "has -1 of something"},
-		{replace(`"metered_read_bytes":104857600`, `"metered_read_bytes":-5`), "has -5 of something"},
+		{replace(`"oom_kills":1`, `"oom_kills":-1`), "has a negative count, -1"},
+		{replace(`"metered_read_bytes":104857600`, `"metered_read_bytes":-5`), "has a negative count, -5"},
 		{strings.Replace(helped, `"helpers":[{"outcome":"ok"`, `"helpers":[{"outcome":"lost"`, 1), `the outcome of a helper is "lost"`},
-		{strings.Replace(helped, `"peak_memory_bytes":8388608`, `"peak_memory_bytes":-8`, 1), "a call has -8 of something"},
-		{strings.Replace(helped, `"at_once":2`, `"at_once":-2`, 1), "has -2 of something"},
+		{strings.Replace(helped, `"peak_memory_bytes":8388608`, `"peak_memory_bytes":-8`, 1), "a call has a negative count, -8"},
+		{strings.Replace(helped, `"at_once":2`, `"at_once":-2`, 1), "has a negative count, -2"},
 		{replace(`"run":1`, `"run":1.5`), "cannot unmarshal number"},
-		{replace(`"tasks":100`, `"tasks":-100`), "-100: less than none"},
+		{replace(`"tasks":100`, `"tasks":-100`), "has a negative figure, -100"},
 		{replace(`"started":"2026`, `"started":"6`), "cannot parse"},
 	} {
 		e, err := Read(strings.NewReader(test.text))

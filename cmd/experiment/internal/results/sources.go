@@ -75,7 +75,7 @@ func newSources(r *results) *sources {
 	return s
 }
 
-// usage is that of calls which read so many files of a size.
+// usage returns the usage of calls that read this many files of a size.
 func (w *way) usage(size, files int64) cost.Usage {
 	return cost.Usage{Warm: w.warm, EFS: cost.EFS{
 		Throughput:         w.throughput,

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/report"
 )
 
 // none stands in a table for what was not measured or can't be priced.
@@ -36,7 +37,7 @@ func (r *row) cells(cents bool) []string {
 	cells[0] = humanize.Comma(r.MemoryMB)
 	if s := r.basis(); s != nil {
 		cells[1], cells[2] = ms(s.p50), ms(s.p95)
-		cells[3] = fmt.Sprintf("%.0f", 100*ratio(s.most-s.least, s.p50))
+		cells[3] = fmt.Sprintf("%.0f", 100*report.Ratio(s.most-s.least, s.p50))
 		cells[5], cells[6] = unless0(s.cpu, ms), unless0(s.peakMemory, mib)
 	}
 	if r.cold != nil {
@@ -68,7 +69,7 @@ func runHeads() []string {
 func (r *row) runCells() []string {
 	t, usd := typical(r.runs), none
 	if t.cost != nil {
-		usd = commas(cost.Decimal(t.cost, 6))
+		usd = report.Commas(cost.Decimal(t.cost, 6))
 	}
 	return []string{quoteUnprintable(r.Mode), humanize.Comma(r.MemoryMB), humanize.Comma(int64(t.calls)), usd, ms(t.median), ms(t.slowest)}
 }

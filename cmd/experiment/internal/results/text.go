@@ -10,10 +10,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"efsdedupe/cmd/internal/cli"
 	"efsdedupe/dedupe/report"
 )
 
-// style is that of reports, and whether it has colour.
+// style is the style of reports, and whether it has colour.
 type style struct {
 	report.Style
 	colour bool
@@ -43,7 +44,7 @@ func writeText(b io.Writer, r *results, s style) error {
 		fmt.Fprintln(b)
 	}
 	for _, note := range r.notes() {
-		fmt.Fprintln(b, s.Faint(wrap("- "+note, 118, "  ")))
+		fmt.Fprintln(b, s.Faint(cli.Wrap("- "+note, 118, "  ")))
 	}
 	fmt.Fprintln(b)
 	for _, w := range r.workloads {
@@ -70,7 +71,7 @@ func writeSources(b io.Writer, c *sources, s style) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(b, "%s\n%s\n\n", wrap(c.verdict(), 118, ""), s.Faint(wrap(c.about(), 118, "")))
+	_, err := fmt.Fprintf(b, "%s\n%s\n\n", cli.Wrap(c.verdict(), 118, ""), s.Faint(cli.Wrap(c.about(), 118, "")))
 	return err
 }
 
@@ -148,7 +149,7 @@ func writeHelpers(b io.Writer, w *workload, s Setup) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	fmt.Fprintln(b, wrap(helpersAbout, 118, ""))
+	fmt.Fprintln(b, cli.Wrap(helpersAbout, 118, ""))
 	table := tabwriter.NewWriter(b, 0, 0, 1, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, strings.Join(append(w.helperHeads(), ""), "\t"))
 	for _, r := range rows {
@@ -169,35 +170,13 @@ func writeVerdict(b io.Writer, w *workload, s style) error {
 		return err
 	}
 	if w.penalty != nil {
-		fmt.Fprintln(b, wrap(w.penalty.sentence, 118, ""))
+		fmt.Fprintln(b, cli.Wrap(w.penalty.sentence, 118, ""))
 	}
 	if w.gain != nil {
-		fmt.Fprintln(b, wrap(w.gain.sentence, 118, ""))
+		fmt.Fprintln(b, cli.Wrap(w.gain.sentence, 118, ""))
 	}
 	_, err := fmt.Fprintln(b)
 	return err
-}
-
-// wrap breaks text between words into lines of at most width characters, all but
-// the first behind indent.
-func wrap(text string, width int, indent string) string {
-	var b strings.Builder
-	room := width
-	for i, word := range strings.Fields(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-		case n+1 > room:
-			b.WriteString("\n" + indent)
-			room = width - len(indent)
-		default:
-			b.WriteByte(' ')
-			room--
-		}
-		b.WriteString(word)
-		room -= n
-	}
-	return b.String()
 }
 
 // quoteUnprintable returns text as it is, or quoted if it holds what does not print or

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"time"
+
+	"efsdedupe/dedupe/report"
 )
 
 // judge compares the rows of a workload with each other.
@@ -17,7 +18,7 @@ func (w *workload) judge(s Setup) {
 		if r.bill != nil {
 			r.costRatio = quotient(r.bill.total, cheap.bill.total)
 		}
-		r.timeRatio = ratio(r.basis().p50, fast.basis().p50)
+		r.timeRatio = report.Ratio(r.basis().p50, fast.basis().p50)
 	}
 	for i := range w.modes {
 		m := &w.modes[i]
@@ -83,7 +84,7 @@ func knee(rows []*row) *row {
 
 func pays(small, large *row) bool {
 	doublings := math.Log2(float64(large.MemoryMB) / float64(small.MemoryMB))
-	return ratio(large.basis().p50, small.basis().p50) <= math.Pow(1-kneeGain, doublings)
+	return report.Ratio(large.basis().p50, small.basis().p50) <= math.Pow(1-kneeGain, doublings)
 }
 
 func (w *workload) mode(name string) *mode {
@@ -102,12 +103,4 @@ func (m *mode) at(memoryMB int64) *row {
 		}
 	}
 	return nil
-}
-
-// ratio is a/b; 0 where b is 0.
-func ratio[N time.Duration | int64](a, b N) float64 {
-	if b == 0 {
-		return 0
-	}
-	return float64(a) / float64(b)
 }

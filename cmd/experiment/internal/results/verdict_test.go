@@ -100,66 +100,71 @@ func TestCheapestAndFastest(t *testing.T) {
 	}
 }
 
-func TestPenalty(t *testing.T) {
-	scan := func(series []Series, peak int64, metered int64) []Series {
-		for i := range series {
-			c := &series[i].Calls[0]
-			c.PeakMemory, c.Reads.MeteredReadBytes = peak*mebi, metered
-		}
-		return series
+// scanning gives each series a peak of memory in MiB, and metered bytes.
+func scanning(series []Series, peak int64, metered int64) []Series {
+	for i := range series {
+		c := &series[i].Calls[0]
+		c.PeakMemory, c.Reads.MeteredReadBytes = peak*mebi, metered
 	}
-	for _, test := range []struct {
-		name   string
-		series [][]Series
-		want   []string
-		not    string
-	}{
-		{
-			"EFS decides: the fastest of what costs the same", [][]Series{
-				scan(oneCall("scan", "goroutines", map[int64]float64{128: 2000, 1769: 300, 3008: 350}), 10, 100*mebi),
-				scan(oneCall("scan", "processes", map[int64]float64{128: 9000, 1769: 930, 3008: 400}), 120, 100*mebi),
-			},
-			// 146,484 + 60 + 345 and 1,071 dollars
-			[]string{"At 1,769 MB, the best buy for goroutines, 100 processes take 3.1 times the time, 3.1 times the CPU time and 12 times the memory of goroutines; that adds 0.5% to the bill, 99% of which is EFS."}, "failed",
+	return series
+}
+
+// penaltyTests are results, and what is said about processes.
+var penaltyTests = []struct {
+	name   string
+	series [][]Series
+	want   []string
+	not    string
+}{
+	{
+		"EFS decides: the fastest of what costs the same", [][]Series{
+			scanning(oneCall("scan", "goroutines", map[int64]float64{128: 2000, 1769: 300, 3008: 350}), 10, 100*mebi),
+			scanning(oneCall("scan", "processes", map[int64]float64{128: 9000, 1769: 930, 3008: 400}), 120, 100*mebi),
 		},
-		{
-			"Lambda decides: the cheapest", [][]Series{
-				oneCall("fib", "goroutines", map[int64]float64{512: 1000, 1769: 1000}),
-				oneCall("fib", "processes", map[int64]float64{512: 1500, 1769: 500}),
-			},
-			// 333.33 + 60 and 500.00 + 60 dollars
-			[]string{"At 512 MB, the best buy for goroutines, 100 processes take 1.50 times the time, 1.50 times the CPU time and 1.00 times the memory of goroutines; that adds 42% to the bill, 85% of which is Lambda's duration."}, "",
+		// 146,484 + 60 + 345 and 1,071 dollars
+		[]string{"At 1,769 MB, the best buy for goroutines, 100 processes take 3.1 times the time, 3.1 times the CPU time and 12 times the memory of goroutines; that adds 0.5% to the bill, 99% of which is EFS."}, "failed",
+	},
+	{
+		"Lambda decides: the cheapest", [][]Series{
+			oneCall("fib", "goroutines", map[int64]float64{512: 1000, 1769: 1000}),
+			oneCall("fib", "processes", map[int64]float64{512: 1500, 1769: 500}),
 		},
-		{
-			"processes failed there: the next, and it is said", [][]Series{
-				oneCall("fib", "goroutines", map[int64]float64{128: 1000, 1024: 900}),
-				oneCall("fib", "processes", map[int64]float64{128: -60000, 1024: 90}),
-			},
-			[]string{"At 1,024 MB, the best buy for goroutines, 100 processes take 0.10 times the time", "that takes 82% off the bill", "; at 128 MB processes failed (timeout 1/1)."}, "",
+		// 333.33 + 60 and 500.00 + 60 dollars
+		[]string{"At 512 MB, the best buy for goroutines, 100 processes take 1.50 times the time, 1.50 times the CPU time and 1.00 times the memory of goroutines; that adds 42% to the bill, 85% of which is Lambda's duration."}, "",
+	},
+	{
+		"processes failed there: the next, and it is said", [][]Series{
+			oneCall("fib", "goroutines", map[int64]float64{128: 1000, 1024: 900}),
+			oneCall("fib", "processes", map[int64]float64{128: -60000, 1024: 90}),
 		},
-		{
-			"nowhere did both run", [][]Series{
-				oneCall("fib", "goroutines", map[int64]float64{128: 1000, 1024: -900}),
-				oneCall("fib", "processes", map[int64]float64{128: -60000, 1024: 90}),
-			},
-			[]string{"At no size did both goroutines and processes run without a failed call; at 1,024 MB goroutines failed (timeout 1/1); at 128 MB processes failed (timeout 1/1)."}, "best buy",
+		[]string{"At 1,024 MB, the best buy for goroutines, 100 processes take 0.10 times the time", "that takes 82% off the bill", "; at 128 MB processes failed (timeout 1/1)."}, "",
+	},
+	{
+		"nowhere did both run", [][]Series{
+			oneCall("fib", "goroutines", map[int64]float64{128: 1000, 1024: -900}),
+			oneCall("fib", "processes", map[int64]float64{128: -60000, 1024: 90}),
 		},
-		{
-			"a process for each task, if there is no pool", [][]Series{
-				oneCall("fib", "goroutines", map[int64]float64{128: 1000}),
-				oneCall("fib", "processes-per-task", map[int64]float64{128: 15000}),
-			},
-			// 83.33 + 60 and 1,250.01 + 60 dollars
-			[]string{"100 processes, one for each task, take 15 times the time", "that makes the bill 9.1 times as high, 58% of which is Lambda's duration."}, "",
+		[]string{"At no size did both goroutines and processes run without a failed call; at 1,024 MB goroutines failed (timeout 1/1); at 128 MB processes failed (timeout 1/1)."}, "best buy",
+	},
+	{
+		"a process for each task, if there is no pool", [][]Series{
+			oneCall("fib", "goroutines", map[int64]float64{128: 1000}),
+			oneCall("fib", "processes-per-task", map[int64]float64{128: 15000}),
 		},
-		{
-			"no difference", [][]Series{
-				oneCall("fib", "goroutines", map[int64]float64{128: 1000}),
-				oneCall("fib", "processes", map[int64]float64{128: 1000}),
-			},
-			[]string{"that moves less than 0.1% of the bill"}, "",
+		// 83.33 + 60 and 1,250.01 + 60 dollars
+		[]string{"100 processes, one for each task, take 15 times the time", "that makes the bill 9.1 times as high, 58% of which is Lambda's duration."}, "",
+	},
+	{
+		"no difference", [][]Series{
+			oneCall("fib", "goroutines", map[int64]float64{128: 1000}),
+			oneCall("fib", "processes", map[int64]float64{128: 1000}),
 		},
-	} {
+		[]string{"that moves less than 0.1% of the bill"}, "",
+	},
+}
+
+func TestPenalty(t *testing.T) {
+	for _, test := range penaltyTests {
 		r := compute(experiment(setup(), test.series...))
 		p := r.workloads[0].penalty
 		if p == nil {

@@ -1,7 +1,6 @@
 package task
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/fixtures/lambda/runtimeapi"
+	"efsdedupe/fixtures/testkit"
 )
 
 // built is the Lambda function's program as it is deployed, made by the first
@@ -39,11 +38,7 @@ func bootstrap(t testing.TB) (path string) {
 		if built.dir, built.err = os.MkdirTemp("", "dedupe-task-"); built.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", built.dir, "efsdedupe/cmd/experiment/bootstrap")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("%w\n%s", err, out)
-		}
+		built.err = testkit.BuildFunction(built.dir, "efsdedupe/cmd/experiment/bootstrap")
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
@@ -112,30 +107,9 @@ func (d *deployed) check(t testing.TB, e Event, want Answer) {
 	}
 }
 
-// workers are the processes that the function's process has, by number.
-func (d *deployed) workers(t testing.TB) (pids []int) {
-	t.Helper()
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, stat := range stats {
-		b, err := os.ReadFile(stat)
-		if err != nil {
-			continue // it is gone
-		}
-		// After the name: state, parent.
-		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		if fields[0] != "Z" && fields[1] == strconv.Itoa(d.cmd.Process.Pid) {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids
-}
-
-func needProc(t *testing.T) {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("only /proc tells which processes are workers")
-	}
+// workers are the processes that the function's process has.
+func (d *deployed) workers() []int {
+	return slices.DeleteFunc(testkit.Children(d.cmd.Process.Pid), func(pid int) bool { return !testkit.Alive(pid) })
 }
 
 // The bootstrap gives the true answer in every mode, in one environment.
@@ -179,7 +153,7 @@ func TestBootstrapErrors(t *testing.T) {
 // The processes that run tasks are seen while all tasks in flight wait: the same
 // ones in each call, a new one for each task, or none.
 func TestBootstrapProcesses(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	t.Parallel()
 	const workers, tasks, calls = 4, 12, 2
 	for mode, want := range map[string]struct{ inFlight, atOnce, all, after int }{
@@ -194,7 +168,7 @@ func TestBootstrapProcesses(t *testing.T) {
 			seen := make(map[int]bool)
 			c := crowd{size: want.inFlight}
 			c.gathered = func() {
-				now := d.workers(t)
+				now := d.workers()
 				if len(now) != want.atOnce {
 					t.Errorf("%d processes at once, want %d", len(now), want.atOnce)
 				}
@@ -209,7 +183,7 @@ func TestBootstrapProcesses(t *testing.T) {
 			if len(seen) != want.all || c.most != want.inFlight {
 				t.Errorf("%d processes and at most %d in flight, want %+v", len(seen), c.most, want)
 			}
-			if left := d.workers(t); len(left) != want.after {
+			if left := d.workers(); len(left) != want.after {
 				t.Errorf("%d processes are kept, want %d", len(left), want.after)
 			}
 		})
@@ -219,14 +193,14 @@ func TestBootstrapProcesses(t *testing.T) {
 // A call that needs a pool of another size gets one, and the old one is gone; a
 // call in another mode ends it.
 func TestBootstrapPoolSize(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	t.Parallel()
 	d := start(t, nil)
 	before := []int(nil)
 	for _, size := range []struct{ tasks, workers, want int }{{12, 4, 4}, {3, 4, 3}, {12, 5, 5}} {
 		e := Event{Workload: Fib, Mode: Processes, Tasks: size.tasks, Workers: size.workers, Steps: steps}
 		d.check(t, e, Answer{Digest: "", Checksums: trueFib(size.tasks, steps)})
-		now := d.workers(t)
+		now := d.workers()
 		if len(now) != size.want || slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(before, pid) }) {
 			t.Errorf("%+v: the processes %v after %v", size, now, before)
 		}
@@ -234,7 +208,7 @@ func TestBootstrapPoolSize(t *testing.T) {
 	}
 	for _, mode := range []string{Goroutines, Processes, ProcessesPerTask, Serial} {
 		d.check(t, Event{Workload: Fib, Mode: mode, Tasks: 2, Workers: 2, Steps: steps}, Answer{Digest: "", Checksums: trueFib(2, steps)})
-		if now := d.workers(t); len(now) > 0 != (mode == Processes) {
+		if now := d.workers(); len(now) > 0 != (mode == Processes) {
 			t.Errorf("in the mode %s it keeps the processes %v", mode, now)
 		}
 	}
@@ -242,7 +216,7 @@ func TestBootstrapPoolSize(t *testing.T) {
 
 // Workers that are killed, idle or at work, are replaced, and the answer is right.
 func TestBootstrapWorkersDie(t *testing.T) {
-	needProc(t)
+	testkit.NeedProc(t)
 	t.Parallel()
 	d := start(t, nil)
 	killed := make(map[int]bool)
@@ -254,7 +228,7 @@ func TestBootstrapWorkersDie(t *testing.T) {
 	}
 	first := new(sync.Once)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		first.Do(func() { kill(d.workers(t)[:1]) })
+		first.Do(func() { kill(d.workers()[:1]) })
 		w.Write(body(r.URL.Path))
 	}))
 	t.Cleanup(server.Close)
@@ -262,31 +236,19 @@ func TestBootstrapWorkersDie(t *testing.T) {
 	want := Answer{Digest: "blake3", Checksums: trueFetch(12)}
 	d.check(t, e, want)
 	d.check(t, e, want)
-	kill(d.workers(t))
+	kill(d.workers())
 	d.check(t, e, want)
-	now := d.workers(t)
+	now := d.workers()
 	if len(now) != 4 || slices.ContainsFunc(now, func(pid int) bool { return killed[pid] }) {
 		t.Errorf("the processes %v after %v were killed", now, slices.Sorted(maps.Keys(killed)))
 	}
-}
-
-// lifeline is a pipe whose end comes when no process holds it any more.
-func lifeline(t *testing.T) (r *bufio.Reader, w *os.File) {
-	t.Helper()
-	end, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	end.SetReadDeadline(time.Now().Add(time.Minute))
-	t.Cleanup(func() { end.Close(); w.Close() })
-	return bufio.NewReader(end), w
 }
 
 // A function that is killed leaves no worker, though all of them are at work.
 func TestBootstrapKilled(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{Processes, ProcessesPerTask} {
-		r, w := lifeline(t)
+		r, w := testkit.Lifeline(t)
 		d := start(t, w)
 		c := crowd{size: 4, never: true, gathered: func() { d.cmd.Process.Kill() }}
 		event, err := json.Marshal(Event{Workload: Fetch, Mode: mode, Tasks: 4, Workers: 4, URL: c.serve(t)})
@@ -308,7 +270,7 @@ func TestBootstrapKilled(t *testing.T) {
 func TestBootstrapTimeout(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{Processes, ProcessesPerTask} {
-		r, w := lifeline(t)
+		r, w := testkit.Lifeline(t)
 		d := start(t, w)
 		event, err := json.Marshal(Event{Workload: Fib, Mode: mode, Tasks: 2, Workers: 2, Steps: 1 << 62})
 		if err != nil {

@@ -37,7 +37,7 @@ type Function struct {
 	workers  *pool.Pool // in the mode Processes; else nil
 }
 
-// New returns a function; p may be nil, but for the workload predict. A program that
+// New returns a function; p may be nil, except for the workload predict. A program that
 // has one calls RunWorker first.
 func New(p Predictor) *Function { return &Function{runner: newRunner(p)} }
 

@@ -168,7 +168,7 @@ func (a *Answer) copies(first int) ([]*dedupe.Copy, error) {
 	for i, f := range a.Files {
 		var digest dedupe.Digest
 		if n, err := hex.Decode(digest[:], []byte(a.Checksums[i])); err != nil || n != len(digest) {
-			return nil, errors.Join(fmt.Errorf("the checksum %.80q is no %s digest", a.Checksums[i], Digest), err)
+			return nil, errors.Join(fmt.Errorf("the checksum %.80q is not a %s digest", a.Checksums[i], Digest), err)
 		}
 		copies[i] = dedupe.CopyOf(dedupe.File{Path: strconv.Itoa(first + i), Size: f.Size, Inode: f.Inode})
 		copies[i].Learn(0, digest)

@@ -39,7 +39,7 @@ func serveHelpers(t *testing.T) {
 	t.Setenv(EndpointVariable, api.URL)
 }
 
-// However many helpers share the tasks, the checksums are those of one function.
+// However many helpers share the tasks, they return the checksums of one function.
 func TestHelpers(t *testing.T) {
 	serveHelpers(t)
 	f := newFunction(t)
@@ -86,7 +86,7 @@ func twins(t *testing.T) (root string) {
 	return root
 }
 
-// The groups that the main function joins are those of one scan of all files.
+// The main function joins the same groups as one scan of all files finds.
 func TestHelpersGroups(t *testing.T) {
 	serveHelpers(t)
 	f, root := newFunction(t), twins(t)

@@ -28,7 +28,7 @@ func TestLocate(t *testing.T) {
 			t.Errorf("%s is %q below %q, want %q below %q", path, got.rel, got.root, want.rel, want.root)
 		}
 	}
-	if got := c.locate("t/in/a").place; !slices.Equal(got, place{"t/in/a", "/home/t/in/a"}) {
+	if got := c.locate("t/in/a").spellings; !slices.Equal(got, spellings{"t/in/a", "/home/t/in/a"}) {
 		t.Errorf("t/in/a is also %q", got)
 	}
 }

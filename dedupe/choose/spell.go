@@ -12,8 +12,8 @@ type Root struct {
 	Names []string // other ones, such as the absolute path
 }
 
-// place is a folder or a file, under all names that are known of it, each clean.
-type place []string
+// spellings are all known names of a folder or a file, each clean.
+type spellings []string
 
 // Spell returns other names of a path, such as the absolute path, and whether there is
 // something at that path.
@@ -35,17 +35,17 @@ func Within(has func(path string) (bool, error)) (spell Spell, failed *error) {
 	}, failed
 }
 
-func (s Spell) place(path string) (p place, exists bool) {
+func (s Spell) spellings(path string) (p spellings, exists bool) {
 	others, exists := s(path)
-	p = place{filepath.Clean(path)}
+	p = spellings{filepath.Clean(path)}
 	for _, other := range others {
 		p = append(p, filepath.Clean(other))
 	}
 	return p, exists
 }
 
-// holds reports whether a place is another, or a folder above it.
-func (p place) holds(other place) bool {
+// holds reports whether p names other, or a folder above it.
+func (p spellings) holds(other spellings) bool {
 	for _, dir := range p {
 		for _, path := range other {
 			if isBelow(path, dir) {
@@ -56,8 +56,8 @@ func (p place) holds(other place) bool {
 	return false
 }
 
-// is reports whether two places are the same.
-func (p place) is(other place) bool {
+// is reports whether both name the same folder or file.
+func (p spellings) is(other spellings) bool {
 	for _, path := range p {
 		for _, same := range other {
 			if path == same {
@@ -81,9 +81,9 @@ func isBelow(path, dir string) bool {
 
 // located is a path, as the root above it leads to it.
 type located struct {
-	place place
-	root  string // clean; the path itself if no root is above it
-	rel   string // below the root
+	spellings
+	root string // clean; the path itself if no root is above it
+	rel  string // below the root
 
 	listed bool // no root is above it: a list named it
 }
@@ -103,12 +103,12 @@ func (c *Chooser) locate(path string) located {
 
 // locateListed locates a file that is below no root. It is a root of its own.
 func (c *Chooser) locateListed(clean string) located {
-	at := located{place{clean}, clean, filepath.Base(clean), true}
+	at := located{spellings{clean}, clean, filepath.Base(clean), true}
 	if len(c.Priority)+len(c.Protect) > 0 || c.CopiesOf != "" {
 		dir, name := filepath.Split(clean)
 		others, _ := c.spell(filepath.Clean(dir))
 		for _, other := range others {
-			at.place = append(at.place, filepath.Join(other, name))
+			at.spellings = append(at.spellings, filepath.Join(other, name))
 		}
 	}
 	return at
@@ -119,9 +119,9 @@ func (r Root) locate(clean, root string) located {
 	if root == "." {
 		rel = clean
 	}
-	l := located{place: place{clean}, root: root, rel: rel}
+	l := located{spellings: spellings{clean}, root: root, rel: rel}
 	for _, name := range r.Names {
-		l.place = append(l.place, filepath.Join(name, rel))
+		l.spellings = append(l.spellings, filepath.Join(name, rel))
 	}
 	if rel == "" { // the root is a file
 		l.rel = filepath.Base(clean)
