@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -87,19 +88,14 @@ func (c *candidate) last() []byte  { return c.room[endSize:c.ends] }
 
 // hashEnds keeps each file open until it meets another with the same ends, then reads the
 // rest of both. If the first bytes match, it compares the last bytes before the middle.
-// It opens a file while the server of the one before answers.
 //
 // If most files of the batch have a match, the others probably match files outside the
 // batch. It reads those to the end, too, which saves opening them again.
 func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 	var seen []*candidate // with distinct ends
-	next := h.openEnds(&signed[0], b.NFS)
-	for i := range signed {
-		m := next
-		if i+1 < len(signed) {
-			next = h.openEnds(&signed[i+1], b.NFS)
-		}
-		c := h.candidate(ctx, m)
+	next := h.inTurn(ctx, signed, b.NFS)
+	for range signed {
+		c := next()
 		like := h.meet(ctx, c, seen)
 		switch {
 		case !c.waiting: // it can't be read
@@ -110,7 +106,7 @@ func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 				c.answer.Ends = like.answer.Ends // the same bytes
 			}
 			h.readOn(ctx, c)
-			if c.nfs && c.answer.Digest != like.answer.Digest {
+			if (c.nfs || h.workers > 0) && c.answer.Digest != like.answer.Digest {
 				h.trials.failed(c.Size)
 			}
 			h.candidates.Put(c)
@@ -132,6 +128,33 @@ func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 		}
 		c.leave()
 		h.candidates.Put(c)
+	}
+}
+
+// inTurn returns a function that returns the candidates of files one by one. Free workers
+// read all of them at once. Without any, it opens a file while the server of the one before
+// answers.
+func (h *LocalHasher) inTurn(ctx context.Context, signed []Signed, nfs bool) (next func() *candidate) {
+	if h.workers == 0 {
+		opened := h.openEnds(&signed[0], nfs)
+		return func() *candidate {
+			m := opened
+			if signed = signed[1:]; len(signed) > 0 {
+				opened = h.openEnds(&signed[0], nfs)
+			}
+			return h.candidate(ctx, m)
+		}
+	}
+	var all []chan *candidate
+	for i := range signed {
+		read := make(chan *candidate, 1)
+		h.spawn(func() { read <- h.candidate(ctx, h.openEnds(&signed[i], nfs)) })
+		all = append(all, read)
+	}
+	return func() *candidate {
+		first := <-all[0]
+		all = all[1:]
+		return first
 	}
 }
 
@@ -184,9 +207,15 @@ func (h *LocalHasher) last(ctx context.Context, some ...*candidate) {
 	for _, c := range some {
 		c.expect(c.Size - endSize)
 	}
+	var reading sync.WaitGroup
 	for _, c := range some {
-		h.readEnd(ctx, c, c.Size-endSize, "read")
+		reading.Add(1)
+		h.spawn(func() {
+			defer reading.Done()
+			h.readEnd(ctx, c, c.Size-endSize, "read")
+		})
 	}
+	reading.Wait()
 }
 
 // meet returns the candidate in seen that has the same ends as c, or, on NFS, probably has.
@@ -196,7 +225,7 @@ func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate)
 			continue
 		}
 		var first *trial
-		if c.nfs && !c.Large() && c.Size >= lastFrom {
+		if (c.nfs || h.workers > 0) && !c.Large() && c.Size >= lastFrom {
 			var matched bool
 			if first, matched = h.trials.matched(ctx, c.Size); matched {
 				return d

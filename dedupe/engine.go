@@ -116,8 +116,24 @@ type Engine struct {
 	NFS bool
 
 	copies int          // the most that Read gets, if known
+	remote bool         // some files may be on another machine; set by Scan
 	mounts *mount.Table // read by Scan, or by a walk alone
 }
+
+// overlap lets a number of calls wait for another machine at once, until stop is called.
+// It does nothing if all files are on this one.
+func (e *Engine) overlap(calls int) (stop func()) {
+	if calls == 0 || !e.isRemote() {
+		return func() {}
+	}
+	return limits.MoreThreads(min(calls, mostWaiting))
+}
+
+func (e *Engine) isRemote() bool { return e.NFS || e.remote }
+
+// mostWaiting is how many calls can wait at once without delaying others. That is enough
+// for throughput, and leaves the garbage collector a few threads only.
+const mostWaiting = 16
 
 // Stage is a part of a scan.
 type Stage string

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -188,5 +189,66 @@ func TestMountHangs(t *testing.T) {
 				t.Errorf("it says it is complete: %+v", r)
 			}
 		})
+	}
+}
+
+// TestReadsAtOnce scans a mount that holds back its answers until as many files of one size
+// as there are workers have been opened, or all of them. Then no more may be in flight.
+func TestReadsAtOnce(t *testing.T) {
+	const files = mostTogether
+	src := t.TempDir()
+	for i := range files {
+		write(t, variant(3*bufferSize, i), filepath.Join(src, string(rune('a'+i))))
+	}
+	for _, workers := range []int{1, 3, files, 3 * files} {
+		f := flight{enough: min(workers, files), full: make(chan struct{})}
+		dst := faulty(t, src, f.fault)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := scanContext(ctx, options{Roots: []string{dst}, Mode: Goroutines, Workers: workers})
+		if err != nil || !r.Complete {
+			t.Errorf("%d workers never had that many files in flight: %v, %v", workers, err, r.Problems)
+		}
+		if f.most > workers {
+			t.Errorf("%d workers had %d calls in flight", workers, f.most)
+		}
+	}
+}
+
+// flight counts the calls in flight for files.
+type flight struct {
+	enough int           // calls to wait for
+	full   chan struct{} // closed when they are there
+
+	mu        sync.Mutex
+	now, most int
+}
+
+// fault waits until there are enough calls. The calls of Fault end before those of the file
+// system, so what it counts is never too much.
+func (f *flight) fault(ctx context.Context, c *efs.Call) syscall.Errno {
+	if c.Op != efs.Open && c.Op != efs.Read {
+		return 0
+	}
+	f.mu.Lock()
+	f.now++
+	if f.most = max(f.most, f.now); f.most == f.enough && f.now == f.enough {
+		select {
+		case <-f.full:
+		default:
+			close(f.full)
+		}
+	}
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.now--
+	}()
+	select {
+	case <-f.full:
+		return 0
+	case <-ctx.Done():
+		return syscall.EINTR
 	}
 }

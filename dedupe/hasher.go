@@ -67,11 +67,16 @@ type LocalHasher struct {
 	candidates sync.Pool // of *candidate
 	trials     trials
 	refused    atomic.Bool // see confinedDir
+
+	workers int64        // the most files to read at once; 0 unless files may be on another machine
+	busy    atomic.Int64 // calls of Hash, and goroutines that help them
 }
 
 // Hash implements Hasher. It reads whole large files in lockstep, which is cheaper when
 // several may be equal.
 func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
+	h.busy.Add(1)
+	defer h.busy.Add(-1)
 	signed := slices.Grow(b.room[:0], len(b.Files))[:len(b.Files)]
 	for i, f := range b.Files {
 		signed[i] = Signed{File: f}
@@ -91,6 +96,20 @@ func (h *LocalHasher) Hash(ctx context.Context, b Batch) []Signed {
 		}
 	}
 	return signed
+}
+
+// spawn runs f in its own goroutine if a worker is free, else at once in this one. Only
+// where files may be on another machine is it worth a goroutine.
+func (h *LocalHasher) spawn(f func()) {
+	if h.busy.Add(1) > h.workers {
+		h.busy.Add(-1)
+		f()
+		return
+	}
+	go func() {
+		defer h.busy.Add(-1)
+		f()
+	}()
 }
 
 // hashWhole opens a file once and reads each byte once.

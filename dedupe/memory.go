@@ -100,7 +100,11 @@ func (e *Engine) Fit(ctx context.Context, v *Inventory, more int64) error {
 
 // Local returns a hasher that reads in this process and keeps to Memory.
 func (e *Engine) Local() *LocalHasher {
-	return &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}
+	h := &LocalHasher{Read: e.Read, Within: e.Within, HashAll: e.HashAll, cache: contentCache{most: e.cacheBlocks()}}
+	if e.isRemote() {
+		h.workers = int64(e.Workers)
+	}
+	return h
 }
 
 // cacheBlocks returns how many blocks the content cache of this process may hold.

@@ -36,6 +36,7 @@ type location struct {
 	fileSystem mount.FileSystem // empty within a directory
 	place      string           // the root's path, absolute and without links; empty if unknown
 	nfs        bool             // it, or something mounted below it, is on NFS
+	remote     bool             // it is, or may be, on another machine
 }
 
 // RootError is a root that cannot be scanned, because it does not exist or is neither a
@@ -218,12 +219,18 @@ func (v *resolver) lookWithin(path string) (root, error) {
 	}
 	var err error
 	r.stat, err = v.at.lstat(path, 0)
-	r.nfs = true // unless the mounts say otherwise
+	r.nfs, r.remote = true, true // unless the mounts say otherwise
 	if r, err = r.check(path, err); err == nil && v.within != "" {
 		r.place = filepath.Join(v.within, r.path)
-		r.pseudo, r.nfs = v.mounts.Pseudo(r.place), v.mounts.HasNFS(r.place)
+		r.pseudo, r.nfs, r.remote = v.mounts.Pseudo(r.place), v.mounts.HasNFS(r.place), v.isRemote(r.place)
 	}
 	return r, err
+}
+
+// isRemote reports whether a directory is, or may be, on another machine.
+func (v *resolver) isRemote(dir string) bool {
+	m, _, err := v.mounts.Of(dir)
+	return err != nil || m.IsRemote()
 }
 
 // locate finds the file system of a root, and the mounts below it not to enter. What it
@@ -239,7 +246,7 @@ func (v *resolver) locate(r *root) {
 			at.fileSystem.Type = m.Kind
 			at.fileSystem.Identity, _ = m.Identity()
 		}
-		at.nfs = v.mounts.HasNFS(dir)
+		at.nfs, at.remote = v.mounts.HasNFS(dir), v.isRemote(dir)
 		v.located[dir] = at
 	}
 	r.location = at
@@ -276,6 +283,16 @@ func (v *Inventory) FileSystems(roots []string) []mount.FileSystem {
 func (v *Inventory) NFS() bool {
 	for _, at := range v.locations {
 		if at.nfs {
+			return true
+		}
+	}
+	return false
+}
+
+// remote reports whether any root is, or may be, on another machine.
+func (v *Inventory) remote() bool {
+	for _, at := range v.locations {
+		if at.remote {
 			return true
 		}
 	}

@@ -36,7 +36,7 @@ func Scan(ctx context.Context, sel Selection, eng Engine) (Report, error) {
 		return Report{}, err
 	}
 	found.stored, found.whole = eng.Stored, sel.Unique || eng.Folder != nil
-	eng.NFS = eng.NFS || found.NFS()
+	eng.NFS, eng.remote = eng.NFS || found.NFS(), found.remote()
 	room, fits := eng.roomForGroups(ctx, &found)
 	if !fits {
 		return Report{}, eng.outOfMemory(found.Files)

@@ -28,7 +28,14 @@ func (s *stage) run(ctx context.Context) {
 		}
 		return nil
 	}
-	for more := range rampUp(min(s.eng.Workers, s.waiting), s.eng.Mode, none) {
+	processors := runtime.GOMAXPROCS(0)
+	most := min(s.eng.Workers, s.waiting)
+	defer s.eng.overlap(most)()
+	first := most
+	if s.eng.Mode != Processes {
+		first = min(most, runtime.GOMAXPROCS(0))
+	}
+	for more := range rampUp(first, most, processors, none) {
 		s.mu.Lock()
 		s.workers += more
 		s.mu.Unlock()
@@ -124,17 +131,13 @@ func (s *stage) knownEnds(size int64) (ends []Ends) {
 	return slices.Compact(ends)
 }
 
-// rampUp yields how many workers to start, then how many to add, up to most. In this
-// process it starts one per processor, because few workers read the page cache fastest.
+// rampUp yields how many workers to start first, then how many to add, up to most. In this
+// process a scan starts one per thread, because few workers read the page cache fastest.
 // It doubles them while the processors are not busy, as on a network mount. It ends when
 // every copy is claimed.
-func rampUp(most int, mode Mode, claimed <-chan struct{}) iter.Seq[int] {
+func rampUp(first, most, processors int, claimed <-chan struct{}) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		processors := runtime.GOMAXPROCS(0)
-		started := most
-		if mode != Processes {
-			started = min(most, processors)
-		}
+		started := first
 		if !yield(started) {
 			return
 		}

@@ -78,6 +78,8 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	if err != nil {
 		return Inventory{}, nil, err
 	}
+	eng.remote = slices.ContainsFunc(given, func(r root) bool { return r.nfs || r.remote })
+	defer eng.overlap(eng.Workers)()
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
 	w := &walker{sel: sel, eng: eng, at: confinedDir{eng.Within, new(atomic.Bool)}, ctx: walking, stop: stop, crew: newCrew(eng.Workers), room: eng.roomForFiles()}
