@@ -30,9 +30,10 @@ type scan struct {
 	selection
 	lists
 	answerFlags
-	eng   dedupe.Engine
-	index indexFlags
-	bill  projection
+	eng     dedupe.Engine
+	index   indexFlags
+	bill    projection
+	speller *speller
 }
 
 const scanHelp = `Find the groups of identical files below the ROOTs, directories or files.
@@ -198,7 +199,8 @@ func (c *scan) chooser(ctx context.Context) (*choose.Chooser, error) {
 	rules := &c.write.Rules
 	rules.FilesFrom, rules.Files0From = c.lists.lines, c.lists.zeros
 	c.sel.Files, c.sel.CopiesOf, c.sel.Unique = files, rules.CopiesOf, rules.Unique
-	c.write.Spell = make(speller).spell
+	c.speller = newSpeller(ctx)
+	c.write.Spell = c.speller.spell
 	if err := checkPaths(rules, c.write.Spell); err != nil {
 		return nil, err
 	}
@@ -309,7 +311,7 @@ func (c *scan) selected(ctx context.Context, chooser *choose.Chooser) (dedupe.Re
 	if c.write.Rules.Folders {
 		c.write.Folders, err = folders.Duplicates(ctx, &r, chooser)
 	}
-	if err = cmp.Or(err, chooser.Report(ctx, &r)); err != nil {
+	if err = cmp.Or(err, chooser.Report(ctx, &r), c.speller.err); err != nil {
 		return r, use, err
 	}
 	if !c.write.Rules.Unique {
