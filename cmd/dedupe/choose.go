@@ -35,7 +35,15 @@ func ruleFlags(f *pflag.FlagSet, r *choose.Rules) {
 }
 
 // speller spells paths in other ways, and remembers how for some.
-type speller map[string]spelled
+type speller struct {
+	ctx   context.Context
+	known map[string]spelled
+	err   error // a file system did not answer before ctx ended: no other path is spelled
+}
+
+func newSpeller(ctx context.Context) *speller {
+	return &speller{ctx: ctx, known: make(map[string]spelled)}
+}
 
 // spellingsKept bounds a speller: the files of a list may be in any number of folders.
 const spellingsKept = 10_000
@@ -46,21 +54,26 @@ type spelled struct {
 }
 
 // spell implements choose.Spell.
-func (s speller) spell(path string) ([]string, bool) {
-	at, known := s[path]
-	if !known {
-		if absolute, err := filepath.Abs(path); err == nil {
-			at.others = append(at.others, absolute)
+func (s *speller) spell(path string) ([]string, bool) {
+	at, known := s.known[path]
+	if !known && s.err == nil {
+		at, s.err = cli.Finish(s.ctx, func() (spelled, error) { return spell(path), nil })
+		if len(s.known) >= spellingsKept {
+			clear(s.known)
 		}
-		if real, err := mount.RealPath(path); err == nil {
-			at.others, at.exists = append(at.others, real), true
-		}
-		if len(s) >= spellingsKept {
-			clear(s)
-		}
-		s[path] = at
+		s.known[path] = at
 	}
 	return at.others, at.exists
+}
+
+func spell(path string) (at spelled) {
+	if absolute, err := filepath.Abs(path); err == nil {
+		at.others = append(at.others, absolute)
+	}
+	if real, err := mount.RealPath(path); err == nil {
+		at.others, at.exists = append(at.others, real), true
+	}
+	return at
 }
 
 // checkRules returns an error if rules contradict each other or the format.

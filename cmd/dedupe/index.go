@@ -150,12 +150,15 @@ func withIndex(ctx context.Context, i indexFlags, do func(*index.Index) error) e
 			return fmt.Errorf("there is no index: %w", err)
 		}
 	}
-	x, err := i.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer x.Store.Close()
-	return advise(do(x))
+	_, err := cli.Finish(ctx, func() (struct{}, error) {
+		x, err := i.open(ctx)
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer x.Store.Close()
+		return struct{}{}, advise(do(x))
+	})
+	return err
 }
 
 func indexPruneCommand(s cli.Std) *cobra.Command {

@@ -46,6 +46,7 @@ type jobRun struct {
 	index   indexFlags
 	maxCost cli.Amount
 	bill    projection
+	speller *speller
 }
 
 const jobRunHelp = `Find groups of identical files below each ROOT, as 'dedupe scan' does, in units
@@ -138,7 +139,8 @@ func (c *jobRun) run(ctx context.Context) error {
 		return err
 	}
 	defer out.Discard()
-	c.write.Spell = make(speller).spell
+	c.speller = newSpeller(ctx)
+	c.write.Spell = c.speller.spell
 	advice, err := cli.Await(ctx, func() ([]string, error) {
 		return c.adviseGlobs(c.write.Rules.Protect), cmp.Or(checkPaths(&c.write.Rules, c.write.Spell), c.index.apart(out))
 	})
@@ -148,6 +150,15 @@ func (c *jobRun) run(ctx context.Context) error {
 	for _, line := range advice {
 		fmt.Fprintf(c.Err, "dedupe: %s\n", line)
 	}
+	_, err = cli.Finish(ctx, func() (struct{}, error) { return struct{}{}, c.runTo(ctx, out, book) })
+	if ctx.Err() != nil && err != nil && !c.quiet {
+		fmt.Fprintln(c.Err, "dedupe: interrupted: run the same command again to continue")
+	}
+	return err
+}
+
+// runTo runs the job and writes its report.
+func (c *jobRun) runTo(ctx context.Context, out *cli.Output, book *cost.Book) error {
 	dir, _ := os.Getwd() // without it, a report has no absolute roots
 	c.spec.Selection, c.spec.Dir = c.sel, []byte(dir)
 	if err := c.useIndex(ctx); err != nil {
@@ -174,7 +185,7 @@ func (c *jobRun) report(j *job.Job, book *cost.Book, out *cli.Output) error {
 		return err
 	}
 	problems := c.tellProblems(&parts)
-	if err := report.WriteParts(out, c.format, r, parts, c.write); err != nil {
+	if err := cmp.Or(report.WriteParts(out, c.format, r, parts, c.write), c.speller.err); err != nil {
 		return out.Failed(err)
 	}
 	if *failed != nil {
@@ -252,9 +263,6 @@ func (c *jobRun) runUnits(ctx context.Context, j *job.Job, own []os.FileInfo) er
 	err := job.Local{Own: own}.Run(ctx, j, c.options)
 	if j.Resumed && !c.quiet {
 		fmt.Fprintf(c.Err, "dedupe: the job continued where it had stopped: %s before, %d now\n", report.Count(int64(before), "unit", "units"), now)
-	}
-	if ctx.Err() != nil && !c.quiet {
-		fmt.Fprintln(c.Err, "dedupe: interrupted: run the same command again to continue")
 	}
 	return err
 }

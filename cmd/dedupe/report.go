@@ -23,6 +23,7 @@ type reread struct {
 	output string
 	write  report.Options
 	times
+	speller *speller
 }
 
 func reportCommand(s cli.Std) *cobra.Command {
@@ -123,7 +124,8 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 	if rules.Timed() && (rules.Unique || rules.Folders) {
 		return errors.New("unique files and duplicate folders stay as the scan found them: give --newer and --older to the scan, or leave out --unique and --folders")
 	}
-	c.write.Spell = make(speller).spell
+	c.speller = newSpeller(ctx)
+	c.write.Spell = c.speller.spell
 	c.write.Spill = spill
 	pagePrices{}.set(&c.write)
 	path := paths[len(paths)-1]
@@ -143,7 +145,7 @@ func (c *reread) run(ctx context.Context, paths []string) error {
 	defer out.Discard()
 	c.write.Colour = c.format == report.Text && out.UseColour()
 	disk := &watched{Writer: out}
-	incomplete, err := c.convert(disk, earlier, in)
+	incomplete, err := cli.Finish(ctx, func() (string, error) { return c.convert(disk, earlier, in) })
 	if err != nil {
 		if disk.err != nil {
 			return out.Failed(err)
@@ -182,9 +184,11 @@ func (c *reread) readEarlier(ctx context.Context, paths []string) (*report.Earli
 // convert writes a report, or its changes since an earlier one.
 func (c *reread) convert(w io.Writer, earlier *report.Earlier, in io.Reader) (incomplete string, err error) {
 	if earlier != nil {
-		return report.WriteChanges(w, earlier, in, c.write)
+		incomplete, err = report.WriteChanges(w, earlier, in, c.write)
+	} else {
+		incomplete, err = report.Convert(w, c.format, in, c.write)
 	}
-	return report.Convert(w, c.format, in, c.write)
+	return incomplete, cmp.Or(err, c.speller.err)
 }
 
 // openReport opens the report at a path, or standard input for -. When ctx ends, neither

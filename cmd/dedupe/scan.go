@@ -31,9 +31,10 @@ type scan struct {
 	selection
 	lists
 	answerFlags
-	eng   dedupe.Engine
-	index indexFlags
-	bill  projection
+	eng     dedupe.Engine
+	index   indexFlags
+	bill    projection
+	speller *speller
 }
 
 const scanHelp = `Find groups of identical files below each ROOT, a directory or a file.
@@ -226,7 +227,8 @@ func (c *scan) chooser(ctx context.Context) (*choose.Chooser, error) {
 	rules := &c.write.Rules
 	rules.FilesFrom, rules.Files0From = c.lists.lines, c.lists.zeros
 	c.sel.Files, c.sel.CopiesOf, c.sel.Unique = files, rules.CopiesOf, rules.Unique
-	c.write.Spell = make(speller).spell
+	c.speller = newSpeller(ctx)
+	c.write.Spell = c.speller.spell
 	if err := checkPaths(rules, c.write.Spell); err != nil {
 		return nil, err
 	}
@@ -337,7 +339,7 @@ func (c *scan) selected(ctx context.Context, chooser *choose.Chooser) (dedupe.Re
 	if c.write.Rules.Folders {
 		c.write.Folders, err = folders.Duplicates(ctx, &r, chooser)
 	}
-	if err = cmp.Or(err, chooser.Report(ctx, &r)); err != nil {
+	if err = cmp.Or(err, chooser.Report(ctx, &r), c.speller.err); err != nil {
 		return r, use, err
 	}
 	if !c.write.Rules.Unique {

@@ -81,11 +81,11 @@ func (c *serve) run(ctx context.Context) error {
 		}
 		c.config.Prices = book
 	}
-	stopJobs, err := c.startJobs(ctx)
+	stopJobs, err := cli.Await(ctx, func() (func(), error) { return c.startJobs(ctx) })
 	if err != nil {
 		return err
 	}
-	defer stopJobs()
+	defer cli.Finish(ctx, func() (struct{}, error) { stopJobs(); return struct{}{}, nil })
 	c.config.ScanMemory = limits.RespectMemory(os.Getenv) / int64(max(c.config.MaxScans, 1))
 	handler, err := cli.Await(ctx, func() (http.Handler, error) { return service.New(c.config) })
 	if err != nil {

@@ -64,7 +64,7 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 	if err := c.jobs.check(c.config.Root); err != nil {
 		return nil, err
 	}
-	root, err := cli.Await(ctx, func() (*os.File, error) { return os.Open(c.config.Root) })
+	root, err := os.Open(c.config.Root)
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve the root: %w", err)
 	}

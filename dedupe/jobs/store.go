@@ -41,9 +41,39 @@ var ErrChanged = errors.New("the object has another version")
 
 // Folder is a Store in a directory of one process.
 type Folder struct {
-	dir  string
-	lock *os.File
-	mu   sync.Mutex // while an object is replaced
+	dir   string
+	lock  *os.File
+	calls chan struct{} // one for each call that may run
+	mu    sync.Mutex    // while an object is replaced
+}
+
+// mostCalls is how many calls use a folder at once. If it is on a mount that does not answer,
+// each keeps a thread.
+const mostCalls = 64
+
+// within makes a call on the folder, and leaves it behind when ctx ends.
+func within[T any](ctx context.Context, f *Folder, call func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	select {
+	case f.calls <- struct{}{}:
+	case <-ctx.Done():
+		return *new(T), ctx.Err()
+	}
+	ended := make(chan result, 1)
+	go func() {
+		defer func() { <-f.calls }()
+		value, err := call()
+		ended <- result{value, err}
+	}()
+	select {
+	case r := <-ended:
+		return r.value, r.err
+	case <-ctx.Done():
+		return *new(T), ctx.Err()
+	}
 }
 
 // OpenFolder makes a store of a directory, which it creates if necessary. It fails if
@@ -60,30 +90,41 @@ func OpenFolder(dir string) (*Folder, error) {
 		lock.Close()
 		return nil, fmt.Errorf("another process keeps its jobs in %q: stop it, or choose another directory", dir)
 	}
-	return &Folder{dir: dir, lock: lock}, nil
+	return &Folder{dir: dir, lock: lock, calls: make(chan struct{}, mostCalls)}, nil
 }
 
 // Close lets other processes open the directory.
 func (f *Folder) Close() error { return f.lock.Close() }
 
 // Get implements [Store].
-func (f *Folder) Get(_ context.Context, name string) (data []byte, version string, err error) {
-	if data, err = os.ReadFile(f.path(name)); err != nil {
-		return nil, "", err
+func (f *Folder) Get(ctx context.Context, name string) (data []byte, version string, err error) {
+	data, err = within(ctx, f, func() ([]byte, error) { return os.ReadFile(f.path(name)) })
+	return data, versionOf(data, err), err
+}
+
+// versionOf returns the version of an object that was read, or none if it could not be.
+func versionOf(data []byte, err error) string {
+	if err != nil {
+		return ""
 	}
 	sum := blake3.Sum256(data)
-	return data, hex.EncodeToString(sum[:16]), nil
+	return hex.EncodeToString(sum[:16])
 }
 
 // Put implements [Store].
 func (f *Folder) Put(ctx context.Context, name string, data []byte, version string) error {
+	_, err := within(ctx, f, func() (struct{}, error) { return struct{}{}, f.put(name, data, version) })
+	return err
+}
+
+func (f *Folder) put(name string, data []byte, version string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, current, err := f.Get(ctx, name)
+	current, err := os.ReadFile(f.path(name))
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
-	case current != version:
+	case versionOf(current, err) != version:
 		return ErrChanged
 	}
 	path := f.path(name)
@@ -105,7 +146,11 @@ func (f *Folder) Put(ctx context.Context, name string, data []byte, version stri
 }
 
 // List implements [Store].
-func (f *Folder) List(ctx context.Context, prefix, after string, n int) (names []string, err error) {
+func (f *Folder) List(ctx context.Context, prefix, after string, n int) ([]string, error) {
+	return within(ctx, f, func() ([]string, error) { return f.list(ctx, prefix, after, n) })
+}
+
+func (f *Folder) list(ctx context.Context, prefix, after string, n int) (names []string, err error) {
 	err = filepath.WalkDir(f.path(prefix), func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // somebody removes it
@@ -127,7 +172,12 @@ func (f *Folder) List(ctx context.Context, prefix, after string, n int) (names [
 }
 
 // Remove implements [Store]. It also removes directories that are empty then.
-func (f *Folder) Remove(_ context.Context, name string) error {
+func (f *Folder) Remove(ctx context.Context, name string) error {
+	_, err := within(ctx, f, func() (struct{}, error) { return struct{}{}, f.remove(name) })
+	return err
+}
+
+func (f *Folder) remove(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := os.Remove(f.path(name))

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -138,5 +141,35 @@ func TestIDs(t *testing.T) {
 		if bad != first && IsID(bad) {
 			t.Errorf("%q is an ID", bad)
 		}
+	}
+}
+
+// TestHungFolder uses a folder on a mount that does not answer: calls end with their context,
+// and the number of those left behind is bounded.
+func TestHungFolder(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir)
+	fifo := filepath.Join(dir, "hung")
+	if err := syscall.Mkfifo(fifo, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 * mostCalls {
+		if _, _, err := f.Get(ctx, "hung"); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if len(f.calls) == 0 || len(f.calls) > mostCalls {
+		t.Errorf("%d calls hang", len(f.calls))
+	}
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	os.Remove(fifo)
+	if err := f.Put(t.Context(), "a", nil, ""); err != nil {
+		t.Error(err)
 	}
 }

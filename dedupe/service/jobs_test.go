@@ -76,6 +76,27 @@ func ended(t testing.TB, h http.Handler, c Caller, id string) jobJSON {
 	}
 }
 
+// hungStore is a store of jobs that does not answer.
+type hungStore struct{ jobs.Store }
+
+func (hungStore) List(ctx context.Context, _, _ string, _ int) ([]string, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestHungJobs asks for jobs when their store does not answer.
+func TestHungJobs(t *testing.T) {
+	c := Config{Root: t.TempDir(), MaxDuration: time.Millisecond}
+	c.Jobs = &Jobs{Registry: &jobs.Registry{Store: hungStore{}}, Root: c.Root}
+	h, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, h, Caller{}, "GET", "/v1/jobs", ""); got.status != 503 || got.header.Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", got.status, got.header, got.body)
+	}
+}
+
 func inFolder(name string) Caller { return Caller{Claims: map[string]string{"folder": name}} }
 
 // found is what a report says about groups.

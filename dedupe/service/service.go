@@ -254,6 +254,8 @@ func (s *service) handle(route func(w http.ResponseWriter, r *http.Request) erro
 		case err == nil:
 		case errors.As(err, &p):
 			p.write(w, r)
+		case !w.begun && ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			refuse(http.StatusServiceUnavailable, "no answer in time: try again later").after(patience).write(w, r)
 		default:
 			s.failed(w, r, err.Error(), nil)
 		}

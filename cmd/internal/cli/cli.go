@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -146,7 +147,18 @@ func interruptible(cmd *cobra.Command) {
 // Await calls f, which may wait for a file system that does not answer or for input that
 // does not come, and returns its result. If ctx ends first, it leaves f behind and returns
 // the error of ctx.
-func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+func Await[T any](ctx context.Context, f func() (T, error)) (T, error) { return await(ctx, 0, f) }
+
+// Finish is Await for an f that stops by itself when ctx ends, unless a file system does not
+// answer: it gives f the time to stop.
+func Finish[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	return await(ctx, patience, f)
+}
+
+// patience is more than a scan takes to stop, and less than a user waits after ^C.
+const patience = 1500 * time.Millisecond
+
+func await[T any](ctx context.Context, patience time.Duration, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
@@ -160,6 +172,11 @@ func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	case r := <-ended:
 		return r.value, r.err
 	case <-ctx.Done():
+	}
+	select {
+	case r := <-ended:
+		return r.value, r.err
+	case <-time.After(patience):
 		return *new(T), ctx.Err()
 	}
 }

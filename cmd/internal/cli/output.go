@@ -23,14 +23,16 @@ type Output struct {
 	Partial string        // where Commit put an incomplete report instead
 	Dropped bool          // Commit could put it nowhere
 	Own     []os.FileInfo // regular files that are written or replaced
+	ctx     context.Context
 	pending *pending
+	hung    bool // a call on pending was left behind
 	device  *os.File
 }
 
 // OpenOutput opens path to write a report to, or stdout if path is empty or "-". Call it
 // before reading anything: its error says why a report could not be written. It gives up
-// when ctx ends, and so do writes that nobody reads. A report of an interrupted scan, whose
-// ctx has ended before, is still written.
+// when ctx ends, and so do writes that nobody reads, and calls on a file system that does not
+// answer. A report of an interrupted scan, whose ctx has ended before, is still written.
 func OpenOutput(ctx context.Context, path string, stdout io.Writer) (*Output, error) {
 	o := &Output{Writer: stdout}
 	if path != "" && path != "-" {
@@ -43,9 +45,12 @@ func OpenOutput(ctx context.Context, path string, stdout io.Writer) (*Output, er
 		}
 		o = opened
 	}
-	if f := File(o.Writer); f != nil && o.pending == nil {
-		o.Own = RegularFiles(f)
-		o.Writer = patient{o.Writer, ctx}
+	o.ctx = ctx
+	if o.pending == nil {
+		o.Own = RegularFiles(o.Writer)
+	}
+	if o.pending != nil || File(o.Writer) != nil {
+		o.Writer = patient{o.Writer, o}
 	}
 	return o, nil
 }
@@ -153,18 +158,34 @@ func (o *Output) openDevice() error {
 	return nil
 }
 
-// patient writes to what takes its time, such as a pipe, but no longer than until ctx
-// ends meanwhile.
+// patient writes to what takes its time, such as a pipe, but no longer than until the context
+// of the output ends meanwhile. A file gets a little longer then.
 type patient struct {
 	io.Writer
-	ctx context.Context
+	output *Output
 }
 
-func (p patient) Write(b []byte) (int, error) {
-	if p.ctx.Err() != nil {
-		return p.Writer.Write(b)
+func (p patient) Write(b []byte) (n int, err error) {
+	write := func() (int, error) { return p.Writer.Write(b) }
+	switch ctx := p.output.ctx; {
+	case p.output.pending != nil:
+		return finish(p.output, write)
+	case ctx.Err() != nil:
+		return write()
+	default:
+		return Await(ctx, write)
 	}
-	return Await(p.ctx, func() (int, error) { return p.Writer.Write(b) })
+}
+
+// finish makes calls on the pending file. It leaves them behind if the file system does not
+// answer soon after the context of the output ended, and then makes no more.
+func finish[T any](o *Output, call func() (T, error)) (T, error) {
+	if o.hung {
+		return *new(T), o.ctx.Err()
+	}
+	value, err := Finish(o.ctx, call)
+	o.hung = errors.Is(err, context.Canceled)
+	return value, err
 }
 
 // Failed explains an error of Write or Commit.
@@ -186,7 +207,13 @@ func (o *Output) Commit(complete bool) error {
 		return o.device.Close()
 	case o.pending == nil:
 		return nil
-	case complete:
+	}
+	_, err := finish(o, func() (struct{}, error) { return struct{}{}, o.commit(complete) })
+	return err
+}
+
+func (o *Output) commit(complete bool) error {
+	if complete {
 		return o.pending.commit(o.Path)
 	}
 	if _, err := os.Lstat(o.Path); errors.Is(err, fs.ErrNotExist) {
@@ -203,7 +230,7 @@ func (o *Output) Commit(complete bool) error {
 // Discard leaves the file as it was, unless Commit was called.
 func (o *Output) Discard() {
 	if o.pending != nil {
-		o.pending.discard()
+		finish(o, func() (struct{}, error) { return struct{}{}, o.pending.discard() })
 	}
 }
 

@@ -34,13 +34,47 @@ func TestNobodyReads(t *testing.T) {
 	ctx, cancel = context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	defer r.Close()
-	stuck := patient{writerFunc(func(b []byte) (int, error) { cancel(); return w.Write(b) }), ctx}
+	stuck := patient{writerFunc(func(b []byte) (int, error) { cancel(); return w.Write(b) }), &Output{ctx: ctx}}
 	if _, err := stuck.Write([]byte("x")); !errors.Is(err, context.Canceled) {
 		t.Errorf("writing to it: %v", err)
 	}
-	ended := patient{io.Discard, ctx}
+	ended := patient{io.Discard, &Output{ctx: ctx}}
 	if n, err := ended.Write([]byte("x")); n != 1 || err != nil {
 		t.Errorf("a report of what was interrupted is not written: %v", err)
+	}
+}
+
+// TestHungOutput holds that a file whose file system does not answer is left behind once its
+// context ends.
+func TestHungOutput(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o := &Output{ctx: ctx, pending: new(pending)}
+	r, w := io.Pipe()
+	defer r.Close()
+	hung := patient{w, o}
+	if _, err := hung.Write([]byte("x")); !errors.Is(err, context.Canceled) {
+		t.Errorf("writing to it: %v", err)
+	}
+	if err := o.Commit(true); !errors.Is(err, context.Canceled) {
+		t.Errorf("a report without its end took its place: %v", err)
+	}
+	o.Discard()
+
+	path := filepath.Join(t.TempDir(), "report")
+	o, err := OpenOutput(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.ctx = ctx
+	if _, err := o.Write([]byte("x")); err != nil {
+		t.Errorf("the report of an interrupted scan is not written: %v", err)
+	}
+	if err := o.Commit(false); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "x" {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 
@@ -140,7 +174,7 @@ func TestCopied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := Output{Writer: spare, Path: path, pending: &pending{File: spare, existing: old, copied: true}}
+		o := Output{ctx: t.Context(), Writer: spare, Path: path, pending: &pending{File: spare, existing: old, copied: true}}
 		io.WriteString(o, "new")
 		if err := o.Commit(complete); err != nil || o.Dropped == complete || o.Partial != "" {
 			t.Errorf("complete %v: %v, %+v", complete, err, o)
