@@ -102,6 +102,14 @@ type EFS struct {
 	Reclaimable      Objects // as metered; zero means ReclaimableBytes
 }
 
+// mostOpening is how many messages of any call can open and close files.
+func (e EFS) mostOpening() int64 {
+	if e.WarmMetadata.Count > 0 {
+		return min(e.MetadataOperations, e.WarmMetadata.Count)
+	}
+	return e.MetadataOperations
+}
+
 // Objects are files and directories in a file system as EFS meters them, see
 // [MeteredFile].
 type Objects struct {
@@ -231,11 +239,7 @@ func (u Usage) Validate() error {
 		c.efs(u.EFS)
 	}
 	c.within("known files of a million", u.Index.Known, 0, million)
-	most := max(u.EFS.MetadataOperations, 0)
-	if w := u.EFS.WarmMetadata; w != (Messages{}) {
-		most = min(most, max(w.Count, 0))
-	}
-	c.within("metadata operations that open files", u.Index.OpenOperations, 0, most)
+	c.within("metadata operations that open files", u.Index.OpenOperations, 0, max(0, u.EFS.mostOpening()))
 	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
 	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
 	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)
