@@ -293,12 +293,9 @@ func (c *bill) reprice(ctx context.Context, scan *report.Comparison, f *pflag.Fl
 func (c *bill) changed(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 	given := make(map[*pflag.Flag]string)
 	f.Visit(func(flag *pflag.Flag) { given[flag] = flag.Value.String() })
-	u := s.Usage
-	if f.Changed("bytes-read") || f.Changed("opens") {
-		var err error
-		if u, err = cost.ByHand(u, int64(c.bytesRead), int64(c.opens)); err != nil {
-			return report.Saved{}, err
-		}
+	u, err := c.reading(s, f)
+	if err != nil {
+		return report.Saved{}, err
 	}
 	c.usage, c.prices.Region = u, s.Region
 	for flag, value := range given {
@@ -315,6 +312,33 @@ func (c *bill) changed(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 	c.override(f)
 	s.Usage, s.Region = c.usage, c.prices.Region
 	return s, nil
+}
+
+// reading returns what was saved with what the flags say a call reads and opens. If they say
+// only one of them, the other stays.
+func (c *bill) reading(s report.Saved, f *pflag.FlagSet) (cost.Usage, error) {
+	read, opened := f.Changed("bytes-read"), f.Changed("opens")
+	opens := s.Stats.Opens
+	if opened {
+		opens = int64(c.opens)
+	}
+	u := s.Usage
+	if read || opened {
+		byHand, err := cost.ByHand(u, int64(c.bytesRead), opens)
+		if err != nil {
+			return u, err
+		}
+		u = byHand
+	}
+	was, e := s.Usage.EFS, &u.EFS
+	if !read {
+		e.ReadBytes, e.AccessBytes = was.ReadBytes, was.AccessBytes
+	}
+	if !opened {
+		e.MetadataOperations, e.MetadataBytes, e.WarmMetadata = was.MetadataOperations, was.MetadataBytes, was.WarmMetadata
+		u.Index = s.Usage.Index
+	}
+	return u, nil
 }
 
 // project prices what was saved.

@@ -227,7 +227,7 @@ func (u Usage) Validate() error {
 	if u.Hours != 0 {
 		c.within("hours a month", u.Hours, 672, 744)
 	}
-	c.within("warm calls of a million", u.Warm, 0, million)
+	c.millionths("share of warm calls", u.Warm, 0, million)
 	c.within("request bytes", u.RequestBytes, 0, 10*mib)
 	if u.Lambda != (Lambda{}) {
 		c.lambda(u.Lambda, u.Calls, u.month())
@@ -238,10 +238,10 @@ func (u Usage) Validate() error {
 	if u.EFS != (EFS{}) {
 		c.efs(u.EFS)
 	}
-	c.within("known files of a million", u.Index.Known, 0, million)
+	c.millionths("known share", u.Index.Known, 0, million)
 	c.within("metadata operations that open files", u.Index.OpenOperations, 0, max(0, u.EFS.mostOpening()))
-	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
-	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
+	c.millionths("DynamoDB read units", u.DynamoDB.ReadUnits, 0, maxUnits)
+	c.millionths("DynamoDB write units", u.DynamoDB.WriteUnits, 0, maxUnits)
 	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)
 	c.within("LIST requests of a call", u.S3.Lists, 0, math.MaxInt64)
 	c.within("GET requests of a call", u.S3.Gets, 0, math.MaxInt64)
@@ -291,7 +291,7 @@ func (c *checks) efs(e EFS) {
 		c.within("provisioned MiBps", e.ProvisionedMiBps, 1, maxMiBps)
 	}
 	if e.PeakFactor != 0 {
-		c.within("peak factor in millionths", e.PeakFactor, million, 1000*million)
+		c.millionths("peak factor", e.PeakFactor, million, 1000*million)
 	}
 	if e.ProvisionedMiBps > 0 && e.Throughput != Provisioned {
 		c.fail("provisioned MiBps is %d, allowed: 0 with %s throughput", e.ProvisionedMiBps, e.Throughput)
@@ -353,6 +353,14 @@ func (c *checks) within(what string, v, lo, hi int64) {
 		c.fail("%s is %d, allowed: %d or more", what, v, lo)
 	default:
 		c.fail("%s is %d, allowed: %d to %d", what, v, lo, hi)
+	}
+}
+
+// millionths checks a figure that is counted in millionths.
+func (c *checks) millionths(what string, v, lo, hi int64) {
+	if v < lo || v > hi {
+		part := func(n int64) string { return Decimal(ratio(million, n), 6) }
+		c.fail("%s is %s, allowed: %s to %s", what, part(v), part(lo), part(hi))
 	}
 }
 

@@ -62,6 +62,9 @@ func ReadUsage(r io.Reader, calls int64) (cost.Usage, error) {
 	if err := Decode(data, &fields); err != nil {
 		return cost.Usage{}, err
 	}
+	if fields.API == "" || fields.StorageClass == "" {
+		return cost.Usage{}, errors.New("api and storage_class cannot be empty: none leaves them out of the bill")
+	}
 	u := fields.usage(calls)
 	return u, u.Validate()
 }
