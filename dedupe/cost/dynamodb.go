@@ -75,9 +75,9 @@ func ItemsOf(items iter.Seq2[int64, int64]) Items {
 
 func (i Items) validate() error {
 	var c checks
-	c.millionths("read units to look an index up", i.LookUp, 0, maxUnits)
-	c.millionths("read units to rewrite an index", i.Reread, 0, maxUnits)
-	c.millionths("write units to rewrite an index", i.Rewrite, 0, maxUnits)
+	c.within("millionths of a read unit to look an index up", i.LookUp, 0, maxUnits)
+	c.within("millionths of a read unit to rewrite an index", i.Reread, 0, maxUnits)
+	c.within("millionths of a write unit to rewrite an index", i.Rewrite, 0, maxUnits)
 	c.within("files in an item", i.Files, 0, MaxItemFiles)
 	c.within("bytes of an index", i.Bytes, 0, math.MaxInt64)
 	return errors.Join(c...)

@@ -238,10 +238,10 @@ func (u Usage) Validate() error {
 	if u.EFS != (EFS{}) {
 		c.efs(u.EFS)
 	}
-	c.millionths("known share", u.Index.Known, 0, million)
+	c.within("known files of a million", u.Index.Known, 0, million)
 	c.within("metadata operations that open files", u.Index.OpenOperations, 0, max(0, u.EFS.mostOpening()))
-	c.millionths("DynamoDB read units", u.DynamoDB.ReadUnits, 0, maxUnits)
-	c.millionths("DynamoDB write units", u.DynamoDB.WriteUnits, 0, maxUnits)
+	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
+	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
 	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)
 	c.within("LIST requests of a call", u.S3.Lists, 0, math.MaxInt64)
 	c.within("GET requests of a call", u.S3.Gets, 0, math.MaxInt64)

@@ -57,8 +57,6 @@ func TestValidate(t *testing.T) {
 		{func(u *Usage) { u.EFS.ReclaimableBytes = gib + 1 }, "reclaimable bytes is 1073741825, allowed: 0 to 1073741824"},
 		{func(u *Usage) { u.Warm = million + 1 }, "share of warm calls is 1.000001, allowed: 0 to 1"},
 		{func(u *Usage) { u.EFS.PeakFactor = million / 2 }, "peak factor is 0.5, allowed: 1 to 1000"},
-		{func(u *Usage) { u.Index.Known = -1 }, "known share is -0.000001, allowed: 0 to 1"},
-		{func(u *Usage) { u.DynamoDB.ReadUnits = math.MaxInt64 }, "DynamoDB read units is 9223372036854.775807, allowed: 0 to 1000000000"},
 		{func(u *Usage) { u.EFS.MetadataOperations, u.Index.OpenOperations = 5, 6 }, "metadata operations that open files is 6, allowed: 0 to 5"},
 		{func(u *Usage) {
 			u.EFS.MetadataOperations, u.EFS.WarmMetadata, u.Index.OpenOperations = 5, Messages{Count: 4}, 5
