@@ -143,6 +143,24 @@ func addUp(a, b, n int64) int64 {
 	return max(0, a+b*n)
 }
 
+// Metered returns e with the metered bytes that e.Stored lacks, if it has anything: the
+// content is StoredBytes, spread evenly over the files if there are any. In IA or Archive
+// it is as much, and at least 126 KiB a file.
+func (e EFS) Metered() EFS {
+	o, even := &e.Stored, Objects{}
+	if *o == (Objects{}) {
+		return e
+	}
+	if o.Bytes == 0 {
+		even, _ = ByHandStored(e.StoredBytes, 0, o.Files)
+		o.Bytes = max(even.Bytes, e.StoredBytes)
+	}
+	if o.ColdBytes == 0 {
+		o.ColdBytes = max(o.Bytes, even.ColdBytes, addUp(0, leastCold-objectBytes, o.Files))
+	}
+	return e
+}
+
 // within returns o, or less where most has less.
 func (o Objects) within(most Objects) Objects {
 	return Objects{min(o.Files, most.Files), min(o.Directories, most.Directories), min(o.Bytes, most.Bytes), min(o.ColdBytes, most.ColdBytes)}
