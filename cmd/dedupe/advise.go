@@ -93,8 +93,8 @@ func (c *adviser) run(ctx context.Context, f *pflag.FlagSet) error {
 	return limit
 }
 
-// replaced is [bill.changed]. Without what its index told of a report, if flags replace what
-// a call reads.
+// replaced is [bill.changed], which does not change what the index of a report tells. So it
+// drops that if the flags say all of what a call reads, and fails if they say a part.
 func (c *adviser) replaced(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 	switch read, opened := f.Changed("bytes-read"), f.Changed("opens"); {
 	case read && opened:

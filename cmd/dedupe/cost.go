@@ -157,7 +157,7 @@ func (c *bill) billFlags(cmd *cobra.Command) {
 		f.Var((*factor)(&u.EFS.PeakFactor), "peak-factor", "how many times the average rate provisioned throughput must carry")
 		f.Int64Var(&u.Hours, "hours", u.Hours, "`hours` of the month, 672 to 744; AWS's calculator uses 730")
 		f.Int64Var(&u.Lambda.EphemeralMB, "ephemeral-storage", 512, "`MB` of /tmp")
-		f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "the `number` of environments that are kept ready all month")
+		f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "the `number` of environments that are kept ready all month, on which all calls are taken to run")
 	})
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.format, report.Text, report.JSON), "format", "the format of the bill")
@@ -318,17 +318,16 @@ func (c *bill) changed(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 // only one of them, the other stays.
 func (c *bill) reading(s report.Saved, f *pflag.FlagSet) (cost.Usage, error) {
 	read, opened := f.Changed("bytes-read"), f.Changed("opens")
+	if !read && !opened {
+		return s.Usage, nil
+	}
 	opens := s.Stats.Opens
 	if opened {
 		opens = int64(c.opens)
 	}
-	u := s.Usage
-	if read || opened {
-		byHand, err := cost.ByHand(u, int64(c.bytesRead), opens)
-		if err != nil {
-			return u, err
-		}
-		u = byHand
+	u, err := cost.ByHand(s.Usage, int64(c.bytesRead), opens)
+	if err != nil {
+		return u, err
 	}
 	was, e := s.Usage.EFS, &u.EFS
 	if !read {

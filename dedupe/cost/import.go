@@ -21,8 +21,8 @@ type Import struct {
 }
 
 // ImportPrices makes the price book of a region from offers. An empty region is the only
-// one that the offers have. Prices are in USD, if the offers have any. What they lack stays out of the book: nothing gets a price of
-// zero. Now is the month, as "2026-11", for offers that do not tell when they were
+// one that the offers have. Prices are in USD, if the offers have any. What they lack stays
+// out of the book: nothing gets a price of zero. Now is the month, as "2026-11", for offers that do not tell when they were
 // published.
 func ImportPrices(offers []*Offer, region, now string) (*Import, error) {
 	region, err := chooseRegion(offers, region)
