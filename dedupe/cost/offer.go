@@ -256,19 +256,18 @@ func inForce(terms map[string]term, at string) []term {
 
 // currency is the one that all ranges have a price in: USD, or else the first; "" if none.
 func (t term) currency() string {
-	names := []string{"USD"}
+	priced := make(map[string]int)
 	for _, d := range t.Dimensions {
-		names = append(names, slices.Sorted(maps.Keys(d.Price))...)
+		for name := range d.Price {
+			priced[name]++
+		}
 	}
-	for _, name := range names {
-		all := len(t.Dimensions) > 0
-		for _, d := range t.Dimensions {
-			_, ok := d.Price[name]
-			all = all && ok
-		}
-		if all {
-			return name
-		}
+	maps.DeleteFunc(priced, func(_ string, ranges int) bool { return ranges < len(t.Dimensions) })
+	switch names := slices.Sorted(maps.Keys(priced)); {
+	case slices.Contains(names, "USD"):
+		return "USD"
+	case len(names) > 0:
+		return names[0]
 	}
 	return ""
 }
