@@ -78,7 +78,7 @@ func (c *adviser) run(ctx context.Context, f *pflag.FlagSet) error {
 	for _, path := range c.reports {
 		s, err := c.read(ctx, path)
 		if err == nil {
-			s, err = c.changed(s, f)
+			s, err = c.replaced(s, f)
 		}
 		if err == nil {
 			err = c.advise(ctx, s, c.scanOf(s, f))
@@ -93,10 +93,22 @@ func (c *adviser) run(ctx context.Context, f *pflag.FlagSet) error {
 	return limit
 }
 
+// replaced is [bill.changed], which does not change what the index of a report tells. So it
+// drops that if the flags say all of what a call reads, and fails if they say a part.
+func (c *adviser) replaced(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
+	switch read, opened := f.Changed("bytes-read"), f.Changed("opens"); {
+	case read && opened:
+		s.Index = nil
+	case s.Index != nil && (read || opened || f.Changed("metadata-operations")):
+		return s, errors.New("its scan had an index, which tells what a call reads and opens: give both --bytes-read and --opens, or neither and no --metadata-operations")
+	}
+	return c.changed(s, f)
+}
+
 // scanOf returns the scan of a report, as far as flags do not replace it.
 func (c *adviser) scanOf(s report.Saved, f *pflag.FlagSet) cost.Scan {
 	scan := report.Took(dedupe.Report{Stats: s.Stats})
-	if f.Changed("bytes-read") || f.Changed("opens") {
+	if f.Changed("opens") {
 		scan.Files, scan.Directories, scan.Opens, scan.OpensSpared = int64(c.opens), 1, int64(c.opens), 0
 	}
 	return scan
@@ -108,9 +120,6 @@ func (c *adviser) advise(ctx context.Context, s report.Saved, scan cost.Scan) er
 	book, err := c.prices.Book(ctx)
 	if err != nil {
 		return err
-	}
-	if scan.OpensSpared == 0 && scan.Opens != s.Stats.Opens {
-		s.Index = nil // it is of what the report took
 	}
 	job := jobLike(scan, s.Stats, s.Usage, s.Index)
 	job.Churn, job.Staleness, job.Trees = int64(c.churn), c.staleness, int64(c.trees)

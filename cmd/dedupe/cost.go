@@ -157,7 +157,7 @@ func (c *bill) billFlags(cmd *cobra.Command) {
 		f.Var((*factor)(&u.EFS.PeakFactor), "peak-factor", "how many times the average rate provisioned throughput must carry")
 		f.Int64Var(&u.Hours, "hours", u.Hours, "`hours` of the month, 672 to 744; AWS's calculator uses 730")
 		f.Int64Var(&u.Lambda.EphemeralMB, "ephemeral-storage", 512, "`MB` of /tmp")
-		f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "the `number` of environments that are kept ready all month")
+		f.Int64Var(&u.Lambda.Provisioned.Environments, "provisioned-concurrency", 0, "the `number` of environments that are kept ready all month, on which all calls are taken to run")
 	})
 	cli.Flags(cmd, "Output", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.format, report.Text, report.JSON), "format", "the format of the bill")
@@ -293,12 +293,9 @@ func (c *bill) reprice(ctx context.Context, scan *report.Comparison, f *pflag.Fl
 func (c *bill) changed(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 	given := make(map[*pflag.Flag]string)
 	f.Visit(func(flag *pflag.Flag) { given[flag] = flag.Value.String() })
-	u := s.Usage
-	if f.Changed("bytes-read") || f.Changed("opens") {
-		var err error
-		if u, err = cost.ByHand(u, int64(c.bytesRead), int64(c.opens)); err != nil {
-			return report.Saved{}, err
-		}
+	u, err := c.reading(s, f)
+	if err != nil {
+		return report.Saved{}, err
 	}
 	c.usage, c.prices.Region = u, s.Region
 	for flag, value := range given {
@@ -315,6 +312,32 @@ func (c *bill) changed(s report.Saved, f *pflag.FlagSet) (report.Saved, error) {
 	c.override(f)
 	s.Usage, s.Region = c.usage, c.prices.Region
 	return s, nil
+}
+
+// reading returns what was saved with what the flags say a call reads and opens. If they say
+// only one of them, the other stays.
+func (c *bill) reading(s report.Saved, f *pflag.FlagSet) (cost.Usage, error) {
+	read, opened := f.Changed("bytes-read"), f.Changed("opens")
+	if !read && !opened {
+		return s.Usage, nil
+	}
+	opens := s.Stats.Opens
+	if opened {
+		opens = int64(c.opens)
+	}
+	u, err := cost.ByHand(s.Usage, int64(c.bytesRead), opens)
+	if err != nil {
+		return u, err
+	}
+	was, e := s.Usage.EFS, &u.EFS
+	if !read {
+		e.ReadBytes, e.AccessBytes = was.ReadBytes, was.AccessBytes
+	}
+	if !opened {
+		e.MetadataOperations, e.MetadataBytes, e.WarmMetadata = was.MetadataOperations, was.MetadataBytes, was.WarmMetadata
+		u.Index = s.Usage.Index
+	}
+	return u, nil
 }
 
 // project prices what was saved.

@@ -31,8 +31,7 @@ func NewJob(u Usage, s Scan, x *Unindexed) Job {
 	}
 	if x == nil {
 		s.Messages, s.OpensSpared = Messages{u.EFS.MetadataOperations, u.EFS.MetadataBytes}, 0
-		x = NewUnindexed(s, Reads{Read: u.EFS.ReadBytes, Access: u.EFS.AccessBytes}, Items{})
-		x.WarmMetadata = u.EFS.WarmMetadata
+		x = NewUnindexed(s, Reads{Read: u.EFS.ReadBytes, Access: u.EFS.AccessBytes}, Items{}).sending(u.EFS)
 	}
 	c := x.choice(u)
 	c.All.Warm = 0
@@ -42,6 +41,13 @@ func NewJob(u Usage, s Scan, x *Unindexed) Job {
 		c.Items = tree.items()
 	}
 	return Job{Choice: c, Tree: tree, Warm: u.Warm, Trees: 1, PeakMemory: s.PeakMemory}
+}
+
+// sending returns x for calls that send what e says, even if that is nothing.
+func (x *Unindexed) sending(e EFS) *Unindexed {
+	x.MetadataOperations, x.MetadataBytes, x.WarmMetadata = e.MetadataOperations, e.MetadataBytes, e.WarmMetadata
+	x.OpenOperations = min(x.OpenOperations, max(0, e.mostOpening()-x.Relisting.Count))
+	return x
 }
 
 // counted is what a scan can have counted: no report with more or less is true.
@@ -60,9 +66,9 @@ type Option struct {
 	selects func(Usage) (flags, parameters []string)
 }
 
-// and is both options, first o.
+// and is both options, first o. It has flags and parameters only if both do.
 func (o Option) and(p Option) Option {
-	return Option{
+	both := Option{
 		Name:     o.Name + ", " + p.Name,
 		Requires: slices.Concat(o.Requires, p.Requires),
 		apply: func(u Usage) (Usage, error) {
@@ -72,16 +78,15 @@ func (o Option) and(p Option) Option {
 			}
 			return p.apply(u)
 		},
-		selects: func(u Usage) (flags, parameters []string) {
-			for _, part := range []Option{o, p} {
-				if part.selects != nil {
-					f, p := part.selects(u)
-					flags, parameters = append(flags, f...), append(parameters, p...)
-				}
-			}
-			return flags, parameters
-		},
 	}
+	if o.selects != nil && p.selects != nil {
+		both.selects = func(u Usage) (flags, parameters []string) {
+			flags, parameters = o.selects(u)
+			f, p := p.selects(u)
+			return slices.Concat(flags, f), slices.Concat(parameters, p)
+		}
+	}
+	return both
 }
 
 // Way is an option with its price.
@@ -193,7 +198,7 @@ func (j Job) readings() []Option {
 		{
 			Name:    "every call reads all",
 			apply:   func(u Usage) (Usage, error) { return u, nil },
-			selects: always(nil, []string{"Index=off"}),
+			selects: j.selecting("Index=off"),
 		},
 		{
 			Name:     "page cache",
@@ -205,7 +210,7 @@ func (j Job) readings() []Option {
 				u.Warm = j.Warm * (million - j.Churn) / million // a changed file is read again
 				return u, nil
 			},
-			selects: always(j.coldShare(), []string{"Index=off"}),
+			selects: j.selecting("Index=off"),
 		},
 		{
 			Name:     "index, fresh listings",
@@ -218,7 +223,7 @@ func (j Job) readings() []Option {
 				u.DynamoDB.StoredBytes = addUp(0, u.DynamoDB.StoredBytes, j.Trees)
 				return u, nil
 			},
-			selects: always(append([]string{"--index dynamodb://TABLE", "--churn " + Percent(j.Churn)}, j.coldShare()...), []string{"Index=on"}),
+			selects: j.selecting("Index=on", "--index dynamodb://TABLE", "--churn "+Percent(j.Churn)),
 		},
 		{
 			Name:     "answers kept " + Brief(j.Staleness),
@@ -229,7 +234,7 @@ func (j Job) readings() []Option {
 				}
 				return j.kept(u), nil
 			},
-			selects: always(append([]string{"--staleness " + Brief(j.Staleness)}, j.coldShare()...), []string{"Index=off"}),
+			selects: j.selecting("Index=off", "--staleness "+Brief(j.Staleness)),
 		},
 	}
 }
@@ -242,11 +247,15 @@ func (j Job) pageCache() []string {
 	return []string{"warm environments that keep their page cache (AWS does not promise it)"}
 }
 
-func (j Job) coldShare() []string {
-	if j.Warm == 0 {
-		return nil
+// selecting selects a reading: with these flags, and where calls may be warm with the share
+// that is not.
+func (j Job) selecting(parameter string, flags ...string) func(Usage) ([]string, []string) {
+	return func(u Usage) ([]string, []string) {
+		if j.Warm > 0 {
+			return append(slices.Clone(flags), "--cold-share "+Percent(million-u.Warm)), []string{parameter}
+		}
+		return flags, []string{parameter}
 	}
-	return []string{"--cold-share " + Percent(million-j.Warm)}
 }
 
 // Brief formats a duration without parts that are zero: "1m", not "1m0s".

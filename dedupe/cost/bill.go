@@ -168,19 +168,29 @@ func (t *tally) lambda(u Usage) {
 		return
 	}
 	onDemand := u.Calls - p.Calls
-	duration := cmp.Or(p.Duration, l.Duration)
+	duration, kept := cmp.Or(p.Duration, l.Duration), cmp.Or(p.Kept, u.month())
 	extraMB := max(0, l.EphemeralMB-freeEphemeralMB)
 	arch := "." + string(l.Arch)
 
 	t.charge("lambda.duration"+arch, u.callSeconds())
 	t.charge("lambda.provisioned_duration"+arch, gbSeconds(p.Calls, l.MemoryMB, duration))
-	t.charge("lambda.provisioned_concurrency"+arch, gbSeconds(p.Environments, l.MemoryMB, cmp.Or(p.Kept, u.month())))
+	t.charge("lambda.provisioned_concurrency"+arch, gbSeconds(p.Environments, l.MemoryMB, kept))
+	t.checkProvisioned(p, duration, kept)
 	t.charge("lambda.requests", ratio(1, u.Calls))
 	t.charge("lambda.ephemeral_storage", sum(
 		gbSeconds(onDemand, extraMB, l.Duration),
 		gbSeconds(p.Calls, extraMB, duration),
 		u.initSeconds(extraMB)))
 	t.charge("lambda.response_streaming", ratio(gib, s.Calls, max(0, s.ResponseBytes-freeStreamedBytes)))
+}
+
+// checkProvisioned warns if the environments that are kept cannot run all calls that are
+// billed as running on them.
+func (t *tally) checkProvisioned(p ProvisionedConcurrency, duration, kept time.Duration) {
+	busy := ratio(kept.Milliseconds(), p.Calls, BilledDuration(duration).Milliseconds())
+	if busy.Cmp(ratio(1, p.Environments)) > 0 {
+		t.warn("the calls keep %s environments busy on average, more than the %d of provisioned concurrency: those that run on others cost more than on this bill", Decimal(busy, 3), p.Environments)
+	}
 }
 
 // initSeconds is what INIT adds to the GB-seconds of the cold calls that are not on

@@ -232,6 +232,9 @@ func TestWarnings(t *testing.T) {
 			[]string{"deleting the duplicates also ends the throughput included with them: 1.5 MiBps more would be billed"}},
 		{"one client", Usage{Calls: 1, Lambda: Lambda{Arch: ARM, MemoryMB: 128, Duration: 100 * time.Millisecond}, EFS: EFS{Throughput: Elastic, ReadBytes: reads}},
 			[]string{"a call of 100ms moves 1000 MiBps, more than the 500"}},
+		{"enough environments", OnProvisioned(Usage{Calls: 50 * million, Lambda: Lambda{Arch: ARM, MemoryMB: 128, Duration: 300 * time.Millisecond, Provisioned: ProvisionedConcurrency{Environments: 6}}}), nil},
+		{"too few environments", OnProvisioned(Usage{Calls: 50 * million, Lambda: Lambda{Arch: ARM, MemoryMB: 128, Duration: 300 * time.Millisecond, Provisioned: ProvisionedConcurrency{Environments: 5}}}),
+			[]string{"the calls keep 5.787 environments busy on average, more than the 5 of provisioned concurrency"}},
 	}
 	book := prices(t, "us-east-1")
 	for _, test := range tests {

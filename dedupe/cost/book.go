@@ -197,7 +197,7 @@ func explainJSON(err error) error {
 	if strings.HasPrefix(err.Error(), "jsontext: read error") && errors.As(err, &read) {
 		return read.Unwrap()
 	}
-	return err
+	return errors.New(strings.TrimPrefix(err.Error(), "jsontext: "))
 }
 
 func (e priceJSON) parse(sources map[string]string) (price, error) {
@@ -258,13 +258,14 @@ func parseTiers(list []tierJSON) ([]tier, error) {
 // parseDecimal reads digits with at most one point among them. [big.Rat.SetString]
 // accepts more: signs, fractions, exponents, hexadecimal.
 func parseDecimal(s string) (*big.Rat, error) {
+	const most = 200 // characters; a price in a price list has 12
 	whole, fraction, point := strings.Cut(s, ".")
-	if isDigits(whole) && (!point || isDigits(fraction)) {
+	if len(s) <= most && isDigits(whole) && (!point || isDigits(fraction)) {
 		if r, ok := new(big.Rat).SetString(s); ok {
 			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("%q is not a decimal number", s)
+	return nil, fmt.Errorf("%.40q is not a decimal number", s)
 }
 
 func isDigits(s string) bool {

@@ -188,6 +188,7 @@ func TestParseBookErrors(t *testing.T) {
 		{"negative", book(goodMeter + `"tiers": [{"price": "-1"}]`), "not a decimal"},
 		{"fraction", book(goodMeter + `"tiers": [{"price": "1/3"}]`), "not a decimal"},
 		{"exponent", book(goodMeter + `"tiers": [{"price": "1e9"}]`), "not a decimal"},
+		{"long", book(goodMeter + `"tiers": [{"price": "` + strings.Repeat("9", 1e5) + `"}]`), `"9999999999999999999999999999999999999999" is not a decimal`},
 		{"two points", book(goodMeter + `"tiers": [{"price": "1.2.3"}]`), "not a decimal"},
 		{"descending", book(goodMeter + `"tiers": [{"up_to": "2", "price": "1"}, {"up_to": "2", "price": "1"}, {"price": "1"}]`), "do not ascend"},
 		{"bounded", book(goodMeter + `"tiers": [{"up_to": "2", "price": "1"}]`), "but the last"},

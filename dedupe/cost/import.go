@@ -21,20 +21,20 @@ type Import struct {
 }
 
 // ImportPrices makes the price book of a region from offers. An empty region is the only
-// one that the offers have. What they lack stays out of the book: nothing gets a price of
-// zero. Now is the month, as "2026-11", for offers that do not tell when they were
+// one that the offers have. Prices are in USD, if the offers have any. What they lack stays
+// out of the book: nothing gets a price of zero. Now is the month, as "2026-11", for offers that do not tell when they were
 // published.
 func ImportPrices(offers []*Offer, region, now string) (*Import, error) {
 	region, err := chooseRegion(offers, region)
 	if err != nil {
 		return nil, err
 	}
-	i := &Import{Region: region, Missing: make(map[string][]string), book: bookJSON{Region: region, Currency: "USD", Sources: make(map[string]string)}}
+	i := &Import{Region: region, Missing: make(map[string][]string), book: bookJSON{Region: region, Currency: currencyIn(region, offers), Sources: make(map[string]string)}}
 	for _, m := range meterInfos() {
 		i.add(m, offers, now)
 	}
 	if len(i.Meters) == 0 {
-		return nil, fmt.Errorf("the files have no price of a bill in %s", region)
+		return nil, fmt.Errorf("the files have no price of a bill in %s: %s", region, strings.Join(i.LeftOut, "; "))
 	}
 	return i, nil
 }
@@ -61,6 +61,22 @@ func chooseRegion(offers []*Offer, region string) (string, error) {
 		return "", fmt.Errorf("the files have no prices of %s, only of %s", region, strings.Join(regions, ", "))
 	}
 	return region, nil
+}
+
+// currencyIn returns the currency of a region's prices: USD, if there is one in it.
+func currencyIn(region string, offers []*Offer) string {
+	var first string
+	for _, o := range offers {
+		for _, q := range o.quotes {
+			if q.region == region && q.pricesOf(o.Code) {
+				if q.currency == "USD" {
+					return q.currency
+				}
+				first = cmp.Or(first, q.currency)
+			}
+		}
+	}
+	return first
 }
 
 // pricesOf reports whether a quote of an offer is the price of a meter.
@@ -101,7 +117,7 @@ func (i *Import) usable(m meterInfo, usage string, offers []*Offer) []offered {
 	var found []offered
 	for _, o := range offers {
 		for _, q := range o.quotes {
-			if o.Code != m.offer || q.region != i.Region || q.usage != usage {
+			if o.Code != m.offer || q.region != i.Region || q.usage != usage || q.currency != i.book.Currency {
 				continue
 			}
 			switch {

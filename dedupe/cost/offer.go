@@ -33,8 +33,10 @@ type quote struct {
 	region string
 	usage  string // see meterInfo
 	unit   string
-	tiers  []tierJSON
-	free   *big.Rat // units that cost nothing, before those of tiers; 0 if none
+
+	currency string // such as "USD"
+	tiers    []tierJSON
+	free     *big.Rat // units that cost nothing, before those of tiers; 0 if none
 }
 
 // ReadOffer reads an offer file in the format of the Price List Bulk API, version 1. It
@@ -209,12 +211,14 @@ func (r *offerReader) finish() (*Offer, error) {
 	}
 	r.offer.Date = month(r.published, r.offer.Version)
 	for _, sku := range slices.Sorted(maps.Keys(r.products)) {
-		q := r.products[sku]
-		if err := q.price(r.terms[sku], r.published); err != nil {
-			return nil, fmt.Errorf("SKU %s, %s: %w", sku, q.usage, err)
-		}
-		if q.unit != "" {
-			r.offer.quotes = append(r.offer.quotes, q)
+		for _, t := range inForce(r.terms[sku], r.published) {
+			q := r.products[sku]
+			if err := q.price(t); err != nil {
+				return nil, fmt.Errorf("SKU %s, %s: %w", sku, q.usage, err)
+			}
+			if q.unit != "" {
+				r.offer.quotes = append(r.offer.quotes, q)
+			}
 		}
 	}
 	return &r.offer, nil
@@ -232,24 +236,53 @@ func month(date, version string) string {
 	return ""
 }
 
-// price sets what a quote costs, from the term in force at a date. It sets nothing if
-// there is none, or none in USD.
-func (q *quote) price(terms map[string]term, at string) error {
-	inForce := slices.DeleteFunc(slices.Collect(maps.Values(terms)), func(t term) bool { return at != "" && t.Effective > at })
-	if len(inForce) == 0 {
+// inForce returns the terms that are in force at a date: the latest one, or several that
+// begin together.
+func inForce(terms map[string]term, at string) []term {
+	var latest []term
+	for _, sku := range slices.Sorted(maps.Keys(terms)) {
+		t := terms[sku]
+		switch {
+		case at != "" && t.Effective > at:
+		case len(latest) > 0 && t.Effective < latest[0].Effective:
+		case len(latest) > 0 && t.Effective == latest[0].Effective:
+			latest = append(latest, t)
+		default:
+			latest = []term{t}
+		}
+	}
+	return latest
+}
+
+// currency is the one that all ranges have a price in: USD, or else the first; "" if none.
+func (t term) currency() string {
+	priced := make(map[string]int)
+	for _, d := range t.Dimensions {
+		for name := range d.Price {
+			priced[name]++
+		}
+	}
+	maps.DeleteFunc(priced, func(_ string, ranges int) bool { return ranges < len(t.Dimensions) })
+	switch names := slices.Sorted(maps.Keys(priced)); {
+	case slices.Contains(names, "USD"):
+		return "USD"
+	case len(names) > 0:
+		return names[0]
+	}
+	return ""
+}
+
+// price sets what a quote costs. It sets nothing if the term has no price.
+func (q *quote) price(t term) error {
+	if q.currency = t.currency(); q.currency == "" {
 		return nil
 	}
-	latest := slices.MaxFunc(inForce, func(a, b term) int { return cmp.Compare(a.Effective, b.Effective) })
 	var ranges []priceRange
-	for _, d := range latest.Dimensions {
-		price, ok := d.Price["USD"]
-		if !ok {
-			return nil
-		}
+	for _, d := range t.Dimensions {
 		if q.unit = cmp.Or(q.unit, d.Unit); q.unit != d.Unit || d.Unit == "" {
 			return fmt.Errorf("the units of its ranges are %q and %q", q.unit, d.Unit)
 		}
-		r, err := parseRange(d.Begin, d.End, price)
+		r, err := parseRange(d.Begin, d.End, d.Price[q.currency])
 		if err != nil {
 			return err
 		}

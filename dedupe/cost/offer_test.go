@@ -209,13 +209,16 @@ func TestImportedPrice(t *testing.T) {
 		{"later", offerFile(efsProduct("A", storage), sold("A", "2026-10-01T00:00:00Z", flat)), "", ""},
 		{"a new price", offerFile(efsProduct("A", storage), strings.TrimSuffix(sold("A", "2020-01-01T00:00:00Z", costs("0", "Inf", "GB-Mo", "9")), "}")+
 			`, "N": {"effectiveDate": "2026-09-01T00:00:00Z", "priceDimensions": {"N.1": {`+flat+`}}}}`), "efs.storage.standard per GB-month 0.3", ""},
+		{"two terms of a price", offerFile(efsProduct("A", storage), strings.TrimSuffix(sold("A", "2026-09-01T00:00:00Z", costs("0", "Inf", "GB-Mo", "9")), "}")+
+			`, "N": {"effectiveDate": "2026-09-01T00:00:00Z", "priceDimensions": {"N.1": {`+flat+`}}}}`), "", "efs.storage.standard: AmazonEFS has two prices of it"},
+		{"USD and CNY", offerFile(efsProduct("A", storage), sold("A", "", `"beginRange": "0", "endRange": "Inf", "unit": "GB-Mo", "pricePerUnit": {"CNY": "2", "USD": "0.3"}`)), "efs.storage.standard per GB-month 0.3", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o, err := ReadOffer(strings.NewReader(test.file))
 			if err != nil {
 				t.Fatal(err)
 			}
-			other := &Offer{Code: "AmazonApiGateway", quotes: []quote{{region: "r", usage: "ApiGatewayRequest", unit: "Requests", tiers: []tierJSON{{Price: "1"}}}}}
+			other := &Offer{Code: "AmazonApiGateway", quotes: []quote{{region: "r", usage: "ApiGatewayRequest", unit: "Requests", currency: "USD", tiers: []tierJSON{{Price: "1"}}}}}
 			i, book := imported(t, []*Offer{other, o}, "r")
 			got := ""
 			for _, meter := range i.Meters[1:] {
@@ -225,6 +228,30 @@ func TestImportedPrice(t *testing.T) {
 				t.Errorf("got %q, want %q; left out %q, want %q", got, test.want, i.LeftOut, test.leftOut)
 			}
 		})
+	}
+}
+
+// Offers without prices in USD make a book in their currency.
+func TestImportedCurrency(t *testing.T) {
+	o, err := ReadOffer(strings.NewReader(offerFile(efsProduct("A", storage), sold("A", "", `"beginRange": "0", "endRange": "Inf", "unit": "GB-Mo", "pricePerUnit": {"CNY": "2.073"}`))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, book := imported(t, []*Offer{o}, "r")
+	if got := facts(book.prices["efs.storage.standard"]); book.Currency != "CNY" || got != "efs.storage.standard per GB-month 2.073" {
+		t.Errorf("%s: %s", book.Currency, got)
+	}
+}
+
+// If no price is left, the error says why.
+func TestNoneImported(t *testing.T) {
+	o, err := ReadOffer(strings.NewReader(offerFile(efsProduct("A", storage), sold("A", "", costs("0", "Inf", "TB-Mo", "300")))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ImportPrices([]*Offer{o}, "r", "2026-11")
+	if want := `the files have no price of a bill in r: efs.storage.standard: AmazonEFS prices it per "TB-Mo", not per GB-month`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
 

@@ -260,6 +260,7 @@ func ByHand(u Usage, bytesRead, opens int64) (Usage, error) {
 	files := max(opens, 1)
 	each, more := bytesRead/files, bytesRead%files
 	u = u.sending(Messages{}, Messages{})
+	u.Index.OpenOperations = min(u.Index.OpenOperations, fileMessages*opens)
 	if opens > 0 {
 		tree := Tree{Files: opens, Directories: 1, Opens: opens}
 		u = u.sending(tree.Cold(), tree.Warm())

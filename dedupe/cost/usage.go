@@ -102,6 +102,14 @@ type EFS struct {
 	Reclaimable      Objects // as metered; zero means ReclaimableBytes
 }
 
+// mostOpening is how many messages of any call can open and close files.
+func (e EFS) mostOpening() int64 {
+	if e.WarmMetadata.Count > 0 {
+		return min(e.MetadataOperations, e.WarmMetadata.Count)
+	}
+	return e.MetadataOperations
+}
+
 // Objects are files and directories in a file system as EFS meters them, see
 // [MeteredFile].
 type Objects struct {
@@ -133,6 +141,24 @@ func addUp(a, b, n int64) int64 {
 		return math.MaxInt64
 	}
 	return max(0, a+b*n)
+}
+
+// Metered returns e with the metered bytes that e.Stored lacks, if it has anything: the
+// content is StoredBytes, spread evenly over the files if there are any. In IA or Archive
+// it is as much, and at least 126 KiB a file.
+func (e EFS) Metered() EFS {
+	o, even := &e.Stored, Objects{}
+	if *o == (Objects{}) {
+		return e
+	}
+	if o.Bytes == 0 {
+		even, _ = ByHandStored(e.StoredBytes, 0, o.Files)
+		o.Bytes = max(even.Bytes, e.StoredBytes)
+	}
+	if o.ColdBytes == 0 {
+		o.ColdBytes = max(o.Bytes, even.ColdBytes, addUp(0, leastCold-objectBytes, o.Files))
+	}
+	return e
 }
 
 // within returns o, or less where most has less.
@@ -219,7 +245,7 @@ func (u Usage) Validate() error {
 	if u.Hours != 0 {
 		c.within("hours a month", u.Hours, 672, 744)
 	}
-	c.within("warm calls of a million", u.Warm, 0, million)
+	c.millionths("share of warm calls", u.Warm, 0, million)
 	c.within("request bytes", u.RequestBytes, 0, 10*mib)
 	if u.Lambda != (Lambda{}) {
 		c.lambda(u.Lambda, u.Calls, u.month())
@@ -231,11 +257,7 @@ func (u Usage) Validate() error {
 		c.efs(u.EFS)
 	}
 	c.within("known files of a million", u.Index.Known, 0, million)
-	most := max(u.EFS.MetadataOperations, 0)
-	if w := u.EFS.WarmMetadata; w != (Messages{}) {
-		most = min(most, max(w.Count, 0))
-	}
-	c.within("metadata operations that open files", u.Index.OpenOperations, 0, most)
+	c.within("metadata operations that open files", u.Index.OpenOperations, 0, max(0, u.EFS.mostOpening()))
 	c.within("millionths of a DynamoDB read unit", u.DynamoDB.ReadUnits, 0, maxUnits)
 	c.within("millionths of a DynamoDB write unit", u.DynamoDB.WriteUnits, 0, maxUnits)
 	c.within("bytes stored in DynamoDB", u.DynamoDB.StoredBytes, 0, math.MaxInt64)
@@ -287,7 +309,7 @@ func (c *checks) efs(e EFS) {
 		c.within("provisioned MiBps", e.ProvisionedMiBps, 1, maxMiBps)
 	}
 	if e.PeakFactor != 0 {
-		c.within("peak factor in millionths", e.PeakFactor, million, 1000*million)
+		c.millionths("peak factor", e.PeakFactor, million, 1000*million)
 	}
 	if e.ProvisionedMiBps > 0 && e.Throughput != Provisioned {
 		c.fail("provisioned MiBps is %d, allowed: 0 with %s throughput", e.ProvisionedMiBps, e.Throughput)
@@ -349,6 +371,14 @@ func (c *checks) within(what string, v, lo, hi int64) {
 		c.fail("%s is %d, allowed: %d or more", what, v, lo)
 	default:
 		c.fail("%s is %d, allowed: %d to %d", what, v, lo, hi)
+	}
+}
+
+// millionths checks a figure that is counted in millionths.
+func (c *checks) millionths(what string, v, lo, hi int64) {
+	if v < lo || v > hi {
+		part := func(n int64) string { return Decimal(ratio(million, n), 6) }
+		c.fail("%s is %s, allowed: %s to %s", what, part(v), part(lo), part(hi))
 	}
 }
 

@@ -55,7 +55,19 @@ func TestValidate(t *testing.T) {
 		{func(u *Usage) { u.EFS = EFS{Throughput: Bursting, StorageClass: Archive} }, "storage class is archive, allowed: with elastic throughput only"},
 		{func(u *Usage) { u.EFS.StoredBytes = -1 }, "bytes stored is -1, allowed: 0 or more"},
 		{func(u *Usage) { u.EFS.ReclaimableBytes = gib + 1 }, "reclaimable bytes is 1073741825, allowed: 0 to 1073741824"},
+		{func(u *Usage) { u.Warm = million + 1 }, "share of warm calls is 1.000001, allowed: 0 to 1"},
+		{func(u *Usage) { u.EFS.PeakFactor = million / 2 }, "peak factor is 0.5, allowed: 1 to 1000"},
+		{func(u *Usage) { u.EFS.MetadataOperations, u.Index.OpenOperations = 5, 6 }, "metadata operations that open files is 6, allowed: 0 to 5"},
+		{func(u *Usage) {
+			u.EFS.MetadataOperations, u.EFS.WarmMetadata, u.Index.OpenOperations = 5, Messages{Count: 4}, 5
+		}, "metadata operations that open files is 5, allowed: 0 to 4"},
 		{func(u *Usage) { u.Calls, u.Lambda.MemoryMB = -1, 0 }, "calls a month is -1, allowed: 0 or more\nmemory in MB is 0, allowed: 128 to 10240"},
+	}
+	// Warm metadata may give bytes alone: then its count is that of cold calls.
+	counted := good
+	counted.EFS.MetadataOperations, counted.EFS.WarmMetadata, counted.Index.OpenOperations = 5, Messages{Bytes: 5 * metadataBytes}, 5
+	if err := counted.Validate(); err != nil {
+		t.Error(err)
 	}
 	for _, test := range tests {
 		u := good

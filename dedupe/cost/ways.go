@@ -24,7 +24,11 @@ func (u Usage) peak() *big.Rat {
 // throughputs are the ways to pay for what is read.
 func (j Job) throughputs() []Option {
 	mode := func(t Throughput) func(Usage) ([]string, []string) {
-		return always([]string{"--throughput " + string(t)}, []string{"ThroughputMode=" + string(t)})
+		flags := []string{"--throughput " + string(t)}
+		if t != Provisioned && j.All.EFS.ProvisionedMiBps > 0 {
+			flags = append(flags, "--provisioned-mibps 0")
+		}
+		return always(flags, []string{"ThroughputMode=" + string(t)})
 	}
 	pace := "calls at an even rate (faster ones wait)"
 	if peak := j.All.EFS.PeakFactor; peak > million {
@@ -61,7 +65,10 @@ func (j Job) throughputs() []Option {
 			apply:    pad,
 			selects: func(u Usage) (flags, parameters []string) {
 				flags, parameters = mode(Bursting)(u)
-				flags = append(flags, "--storage-class one_zone", fmt.Sprintf("--stored %dGiB", ceil(ratio(gib, u.EFS.StoredBytes))))
+				flags = append(flags, "--storage-class one_zone", fmt.Sprintf("--stored %dGiB", u.EFS.StoredBytes/gib))
+				if j.All.EFS.Stored != (Objects{}) {
+					flags = append(flags, "--stored-files 0")
+				}
 				return flags, append(parameters, oneZoneParameters()...)
 			},
 		},
@@ -108,7 +115,8 @@ func (u Usage) baseline() *big.Rat {
 	return sum(least, excess(includedMiBps(u.EFS.StorageClass, u.EFS.stored()), least))
 }
 
-// pad stores so much more that bursting throughput carries the calls.
+// pad stores so much more that bursting throughput carries the calls: a whole number of GiB
+// in all, as metered.
 func pad(u Usage) (Usage, error) {
 	if u.EFS.StorageClass != Standard && u.EFS.StorageClass != OneZone {
 		return u, fmt.Errorf("padding is stored in class standard or one_zone, not in %s", u.EFS.StorageClass)
@@ -121,14 +129,12 @@ func pad(u Usage) (Usage, error) {
 	if half := new(big.Rat).Mul(u.peak(), ratio(burstFactor, 1)); half.Cmp(rate) > 0 {
 		rate = half
 	}
-	gb := ceil(rate.Mul(rate, ratio(1, includedGiB)))
+	stored := u.EFS.stored().standard(OneZone)
+	gb := ceil(stored.Add(stored, rate.Mul(rate, ratio(1, includedGiB))))
 	if gb > 1<<30 {
 		return u, errors.New("no file system holds so much padding")
 	}
-	u.EFS.StoredBytes = addUp(u.EFS.StoredBytes, gib, gb)
-	if u.EFS.Stored != (Objects{}) {
-		u.EFS.Stored.Add(gb*gib, -1, 1)
-	}
+	u.EFS.StoredBytes, u.EFS.Stored, u.EFS.Reclaimable = gb*gib, Objects{}, Objects{}
 	return burst(u)
 }
 
@@ -189,7 +195,13 @@ func (j Job) tunings() []Option {
 				}
 				return j.withMemory(u, memory), nil
 			},
-			selects: always([]string{fmt.Sprintf("--memory %d", memory)}, []string{fmt.Sprintf("MemorySize=%d", memory)}),
+			selects: func(u Usage) ([]string, []string) {
+				flags := []string{fmt.Sprintf("--memory %d", memory)}
+				if u.DynamoDB == (DynamoDB{}) { // else the durations are those of other calls
+					flags = append(flags, "--duration "+u.Lambda.Duration.String(), "--init "+u.Lambda.Init.String())
+				}
+				return flags, []string{fmt.Sprintf("MemorySize=%d", memory)}
+			},
 		},
 		{
 			Name:     "One Zone",

@@ -332,7 +332,14 @@ func duration(ms float64) time.Duration { return time.Duration(inMillionths(ms))
 // inMillionths rounds to a millionth, but away from zero where that would hide that a
 // number is beyond a limit.
 func inMillionths(v float64) int64 {
-	n := int64(math.Round(v * 1e6))
+	rounded := math.Round(v * 1e6)
+	switch {
+	case rounded >= math.MaxInt64:
+		return math.MaxInt64
+	case rounded <= math.MinInt64:
+		return math.MinInt64
+	}
+	n := int64(rounded)
 	switch exact := float64(n) / 1e6; {
 	case v > 0 && exact < v:
 		n++

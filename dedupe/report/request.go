@@ -34,6 +34,7 @@ func (q Request) Cost() (cost.Usage, error) {
 	if err != nil {
 		return cost.Usage{}, err
 	}
+	u.EFS = u.EFS.Metered()
 	if q.BytesRead == 0 && q.Opens == 0 {
 		return u, nil
 	}
@@ -62,7 +63,11 @@ func ReadUsage(r io.Reader, calls int64) (cost.Usage, error) {
 	if err := Decode(data, &fields); err != nil {
 		return cost.Usage{}, err
 	}
+	if fields.API == "" || fields.StorageClass == "" {
+		return cost.Usage{}, errors.New("api and storage_class cannot be empty: none leaves them out of the bill")
+	}
 	u := fields.usage(calls)
+	u.EFS = u.EFS.Metered()
 	return u, u.Validate()
 }
 

@@ -130,7 +130,7 @@ func typeName(t reflect.Type) string {
 	case reflect.String:
 		return "a string"
 	case reflect.Float64:
-		return "a number"
+		return "a number in 64 bits"
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
 			return "base64"

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -72,6 +73,37 @@ func TestReadNoUsage(t *testing.T) {
 	got, err := ReadUsage(strings.NewReader("{}"), want.Calls)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("error %v; usage (-want +got):\n%s", err, diff)
+	}
+}
+
+// What is stored is billed in full, whatever of it is missing.
+func TestReadStored(t *testing.T) {
+	const kib, mib = 1 << 10, 1 << 20
+	for file, want := range map[string]cost.Objects{
+		`{"stored_bytes": 1048576}`:                                                                    {},
+		`{"stored_bytes": 1048576, "stored_files": 256}`:                                               {Files: 256, Bytes: mib, ColdBytes: 256 * 126 * kib},
+		`{"stored_bytes": 1048577, "stored_files": 2}`:                                                 {Files: 2, Bytes: mib + 4*kib, ColdBytes: mib + 4*kib},
+		`{"stored_bytes": 0, "stored_files": 3}`:                                                       {Files: 3, Bytes: 12 * kib, ColdBytes: 3 * 126 * kib},
+		`{"stored_bytes": 1048576, "stored_directories": 1}`:                                           {Directories: 1, Bytes: mib, ColdBytes: mib},
+		`{"stored_bytes": 9000, "stored_files": 3, "metered_stored_bytes": 8192}`:                      {Files: 3, Bytes: 8 * kib, ColdBytes: 3 * 126 * kib},
+		`{"stored_files": 1, "metered_stored_bytes": 1048576, "metered_cold_stored_bytes": 2097152}`:   {Files: 1, Bytes: mib, ColdBytes: 2 * mib},
+		`{"stored_bytes": 9223372036854775807, "stored_files": 9223372036854775807}`:                   {Files: math.MaxInt64, Bytes: math.MaxInt64, ColdBytes: math.MaxInt64},
+		`{"stored_bytes": 1048576, "metered_cold_stored_bytes": 1048576, "storage_class": "one_zone"}`: {Bytes: mib, ColdBytes: mib},
+	} {
+		u, err := ReadUsage(strings.NewReader(file), 1)
+		if diff := cmp.Diff(want, u.EFS.Stored); err != nil || diff != "" {
+			t.Errorf("%s: error %v; stored (-want +got):\n%s", file, err, diff)
+		}
+		q := NewRequest()
+		if err := Decode([]byte(`{"usage": `+file+`}`), &q); err != nil {
+			t.Fatal(err)
+		}
+		if asked, err := q.Cost(); err != nil || asked.EFS.Stored != want {
+			t.Errorf("%s: a request stores %+v, error %v", file, asked.EFS.Stored, err)
+		}
+	}
+	if _, err := ReadUsage(strings.NewReader(`{"stored_bytes": -1, "stored_files": -1}`), 1); err == nil {
+		t.Error("negative figures are no error")
 	}
 }
 
