@@ -231,7 +231,10 @@ func (s *stage) hash(ctx context.Context, c *claimed) {
 	signed := slices.Grow(c.room[:0], len(files))
 	for i := 0; i < len(files) && ctx.Err() == nil; i += n {
 		c.Files, c.room = files[i:i+n], signed[i:i:i+n]
-		signed = append(signed, s.sign(ctx, c.Batch)...)
+		signed = signed[:i+n]
+		if got := s.sign(ctx, c.Batch); &got[0] != &signed[i] {
+			copy(signed[i:], got)
+		}
 	}
 	c.Files, c.room = files, signed
 	s.finish(c.copies, signed)
