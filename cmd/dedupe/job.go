@@ -73,6 +73,7 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 		Long:  jobRunHelp,
 		Example: `  dedupe job run --store build/jobs --format json -o r.json /mnt/efs
   dedupe job run --store build/jobs --max-cost 20 /mnt/efs`,
+		Args: cli.Args("ROOT..."),
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")

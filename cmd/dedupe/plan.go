@@ -46,6 +46,12 @@ system. Beyond that, you pay for idle cores.`,
 		Example: `  dedupe job plan /mnt/efs
   dedupe job plan --throughput provisioned --provisioned-mibps 100 /mnt/efs
   dedupe job plan --files 1G`,
+		Args: func(cmd *cobra.Command, roots []string) error {
+			if c.files > 0 {
+				return nil
+			}
+			return cli.Args("ROOT...")(cmd, roots)
+		},
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			return c.run(cmd.Context())

@@ -88,6 +88,12 @@ func scanCommand(s cli.Std) *cobra.Command {
   dedupe scan --format sh --by hardlink --output link.sh /mnt/efs
   find /mnt/efs -name '*.jpg' -print0 | dedupe scan --files0-from -
   dedupe scan --bill --region eu-west-1 /mnt/efs`,
+		Args: func(cmd *cobra.Command, roots []string) error {
+			if c.lists != (lists{}) {
+				return nil
+			}
+			return cli.Args("ROOT...")(cmd, roots)
+		},
 		RunE: func(cmd *cobra.Command, roots []string) error {
 			c.sel.Roots = roots
 			c.bill.weigh = cmd.Flags().Changed("churn")

@@ -444,7 +444,7 @@ func (o *Options) validateSizes() error {
 	}
 	for i, mb := range o.MemoryMB {
 		if slices.Contains(o.MemoryMB[:i], mb) {
-			return fmt.Errorf("the memory size %d is there twice: once will do", mb)
+			return fmt.Errorf("the memory size %d appears twice: leave one out", mb)
 		}
 		if err := o.checkMemory(mb); err != nil {
 			return err
