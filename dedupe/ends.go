@@ -106,7 +106,7 @@ func (h *LocalHasher) hashEnds(ctx context.Context, b Batch, signed []Signed) {
 				c.answer.Ends = like.answer.Ends // the same bytes
 			}
 			h.readOn(ctx, c)
-			if (c.nfs || h.workers > 0) && c.answer.Digest != like.answer.Digest {
+			if h.waits(c) && c.answer.Digest != like.answer.Digest {
 				h.trials.failed(c.Size)
 			}
 			h.candidates.Put(c)
@@ -218,14 +218,18 @@ func (h *LocalHasher) last(ctx context.Context, some ...*candidate) {
 	reading.Wait()
 }
 
-// meet returns the candidate in seen that has the same ends as c, or, on NFS, probably has.
+// waits reports whether c may be on another machine, which each READ has to wait for.
+func (h *LocalHasher) waits(c *candidate) bool { return c.nfs || h.workers > 0 }
+
+// meet returns the candidate in seen that has the same ends as c, or probably has them if
+// another machine would have to be asked.
 func (h *LocalHasher) meet(ctx context.Context, c *candidate, seen []*candidate) *candidate {
 	for _, d := range seen {
 		if c.answer.Problem != nil || d.answer.Problem != nil || !bytes.Equal(c.first(), d.first()) {
 			continue
 		}
 		var first *trial
-		if (c.nfs || h.workers > 0) && !c.Large() && c.Size >= lastFrom {
+		if h.waits(c) && !c.Large() && c.Size >= lastFrom {
 			var matched bool
 			if first, matched = h.trials.matched(ctx, c.Size); matched {
 				return d

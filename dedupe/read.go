@@ -76,8 +76,12 @@ func Read(ctx context.Context, copies iter.Seq[*Copy], depth Stage, eng Engine) 
 	}
 }
 
-// calls returns the largest number of system calls the stage can be in at once.
+// calls returns the largest number of system calls the stage can be in at once. On another
+// machine's file system, free workers help the others.
 func (s *stage) calls() int {
+	if s.eng.isRemote() {
+		return min(s.eng.Workers, len(s.copies))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.workers

@@ -28,14 +28,10 @@ func (s *stage) run(ctx context.Context) {
 		}
 		return nil
 	}
-	processors := runtime.GOMAXPROCS(0)
 	most := min(s.eng.Workers, s.waiting)
+	workers := rampUp(most, s.eng.Mode, none) // before there are more threads than processors
 	defer s.eng.overlap(most)()
-	first := most
-	if s.eng.Mode != Processes {
-		first = min(most, runtime.GOMAXPROCS(0))
-	}
-	for more := range rampUp(first, most, processors, none) {
+	for more := range workers {
 		s.mu.Lock()
 		s.workers += more
 		s.mu.Unlock()
@@ -131,13 +127,17 @@ func (s *stage) knownEnds(size int64) (ends []Ends) {
 	return slices.Compact(ends)
 }
 
-// rampUp yields how many workers to start first, then how many to add, up to most. In this
-// process a scan starts one per thread, because few workers read the page cache fastest.
+// rampUp yields how many workers to start, then how many to add, up to most. In this
+// process it starts one per processor, because few workers read the page cache fastest.
 // It doubles them while the processors are not busy, as on a network mount. It ends when
 // every copy is claimed.
-func rampUp(first, most, processors int, claimed <-chan struct{}) iter.Seq[int] {
+func rampUp(most int, mode Mode, claimed <-chan struct{}) iter.Seq[int] {
+	processors := runtime.GOMAXPROCS(0)
 	return func(yield func(int) bool) {
-		started := first
+		started := most
+		if mode != Processes {
+			started = min(most, processors)
+		}
 		if !yield(started) {
 			return
 		}
