@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -57,6 +58,30 @@ func TestCrowded(t *testing.T) {
 				stderr = exit.Stderr
 			}
 			t.Errorf("%s: %v, %d workers, %d groups\n%s", mode, err, r.Workers, len(r.Groups), stderr)
+		}
+	}
+}
+
+// TestNoDevices scans where there is no /dev/null.
+func TestNoDevices(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Skip("no unshare, which hides /dev: ", err)
+	}
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(name, []byte("same"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range []string{"scan --mode processes a b", "job run --store store a b"} {
+		cmd := exec.Command(unshare, "-m", "sh", "-c", "mount -t tmpfs none /dev && exec "+binary+" "+args+" 2>&1")
+		cmd.Stdin = strings.NewReader("")
+		if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), "1 duplicate group") {
+			t.Errorf("%s: %v: %s", args, err, out)
 		}
 	}
 }

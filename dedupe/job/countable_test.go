@@ -124,3 +124,25 @@ func TestGets(t *testing.T) {
 		t.Errorf("%d units merge", merging)
 	}
 }
+
+// TestFitting fits the units that run at once into the memory of a process.
+func TestFitting(t *testing.T) {
+	const mib = 1 << 20
+	for _, test := range []struct {
+		n         int
+		memory    int64
+		wantUnits int
+		wantEach  int64
+	}{
+		{8, 0, 8, unitMemory},
+		{8, 1 << 40, 8, unitMemory},
+		{8, 1024 * mib, 3, 256 * mib},
+		{8, 512 * mib, 1, 256 * mib},
+		{8, 128 * mib, 1, 96 * mib},
+		{1, 64 * mib, 1, 48 * mib},
+	} {
+		if units, each := fitting(test.n, test.memory); units != test.wantUnits || each != test.wantEach {
+			t.Errorf("%d units in %d bytes: %d of %d bytes", test.n, test.memory, units, each)
+		}
+	}
+}
