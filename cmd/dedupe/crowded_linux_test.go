@@ -43,8 +43,16 @@ func TestCrowded(t *testing.T) {
 		}
 	}
 	nobody := uint32(20_000 + os.Getpid()%40_000) // as whom nothing else runs on this machine
-	for _, mode := range []string{"goroutines", "processes"} {
-		cmd := exec.Command(bash, "-c", "ulimit -u 20 && exec ./dedupe scan -q --exclude dedupe --format json --workers 100 --mode "+mode+" .")
+	store := dir + "-store"
+	if err := os.Mkdir(store, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(store)
+	if err := os.Chmod(store, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"scan --workers 100 --mode goroutines", "scan --workers 100 --mode processes", "job run --workers 19 --max-concurrency 20 --store " + store} {
+		cmd := exec.Command(bash, "-c", "ulimit -u 20 && exec ./dedupe "+command+" -q --exclude dedupe --format json .")
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		out, err := cmd.Output()
@@ -57,7 +65,7 @@ func TestCrowded(t *testing.T) {
 			if exit, ok := err.(*exec.ExitError); ok {
 				stderr = exit.Stderr
 			}
-			t.Errorf("%s: %v, %d workers, %d groups\n%s", mode, err, r.Workers, len(r.Groups), stderr)
+			t.Errorf("%s: %v, %d workers, %d groups\n%s", command, err, r.Workers, len(r.Groups), stderr)
 		}
 	}
 }

@@ -44,11 +44,11 @@ type response struct {
 // error, another Run continues where it stopped.
 //
 // Fewer units run at once than the options say if the memory of this process, see
-// [limits.Memory], does not hold so many.
+// [limits.Memory], does not hold so many, or if it may not start so many processes.
 func (l Local) Run(ctx context.Context, j *Job, o Options) error {
 	memory, _ := limits.Memory(os.Getenv)
 	var each int64
-	o.Concurrency, each = fitting(max(o.Concurrency, 1), memory)
+	o.Concurrency, each = fitting(max(o.Concurrency, 1), memory, limits.TasksLeft())
 	do, stop, err := l.start(j, o.Concurrency, each)
 	if err != nil {
 		return err
@@ -59,13 +59,16 @@ func (l Local) Run(ctx context.Context, j *Job, o Options) error {
 }
 
 // fitting returns how many of n units may run at once, and the memory of each. A quarter of
-// the memory is for this process; 0 bytes are no limit.
-func fitting(n int, memory int64) (units int, each int64) {
+// the memory is for this process; 0 bytes are no limit. Tasks are the threads that all may
+// still start.
+func fitting(n int, memory int64, tasks int) (units int, each int64) {
+	const reserved = 8 // threads of this process
+	units = min(n, max(1, (tasks-reserved)/pool.Tasks))
 	if memory == 0 {
-		return n, unitMemory
+		return units, unitMemory
 	}
 	memory -= memory / 4
-	units = int(min(int64(n), max(1, memory/unitMemory)))
+	units = int(min(int64(units), max(1, memory/unitMemory)))
 	return units, min(unitMemory, memory/int64(units))
 }
 
