@@ -184,7 +184,7 @@ type moment struct {
 func (m *moment) Set(s string) error {
 	m.age = false
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil && !t.IsZero() {
 			m.Time = t
 			return nil
 		}

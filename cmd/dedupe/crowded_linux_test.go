@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -42,8 +43,16 @@ func TestCrowded(t *testing.T) {
 		}
 	}
 	nobody := uint32(20_000 + os.Getpid()%40_000) // as whom nothing else runs on this machine
-	for _, mode := range []string{"goroutines", "processes"} {
-		cmd := exec.Command(bash, "-c", "ulimit -u 20 && exec ./dedupe scan -q --exclude dedupe --format json --workers 100 --mode "+mode+" .")
+	store := dir + "-store"
+	if err := os.Mkdir(store, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(store)
+	if err := os.Chmod(store, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"scan --workers 100 --mode goroutines", "scan --workers 100 --mode processes", "job run --workers 19 --max-concurrency 20 --store " + store} {
+		cmd := exec.Command(bash, "-c", "ulimit -u 20 && exec ./dedupe "+command+" -q --exclude dedupe --format json .")
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		out, err := cmd.Output()
@@ -56,7 +65,31 @@ func TestCrowded(t *testing.T) {
 			if exit, ok := err.(*exec.ExitError); ok {
 				stderr = exit.Stderr
 			}
-			t.Errorf("%s: %v, %d workers, %d groups\n%s", mode, err, r.Workers, len(r.Groups), stderr)
+			t.Errorf("%s: %v, %d workers, %d groups\n%s", command, err, r.Workers, len(r.Groups), stderr)
+		}
+	}
+}
+
+// TestNoDevices scans where there is no /dev/null.
+func TestNoDevices(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Skip("no unshare, which hides /dev: ", err)
+	}
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(name, []byte("same"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range []string{"scan --mode processes a b", "job run --store store a b"} {
+		cmd := exec.Command(unshare, "-m", "sh", "-c", "mount -t tmpfs none /dev && exec "+binary+" "+args+" 2>&1")
+		cmd.Stdin = strings.NewReader("")
+		if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), "1 duplicate group") {
+			t.Errorf("%s: %v: %s", args, err, out)
 		}
 	}
 }

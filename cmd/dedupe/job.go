@@ -15,6 +15,7 @@ import (
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/job"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
 
@@ -160,6 +161,7 @@ func (c *jobRun) run(ctx context.Context) error {
 
 // runTo runs the job and writes its report.
 func (c *jobRun) runTo(ctx context.Context, out *cli.Output, book *cost.Book) error {
+	limits.RespectMemory(os.Getenv)
 	dir, _ := os.Getwd() // without it, a report has no absolute roots
 	c.spec.Selection, c.spec.Dir = c.sel, []byte(dir)
 	if err := c.useIndex(ctx); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,6 +55,14 @@ func TestMemoryLimit(t *testing.T) {
 	}
 	if outcomes[true] == 0 || outcomes[false] == 0 {
 		t.Errorf("%d scans ended and %d failed: both cases should occur", outcomes[true], outcomes[false])
+	}
+	var out, errs bytes.Buffer
+	cmd := exec.Command(binary, "job", "run", "-q", "--store", t.TempDir(), "--format", "json", dir)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := limited(t, 64<<20, cmd)
+	var report struct{ Groups []struct{} }
+	if err := errors.Join(err, json.Unmarshal(out.Bytes(), &report)); err != nil || len(report.Groups) != most*each/2 {
+		t.Errorf("a job: %d groups, %v: %s", len(report.Groups), err, &errs)
 	}
 }
 

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"efsdedupe/dedupe"
 	"efsdedupe/dedupe/cost"
+	"efsdedupe/dedupe/pool"
 	"efsdedupe/dedupe/report"
 	"efsdedupe/fixtures/testkit"
 )
@@ -123,5 +125,30 @@ func TestGets(t *testing.T) {
 	}
 	if merging < 3 {
 		t.Errorf("%d units merge", merging)
+	}
+}
+
+// TestFitting fits the units that run at once into the memory and the threads of a process.
+func TestFitting(t *testing.T) {
+	const mib = 1 << 20
+	for _, test := range []struct {
+		n         int
+		memory    int64
+		tasks     int
+		wantUnits int
+		wantEach  int64
+	}{
+		{8, 0, math.MaxInt, 8, unitMemory},
+		{8, 0, 12, 1, unitMemory},
+		{8, 0, 8 + 3*pool.Tasks, 3, unitMemory},
+		{8, 1 << 40, math.MaxInt, 8, unitMemory},
+		{8, 1024 * mib, math.MaxInt, 3, 256 * mib},
+		{8, 512 * mib, math.MaxInt, 1, 256 * mib},
+		{8, 128 * mib, math.MaxInt, 1, 96 * mib},
+		{1, 64 * mib, math.MaxInt, 1, 48 * mib},
+	} {
+		if units, each := fitting(test.n, test.memory, test.tasks); units != test.wantUnits || each != test.wantEach {
+			t.Errorf("%+v: %d units of %d bytes", test, units, each)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"efsdedupe/dedupe"
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/pool"
 )
 
@@ -41,17 +42,38 @@ type response struct {
 
 // Run runs the units of a job that have no results yet, until all have. If it returns an
 // error, another Run continues where it stopped.
+//
+// Fewer units run at once than the options say if the memory of this process, see
+// [limits.Memory], does not hold so many, or if it may not start so many processes.
 func (l Local) Run(ctx context.Context, j *Job, o Options) error {
-	do, stop, err := l.start(j, max(o.Concurrency, 1))
+	memory, _ := limits.Memory(os.Getenv)
+	var each int64
+	o.Concurrency, each = fitting(max(o.Concurrency, 1), memory, limits.TasksLeft())
+	do, stop, err := l.start(j, o.Concurrency, each)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	defer limits.Lend(int64(o.Concurrency) * each)()
 	return j.run(ctx, o, do)
 }
 
-// start starts a number of worker processes, each when it is needed.
-func (l Local) start(j *Job, processes int) (do perform, stop func(), err error) {
+// fitting returns how many of n units may run at once, and the memory of each. A quarter of
+// the memory is for this process; 0 bytes are no limit. Tasks are the threads that all may
+// still start.
+func fitting(n int, memory int64, tasks int) (units int, each int64) {
+	const reserved = 8 // threads of this process
+	units = min(n, max(1, (tasks-reserved)/pool.Tasks))
+	if memory == 0 {
+		return units, unitMemory
+	}
+	memory -= memory / 4
+	units = int(min(int64(units), max(1, memory/unitMemory)))
+	return units, min(unitMemory, memory/int64(units))
+}
+
+// start starts a number of worker processes with some memory, each when it is needed.
+func (l Local) start(j *Job, processes int, memory int64) (do perform, stop func(), err error) {
 	config := workerConfig{Store: []byte(j.dir)}
 	for _, info := range l.Own {
 		if id, ok := identityOf(info); ok {
@@ -65,7 +87,7 @@ func (l Local) start(j *Job, processes int) (do perform, stop func(), err error)
 	workers := pool.New(processes, func() *exec.Cmd {
 		cmd := l.command()
 		workerRole.Give(cmd, string(how))
-		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.Itoa(unitMemory*5/8), "GOGC=400") // collecting less often is faster
+		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(memory*5/8, 10), "GOGC=400") // collecting less often is faster
 		return cmd
 	})
 	stop = func() { j.processes += workers.Close().Started }

@@ -122,7 +122,7 @@ func drive(how string) error {
 	if err != nil {
 		return err
 	}
-	do, stop, err := Local{}.start(j, d.Concurrency)
+	do, stop, err := Local{}.start(j, d.Concurrency, unitMemory)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 var failures = []struct{ name, request, want string }{
 	{"exits with an error", "exit 3", "exit status 3"},
 	{"exits with status 0", "exit 0", "hung up"},
-	{"is killed", "kill", "signal: killed"},
+	{"is killed", "kill", "signal: killed; unless somebody killed it, there was too little memory"},
 	{"exits inside a frame", "half-exit", "exit status 3"},
 	{"prints text", "garbage", "not a frame"},
 	{"closes its output", "close", "hung up"},

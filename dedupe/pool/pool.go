@@ -101,7 +101,7 @@ func (p *Pool) Call(ctx context.Context, request []byte) ([]byte, error) {
 			failures++
 		}
 		if failures == 2 {
-			return nil, fmt.Errorf("%w, the second: %w", ErrFailed, err)
+			return nil, fmt.Errorf("%w, the second: %w%s", ErrFailed, err, adviceOn(err))
 		}
 	}
 }

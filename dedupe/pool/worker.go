@@ -45,16 +45,20 @@ func Self() *exec.Cmd {
 }
 
 func startWorker(cmd *exec.Cmd) (*worker, error) {
-	in, err := cmd.StdinPipe()
+	stdin, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	defer stdin.Close()
 	pipe, stdout, err := os.Pipe()
 	if err != nil {
 		in.Close()
 		return nil, err
 	}
-	cmd.Stdout = stdout
+	cmd.Stdin, cmd.Stdout = stdin, stdout
+	if cmd.Stderr == nil {
+		cmd.Stderr = stdin // drops what is written to it, and needs no /dev/null
+	}
 	// In its own process group, ^C at the terminal reaches only the parent.
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
@@ -122,6 +126,15 @@ func hungUp(err error) bool {
 func crashed(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.Exited() && exit.ExitCode() == 2
+}
+
+// adviceOn says what else may have killed a worker, besides a user.
+func adviceOn(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
+		return "; unless somebody killed it, there was too little memory"
+	}
+	return ""
 }
 
 // stop closes the worker's input, which makes it exit, and kills it if it does not.

@@ -196,7 +196,7 @@ func setTime(t *time.Time, field string, text *string) (err error) {
 	if text == nil {
 		return nil
 	}
-	if *t, err = time.Parse(time.RFC3339, *text); err != nil {
+	if *t, err = time.Parse(time.RFC3339, *text); err != nil || t.IsZero() {
 		return fmt.Errorf("%s is %.40q: write a time such as 2026-01-31T12:00:00Z", field, *text)
 	}
 	return nil

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -45,7 +46,7 @@ func (p *Prices) Book(ctx context.Context) (*cost.Book, error) {
 
 // ReadPrices reads a price book of the user's, until ctx ends.
 func ReadPrices(ctx context.Context, path string) (*cost.Book, error) {
-	data, err := Await(ctx, func() ([]byte, error) { return os.ReadFile(path) })
+	data, err := Await(ctx, func() ([]byte, error) { return readBook(path) })
 	if err != nil {
 		return nil, fmt.Errorf("can't read the price book: %w", err)
 	}
@@ -54,4 +55,20 @@ func ReadPrices(ctx context.Context, path string) (*cost.Book, error) {
 		return nil, fmt.Errorf("can't use the price book %q: %w; 'dedupe cost import-prices' writes one", path, err)
 	}
 	return book, nil
+}
+
+// mostPrices is more than any price book has, in bytes.
+const mostPrices = 16 << 20
+
+func readBook(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, mostPrices+1))
+	if len(data) > mostPrices {
+		return nil, fmt.Errorf("%s has more than %d bytes, which no price book has", path, mostPrices)
+	}
+	return data, err
 }
