@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,12 +17,12 @@ import (
 // hungMount mounts a directory where "hung" never answers, and returns its path and a
 // channel that tells of each look at it.
 func hungMount(t *testing.T) (dir string, asked chan struct{}) {
-	src, dst := t.TempDir(), filepath.Join(t.TempDir(), "mnt")
+	src := t.TempDir()
 	if err := os.Mkdir(filepath.Join(src, "hung"), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	asked = make(chan struct{}, 100)
-	mount, err := efs.Mount(src, dst, efs.Options{Fault: func(ctx context.Context, c *efs.Call) syscall.Errno {
+	_, dst := efs.MountForTest(t, src, efs.Options{Fault: func(ctx context.Context, c *efs.Call) syscall.Errno {
 		if c.Path != "hung" {
 			return 0
 		}
@@ -32,17 +30,6 @@ func hungMount(t *testing.T) (dir string, asked chan struct{}) {
 		<-ctx.Done() // who asked is killed
 		return syscall.EINTR
 	}})
-	if os.Geteuid() != 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		t.Skip("no FUSE here: ", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := mount.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return filepath.Join(dst, "hung"), asked
 }
 
