@@ -36,7 +36,7 @@ func TestLargeDirectory(t *testing.T) {
 	j, err := Open(filepath.Join(t.TempDir(), "store"), spec)
 	testkit.Must(t, err)
 	defer j.Close()
-	do, stop, err := Local{}.start(j, 2)
+	do, stop, err := Local{}.start(j, 2, unitMemory)
 	testkit.Must(t, err)
 	defer stop()
 	var walks atomic.Int64
