@@ -139,11 +139,11 @@ func TestJoin(t *testing.T) {
 		t.Errorf("%+v, error %v", got, err)
 	}
 	for name, spoil := range map[string]func(a []Answer) []Answer{
-		"0 answers of 3 helpers": func([]Answer) []Answer { return nil },
-		"2 answers of 3 helpers": func(a []Answer) []Answer { return a[1:] },
-		"5 checksums of 6 files": func(a []Answer) []Answer { a[1].Checksums = a[1].Checksums[1:]; return a },
-		"6 checksums of 0 files": func(a []Answer) []Answer { a[2].Files = nil; return a },
-		`"short" is no blake3`:   func(a []Answer) []Answer { a[0].Checksums = append([]string{"short"}, a[0].Checksums[1:]...); return a },
+		"0 answers of 3 helpers":  func([]Answer) []Answer { return nil },
+		"2 answers of 3 helpers":  func(a []Answer) []Answer { return a[1:] },
+		"5 checksums of 6 files":  func(a []Answer) []Answer { a[1].Checksums = a[1].Checksums[1:]; return a },
+		"6 checksums of 0 files":  func(a []Answer) []Answer { a[2].Files = nil; return a },
+		`"short" is not a blake3`: func(a []Answer) []Answer { a[0].Checksums = append([]string{"short"}, a[0].Checksums[1:]...); return a },
 	} {
 		wrong := e
 		wrong.Answers = spoil(slices.Clone(e.Answers))
