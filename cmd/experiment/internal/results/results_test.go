@@ -283,7 +283,7 @@ func TestWriteErrors(t *testing.T) {
 	for _, s := range samples()[1:] {
 		for _, f := range Formats() {
 			whole := len(write(t, f, s.Experiment, false))
-			for room := 0; room < whole; room += 1 + whole/10 {
+			for room := 0; room < whole; room += 1 + whole/4 {
 				if err := Write(&full{room}, f, s.Experiment, false); !errors.Is(err, syscall.ENOSPC) {
 					t.Errorf("%s as %s, %d of %d bytes written: error %v", s.name, f, room, whole, err)
 				}

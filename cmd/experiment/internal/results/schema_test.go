@@ -33,7 +33,7 @@ var optional = map[string]bool{
 // type: a validator that lets one of those pass would let a broken document pass.
 func TestSchemaRefuses(t *testing.T) {
 	s := reporttest.Compile(t, schemaFile)
-	tried := 0
+	tried, seen := 0, make(map[string]bool)
 	for _, sample := range []sample{{"failures", failing()}, {"instances", instances()}, {"helpers", helping()}, {"unpriced", unpriced()}} {
 		for i, s := range sample.Series { // few calls are as good as many, and quicker
 			sample.Series[i].Calls = s.Calls[:min(len(s.Calls), 3)]
@@ -46,7 +46,6 @@ func TestSchemaRefuses(t *testing.T) {
 			}
 			tried++
 		}
-		seen := make(map[string]bool)
 		reporttest.EachObject(doc, func(o map[string]any, path string) {
 			for _, field := range slices.Sorted(maps.Keys(o)) {
 				if seen[path+"."+field] {
