@@ -14,6 +14,8 @@ import (
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/limits"
 )
 
 // Store keeps objects of up to a few MiB by name. A name is words of letters, digits and
@@ -53,27 +55,15 @@ const mostCalls = 64
 
 // within makes a call on the folder, and leaves it behind when ctx ends.
 func within[T any](ctx context.Context, f *Folder, call func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
 	select {
 	case f.calls <- struct{}{}:
 	case <-ctx.Done():
 		return *new(T), ctx.Err()
 	}
-	ended := make(chan result, 1)
-	go func() {
+	return limits.Await(ctx, 0, func() (T, error) {
 		defer func() { <-f.calls }()
-		value, err := call()
-		ended <- result{value, err}
-	}()
-	select {
-	case r := <-ended:
-		return r.value, r.err
-	case <-ctx.Done():
-		return *new(T), ctx.Err()
-	}
+		return call()
+	})
 }
 
 // OpenFolder makes a store of a directory, which it creates if necessary. It fails if

@@ -5,9 +5,10 @@
 //	processors_*.go  how many processors cgroups allow
 //	tasks_*.go       how many more threads and processes may start
 //	cgroup_linux.go  where cgroups, v1 and v2, keep their limits
-//	readfile_*.go    reads what the kernel shows as files
+//	kernel_linux.go  reads what the kernel shows as files
 //	peak_*.go        the peak memory of a process
 //	cpu.go           the processor time of this one
+//	await.go         calls that may hang, which are left behind
 //	temporary.go     files for what is too large for memory
 //	unwritten*.go    files that are written wait for the disk before they fill the limit
 package limits

@@ -30,6 +30,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"efsdedupe/dedupe/limits"
 	"efsdedupe/dedupe/report"
 )
 
@@ -144,42 +145,19 @@ func interruptible(cmd *cobra.Command) {
 	cmd.SetContext(ctx)
 }
 
-// Await calls f, which may wait for a file system that does not answer or for input that
-// does not come, and returns its result. If ctx ends first, it leaves f behind and returns
-// the error of ctx.
-func Await[T any](ctx context.Context, f func() (T, error)) (T, error) { return await(ctx, 0, f) }
+// Await is [limits.Await] without patience.
+func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	return limits.Await(ctx, 0, f)
+}
 
 // Finish is Await for an f that stops by itself when ctx ends, unless a file system does not
 // answer: it gives f the time to stop.
 func Finish[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	return await(ctx, patience, f)
+	return limits.Await(ctx, patience, f)
 }
 
 // patience is more than a scan takes to stop, and less than a user waits after ^C.
 const patience = 1500 * time.Millisecond
-
-func await[T any](ctx context.Context, patience time.Duration, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	ended := make(chan result, 1)
-	go func() {
-		value, err := f()
-		ended <- result{value, err}
-	}()
-	select {
-	case r := <-ended:
-		return r.value, r.err
-	case <-ctx.Done():
-	}
-	select {
-	case r := <-ended:
-		return r.value, r.err
-	case <-time.After(patience):
-		return *new(T), ctx.Err()
-	}
-}
 
 // versionOf returns how to make the command that prints the version of a program.
 func versionOf(root *cobra.Command) func(Std) *cobra.Command {
