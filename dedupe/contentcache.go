@@ -225,13 +225,15 @@ func (in *reading) space(pos int64) []byte { return in.buffer[pos%bufferSize:] }
 
 // add takes n bytes that were read into space(pos).
 func (in *reading) add(pos int64, n int) {
-	offset := int(pos % bufferSize)
-	read := in.buffer[offset : offset+n]
-	if in.matches(pos, read) {
-		return
+	if !in.matches(pos, in.space(pos)[:n]) {
+		in.hash(pos, n)
 	}
-	in.blake3.Write(read)
-	if in.remember && (offset+n == bufferSize || pos+int64(n) == in.size) {
+}
+
+// hash hashes the n bytes in space(pos), and remembers the block that they complete.
+func (in *reading) hash(pos int64, n int) {
+	in.blake3.Write(in.space(pos)[:n])
+	if in.remember && (int(pos%bufferSize)+n == bufferSize || pos+int64(n) == in.size) {
 		if next := in.lend(); next != nil {
 			in.blocks = append(in.blocks, in.buffer)
 			in.buffer = next
@@ -246,7 +248,7 @@ func (in *reading) put(pos int64, b []byte) {
 		n := min(len(b), len(space))
 		if !in.matches(pos, b[:n]) {
 			copy(space, b[:n])
-			in.add(pos, n)
+			in.hash(pos, n)
 		}
 		pos, b = pos+int64(n), b[n:]
 	}

@@ -36,7 +36,7 @@ type location struct {
 	fileSystem mount.FileSystem // empty within a directory
 	place      string           // the root's path, absolute and without links; empty if unknown
 	nfs        bool             // it, or something mounted below it, is on NFS
-	remote     bool             // it is, or may be, on another machine
+	remote     bool             // the same, or it may be on another machine in another way
 }
 
 // RootError is a root that cannot be scanned, because it does not exist or is neither a
@@ -222,15 +222,11 @@ func (v *resolver) lookWithin(path string) (root, error) {
 	r.nfs, r.remote = true, true // unless the mounts say otherwise
 	if r, err = r.check(path, err); err == nil && v.within != "" {
 		r.place = filepath.Join(v.within, r.path)
-		r.pseudo, r.nfs, r.remote = v.mounts.Pseudo(r.place), v.mounts.HasNFS(r.place), v.isRemote(r.place)
+		m, _, err := v.mounts.Of(r.place)
+		r.pseudo, r.nfs = v.mounts.Pseudo(r.place), v.mounts.HasNFS(r.place)
+		r.remote = r.nfs || err != nil || m.IsRemote()
 	}
 	return r, err
-}
-
-// isRemote reports whether a directory is, or may be, on another machine.
-func (v *resolver) isRemote(dir string) bool {
-	m, _, err := v.mounts.Of(dir)
-	return err != nil || m.IsRemote()
 }
 
 // locate finds the file system of a root, and the mounts below it not to enter. What it
@@ -242,11 +238,13 @@ func (v *resolver) locate(r *root) {
 	}
 	at, known := v.located[dir]
 	if !known {
-		if m, _, err := v.mounts.Of(dir); err == nil {
+		m, _, err := v.mounts.Of(dir)
+		if err == nil {
 			at.fileSystem.Type = m.Kind
 			at.fileSystem.Identity, _ = m.Identity()
 		}
-		at.nfs, at.remote = v.mounts.HasNFS(dir), v.isRemote(dir)
+		at.nfs = v.mounts.HasNFS(dir)
+		at.remote = at.nfs || err != nil || m.IsRemote()
 		v.located[dir] = at
 	}
 	r.location = at

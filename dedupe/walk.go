@@ -78,7 +78,7 @@ func Walk(ctx context.Context, sel Selection, frontiers []Frontier, eng Engine) 
 	if err != nil {
 		return Inventory{}, nil, err
 	}
-	eng.remote = slices.ContainsFunc(given, func(r root) bool { return r.nfs || r.remote })
+	eng.remote = slices.ContainsFunc(given, func(r root) bool { return r.remote })
 	defer eng.overlap(eng.Workers)()
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
