@@ -15,6 +15,7 @@ import (
 
 	"efsdedupe/dedupe/cost"
 	"efsdedupe/dedupe/jobs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // costly returns a directory of which a walk is cheap, and reading the whole files is not.
@@ -167,16 +168,15 @@ func TestMaxCostQuota(t *testing.T) {
 		Used    int64
 		Running map[string]any
 	}) {
-		for { // a job leaves the quota just after it ends
+		testkit.Eventually(t, "a job that ended to leave the quota", func() bool {
 			q.Running = nil
 			b, _, err := c.Jobs.Registry.Store.Get(t.Context(), "quotas/"+jobs.TenantHash(""))
 			if err := errors.Join(err, json.Unmarshal(b, &q)); err != nil {
 				t.Fatal(err)
 			}
-			if len(q.Running) == 0 {
-				return q
-			}
-		}
+			return len(q.Running) == 0
+		})
+		return q
 	}
 	var bytes int64
 	for _, how := range []string{"go on", "cancel"} {
