@@ -74,7 +74,7 @@ func TestHashEnds(t *testing.T) {
 
 func firstEnd(content []byte) []byte { return content[:endSize] }
 
-// lastEnd returns the end that is read besides the first, nil if none is.
+// lastEnd returns the last end, or nil if the file is too short to read it on its own.
 func lastEnd(content []byte) []byte {
 	if len(content) < lastFrom {
 		return nil

@@ -224,8 +224,8 @@ type flight struct {
 	now, most int
 }
 
-// fault waits until there are enough calls. The calls of Fault end before those of the file
-// system, so what it counts is never too much.
+// fault waits until there are enough calls. It never counts too many, because each call of
+// Fault ends before that of the file system.
 func (f *flight) fault(ctx context.Context, c *efs.Call) syscall.Errno {
 	if c.Op != efs.Open && c.Op != efs.Read {
 		return 0

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The flags of an advised way, added to those that gave the advice, give a bill of its total:
-// wherever dedupe cost has them all.
+// TestAdvisedFlags gives the flags of each advised way to dedupe cost, if it has them all. The
+// bill must have the advised total.
 func TestAdvisedFlags(t *testing.T) {
 	saved := filepath.Join(t.TempDir(), "report.json")
 	output(t, "scan", "--format", "json", "-o", saved, "testdata")

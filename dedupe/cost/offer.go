@@ -272,7 +272,7 @@ func (t term) currency() string {
 	return ""
 }
 
-// price sets what a quote costs. It sets nothing if the term has no price.
+// price sets the tiers of a quote, unless the term has no price.
 func (q *quote) price(t term) error {
 	if q.currency = t.currency(); q.currency == "" {
 		return nil
