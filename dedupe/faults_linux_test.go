@@ -3,7 +3,10 @@ package dedupe
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"efsdedupe/fixtures/efs"
+	"efsdedupe/fixtures/testkit"
 )
 
 // faulty mounts src with faults until the test ends.
@@ -88,8 +92,18 @@ func TestMountFaults(t *testing.T) {
 	src := t.TempDir()
 	content := random(3*bufferSize + 1000)
 	size := int64(len(content))
-	for _, name := range []string{"a", "bad", "c", "d"} {
-		write(t, content, filepath.Join(src, "in", name))
+	var files []string
+	for i := range 4 {
+		files = append(files, filepath.Join(src, "in", strconv.Itoa(i)))
+	}
+	write(t, content, files...)
+	// Files are read in the order of their inodes, which need not be that of their creation.
+	slices.SortFunc(files, func(a, b string) int {
+		x, y := asFound(t, a), asFound(t, b)
+		return x.inode().compare(y.inode())
+	})
+	for i, name := range []string{"a", "bad", "c", "d"} {
+		testkit.Must(t, os.Rename(files[i], filepath.Join(src, "in", name)))
 	}
 	on := func(op efs.Op, after int64, errno syscall.Errno) func(context.Context, *efs.Call) syscall.Errno {
 		return func(_ context.Context, c *efs.Call) syscall.Errno {
