@@ -68,10 +68,11 @@ func TestJobReportPages(t *testing.T) {
 	end := ended(t, h, Caller{}, operation(t, ask(t, h, Caller{}, "POST", "/v1/jobs", `{}`)).ID)
 	var whole string
 	for _, limit := range []int{1, 2, 7, 10_000} {
-		got := groupsOf(t, pages(t, h, end.Links.Report, "application/json", limit)[0])
+		all := pages(t, h, end.Links.Report, "application/json", limit)
+		got := groupsOf(t, all[0])
 		got.Groups = nil
 		parts := 0
-		for _, page := range pages(t, h, end.Links.Report, "application/json", limit) {
+		for _, page := range all {
 			for _, g := range groupsOf(t, page).Groups {
 				if g.Before > 0 {
 					last := &got.Groups[len(got.Groups)-1]

@@ -167,8 +167,8 @@ func TestKeep(t *testing.T) {
 // TestKeepOnPages cuts groups into pages. Together they have the order of the whole group.
 func TestKeepOnPages(t *testing.T) {
 	root := mounttest.TrustedDir(t, 64<<20)
-	long := strings.Repeat("long name ", 20)
-	const files = 30_000
+	long := strings.Repeat(strings.Repeat("long name ", 20)+"/", 4) + "z" // a page has room for few
+	const files = 9_000
 	for i := range files {
 		makeFile(t, root, fmt.Sprintf("%s/%s/%05d", []string{"a", "m", "z"}[i%3], long, i), "same", i)
 	}
