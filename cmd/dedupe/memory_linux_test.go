@@ -1,3 +1,5 @@
+//go:build large
+
 package main
 
 import (
@@ -14,9 +16,9 @@ import (
 	"testing"
 )
 
-// TestMemoryLimit scans more and more files in a cgroup. Every scan finds all groups, or
+// TestLargeTree scans more and more files in a cgroup. Every scan finds all groups, or
 // says that the memory is too small, but the kernel kills none.
-func TestMemoryLimit(t *testing.T) {
+func TestLargeTree(t *testing.T) {
 	const each, most = 10_000, 10
 	dir := t.TempDir()
 	for i := range each * most {

@@ -1,3 +1,5 @@
+//go:build large
+
 package main
 
 import (
@@ -40,9 +42,9 @@ func manyGroups(w io.Writer, groups, seed int) error {
 	return b.Flush()
 }
 
-// TestPageSize checks how large pages of large reports are, and how much memory writing
+// TestLargePage checks how large pages of large reports are, and how much memory writing
 // them takes.
-func TestPageSize(t *testing.T) {
+func TestLargePage(t *testing.T) {
 	const memory = 64 << 20
 	for _, test := range []struct {
 		groups, reports, most int

@@ -1,3 +1,5 @@
+//go:build large
+
 package main
 
 import (
@@ -42,9 +44,9 @@ func largeReport(w io.Writer, files int, sorted bool) error {
 	return b.Flush()
 }
 
-// TestReportMemory converts and summarizes a report that takes more than the memory that
+// TestLargeReport converts and summarizes a report that takes more than the memory that
 // it may take. The same report with 8 million files is 1.3 GB and takes no more.
-func TestReportMemory(t *testing.T) {
+func TestLargeReport(t *testing.T) {
 	const limit, files = 64 << 20, 700_000 // 115 MB of JSON
 	for _, test := range []struct {
 		format string
@@ -129,8 +131,8 @@ func readUntil(t *testing.T, r io.Reader, last string) {
 	}
 }
 
-// TestRulesMemory applies rules to the same report, which reads it several times.
-func TestRulesMemory(t *testing.T) {
+// TestLargeRules applies rules to the same report, which reads it several times.
+func TestLargeRules(t *testing.T) {
 	const limit, files = 64 << 20, 200_000
 	t.Chdir(t.TempDir())
 	for _, sorted := range []bool{false, true} {
