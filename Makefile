@@ -168,7 +168,7 @@ FORCE:
 
 test: ## run all tests; RACE=-race, ARGS
 	@mkdir -p build
-	@echo 'go test $(RACE) $(ARGS) ./... >build/test.log'
+	@echo '$(strip go test $(RACE) $(ARGS)) ./... >build/test.log'
 	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -aE '^(ok|FAIL|panic:) ' || true
 	@test $$(cat build/test.status) = 0 || { grep -avE '^ *(=== |--- (PASS|SKIP)|PASS$$|ok )' build/test.log | tail -n 200; exit 1; }
 	@cd $(PREDICTOR) && CGO_ENABLED=0 $(GO) test $(ARGS) ./...
