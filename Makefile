@@ -170,12 +170,10 @@ test: ## run all tests; RACE=-race, ARGS
 	@mkdir -p build
 	@echo '$(strip go test $(RACE) $(ARGS)) ./... >build/test.log'
 	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -aE '^(ok|FAIL|panic:) ' || true
-	@test $$(cat build/test.status) = 0 || { grep -avE '^ *(=== |--- (PASS|SKIP)|PASS$$|ok )' build/test.log | tail -n 200; exit 1; }
+	@awk -f .ci/summary.awk build/test.log >build/summary
+	@test $$(cat build/test.status) = 0 || { echo; test -s build/summary || cp build/test.log build/summary; cat build/summary; exit 1; }
 	@cd $(PREDICTOR) && CGO_ENABLED=0 $(GO) test $(ARGS) ./...
-	@awk '/^=== (RUN|CONT|NAME)/ {t = $$3} /^ *[a-z0-9_]+\.go:[0-9]+: / {sub(/^ *[^ ]+ /, ""); why[t] = $$0} \
-		/^ *--- SKIP: / {n[why[$$3]]++; one[why[$$3]] = $$3} \
-		END {for (w in n) printf "  %s: %s%s\n", w, one[w], (n[w] > 1 ? " and " n[w] - 1 " more" : "")}' build/test.log >build/skipped; \
-		if [ -s build/skipped ]; then echo; echo 'Skipped, and why:'; cat build/skipped; fi
+	@if [ -s build/summary ]; then echo; echo 'Skipped, and why:'; cat build/summary; fi
 	@echo; echo 'Slower tests: make test-box test-dist test-large test-nfs'
 
 test-box: ## test the function in Lambda-sized boxes; needs root, minutes
