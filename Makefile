@@ -109,7 +109,7 @@ build/axe: $(wildcard cmd/dedupe/testdata/axe/package*.json)
 	npm ci --prefix $@ --silent --no-audit --no-fund || { rm -rf $@; exit 1; }
 
 test-page: build/axe ## test the HTML report; needs npm and chromium-headless-shell
-	$(GO) test -count 1 -v -run '^TestPage' ./cmd/dedupe
+	$(GO) test -tags page -count 1 -v -run '^TestPage' ./cmd/dedupe
 
 # AWS on the loopback address: S3, Step Functions and Lambda.
 build/ministack: fixtures/aws/requirements.txt
@@ -117,11 +117,11 @@ build/ministack: fixtures/aws/requirements.txt
 	rm -rf $@
 	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< || { rm -rf $@; exit 1; }
 
-test-aws: build/ministack ## test with an emulator of AWS; needs python3
-	$(GO) test -count 1 -timeout 40m -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./dedupe/job/s3 ./deploy ./cmd/experiment
+test-aws: build/ministack ## test jobs on an emulator of AWS; needs python3, minutes
+	$(GO) test -tags aws -count 1 -timeout 40m -v -run '^TestEmulator|^TestStateMachine' ./fixtures/aws ./dedupe/job/s3 ./deploy ./cmd/experiment
 
-test-api: build/api ## test the API with other clients; needs npm and python3
-	$(GO) test -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe
+test-api: build/api ## test the API with other clients; needs npm, python3, minutes
+	$(GO) test -tags api -count 1 -v -run '^TestClients|^TestSchemathesis' ./cmd/dedupe
 
 # The programs of a release. -trimpath and no build id make each the same bytes wherever
 # and whenever it is built from the same revision.
@@ -174,7 +174,7 @@ test: ## run all tests; RACE=-race, ARGS
 	@test $$(cat build/test.status) = 0 || { echo; test -s build/summary || cp build/test.log build/summary; cat build/summary; exit 1; }
 	@cd $(PREDICTOR) && CGO_ENABLED=0 $(GO) test $(ARGS) ./...
 	@if [ -s build/summary ]; then echo; echo 'Skipped, and why:'; cat build/summary; fi
-	@echo; echo 'Slower tests: make test-box test-dist test-large test-nfs'
+	@echo; echo 'Slower tests: make test-api test-aws test-box test-dist test-large test-nfs test-page'
 
 test-box: ## test the function in Lambda-sized boxes; needs root, minutes
 	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
@@ -186,14 +186,14 @@ test-nfs: ## test with real NFS clients and servers, in VMs; needs qemu
 	@mkdir -p build
 	$(GO) test -tags nfs -count 1 -timeout 40m -v ./fixtures/nfs
 
+# The build tags of tests that have a target of their own.
+SUITES := api,aws,bench,box,large,nfs,page
+
 lint: ## check format, vet, staticcheck, go.mod, links, comments
 	@test -z "$$(gofmt -l $(CODE))" || { gofmt -l $(CODE); echo 'run gofmt -w on these'; exit 1; }
-	$(GO) vet -tags box ./...
-	$(GO) vet -tags nfs ./fixtures/nfs
-	$(GO) vet -tags bench ./cmd/dedupe
-	$(GO) vet -tags large ./dedupe/job ./cmd/dedupe
-	GOOS=darwin $(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) vet -tags $(SUITES) ./...
+	GOOS=darwin $(GO) vet -tags api,aws,page ./... # the other suites are for Linux
+	$(GO) tool staticcheck -tags $(SUITES) ./...
 	$(GO) mod tidy -diff
 	cd $(PREDICTOR) && $(GO) vet ./... && $$($(GO) -C $(CURDIR) tool -n staticcheck) ./... && $(GO) mod tidy -diff
 	cd $(DIST) && $(GO) vet . && $$($(GO) -C $(CURDIR) tool -n staticcheck) . && $(GO) mod tidy -e -diff 2>/dev/null # a test of nfpm has a module that is gone

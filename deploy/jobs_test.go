@@ -1,3 +1,5 @@
+//go:build aws
+
 // Package deploy tests what is deployed for jobs, on an emulator of AWS.
 package deploy
 
