@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -78,7 +79,7 @@ type ran struct {
 }
 
 func (c *crowd) run(ctx context.Context) (err error) {
-	if len(c.boxes) == 0 || min(c.boxes[0], c.workers) < 1 || c.options.Throughput == 0 {
+	if len(c.boxes) == 0 || min(slices.Min(c.boxes), c.workers) < 1 || c.options.Throughput == 0 {
 		return errors.New("--boxes, --workers and --throughput must be at least 1")
 	}
 	if err := box.Available(); err != nil {
