@@ -3,9 +3,10 @@ package dedupe
 import (
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"efsdedupe/dedupe/mount"
 )
 
 // onlyPath opens a directory for looking at its entries, not for reading them. On NFS that
@@ -46,7 +47,7 @@ func (p confinedDir) holds(fd int) bool {
 		return true
 	}
 	path, err := pathOf(fd)
-	return err != nil || path == within || strings.HasPrefix(path, strings.TrimSuffix(within, "/")+"/")
+	return err != nil || mount.IsBelow(path, within)
 }
 
 // pathOf returns the absolute path of an open file or directory.

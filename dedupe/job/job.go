@@ -19,29 +19,29 @@
 // meet, their results are sorted and merged as streams, so no unit holds more than its
 // share, however large the tree.
 //
-//	job.go      a job and its rounds
-//	steps.go    steps of a job that a state machine drives
-//	run.go      running the rounds: limits, damage, lost units
-//	local.go    units in processes of this machine
-//	answer.go   results → the report
-//	unit.go     a unit and its result
-//	walk.go     units that walk
-//	sort.go     units that sort copies by size or ends
-//	read.go     units that read
-//	confirm.go  units that look for changes once more, on NFS
-//	group.go    units that make groups
-//	shuffle.go  which copies meet where
-//	merge.go    sorted streams → one
-//	entry.go    a copy in a record, and in the engine
-//	record.go   records
-//	object.go   sections, blocks and checksums
-//	store.go    objects in a folder
-//	devices.go  device numbers that are the same on every machine
-//	plan.go     what a job will take and cost
-//	maxcost.go  what it may cost
-//	confined.go units that cannot leave a directory
-//	index.go    units that remember, and what walks recall
-//	countable.go files that are too large to be counted
+//	job.go        a job and its rounds
+//	steps.go      steps of a job that a state machine drives
+//	run.go        running the rounds: limits, damage, lost units
+//	local.go      units in processes of this machine
+//	answer.go     results → the report
+//	unit.go       a unit and its result
+//	walk.go       units that walk
+//	sort.go       units that sort copies by size or ends
+//	read.go       units that read
+//	confirm.go    units that look for changes once more, on NFS
+//	group.go      units that make groups
+//	shuffle.go    which copies meet where
+//	merge.go      sorted streams → one
+//	entry.go      a copy in a record, and in the engine
+//	record.go     records
+//	object.go     sections, blocks and checksums
+//	store.go      objects in a folder
+//	devices.go    device numbers that are the same on every machine
+//	plan.go       what a job will take and cost
+//	maxcost.go    what it may cost
+//	confined.go   units that cannot leave a directory
+//	index.go      units that remember, and what walks recall
+//	countable.go  files that are too large to be counted
 package job
 
 import (
@@ -55,7 +55,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -202,7 +201,7 @@ func Inside(dir, root string) (bool, error) {
 		return false, err
 	}
 	r, err := mount.RealPath(root)
-	return err == nil && strings.HasPrefix(real+"/", strings.TrimSuffix(r, "/")+"/"), nil
+	return err == nil && mount.IsBelow(real, r), nil
 }
 
 // realPath returns the absolute path without links of a directory that may not exist yet.

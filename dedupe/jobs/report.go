@@ -182,9 +182,6 @@ type Cursor struct {
 	groups     int // that begin before
 }
 
-// ErrCursor is the error of text that no page contained.
-var ErrCursor = errors.New("next is not from an answer: send it unchanged, or leave it out for the first page")
-
 // ParseCursor parses the result of String. Empty text is the beginning.
 func ParseCursor(s string) (c Cursor, err error) {
 	if s == "" {
@@ -192,15 +189,15 @@ func ParseCursor(s string) (c Cursor, err error) {
 	}
 	fields := strings.Split(s, "-")
 	if len(fields) != 3 {
-		return c, ErrCursor
+		return c, report.ErrCursor
 	}
 	for i, n := range []*int{&c.part, &c.line, &c.groups} {
 		if *n, err = strconv.Atoi(fields[i]); err != nil || *n < 0 {
-			return c, ErrCursor
+			return c, report.ErrCursor
 		}
 	}
 	if c.String() != s {
-		return c, ErrCursor
+		return c, report.ErrCursor
 	}
 	return c, nil
 }
@@ -226,7 +223,7 @@ func (r *Registry) Page(ctx context.Context, ref Ref, f report.Format, from Curs
 	count, head, _ := bytes.Cut(head, []byte("\n"))
 	parts, err := strconv.Atoi(string(count))
 	if err != nil || from.part > parts {
-		return nil, next, cmp.Or(err, ErrCursor)
+		return nil, next, cmp.Or(err, report.ErrCursor)
 	}
 	p := report.LinePage{Head: head, First: from == Cursor{}, Groups: from.groups, MaxBytes: maxBytes}
 	places, err := r.fill(ctx, ref, &p, from, parts, limit)
@@ -270,12 +267,12 @@ func (r *Registry) fill(ctx context.Context, ref Ref, p *report.LinePage, from C
 			at.line = n
 		}
 		if at.line > n || n == 0 || at == from {
-			return nil, ErrCursor
+			return nil, report.ErrCursor
 		}
 		at = Cursor{part: at.part + 1}
 	}
 	if at == from && from != (Cursor{}) {
-		return nil, ErrCursor
+		return nil, report.ErrCursor
 	}
 	return append(places, Cursor{}), nil
 }

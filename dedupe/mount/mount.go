@@ -45,6 +45,11 @@ type FileSystem struct {
 // NFS4 is the kind of an NFS mount, version 4.0 and later.
 const NFS4 = "nfs4"
 
+// IsBelow reports whether a clean path is dir or something in it.
+func IsBelow(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
 // Inside returns the path of a directory within the file system.
 func (m *Mount) Inside(dir string) string {
 	return filepath.Join(m.Root, "/", strings.TrimPrefix(dir, m.Point))

@@ -134,7 +134,7 @@ func (all *Table) Exactly(dir string) (*Mount, uint64, error) {
 
 // holds reports whether a path is at or below the mount point.
 func (m *Mount) holds(path string) bool {
-	return path == m.Point || strings.HasPrefix(path, strings.TrimSuffix(m.Point, "/")+"/")
+	return IsBelow(path, m.Point)
 }
 
 // Names returns a name for each mounted device that is the same on every machine with the

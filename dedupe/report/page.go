@@ -82,8 +82,8 @@ type Cursor struct {
 // maxCursorPath keeps a cursor short enough for a request, however long the path.
 const maxCursorPath = 4096
 
-// errCursor rejects a next that no answer contained.
-var errCursor = errors.New("next is not from an answer: send it unchanged, or leave it out for the first page")
+// ErrCursor is the error of a next that no answer contained.
+var ErrCursor = errors.New("next is not from an answer: send it unchanged, or leave it out for the first page")
 
 // ParseCursor parses the result of String. "" is the zero Cursor.
 func ParseCursor(s string) (Cursor, error) {
@@ -97,7 +97,7 @@ func ParseCursor(s string) (Cursor, error) {
 		c.unique, c.path = true, string(path)
 		var bad error
 		if c.skip, bad = strconv.Atoi(parts[1]); bad != nil || err != nil || len(path) > maxCursorPath || c.skip < 0 {
-			return Cursor{}, errCursor
+			return Cursor{}, ErrCursor
 		}
 		return c, nil
 	}
@@ -105,13 +105,13 @@ func ParseCursor(s string) (Cursor, error) {
 		c.kept, parts = true, parts[:4]
 	}
 	if len(parts) != 2 && len(parts) != 4 {
-		return Cursor{}, errCursor
+		return Cursor{}, ErrCursor
 	}
 	var errs [4]error
 	c.reclaimable, errs[0] = strconv.ParseUint(parts[0], 10, 64)
 	digest, err := hex.DecodeString(parts[1])
 	if errs[1] = err; len(digest) != len(c.digest) {
-		return Cursor{}, errCursor
+		return Cursor{}, ErrCursor
 	}
 	c.digest = dedupe.Digest(digest)
 	if len(parts) == 4 {
@@ -119,11 +119,11 @@ func ParseCursor(s string) (Cursor, error) {
 		c.skip, errs[2] = strconv.Atoi(parts[2])
 		path, errs[3] = hex.DecodeString(parts[3])
 		if c.path = string(path); c.path == "" || len(path) > maxCursorPath || c.skip < 0 {
-			return Cursor{}, errCursor
+			return Cursor{}, ErrCursor
 		}
 	}
 	if errors.Join(errs[:]...) != nil {
-		return Cursor{}, errCursor
+		return Cursor{}, ErrCursor
 	}
 	return c, nil
 }

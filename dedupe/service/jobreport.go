@@ -45,7 +45,7 @@ func (s *service) jobReport(w http.ResponseWriter, r *http.Request) error {
 	}
 	body, after, err := s.Jobs.Registry.Page(r.Context(), j.Ref, format, from, limit, maxAnswer)
 	switch {
-	case errors.Is(err, jobs.ErrCursor):
+	case errors.Is(err, report.ErrCursor):
 		return refuse(http.StatusBadRequest, "%v", err)
 	case err != nil:
 		return jobRefusal(err)
