@@ -2,11 +2,11 @@
 // report, and which folders are duplicates. It works on what a scan found: it reads no
 // files.
 //
-//	choose.go  the rules, as a user gives them
-//	group.go   a group of files → the kept ones
-//	spell.go   paths, as roots and rules spell them
-//	report.go  a whole report
-//	folders.go duplicate folders
+//	choose.go   the rules, as a user gives them
+//	group.go    a group of files → the kept ones
+//	spell.go    paths, as roots and rules spell them
+//	report.go   a whole report
+//	folders.go  duplicate folders
 package choose
 
 import (

@@ -6,14 +6,14 @@
 // system, as long as its size, mtime and ctime stay the same to the nanosecond. Device
 // numbers play no part: they differ between machines and between mounts.
 //
-//	index.go    recalling during a scan
-//	remember.go remembering what a scan reads
-//	block.go    entries in bytes: the blocks that a store keeps
-//	locate.go   which file system a directory is on, and where in it
-//	shown_*.go  which directory an EFS-like mount shows
-//	log.go      the store in one local file
-//	size.go     the sizes of blocks, which a store charges for
-//	maintain.go statistics, verifying and pruning
+//	index.go     recalling during a scan
+//	remember.go  remembering what a scan reads
+//	block.go     entries in bytes: the blocks that a store keeps
+//	locate.go    which file system a directory is on, and where in it
+//	shown_*.go   which directory an EFS-like mount shows
+//	log.go       the store in one local file
+//	size.go      the sizes of blocks, which a store charges for
+//	maintain.go  statistics, verifying and pruning
 //
 // # Every defect is a miss
 //

@@ -9,10 +9,10 @@
 // exits when its input ends, and its input ends with its parent, so even a killed
 // parent leaves no worker behind.
 //
-//	pool.go     hands calls to workers
-//	worker.go   one worker process, from both sides
-//	role.go     tells a process that it is a worker
-//	frame.go    the wire format
+//	pool.go    hands calls to workers
+//	worker.go  one worker process, from both sides
+//	role.go    tells a process that it is a worker
+//	frame.go   the wire format
 package pool
 
 import (
@@ -149,7 +149,7 @@ func (p *Pool) acquire(ctx context.Context) (*worker, error) {
 		}
 		if p.running.Load() == 0 {
 			p.free <- struct{}{}
-			return nil, fmt.Errorf("cannot start a worker process: %w", err)
+			return nil, fmt.Errorf("can't start a worker process: %w", err)
 		}
 	}
 }

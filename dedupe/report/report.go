@@ -5,38 +5,38 @@
 // format is a handler of that stream, which comes from a [dedupe.Report] or from JSON, so
 // no format needs the report in memory. README.md is for readers of reports.
 //
-//	report.go      the formats
-//	stream.go      the stream, and the stream of a dedupe.Report
-//	read.go        the stream of a JSON report
-//	decoder.go     its files and values
-//	aside.go       files that come before the size of their group
-//	saved.go       what dedupe cost needs from a JSON report
-//	chosen.go      what rules change about the stream
-//	spool.go       the files of a group, read more than once
-//	json.go        the fields of the JSON format; report.schema.json describes them
-//	write.go       the stream as JSON
-//	bill.go        bills in JSON, written and read
-//	index.go       bills with and without an index, for people
-//	advice.go      cheaper ways, in JSON and for people
-//	request.go     bills of figures given in JSON
-//	strict.go      JSON written by hand: no typing error selects a default
-//	page.go        a part of a report in JSON, and where the next one begins
-//	textchosen.go  duplicate folders and unique files, for people
-//	lines.go       a report in lines, to be stored, and pages of it
-//	totals.go      duplicates by size and by folder
-//	text.go        for people
-//	billtext.go    bills for people
-//	compare.go     several reports side by side
-//	csv.go         a row for each file of a duplicate group
-//	fdupes.go      what fdupes prints, also with zero bytes
-//	script.go      a shell script that links or removes copies
-//	html.go        a page for browsers: what it remembers of a report
-//	foldertree.go  what is reclaimable by folder, with the folders above
-//	findings.go    what the page says
-//	htmlreport.go  the page of a report
-//	htmlchanges.go the page of two reports
-//	htmlpage.go    parts of pages
-//	markup.go      HTML, and any text in it
+//	report.go       the formats
+//	stream.go       the stream, and the stream of a dedupe.Report
+//	read.go         the stream of a JSON report
+//	decoder.go      its files and values
+//	aside.go        files that come before the size of their group
+//	saved.go        what dedupe cost needs from a JSON report
+//	chosen.go       what rules change about the stream
+//	spool.go        the files of a group, read more than once
+//	json.go         the fields of the JSON format; report.schema.json describes them
+//	write.go        the stream as JSON
+//	bill.go         bills in JSON, written and read
+//	index.go        bills with and without an index, for people
+//	advice.go       cheaper ways, in JSON and for people
+//	request.go      bills of figures given in JSON
+//	strict.go       JSON written by hand: no typing error selects a default
+//	page.go         a part of a report in JSON, and where the next one begins
+//	textchosen.go   duplicate folders and unique files, for people
+//	lines.go        a report in lines, to be stored, and pages of it
+//	totals.go       duplicates by size and by folder
+//	text.go         for people
+//	billtext.go     bills for people
+//	compare.go      several reports side by side
+//	csv.go          a row for each file of a duplicate group
+//	fdupes.go       what fdupes prints, also with zero bytes
+//	script.go       a shell script that links or removes copies
+//	html.go         a page for browsers: what it remembers of a report
+//	foldertree.go   what is reclaimable by folder, with the folders above
+//	findings.go     what the page says
+//	htmlreport.go   the page of a report
+//	htmlchanges.go  the page of two reports
+//	htmlpage.go     parts of pages
+//	markup.go       HTML, and any text in it
 package report
 
 import (

@@ -1,15 +1,15 @@
 // Package cli holds what the commands share: how they start and end, the values
 // of their flags, and the file that a report goes to.
 //
-//	cli.go     interruption, exit codes, the version
-//	stream.go  standard output and error, and what a terminal must not see
-//	help.go    help in groups of flags, hints for what was mistyped
-//	man.go     the same as manual pages
-//	values.go  flags that are sizes, counts, amounts or choices
-//	prices.go  flags that choose a price book
-//	output.go  where a report goes
-//	pending.go a file that appears only once it is complete
-//	start*     which standard descriptors were closed, asked before the Go runtime starts
+//	cli.go      interruption, exit codes, the version
+//	stream.go   standard output and error, and what a terminal must not see
+//	help.go     help in groups of flags, hints for what was mistyped
+//	man.go      the same as manual pages
+//	values.go   flags that are sizes, counts, amounts or choices
+//	prices.go   flags that choose a price book
+//	output.go   where a report goes
+//	pending.go  a file that appears only once it is complete
+//	start*      which standard descriptors were closed, asked before the Go runtime starts
 //
 // Files named *_linux.go hold what only Linux can do.
 package cli

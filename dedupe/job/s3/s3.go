@@ -3,8 +3,8 @@
 // The requests are written here, and signed by package awshttp: the client of the AWS SDK
 // would make every start of the function slower.
 //
-//	s3.go      objects below a prefix: a store of package job
-//	upload.go  an object of any size, in parts
+//	s3.go        objects below a prefix: a store of package job
+//	upload.go    an object of any size, in parts
 //	versions.go  objects that change, each in versions: a store of package jobs
 package s3
 

@@ -6,17 +6,17 @@
 // with one memory size. A run calls each series in turn, so that a disturbance of
 // the machine hits all of them.
 //
-//	lab.go          what to run, and in which order
-//	child.go        the process that runs it
-//	scratch.go      what must not be left behind, and who removes it
-//	workload.go     what tasks need, and their true checksums
-//	environment.go  one environment of a function: its box, its mount, its calls
-//	helpers.go      the helpers that a function invokes: their environments, and who waits
-//	statemachine.go the same, invoked by Step Functions
-//	function.go     the programs that run tasks: the bootstrap, the contenders
-//	truth.go        checksums, computed another way
-//	pace.go         how long the rest will take
-//	machine.go      the machine it runs on
+//	lab.go           what to run, and in which order
+//	child.go         the process that runs it
+//	scratch.go       what must not be left behind, and who removes it
+//	workload.go      what tasks need, and their true checksums
+//	environment.go   one environment of a function: its box, its mount, its calls
+//	helpers.go       the helpers that a function invokes: their environments, and who waits
+//	statemachine.go  the same, invoked by Step Functions
+//	function.go      the programs that run tasks: the bootstrap, the contenders
+//	truth.go         checksums, computed another way
+//	pace.go          how long the rest will take
+//	machine.go       the machine it runs on
 //
 // Package task is what is measured, package box where, and package results turns
 // the calls into tables.

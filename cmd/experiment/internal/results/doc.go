@@ -15,18 +15,18 @@
 //
 // How it is shown:
 //
-//	table.go       the cells that all tables have
-//	notes.go       what a reader must know to judge the figures
-//	text.go        for people, at a terminal
-//	plot.go        the terminal's charts
-//	html.go        a page for people, from page.html
-//	chart.go       the page's charts of lines
-//	bars.go        the page's bars
-//	markdown.go    for README.md
-//	gobench.go     Go benchmark lines, which benchstat reads
-//	compare.go     two experiments side by side
-//	json.go        the JSON contract, written; results.schema.json describes it
-//	read.go        the same, read
+//	table.go     the cells that all tables have
+//	notes.go     what a reader must know to judge the figures
+//	text.go      for people, at a terminal
+//	plot.go      the terminal's charts
+//	html.go      a page for people, from page.html
+//	chart.go     the page's charts of lines
+//	bars.go      the page's bars
+//	markdown.go  for README.md
+//	gobench.go   Go benchmark lines, which benchstat reads
+//	compare.go   two experiments side by side
+//	json.go      the JSON contract, written; results.schema.json describes it
+//	read.go      the same, read
 //
 // # Figures
 //
