@@ -1,7 +1,7 @@
 # 'make' lists the targets: each has a line that begins with two hashes.
 DIR   ?= build/efs
 GO    ?= go
-# The race detector, -race. It needs a C compiler, and more than twice the time.
+# RACE=-race turns on the race detector, which needs a C compiler and more than twice the time.
 RACE  ?=
 
 CODE  := cmd dedupe deploy fixtures
@@ -166,7 +166,7 @@ FORCE:
 
 .SECONDARY: # keep the bootstraps
 
-test: ## run all tests; RACE=-race, ARGS
+test: ## run the tests, except slower suites; RACE=-race, ARGS
 	@mkdir -p build
 	@echo '$(strip go test $(RACE) $(ARGS)) ./... >build/test.log'
 	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -aE '^(ok|FAIL|panic:) ' || true
@@ -177,7 +177,7 @@ test: ## run all tests; RACE=-race, ARGS
 	@echo; echo 'Slower tests: make test-api test-aws test-box test-dist test-large test-nfs test-page'
 
 test-box: ## test the function in Lambda-sized boxes; needs root, minutes
-	CGO_ENABLED=0 $(GO) test -tags box -timeout 30m -run TestBox -v $(ARGS) ./cmd/lambda
+	CGO_ENABLED=0 $(GO) test -tags box -count 1 -timeout 30m -v -run '^TestBox' $(ARGS) ./cmd/lambda
 
 test-large: ## test large jobs, reports and trees; needs root, minutes, 4 GB
 	$(GO) test -tags large -count 1 -p 1 -timeout 20m -v -run '^TestLarge' ./dedupe/job ./cmd/dedupe

@@ -28,7 +28,6 @@ var mayImport = map[string][]string{
 	"dedupe/jobs":                {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/job", "dedupe/limits", "dedupe/report"},
 	"dedupe/jobs/stepfunctions":  {"dedupe", "dedupe/internal/awshttp", "dedupe/job", "dedupe/job/s3", "dedupe/jobs"},
 	"dedupe/service":             {"dedupe", "dedupe/choose", "dedupe/cost", "dedupe/index", "dedupe/job", "dedupe/jobs", "dedupe/mount", "dedupe/report"},
-	"deploy":                     nil, // only tests
 	"fixtures":                   nil,
 	"fixtures/aws":               nil,
 	"fixtures/efs":               nil,

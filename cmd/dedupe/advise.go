@@ -30,11 +30,11 @@ func adviseCommand(s cli.Std) *cobra.Command {
 		Short: "List the cheapest ways to answer the calls",
 		Long: `List the cheapest ways to answer a month of calls: throughput modes, an index,
 the page cache, answers that are kept, One Zone, S3, the architecture and the
-memory of the function. Each has what it needs, the flags and parameters of the
-stack that select it, and why it costs more than the first.
+memory of the function. For each, show what it needs, which flags and stack
+parameters select it, and why it costs more than the first.
 
-A call is that of a REPORT, or is given by hand as for dedupe cost. If a report
-is of a scan without an index, what an index takes is modeled.
+Take the figures of a call from a REPORT, or give them by hand as for dedupe
+cost. If the scan had no index, estimate what one would use.
 
 Exit codes: 0 there is a way; 2 there is none; 4 a limit you set was exceeded:
 the cheapest costs more than --fail-above.`,

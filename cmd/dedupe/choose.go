@@ -88,7 +88,7 @@ func checkRules(format report.Format, o *report.Options) error {
 	case format == report.Script && (r.Unique || r.Folders):
 		return errors.New("a script handles copies of files: leave out --unique and --folders")
 	case r.Folders && format != report.Text && format != report.JSON && format != report.HTML:
-		return fmt.Errorf("--format %s has no folders: use text or json or html with --folders", format)
+		return fmt.Errorf("--format %s has no folders: use text, json or html with --folders", format)
 	case r.CopiesOf != "" && (r.Folders || r.Unique):
 		return errors.New("--copies-of is for the copies of one file: leave out --unique and --folders")
 	}

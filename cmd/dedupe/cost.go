@@ -33,7 +33,7 @@ func (p *projection) flags(f *pflag.FlagSet, memory int64, memoryHelp string) {
 	f.Var(cli.OneOf(&u.API, cost.HTTP, cost.REST, cost.NoAPI), "api", "the kind of API Gateway in front of it")
 	f.Var(cli.OneOf(&u.EFS.Throughput, cost.Elastic, cost.Provisioned, cost.Bursting), "throughput", "the throughput mode of the file system")
 	f.Var(cli.OneOf(&u.EFS.StorageClass, cost.Standard, cost.OneZone, cost.IA, cost.OneZoneIA, cost.Archive, cost.NoStorage), "storage-class", "where the files are stored; none leaves out storage")
-	f.Var((*coldShare)(&u.Warm), "cold-share", "the share of calls that do not find the files in the page cache of their environment, and start it; 100% is an upper bound")
+	f.Var((*coldShare)(&u.Warm), "cold-share", "the share of calls that start a new environment, whose page cache has none of the files; 100% is an upper bound")
 	f.Var((*extras)(&u.Extras), "extras", "logs, answers sent out, metrics and alarms of the service: all or none; without an API, none is the default")
 	f.BoolVar(&u.FreeTier, "free-tier", false, "apply the monthly free tier of Lambda, CloudWatch and data transfer")
 	f.Var(&p.churn, "churn", "with an index: the share of the files that change between two calls; shows the bill with the index beside the one without")
@@ -111,10 +111,10 @@ EFS meters a file as reads of at most 1 MiB, each at least 32 KiB. It meters
 every other NFS request as 4 KiB, or its size if that is larger: two for each
 open, and some to list the directory before and after.
 
-With --churn and the report of a scan with an index, the bill with the index is
-set beside the bill if every call reads everything. Files are taken to change
-independently. The index is charged for each look-up, and for rewriting the
-items in which a file has changed.
+With --churn and the report of a scan with an index, show the bill with the
+index beside the bill if every call reads everything. This assumes that files
+change independently. The index costs money for each lookup, and for rewriting
+the items in which a file has changed.
 
 Exit codes: 0 there is a bill; 2 there is none; 4 a limit you set was exceeded:
 a month costs more than --fail-above.`,

@@ -109,7 +109,7 @@ exist; 130 interrupted.`,
 			return c.write(cmd.Context(), s.Out, format)
 		},
 	}
-	cmd.Flags().Var(cli.OneOf(&format, report.Text, report.JSON), "format", "how to write the report")
+	cmd.Flags().Var(cli.OneOf(&format, report.Text, report.JSON), "format", "the format of the report")
 	return cmd
 }
 
@@ -117,7 +117,7 @@ exist; 130 interrupted.`,
 // the path.
 func examine(path string) (checkup, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
-		return checkup{}, fmt.Errorf("can't examine the mount: %w; name a directory or file that this user can reach, or run the doctor as another user", err)
+		return checkup{}, fmt.Errorf("can't examine the mount: %w; name a directory or file that this user can reach, or run 'dedupe doctor' as another user", err)
 	} else if err != nil {
 		return checkup{}, fmt.Errorf("can't examine the mount: %w; name a directory or file that exists", err)
 	}

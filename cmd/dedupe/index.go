@@ -204,8 +204,8 @@ func indexVerifyCommand(s cli.Std) *cobra.Command {
 		Short: "Read a sample of files again, and list wrong entries",
 		Long: `Read a sample of the known files below each ROOT again, at least one, and name
 every file whose content is not what the index says. The last line says how many
-of the known files may be wrong at most, with 95% confidence: a sample of 300
-without a fault leaves 1%.
+of the known files may be wrong at most, with 95% confidence: at most 1% if a
+sample of 300 has no wrong file.
 
 Exit codes: 0 everything that was read is right; 1 an entry is wrong: remove the
 index; or no known file can be read; 2 wrong usage, or an index that cannot be

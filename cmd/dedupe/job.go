@@ -92,7 +92,7 @@ func jobRunCommand(s cli.Std) *cobra.Command {
 		f.IntVar(&c.options.Concurrency, "max-concurrency", runtime.NumCPU(), "run at most this `number` of units at once, each in its own process")
 		f.Var(&c.maxCost, "max-cost", "stop before the job would cost more than this many `USD` on AWS; run the command again with a higher limit to continue")
 		f.IntVar(&c.spec.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("read at most this many files at once in each unit, 1 to %d", dedupe.MaxWorkers))
-		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash all of every file that shares its size, instead of comparing files, and their ends first")
+		f.BoolVar(&c.spec.HashAll, "hash-all", false, "hash every file that shares its size from start to end, without reading ends first or comparing files")
 	})
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)

@@ -112,7 +112,7 @@ func scanCommand(s cli.Std) *cobra.Command {
 	cli.Flags(cmd, "Read", func(f *pflag.FlagSet) {
 		f.Var(cli.OneOf(&c.eng.Mode, dedupe.Goroutines, dedupe.Processes), "mode", "hash files in goroutines, or in a pool of worker processes")
 		f.IntVar(&c.eng.Workers, "workers", dedupe.DefaultWorkers, fmt.Sprintf("read at most this many files at once, 1 to %d; the default suits a network mount", dedupe.MaxWorkers))
-		f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash all of every file that shares its size, instead of comparing files, and their ends first")
+		f.BoolVar(&c.eng.HashAll, "hash-all", false, "hash every file that shares its size from start to end, without reading ends first or comparing files")
 	})
 	cli.Flags(cmd, "Index", func(f *pflag.FlagSet) { c.index.flags(f) })
 	cli.Flags(cmd, "Output", c.answerFlags.flags)

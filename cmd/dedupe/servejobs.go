@@ -55,7 +55,7 @@ func (j *jobsFlags) check(root string) error {
 // sweepEvery is how often jobs whose time is over are removed.
 const sweepEvery = time.Hour
 
-// startJobs goes on with all jobs that did not end, if there is a folder for them. stop
+// startJobs continues all unfinished jobs, if there is a folder for them. stop
 // interrupts them.
 func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 	if c.jobs.dir == "" {
@@ -66,7 +66,7 @@ func (c *serve) startJobs(ctx context.Context) (stop func(), err error) {
 	}
 	root, err := os.Open(c.config.Root)
 	if err != nil {
-		return nil, fmt.Errorf("cannot serve the root: %w", err)
+		return nil, fmt.Errorf("can't serve the root: %w", err)
 	}
 	folder, err := jobs.OpenFolder(c.jobs.dir)
 	if err != nil {

@@ -49,7 +49,7 @@ the mount stays until the next mount at DST removes it.`,
 	f.DurationVar(&l.Metadata, "metadata-latency", l.Metadata, "how long a lookup or stat takes, unless a listing, an open or a close has brought the answer")
 	f.DurationVar(&l.Readdir, "readdir-latency", l.Readdir, "how long each 100 entries of a directory listing take")
 	f.Var((*byteRate)(&c.options.Throughput), "throughput", "limit all reads together to this rate; 0 for no limit")
-	f.BoolVar(&c.options.Cold, "cold", false, "forget the data of a file when it is closed")
+	f.BoolVar(&c.options.Cold, "cold", false, "forget the cached data of a file each time it is opened")
 	f.StringVar(&c.counters, "counters", "", "write the counters to this `file` as JSON: at the start, on SIGUSR1 and at the end")
 	return cmd
 }

@@ -36,7 +36,7 @@ Exit codes: 0 everything was compared; 2 something was not, or dedupe was wrong;
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Trees, "trees", o.Trees, "what to compare, such as 1,3,7a,start; empty for all")
-	f.IntVar(&o.Runs, "runs", o.Runs, "run each program on each tree this often")
+	f.IntVar(&o.Runs, "runs", o.Runs, "run each program on each tree this many times")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "another `number` creates other contents")
 	f.Float64Var(&o.Scale, "scale", o.Scale, "put this many times as many files in each tree")
 	f.DurationVar(&o.Budget, "budget", o.Budget, "once a program has used this much time on a tree, stop repeating it there")

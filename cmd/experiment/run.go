@@ -97,7 +97,7 @@ func (c *trial) flags(f *pflag.FlagSet) {
 	f.Int64SliceVar(&o.MemoryMB, "memory", o.MemoryMB, "memory sizes of the function, in `MB`")
 	f.IntVar(&o.Tasks, "tasks", o.Tasks, "tasks in a call; for a scan, files of 1 MiB")
 	f.IntVar(&o.Workers, "workers", o.Workers, "run at most this many tasks at once")
-	f.IntVar(&o.Runs, "runs", o.Runs, "measure each mode and size this often")
+	f.IntVar(&o.Runs, "runs", o.Runs, "measure each mode and size this many times")
 	f.IntVar(&o.Instances, "instances", o.Instances, "environments for each mode and size, as many at once as fit the cores of this machine; with more than 1, the defaults are --memory 1769 --runs 1 --contenders")
 	f.IntVar(&o.Helpers, "helpers", o.Helpers, "in the mode helpers, other functions that share the tasks: tries 1, 2, 5, 10 and so on, up to this")
 	f.Var(cli.OneOf(&o.From, lab.EFS, lab.S3), "from", "where tasks read files: a mount like EFS, or a server like S3 on 127.0.0.1")
@@ -110,12 +110,12 @@ func (c *trial) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Predictor, "predictor", "", "the `program` that runs predict tasks (default experiment-predictor, beside this program)")
 	f.StringVar(&c.model, "model", "", "predict with this ONNX `file`, which takes 1x3x224x224 float32 (default EfficientNet-Lite0)")
 	f.StringArrayVar(&c.reports, "report", nil, "run nothing, but show the results in this JSON `file`; with two, show how the second differs from the first")
-	f.Var(cli.OneOf(&c.format, results.Formats()...), "format", "how to write the results; bench is for benchstat")
+	f.Var(cli.OneOf(&c.format, results.Formats()...), "format", "the format of the results; bench is for benchstat")
 	f.StringVarP(&c.output, "output", "o", "", "write to this `file`, and replace it only once the results are complete")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 	f.Var((*cli.Quantity)(&o.Calls), "calls", "calls a month to price")
 	c.prices.Flags(f)
-	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "instruction set to price")
+	f.Var(cli.OneOf(&o.Arch, cost.ARM, cost.X86), "arch", "the instruction set to price")
 }
 
 // ofManyInstances chooses what is compared with many instances, where it was not given:

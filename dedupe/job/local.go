@@ -97,7 +97,7 @@ func (l Local) start(j *Job, processes int, memory int64) (do perform, stop func
 		if !errors.As(err, new(lostError)) {
 			lost.Store(0)
 		} else if lost.Add(1) >= mostLost {
-			return fmt.Errorf("worker processes die whatever they do: %v; the same command goes on", err)
+			return fmt.Errorf("worker processes keep dying: %v; run the same command again to continue", err)
 		}
 		return err
 	}, stop, nil

@@ -87,7 +87,7 @@ func TestMortal(t *testing.T) {
 		}}
 		err := local.Run(t.Context(), j, Options{Concurrency: 2})
 		if wantGroups < 0 { // there are four
-			if err == nil || !strings.Contains(err.Error(), "worker processes die whatever they do") {
+			if err == nil || !strings.Contains(err.Error(), "worker processes keep dying") {
 				t.Errorf("workers that die of %s: %v", deadly, err)
 			}
 			continue

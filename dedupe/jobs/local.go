@@ -138,7 +138,7 @@ func (l *Local) clean(ctx context.Context) ([]Ref, error) {
 	return unfinished, err
 }
 
-// Stop interrupts all jobs, and waits until they have ended. Another Resume goes on with them.
+// Stop interrupts all jobs, and waits until they have ended. Resume continues them.
 func (l *Local) Stop() {
 	l.mu.Lock()
 	l.stopped = true

@@ -150,7 +150,7 @@ const (
 	mostConcurrency = 10_000 // executions of a distributed map; source: AWS Step Functions quotas
 )
 
-// check refuses limits that no job can have, and whatever a job that goes on can't change.
+// check refuses limits that no job can have, and changes that a continued job can't make.
 func (q *jobRequest) check(defaults jobRequest) error {
 	switch {
 	case q.MaxCost != nil && !(*q.MaxCost > 0 && *q.MaxCost <= mostCost):

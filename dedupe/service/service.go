@@ -10,24 +10,24 @@
 //	GET  /v1/healthz       reports whether the root is readable
 //	GET  /v1/openapi.json  describes all of this
 //
-//	service.go     configuration, routes, and what all routes share
-//	admission.go   which scans may run, and how long others wait
-//	scans.go       POST /v1/scans
-//	jobs.go        /v1/jobs
-//	jobreport.go   GET /v1/jobs/ID/report
-//	jobplan.go     what a job will take
-//	deadline.go    when a scan must end for its answer to be in time
-//	limit.go       the most bytes that a scan may read
-//	projections.go POST /v1/projections
-//	openapi.go     GET /v1/openapi.json
-//	request.go     bodies of requests
-//	rules.go       which copies to keep, and what else to find
-//	answer.go      HEAD, compression and versions of answers
-//	browser.go     requests that browsers send for pages of other sites
-//	caller.go      who is calling, and which folder is theirs
-//	problem.go     errors as application/problem+json (RFC 9457)
-//	recall.go      the index: digests from earlier scans
-//	observe.go     log and metrics
+//	service.go      configuration, routes, and what all routes share
+//	admission.go    which scans may run, and how long others wait
+//	scans.go        POST /v1/scans
+//	jobs.go         /v1/jobs
+//	jobreport.go    GET /v1/jobs/ID/report
+//	jobplan.go      what a job will take
+//	deadline.go     when a scan must end for its answer to be in time
+//	limit.go        the most bytes that a scan may read
+//	projections.go  POST /v1/projections
+//	openapi.go      GET /v1/openapi.json
+//	request.go      bodies of requests
+//	rules.go        which copies to keep, and what else to find
+//	answer.go       HEAD, compression and versions of answers
+//	browser.go      requests that browsers send for pages of other sites
+//	caller.go       who is calling, and which folder is theirs
+//	problem.go      errors as application/problem+json (RFC 9457)
+//	recall.go       the index: digests from earlier scans
+//	observe.go      log and metrics
 //
 // A request can neither read, name nor time anything outside its root. The engine is
 // confined to it, see [dedupe.Engine.Within], and paths outside the root return 404.
@@ -177,16 +177,16 @@ func openRoot(c Config) (*os.File, error) {
 	}
 	root, err := os.Open(c.Root)
 	if err != nil {
-		return nil, fmt.Errorf("cannot serve the root: %w", err)
+		return nil, fmt.Errorf("can't serve the root: %w", err)
 	}
 	if st, err := root.Stat(); err != nil || !st.IsDir() {
 		root.Close()
-		return nil, fmt.Errorf("cannot serve %q: it is not a directory", c.Root)
+		return nil, fmt.Errorf("can't serve %q: it is not a directory", c.Root)
 	}
 	return root, nil
 }
 
-// find returns the resource at a path. If an ID is in the path, the request has it then.
+// find returns the resource at a path. It sets the path value "id" of the request if the path has an ID.
 func (s *service) find(r *http.Request) (resource, bool) {
 	if strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
 		return nil, false

@@ -29,7 +29,7 @@ type picture struct {
 func (p *picture) decode(file []byte) error {
 	rest, isPNG := bytes.CutPrefix(file, []byte("\x89PNG\r\n\x1a\n"))
 	if !isPNG {
-		return errors.New("it is no PNG")
+		return errors.New("it is not a PNG")
 	}
 	kind, header, rest, err := cutChunk(rest)
 	if err != nil {

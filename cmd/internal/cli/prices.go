@@ -24,7 +24,7 @@ type Prices struct {
 func (p *Prices) Flags(f *pflag.FlagSet) {
 	f.StringVar(&p.Region, "region", cost.DefaultRegion, "take the prices of this `region`: "+strings.Join(cost.Regions(), ", "))
 	p.given = f.Lookup("region")
-	f.StringVar(&p.File, "prices", "", "take the prices of this `file`, a price book: see 'dedupe cost import-prices --help'")
+	f.StringVar(&p.File, "prices", "", "take prices from this `file`, a price book: see 'dedupe cost import-prices --help'")
 }
 
 // Book returns the price book, and makes its region the Region. It stops reading when ctx

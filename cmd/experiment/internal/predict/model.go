@@ -26,7 +26,7 @@ type graph struct {
 // convertModel makes an ONNX model of the weights of EfficientNet-Lite0, with the batch
 // normalizations folded into the convolutions.
 func convertModel(weights map[string]tensor) []byte {
-	g := &graph{weights: weights, end: "image", channels: 3, size: Side}
+	g := &graph{weights: weights, end: "image", channels: 3, size: side}
 	g.constant("zero", nil, []float32{0})
 	g.constant("six", nil, []float32{6})
 	g.convolve("_conv_stem", "_bn0", 2)
@@ -167,7 +167,7 @@ func (g *graph) constant(name string, shape []int64, data []float32) {
 func (g *graph) model(classes int64) []byte {
 	const irVersion, opset = 8, 13
 	all := field(append(g.nodes, g.initializer...), 2, "EfficientNet-Lite0")
-	all = field(all, 11, value("image", 1, 3, Side, Side))
+	all = field(all, 11, value("image", 1, 3, side, side))
 	all = field(all, 12, value(g.end, 1, classes))
 	return field(field(varint(nil, 1, irVersion), 7, all), 8, varint(nil, 2, opset))
 }

@@ -37,7 +37,7 @@ func readWeights(pth []byte) (map[string]tensor, error) {
 	state, isDict := pickles[3].(map[string]any)
 	keys, isList := pickles[4].(*[]any)
 	if !isDict || !isList {
-		return nil, errors.New("this is no state dictionary")
+		return nil, errors.New("this is not a state dictionary")
 	}
 	storages := make(map[string][]byte)
 	for _, k := range *keys {

@@ -28,8 +28,8 @@ import (
 	"strings"
 )
 
-// RuntimeVersion is the version of ONNX Runtime, the same in every language.
-const RuntimeVersion = "1.24.3"
+// runtimeVersion is the version of ONNX Runtime, the same in every language.
+const runtimeVersion = "1.24.3"
 
 // Files are what predictions take.
 type Files struct {
@@ -186,7 +186,7 @@ func check(checksums []string, golden string) error {
 		}
 		// A NaN is no closer than anything.
 		if class != wantClass || !(math.Abs(logit-wantLogit) <= tolerance) {
-			return fmt.Errorf("image %d is of class %d, logit %f, and must be %d, %f: this was not the same compute", i, class, logit, wantClass, wantLogit)
+			return fmt.Errorf("image %d is of class %d, logit %f, and must be %d, %f: this was not the same computation", i, class, logit, wantClass, wantLogit)
 		}
 	}
 	return nil

@@ -139,7 +139,7 @@ func TestReadWeights(t *testing.T) {
 
 // TestCrops has a picture of 2 × 448 pixels and one more, in which every pixel is known.
 func TestCrops(t *testing.T) {
-	m := image.NewRGBA(image.Rect(0, 0, 2*Side+1, 2*Side))
+	m := image.NewRGBA(image.Rect(0, 0, 2*side+1, 2*side))
 	for y := range m.Rect.Dy() {
 		for x := range m.Rect.Dx() {
 			m.SetRGBA(x, y, color.RGBA{uint8(x), uint8(y), uint8(x % 2), 255})
@@ -155,7 +155,7 @@ func TestCrops(t *testing.T) {
 	if got := plain.RGBAAt(3, 5); got != want {
 		t.Errorf("pixel %v, want %v", got, want)
 	}
-	if got := mirrored.RGBAAt(Side-1-3, 5); got != want {
+	if got := mirrored.RGBAAt(side-1-3, 5); got != want {
 		t.Errorf("mirrored pixel %v, want %v", got, want)
 	}
 }

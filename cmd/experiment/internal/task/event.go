@@ -46,8 +46,8 @@ func Modes() []string {
 }
 
 const (
-	// MaxTasks is how many tasks an event may ask for.
-	MaxTasks = 100_000
+	// maxTasks is how many tasks an event may ask for.
+	maxTasks = 100_000
 
 	// maxDigests is how many may return a digest, which takes 67 bytes of the 6 MiB
 	// that Lambda takes as an answer. Source: AWS Lambda quotas.
@@ -59,16 +59,16 @@ const (
 	// lower-case hexadecimal.
 	Digest = "blake3"
 
-	// Prime is the modulus of fib, a Mersenne prime: the sum of two residues fits
+	// prime is the modulus of fib, a Mersenne prime: the sum of two residues fits
 	// into 64 bits, signed or not, in every language.
-	Prime = 1<<61 - 1
+	prime = 1<<61 - 1
 )
 
 // Event asks for tasks 0 to Tasks-1 of a workload.
 type Event struct {
 	Workload string `json:"workload"`
 	Mode     string `json:"mode"`
-	Tasks    int    `json:"tasks"`   // 1 to MaxTasks
+	Tasks    int    `json:"tasks"`   // 1 to maxTasks
 	Workers  int    `json:"workers"` // tasks in flight, 1 to dedupe.MaxWorkers
 
 	// Helpers is how many functions share the tasks, up to MaxHelpers; 0 unless they are
@@ -85,7 +85,7 @@ type Event struct {
 	// task i reads the image that ImageName(i) names.
 	Root string `json:"root,omitempty"`
 
-	// Steps is, of fib, how often task i makes (b, a+b mod Prime) of (a, b), which
+	// Steps is, of fib, how often task i makes (b, a+b mod prime) of (a, b), which
 	// begin as (i, 1). The checksum is a, in decimal.
 	Steps int64 `json:"steps,omitempty"`
 
@@ -139,8 +139,8 @@ func (e *Event) validate() error {
 		return fmt.Errorf("unknown workload %q: choose %s", e.Workload, strings.Join(Workloads(), ", "))
 	case e.Mode != Helpers && e.Mode != Join && !slices.Contains(Modes(), e.Mode):
 		return fmt.Errorf("unknown mode %q: choose %s", e.Mode, strings.Join(Modes(), ", "))
-	case e.Tasks < 1 || e.Tasks > MaxTasks:
-		return fmt.Errorf("%d tasks: choose 1 to %d", e.Tasks, MaxTasks)
+	case e.Tasks < 1 || e.Tasks > maxTasks:
+		return fmt.Errorf("%d tasks: choose 1 to %d", e.Tasks, maxTasks)
 	case e.Workload != Fib && e.Tasks > maxDigests:
 		return fmt.Errorf("%d tasks: the digests of more than %d are above what Lambda takes as an answer", e.Tasks, maxDigests)
 	case e.Workers < 1 || e.Workers > dedupe.MaxWorkers:

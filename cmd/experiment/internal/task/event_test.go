@@ -117,7 +117,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if e.Tasks < 1 || e.Tasks > MaxTasks || e.Workers < 1 || e.Workers > dedupe.MaxWorkers || e.inFlight() < 1 || e.inFlight() > e.Workers {
+		if e.Tasks < 1 || e.Tasks > maxTasks || e.Workers < 1 || e.Workers > dedupe.MaxWorkers || e.inFlight() < 1 || e.inFlight() > e.Workers {
 			t.Errorf("%+v", e)
 		}
 		again, err := json.Marshal(e)

@@ -64,7 +64,7 @@ func (r *runner) run(ctx context.Context, t task) (string, error) {
 	return "", fmt.Errorf("unknown workload %q", t.Workload)
 }
 
-// scan hashes a file with the product's own code, but all of it: the same compute
+// scan hashes a file with the product's own code, but all of it: the same computation
 // in every language.
 func (r *runner) scan(ctx context.Context, t task) (string, error) {
 	f, err := r.hasher.Find(string(t.Path))
@@ -86,7 +86,7 @@ func (r *runner) scan(ctx context.Context, t task) (string, error) {
 func fib(start uint64, steps int64) uint64 {
 	a, b := start, uint64(1)
 	for range steps {
-		a, b = b, (a+b)%Prime
+		a, b = b, (a+b)%prime
 	}
 	return a
 }
