@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -188,19 +189,41 @@ func (c *Client) attempt(ctx context.Context, q Request) (Answer, error) {
 	if err := c.signer.SignHTTP(ctx, credentials, r, hash, c.service, c.region, time.Now()); err != nil {
 		return Answer{}, err
 	}
+	// This header, which is not sent, has the transport repeat a request on another
+	// connection if the service closed an idle one at that moment.
+	r.Header["Idempotency-Key"] = nil
 	response, err := c.http.Do(r)
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, markLost(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, markLost(err)
 	}
 	if response.StatusCode/100 != 2 {
 		return Answer{}, c.ErrorOf(response.StatusCode, body)
 	}
 	return Answer{response.Header, body}, nil
+}
+
+// lost is the error of a connection that ended before the whole answer.
+type lost struct{ error }
+
+func (l lost) Unwrap() error { return l.error }
+
+// ConnectionError tells the SDK's retryer.
+func (lost) ConnectionError() bool { return true }
+
+// markLost has the request sent again if its connection ended. All requests of this
+// program may be sent twice.
+func markLost(err error) error {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return lost{err}
+		}
+	}
+	return err
 }
 
 // JSONError is the ErrorOf of services that speak JSON.
