@@ -135,7 +135,7 @@ type Answer struct {
 func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	for attempt := 1; ; attempt++ {
 		a, err := c.attempt(ctx, r)
-		if err == nil || attempt == c.Attempts() || !c.retries.IsErrorRetryable(err) && !isTimeout(ctx, err) {
+		if err == nil || attempt == c.Attempts() || !c.retries.IsErrorRetryable(err) && !isTimeout(ctx, err) && !isLost(err) {
 			return a, err
 		}
 		if waited := c.Wait(ctx, attempt, err); waited != nil {
@@ -151,6 +151,12 @@ func (c *Client) Attempts() int { return c.retries.MaxAttempts() }
 // others.
 func isTimeout(ctx context.Context, err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+}
+
+// isLost reports whether a connection ended before the whole answer. The SDK's retryer
+// knows only a connection that was reset. Every request of this program may be sent twice.
+func isLost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
 }
 
 // Wait waits after an attempt that failed, before another one.
@@ -194,36 +200,17 @@ func (c *Client) attempt(ctx context.Context, q Request) (Answer, error) {
 	r.Header["Idempotency-Key"] = nil
 	response, err := c.http.Do(r)
 	if err != nil {
-		return Answer{}, markLost(err)
+		return Answer{}, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return Answer{}, markLost(err)
+		return Answer{}, err
 	}
 	if response.StatusCode/100 != 2 {
 		return Answer{}, c.ErrorOf(response.StatusCode, body)
 	}
 	return Answer{response.Header, body}, nil
-}
-
-// lost is the error of a connection that ended before the whole answer.
-type lost struct{ error }
-
-func (l lost) Unwrap() error { return l.error }
-
-// ConnectionError tells the SDK's retryer.
-func (lost) ConnectionError() bool { return true }
-
-// markLost has the request sent again if its connection ended. All requests of this
-// program may be sent twice.
-func markLost(err error) error {
-	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(err, end) {
-			return lost{err}
-		}
-	}
-	return err
 }
 
 // JSONError is the ErrorOf of services that speak JSON.

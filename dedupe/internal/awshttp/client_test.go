@@ -68,8 +68,8 @@ func answer(c net.Conn, body string) bool {
 	return err == nil
 }
 
-// TestLostConnections has connections end before the whole answer. The client sends each
-// request again, whatever its method, but only so often.
+// TestLostConnections has connections end before the whole answer. The client sends the
+// request again, even a POST, at most three times in all.
 func TestLostConnections(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer   func(c net.Conn, connection, request int) bool
