@@ -171,7 +171,7 @@ test: ## run the tests, except slower suites; RACE=-race, ARGS
 	@echo '$(strip go test $(RACE) $(ARGS)) ./... >build/test.log'
 	@{ CGO_ENABLED=$(if $(RACE),1,0) $(GO) test -v -timeout 30m $(RACE) $(ARGS) ./... 2>&1; echo $$? >build/test.status; } | tee build/test.log | grep -aE '^(ok|FAIL|panic:) ' || true
 	@awk -f .ci/summary.awk build/test.log >build/summary
-	@test $$(cat build/test.status) = 0 || { echo; test -s build/summary || cp build/test.log build/summary; cat build/summary; exit 1; }
+	@test $$(cat build/test.status) = 0 || { echo; cat build/summary; test -s build/summary || cat build/test.log; exit 1; }
 	@cd $(PREDICTOR) && CGO_ENABLED=0 $(GO) test $(ARGS) ./...
 	@if [ -s build/summary ]; then echo; echo 'Skipped, and why:'; cat build/summary; fi
 	@echo; echo 'Slower tests: make test-api test-aws test-box test-dist test-large test-nfs test-page'

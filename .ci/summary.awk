@@ -8,6 +8,7 @@ function forget() {
 	split("", line)
 	split("", running)
 	split("", failed)
+	split("", why)
 }
 
 BEGIN { forget() }
