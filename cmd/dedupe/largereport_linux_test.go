@@ -61,7 +61,8 @@ func TestLargeReport(t *testing.T) {
 	}
 }
 
-// peakOf runs dedupe report and returns how much memory it took at most. It measures between the last byte of output and the end of input.
+// peakOf runs dedupe report and returns how much memory it took at most. It measures
+// between the last byte of output and the end of input.
 func peakOf(t *testing.T, format string, files int, sorted bool) (peak int64) {
 	cmd := exec.Command(binary, "report", "--format", format, "-")
 	var stderr bytes.Buffer

@@ -7,10 +7,6 @@ import (
 	"slices"
 )
 
-// EfficientNet-Lite0: blocks of mobile inverted bottlenecks, each stage with its count
-// and the stride of its first block. The weights say the rest.
-var stages = []struct{ blocks, stride int64 }{{1, 1}, {2, 2}, {2, 2}, {3, 2}, {3, 1}, {4, 2}, {1, 1}}
-
 // normEpsilon is the epsilon of all batch normalizations.
 const normEpsilon = 1e-3
 
@@ -32,7 +28,9 @@ func convertModel(weights map[string]tensor) []byte {
 	g.convolve("_conv_stem", "_bn0", 2)
 	g.clip()
 	block := 0
-	for _, s := range stages {
+	// The blocks of EfficientNet-Lite0, mobile inverted bottlenecks: each stage with its
+	// count and the stride of its first block. The weights say the rest.
+	for _, s := range []struct{ blocks, stride int64 }{{1, 1}, {2, 2}, {2, 2}, {3, 2}, {3, 1}, {4, 2}, {1, 1}} {
 		for i := range s.blocks {
 			stride := int64(1)
 			if i == 0 {
