@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,10 +64,16 @@ func (l *listing) fill() error {
 		return io.EOF
 	}
 	n := 0
-	err := retry(func() (err error) {
+	getdents := func() (err error) {
 		n, err = unix.Getdents(l.fd, l.buffer[:])
 		return err
-	})
+	}
+	var err error
+	if l.nfs {
+		err = withoutSignals(getdents)
+	} else {
+		err = retry(getdents)
+	}
 	if err == nil && n == 0 {
 		err, l.whole = io.EOF, len(l.first) > 0
 	}
@@ -82,6 +89,23 @@ func (l *listing) fill() error {
 		l.use()
 	}
 	return nil
+}
+
+// withoutSignals makes a call while signals to its thread wait. A signal ends a listing
+// after a single entry, such as "."; then use has nothing to look at, and an NFS client
+// lists the next entries without their attributes. Go's runtime sends such signals.
+func withoutSignals(call func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &all, &before); err != nil {
+		return err
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) // fails only for bad arguments
+	return call()
 }
 
 // use looks at a few of the entries just read. An NFS client asks for attributes with the

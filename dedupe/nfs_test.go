@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -198,7 +199,8 @@ func TestRecheck(t *testing.T) {
 }
 
 // TestFreshListing has another client change files in directories of many sizes. A client
-// that listed them before must see the files as the server does.
+// that listed them before must see the files as the server does, also if signals keep
+// interrupting it.
 func TestFreshListing(t *testing.T) {
 	for _, files := range []int{10, 100, 1000, 5000} {
 		t.Run(fmt.Sprint(files), func(t *testing.T) {
@@ -212,28 +214,67 @@ func TestFreshListing(t *testing.T) {
 				for i := round; i < files; i += 97 {
 					change(t, filepath.Join(server, fmt.Sprintf("file%05d", i)), "rewritten")
 				}
-				meter := mount.Read().NewMeter()
-				found, _, err := Walk(t.Context(), Selection{Roots: []string{client}}, nil, Engine{Workers: 64})
-				sent := meter.Traffic([]string{client}, true)
-				if err != nil || found.Files != int64(files) {
-					t.Fatalf("%+v, error %v", found, err)
-				}
-				stale := 0
-				for f := range found.All() {
-					now, err := statAt(unix.AT_FDCWD, filepath.Join(server, filepath.Base(f.Path)), 0)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if f.ChangeTime != now.changeTime || f.ModTime != now.modTime || f.Size != now.size {
-						stale++
-					}
-				}
-				if stale > 0 {
-					t.Errorf("round %d: %d of %d files are not as on the server; messages %v, %d bytes received", round, stale, files, sent.Messages, sent.BytesReceived)
-				}
+				walkFresh(t, server, client, files)
 			}
+			for i := 4; i < files; i += 97 {
+				change(t, filepath.Join(server, fmt.Sprintf("file%05d", i)), "rewritten")
+			}
+			defer sendSignals(t)()
+			walkFresh(t, server, client, files)
 		})
 	}
+}
+
+// walkFresh checks that a walk sees files as they are on the server.
+func walkFresh(t *testing.T, server, client string, files int) {
+	t.Helper()
+	meter := mount.Read().NewMeter()
+	found, _, err := Walk(t.Context(), Selection{Roots: []string{client}}, nil, Engine{Workers: 64})
+	sent := meter.Traffic([]string{client}, true)
+	if err != nil || found.Files != int64(files) {
+		t.Fatalf("%+v, error %v", found, err)
+	}
+	stale := 0
+	for f := range found.All() {
+		now, err := statAt(unix.AT_FDCWD, filepath.Join(server, filepath.Base(f.Path)), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.ChangeTime != now.changeTime || f.ModTime != now.modTime || f.Size != now.size {
+			stale++
+		}
+	}
+	if stale > 0 {
+		t.Errorf("%d of %d files are not as on the server; messages %v, %d bytes received", stale, files, sent.Messages, sent.BytesReceived)
+	}
+}
+
+// sendSignals keeps sending each thread the signal with which Go's runtime preempts
+// goroutines, until the function it returns is called.
+func sendSignals(t *testing.T) (stop func()) {
+	t.Helper()
+	ended, end := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			threads, err := os.ReadDir("/proc/self/task")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, thread := range threads {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				if id, err := strconv.Atoi(thread.Name()); err == nil {
+					unix.Tgkill(os.Getpid(), id, unix.SIGURG) // a thread may have ended
+				}
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
 }
 
 // TestMountedTwice scans a directory of the server at two mounts that the client keeps
