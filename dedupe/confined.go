@@ -135,14 +135,6 @@ func openStepwise(dir int, path string, flags int) (int, error) {
 	}
 }
 
-func openat(dir int, name string, flags int) (fd int, err error) {
-	err = retry(func() error {
-		fd, err = unix.Openat(dir, name, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		return err
-	})
-	return fd, err
-}
-
 func read(fd int, b []byte, offset int64) (n int, err error) {
 	err = retry(func() error {
 		n, err = unix.Pread(fd, b, offset)

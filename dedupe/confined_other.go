@@ -2,7 +2,11 @@
 
 package dedupe
 
-import "errors"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // onlyPath opens a directory for looking at its entries.
 const onlyPath = 0
@@ -15,3 +19,12 @@ func openBeneath(dir int, path string, flags int) (int, error) {
 func (confinedDir) holds(int) bool { return true }
 
 func pathOf(int) (string, error) { return "", errors.ErrUnsupported }
+
+// openat opens a path for reading. Its last element must not be a symbolic link.
+func openat(dir int, path string, flags int) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = unix.Openat(dir, path, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
+}

@@ -49,6 +49,7 @@
 //	atime_*.go          reads that leave the access time alone
 //	holes_*.go          where a sparse file has data
 //	confined*.go        opening paths inside a directory they cannot leave
+//	syscalls_linux.go   opening and looking at files without allocations
 //	process.go          hashing in worker processes, over package pool
 //	timestamp.go        times as file systems keep them
 //
