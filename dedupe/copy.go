@@ -231,16 +231,32 @@ func (c *Copy) merge(d *Copy) *Copy {
 type paths struct{ strings.Builder }
 
 // pathsAtOnce is how many bytes of paths to allocate at once.
-const pathsAtOnce = 2 << 10
+const pathsAtOnce = 4 << 10
 
-// of returns the path of the first name of a copy.
-func (p *paths) of(c *Copy) string {
-	name := c.base()
-	if need := len(c.in.path) + len("/") + len(name); p.Cap()-p.Len() < need {
+// reserve makes room for the paths of the first names of some copies. Most copies and
+// folders are not in the processor's cache, and a loop that does little else waits for
+// several of them at once.
+func (p *paths) reserve(copies []*Copy) {
+	need := 0
+	for _, c := range copies {
+		need += len(c.in.path) + len("/") + int(c.length)
+	}
+	p.room(need)
+}
+
+// room makes room for so many bytes.
+func (p *paths) room(need int) {
+	if p.Cap()-p.Len() < need {
 		grown := min(max(2*p.Cap(), need), max(need, pathsAtOnce))
 		p.Reset()
 		p.Grow(grown)
 	}
+}
+
+// of returns the path of the first name of a copy.
+func (p *paths) of(c *Copy) string {
+	name := c.base()
+	p.room(len(c.in.path) + len("/") + len(name))
 	start := p.Len()
 	p.WriteString(c.in.path)
 	if name != "" {

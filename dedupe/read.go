@@ -18,6 +18,7 @@ type Signed struct {
 	Digest  Digest // zero if unknown
 	Work    Work
 	Problem *Problem // why reading failed; wraps the context's error if the context ended first
+	names   int      // of Copy: whoever counts them need not wait for it to arrive from memory
 }
 
 // fail records why reading failed. A nil err clears the problem.
@@ -171,7 +172,7 @@ func (s *stage) counts(c *Copy) bool {
 // answer signs a copy without reading it, and counts the reading that saves.
 func (s *stage) answer(c *Copy) Signed {
 	ends, digest := c.Known()
-	signed := Signed{File: c.File(), Copy: c, Ends: ends}
+	signed := Signed{File: c.File(), Copy: c, Ends: ends, names: c.names()}
 	whole := s.depth == StageWhole || digest != (Digest{}) && !large(c.size)
 	switch {
 	case !s.counts(c):
@@ -226,6 +227,7 @@ func (s *stage) most(size int64) int64 {
 // hash signs what was claimed and settles each copy.
 func (s *stage) hash(ctx context.Context, c *claimed) {
 	files := c.Files[:0]
+	c.paths.reserve(c.copies)
 	for _, copy := range c.copies {
 		files = append(files, copy.file(c.paths.of(copy)))
 	}
@@ -336,7 +338,7 @@ func (s *stage) lock() bool {
 // record makes a copy's result ready.
 func (s *stage) record(c *Copy, signed *Signed) {
 	s.learn(c, signed.Ends, signed.Digest)
-	signed.Copy = c
+	signed.Copy, signed.names = c, c.names()
 	s.ready = append(s.ready, *signed)
 }
 

@@ -236,7 +236,7 @@ func (t *tally) count(signed iter.Seq[Signed]) iter.Seq[Signed] {
 			}
 			switch {
 			case s.Problem == nil:
-				t.out += s.Copy.names() - 1
+				t.out += s.names - 1
 			case errors.Is(s.Problem.Err, context.Canceled), errors.Is(s.Problem.Err, context.DeadlineExceeded):
 				t.stopped = true
 			default:
