@@ -135,6 +135,15 @@ func openStepwise(dir int, path string, flags int) (int, error) {
 	}
 }
 
+// openat opens a path for reading. Its last element must not be a symbolic link.
+func openat(dir int, path string, flags int) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = openCall(dir, path, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC)
+		return err
+	})
+	return fd, err
+}
+
 func read(fd int, b []byte, offset int64) (n int, err error) {
 	err = retry(func() error {
 		n, err = unix.Pread(fd, b, offset)

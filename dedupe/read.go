@@ -18,7 +18,7 @@ type Signed struct {
 	Digest  Digest // zero if unknown
 	Work    Work
 	Problem *Problem // why reading failed; wraps the context's error if the context ended first
-	names   int      // of Copy: whoever counts them need not wait for it to arrive from memory
+	names   int      // of Copy, counted while it is in the processor's cache
 }
 
 // fail records why reading failed. A nil err clears the problem.

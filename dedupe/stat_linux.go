@@ -8,7 +8,7 @@ func statAt(dir int, path string, flags int) (status, error) {
 	const wanted = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_NLINK | unix.STATX_INO |
 		unix.STATX_SIZE | unix.STATX_BLOCKS | unix.STATX_MTIME | unix.STATX_CTIME
 	var x unix.Statx_t
-	err := statx(dir, path, flags, wanted, &x)
+	err := retry(func() error { return statxCall(dir, path, flags, wanted, &x) })
 	if err == unix.ENOSYS || err == unix.EPERM { // before Linux 4.11, or forbidden by a filter
 		return fstatat(dir, path, flags)
 	}

@@ -14,42 +14,32 @@ import (
 // shortPath is how many bytes of a path, and the zero at its end, fit on the stack.
 const shortPath = 256
 
-// openat opens a path for reading. Its last element must not be a symbolic link.
-func openat(dir int, path string, flags int) (fd int, err error) {
+// openCall is openat(2).
+func openCall(dir int, path string, flags int) (fd int, err error) {
 	var room [shortPath]byte
 	ended, err := appendZero(room[:0], path)
 	if err != nil {
 		return -1, err
 	}
-	flags |= unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
-	err = retry(func() error {
-		n, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&ended[0])), uintptr(flags), 0, 0, 0)
-		if errno != 0 {
-			return errno
-		}
-		fd = int(n)
-		return nil
-	})
-	if err != nil {
-		return -1, err
+	n, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&ended[0])), uintptr(flags|unix.O_LARGEFILE), 0, 0, 0)
+	if errno != 0 {
+		return -1, errno
 	}
-	return fd, nil
+	return int(n), nil
 }
 
-// statx is statx(2).
-func statx(dir int, path string, flags, wanted int, x *unix.Statx_t) error {
+// statxCall is statx(2).
+func statxCall(dir int, path string, flags, wanted int, x *unix.Statx_t) error {
 	var room [shortPath]byte
 	ended, err := appendZero(room[:0], path)
 	if err != nil {
 		return err
 	}
-	return retry(func() error {
-		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(&ended[0])), uintptr(flags), uintptr(wanted), uintptr(unsafe.Pointer(x)), 0)
-		if errno != 0 {
-			return errno
-		}
-		return nil
-	})
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(&ended[0])), uintptr(flags), uintptr(wanted), uintptr(unsafe.Pointer(x)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // appendZero appends a path and the zero byte that tells the kernel where it ends.
